@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Writing a dirty bitmap to user space, a chunk at a time.
+ *
+ * "Dirty" and "mapped" are what the caller says they are; this file knows no
+ * vfio and no store.
+ */
+#ifndef _DIRTY_REPORT_H
+#define _DIRTY_REPORT_H
+
+#include <linux/types.h>
+
+/* Bits in a chunk: one page of bitmap, 128 MiB of memory at 4 KiB a bit. */
+#define DIRTY_CHUNK_BITS	(PAGE_SIZE * BITS_PER_BYTE)
+
+/**
+ * struct dirty_chunk - a piece of a report
+ * @first: its first bit, in the report; a multiple of 64
+ * @nbits: its number of bits, at most DIRTY_CHUNK_BITS
+ * @dirty: bitmap, all 0 when handed out. Only mapped bits may be set
+ * @nr_dirty: 0 when handed out; must be not 0 if a bit of @dirty is set
+ * @nr_mapped: how many bits are mapped; see dirty_chunk_map()
+ * @mapped: which ones; all 0 as long as @masked is false
+ * @masked: @mapped is in use
+ */
+struct dirty_chunk {
+	u64 first;
+	unsigned int nbits;
+	u64 *dirty;
+	u64 nr_dirty;
+	unsigned int nr_mapped;
+	u64 *mapped;
+	bool masked;
+};
+
+/**
+ * dirty_chunk_map - say that bits of a chunk are mapped
+ * @chunk: the chunk
+ * @bit: first bit, in the chunk
+ * @nbits: number of bits, none of which was mapped before
+ */
+void dirty_chunk_map(struct dirty_chunk *chunk, unsigned int bit,
+		     unsigned int nbits);
+
+/**
+ * typedef dirty_snapshot_fn - fill in a chunk
+ * @ctx: as given to dirty_report_write()
+ * @chunk: the chunk
+ *
+ * Takes the locks it needs, and has dropped them when it returns: user memory
+ * is touched between two calls, never under a lock of the caller's (R16).
+ *
+ * Return: 0, or an error that ends the report.
+ */
+typedef int (*dirty_snapshot_fn)(void *ctx, struct dirty_chunk *chunk);
+
+/**
+ * dirty_report_write - write a whole report
+ * @bitmap: user buffer of at least @nbits bits, in 64-bit words
+ * @nbits: bits to report, at least 1
+ * @snapshot: called for each chunk, in ascending order
+ * @ctx: for @snapshot
+ *
+ * Bits that are mapped become what the snapshot says; every other bit of the
+ * buffer keeps its value (R8). Allocates three pages, whatever @nbits is.
+ *
+ * Return: 0, -ENOMEM, -EFAULT, -EINTR if the caller is being killed, or what
+ * @snapshot returned. On an error the buffer may be partly written.
+ */
+int dirty_report_write(u64 __user *bitmap, u64 nbits,
+		       dirty_snapshot_fn snapshot, void *ctx);
+
+#endif /* _DIRTY_REPORT_H */

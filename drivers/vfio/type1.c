@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vfio_iommu_type1 with a page store instead of pfn list and bitmap.
+ *
+ * The kernel's own file, with our hooks in it (type1.cocci), and then our code,
+ * which uses its mappings, groups, accounting and page table walks. Those are
+ * static there, so this is one translation unit.
+ */
+#include "type1.h"
+
+#include "vfio_iommu_type1_hooked.c"
+
+#include <linux/bitmap.h>
+#include <linux/log2.h>
+#include <linux/sizes.h>
+
+#include "dirty_report.h"
+
+#define CREATE_TRACE_POINTS
+#include "type1_trace.h"
+
+#include "type1_dirty.c"
+#include "type1_pin.c"
+#include "type1_rw.c"
+#include "type1_unmap.c"
+
+static int type1_register(const struct vfio_iommu_driver_ops *ops)
+{
+	int ret = pin_store_cache_create();
+
+	if (ret)
+		return ret;
+	ret = vfio_register_iommu_driver(ops);
+	if (ret)
+		pin_store_cache_destroy();
+	return ret;
+}
+
+static void type1_unregister(const struct vfio_iommu_driver_ops *ops)
+{
+	vfio_unregister_iommu_driver(ops);
+	pin_store_cache_destroy();
+}
+
+/* What tells this module from the kernel's: modinfo -F backend. */
+MODULE_INFO(backend, "mdma: retains unpinned pages while tracking");

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel's vfio_iommu_type1.c sees of ours: the functions that
+ * type1.cocci makes it call. Seen before its own first line.
+ *
+ * Locking: all with iommu->lock held, but the driver's operations and ioctls,
+ * which take it.
+ */
+#ifndef _TYPE1_H
+#define _TYPE1_H
+
+#include <linux/bits.h>
+#include <linux/iommu.h>
+#include <linux/types.h>
+
+#include "pin_store.h"
+
+/* The bitmap of the whole 64-bit IOVA space, at 4 KiB a bit (R17). */
+#define REPORT_BYTES_MAX	BIT_ULL(64 - 12 - 3)
+
+struct page;
+struct vfio_dma;
+struct vfio_iommu;
+struct vfio_iommu_driver_ops;
+
+/* type1.c */
+static int type1_register(const struct vfio_iommu_driver_ops *ops);
+static void type1_unregister(const struct vfio_iommu_driver_ops *ops);
+
+/* type1_dirty.c */
+static void vfio_dirty_scope_narrowed(struct vfio_iommu *iommu);
+static int vfio_iommu_type1_dirty_pages(struct vfio_iommu *iommu,
+					unsigned long arg);
+
+/* type1_pin.c */
+static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova);
+static long vfio_dma_locked(struct vfio_dma *dma);
+static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu);
+static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma);
+static int vfio_iommu_type1_pin_pages(void *iommu_data,
+				      struct iommu_group *iommu_group,
+				      dma_addr_t user_iova, int npage,
+				      int prot, struct page **pages);
+static void vfio_iommu_type1_unpin_pages(void *iommu_data,
+					 dma_addr_t user_iova, int npage);
+
+/* type1_rw.c */
+static int vfio_iommu_type1_dma_rw(void *iommu_data, dma_addr_t user_iova,
+				   void *data, size_t count, bool write);
+
+/* type1_unmap.c */
+static int vfio_iommu_type1_unmap_dma(struct vfio_iommu *iommu,
+				      unsigned long arg);
+
+#endif /* _TYPE1_H */

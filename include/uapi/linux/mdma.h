@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * mdma: mediated DMA, the one contract between the host driver, the guest
+ * driver, user space and a migration stream.
+ *
+ * All multi-byte fields in guest memory, in the ledger and in the stream are
+ * little-endian. Registers are accessed by aligned reads and writes of 4 or
+ * 8 bytes; anything else reads as ones and is ignored on write.
+ *
+ * Words: an IOVA is a device address; "last" is inclusive; a page is 4 KiB.
+ */
+#ifndef _UAPI_LINUX_MDMA_H
+#define _UAPI_LINUX_MDMA_H
+
+#include <linux/types.h>
+
+/* PCI identity. 0x1234 is not assigned; QEMU's own sample devices use it. */
+#define MDMA_PCI_VENDOR_ID		0x1234
+#define MDMA_PCI_DEVICE_ID		0x6d64	/* "md" */
+#define MDMA_PCI_REVISION		1
+
+#define MDMA_PAGE_SHIFT			12
+#define MDMA_PAGE_SIZE			(1UL << MDMA_PAGE_SHIFT)
+
+#define MDMA_MAX_CHANNELS		16
+#define MDMA_MAX_RANGES			64	/* ranges of a window */
+
+/* BAR0: registers, then the MSI-X table and its pending bits. */
+#define MDMA_BAR0_SIZE			0x4000
+#define MDMA_MSIX_TABLE_OFFSET		0x2000
+#define MDMA_MSIX_PBA_OFFSET		0x3000
+/* One MSI-X vector per channel: vector n belongs to channel n. */
+
+/* Device registers */
+#define MDMA_REG_MAGIC			0x000	/* RO, MDMA_MAGIC */
+#define MDMA_REG_VERSION		0x004	/* RO, MDMA_VERSION */
+#define MDMA_REG_CHANNELS		0x008	/* RO, number of channels */
+#define MDMA_REG_RESET			0x00c	/* WO, any write resets */
+/*
+ * The window: memory that the guest gives to the host-side workload. The
+ * guest writes the IOVA of a table of struct mdma_range and then the number
+ * of ranges (0 takes the window back); the device reads the table before the
+ * write returns. WINDOW_STATUS tells how that ended (enum mdma_status). Only
+ * a device that a migration has quiesced reads the table later: WINDOW_STATUS
+ * is MDMA_STATUS_NONE until then.
+ */
+#define MDMA_REG_WINDOW_TABLE		0x010	/* RW, 64 bit, IOVA */
+#define MDMA_REG_WINDOW_RANGES		0x018	/* RW, 0..MDMA_MAX_RANGES */
+#define MDMA_REG_WINDOW_STATUS		0x01c	/* RO */
+
+#define MDMA_MAGIC			0x616d646d	/* "mdma" */
+#define MDMA_VERSION			1
+
+/* Channel registers: channel n at MDMA_REG_CHANNEL(n). */
+#define MDMA_REG_CHANNEL_BASE		0x1000
+#define MDMA_REG_CHANNEL_SIZE		0x40
+#define MDMA_REG_CHANNEL(n) \
+	(MDMA_REG_CHANNEL_BASE + (n) * MDMA_REG_CHANNEL_SIZE)
+#define MDMA_CHAN_RING			0x00	/* RW, 64 bit, IOVA, 64-byte aligned */
+#define MDMA_CHAN_RING_SIZE		0x08	/* RW, entries, power of two */
+#define MDMA_CHAN_CTRL			0x0c	/* RW, MDMA_CTRL_* */
+/*
+ * HEAD counts the descriptors the device has completed and TAIL those the
+ * guest has queued; both run freely modulo 2^32 and are 0 after reset or
+ * enable. Writing TAIL is the doorbell. A TAIL more than RING_SIZE ahead of
+ * HEAD is an error (MDMA_STATUS_BAD_DOORBELL).
+ */
+#define MDMA_CHAN_TAIL			0x10	/* RW, doorbell */
+#define MDMA_CHAN_HEAD			0x14	/* RO */
+#define MDMA_CHAN_STATUS		0x18	/* RO, enum mdma_status; not 0 halts the ring */
+#define MDMA_CHAN_IRQ			0x1c	/* RO, 1 if pending; write 1 clears */
+
+#define MDMA_CTRL_ENABLE		(1U << 0) /* 0 to 1: HEAD, TAIL, STATUS become 0 */
+#define MDMA_CTRL_IRQ			(1U << 1)
+
+#define MDMA_RING_SIZE_MIN		2
+#define MDMA_RING_SIZE_MAX		1024
+
+/**
+ * enum mdma_op - what a descriptor does
+ * @MDMA_OP_NOP: nothing
+ * @MDMA_OP_COPY: @len bytes from @src to @dst, which must not overlap
+ * @MDMA_OP_FILL: @len bytes at @dst become the 8 bytes of @data, repeated
+ *	from the first byte of @dst
+ * @MDMA_OP_STAMP: a struct mdma_stamp at the begin of each page that
+ *	[@dst, @dst + @len) touches; @dst and @len are page aligned
+ * @MDMA_OP_READ: CRC32 (crc32_le(~0), not inverted at the end) over @len
+ *	bytes at @src into @result
+ */
+enum mdma_op {
+	MDMA_OP_NOP	= 0,
+	MDMA_OP_COPY	= 1,
+	MDMA_OP_FILL	= 2,
+	MDMA_OP_STAMP	= 3,
+	MDMA_OP_READ	= 4,
+};
+
+#define MDMA_DESC_IRQ			(1U << 0) /* raise the channel's vector when done */
+#define MDMA_DESC_MAX_LEN		(512UL << MDMA_PAGE_SHIFT)
+
+/**
+ * enum mdma_status - how a descriptor, or a register command, ended
+ */
+enum mdma_status {
+	MDMA_STATUS_NONE		= 0,	/* not done yet; no error */
+	MDMA_STATUS_DONE		= 1,
+	MDMA_STATUS_BAD_OP		= 2,	/* op, flags */
+	MDMA_STATUS_BAD_LENGTH		= 3,	/* 0, too long, wraps around */
+	MDMA_STATUS_BAD_ADDRESS		= 4,	/* not mapped, or misaligned */
+	MDMA_STATUS_BAD_RING		= 5,	/* ring not mapped, bad size */
+	MDMA_STATUS_BAD_DOORBELL	= 6,
+	MDMA_STATUS_BAD_WINDOW		= 7,	/* table not mapped, bad range */
+	MDMA_STATUS_DEVICE_ERROR	= 8,	/* the device ran out of memory */
+};
+
+/**
+ * struct mdma_desc - a descriptor, 64 bytes, an entry of a channel's ring
+ * @op: enum mdma_op
+ * @flags: MDMA_DESC_*
+ * @dst: IOVA
+ * @src: IOVA
+ * @len: bytes, 1 to MDMA_DESC_MAX_LEN (NOP: ignored)
+ * @data: pattern of FILL
+ * @status: written by the device when it is done; the guest writes 0
+ * @result: written by the device before @status
+ * @cookie: for the guest; the device does not look at it
+ * @reserved: ignored
+ */
+struct mdma_desc {
+	__le32 op;
+	__le32 flags;
+	__le64 dst;
+	__le64 src;
+	__le64 len;
+	__le64 data;
+	__le32 status;
+	__le32 result;
+	__le64 cookie;
+	__le64 reserved;
+};
+
+/**
+ * struct mdma_range - one range of a window
+ * @iova: page aligned
+ * @size: bytes, page aligned, not 0
+ */
+struct mdma_range {
+	__le64 iova;
+	__le64 size;
+};
+
+/**
+ * struct mdma_stamp - what STAMP writes at the begin of a page
+ * @magic: MDMA_STAMP_MAGIC
+ * @seq: number of this page write, see struct mdma_ledger_record
+ * @iova: of the page
+ * @device: first 4 bytes of the mdev's UUID as the number that they print:
+ *	0x11223344 for 11223344-...
+ * @channel: that wrote
+ */
+struct mdma_stamp {
+	__le64 magic;
+	__le64 seq;
+	__le64 iova;
+	__le32 device;
+	__le32 channel;
+};
+
+#define MDMA_STAMP_MAGIC		0x706d6174536d646dULL	/* "mdmStamp" */
+
+/**
+ * struct mdma_ledger_record - one page that the device wrote
+ * @iova: of the page
+ * @seq: number of its last write. Every page write of a device has its own
+ *	number, counted from 1
+ * @writes: how often it was written
+ * @channel: that wrote last, MDMA_CHANNEL_NONE for a debugfs hook
+ * @reserved: 0
+ *
+ * The ledger (debugfs) is a sequence of these records in ascending @iova. It
+ * holds no times: the same descriptors give the same ledger.
+ */
+struct mdma_ledger_record {
+	__le64 iova;
+	__le64 seq;
+	__le64 writes;
+	__le32 channel;
+	__le32 reserved;
+};
+
+#define MDMA_CHANNEL_NONE		0xffffffffU
+
+/*
+ * The migration stream is a sequence of records: CONFIG (sent in PRE_COPY),
+ * STATE, END, each exactly once and in this order; nothing follows END.
+ *
+ * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload, of
+ * which the receiver takes the part that it knows, and may add records of
+ * unknown types between CONFIG and END, which the receiver skips. All records
+ * of a stream have the same version.
+ */
+#define MDMA_STREAM_MAGIC		0x7274736d	/* "mstr" */
+#define MDMA_STREAM_MAJOR		1
+#define MDMA_STREAM_MINOR		0
+#define MDMA_STREAM_MAX			0x10000		/* bytes of a whole stream */
+
+/**
+ * enum mdma_record_type - what a record of the stream is
+ * @MDMA_RECORD_CONFIG: struct mdma_stream_config
+ * @MDMA_RECORD_STATE: struct mdma_stream_state
+ * @MDMA_RECORD_END: no payload
+ */
+enum mdma_record_type {
+	MDMA_RECORD_CONFIG	= 1,
+	MDMA_RECORD_STATE	= 2,
+	MDMA_RECORD_END		= 3,
+};
+
+/**
+ * struct mdma_stream_record - header of a record
+ * @magic: MDMA_STREAM_MAGIC
+ * @major: MDMA_STREAM_MAJOR
+ * @minor: MDMA_STREAM_MINOR
+ * @type: enum mdma_record_type
+ * @length: bytes of payload that follow the header
+ * @reserved: 0
+ * @crc: crc32_le(~0), not inverted at the end, over the header without @crc
+ *	and then the payload
+ */
+struct mdma_stream_record {
+	__le32 magic;
+	__le16 major;
+	__le16 minor;
+	__le32 type;
+	__le32 length;
+	__le32 reserved;
+	__le32 crc;
+};
+
+/**
+ * struct mdma_stream_config - what must be equal on both sides
+ * @channels: number of channels
+ * @page_shift: MDMA_PAGE_SHIFT
+ */
+struct mdma_stream_config {
+	__le32 channels;
+	__le32 page_shift;
+};
+
+/**
+ * struct mdma_stream_channel - registers of a channel, see MDMA_CHAN_*
+ * @ring: RING
+ * @ring_size: RING_SIZE
+ * @ctrl: CTRL
+ * @tail: TAIL
+ * @head: HEAD
+ * @status: STATUS
+ * @irq: IRQ
+ */
+struct mdma_stream_channel {
+	__le64 ring;
+	__le32 ring_size;
+	__le32 ctrl;
+	__le32 tail;
+	__le32 head;
+	__le32 status;
+	__le32 irq;
+};
+
+/**
+ * enum mdma_window_origin - who set the window
+ * @MDMA_WINDOW_NONE: nobody, it is empty
+ * @MDMA_WINDOW_ADMIN: the administrator, by sysfs
+ * @MDMA_WINDOW_GUEST: the guest, by registers
+ */
+enum mdma_window_origin {
+	MDMA_WINDOW_NONE	= 0,
+	MDMA_WINDOW_ADMIN	= 1,
+	MDMA_WINDOW_GUEST	= 2,
+};
+
+/**
+ * struct mdma_stream_window - the window and its registers
+ * @table: WINDOW_TABLE
+ * @table_ranges: WINDOW_RANGES
+ * @table_status: WINDOW_STATUS
+ * @table_pending: 1 if the table is still to be read
+ * @origin: enum mdma_window_origin
+ * @nr_ranges: used entries of @ranges, the rest is 0
+ * @reserved: 0
+ * @ranges: of the window, in the order in which the workload uses them
+ */
+struct mdma_stream_window {
+	__le64 table;
+	__le32 table_ranges;
+	__le32 table_status;
+	__le32 table_pending;
+	__le32 origin;
+	__le32 nr_ranges;
+	__le32 reserved;
+	struct mdma_range ranges[MDMA_MAX_RANGES];
+};
+
+/**
+ * enum mdma_pattern - order in which the workload visits the window
+ * @MDMA_PATTERN_SEQUENTIAL: one run of pages after the other, round and round
+ * @MDMA_PATTERN_RANDOM: any run
+ * @MDMA_PATTERN_RING: sequential, and the last runs stay pinned, as the
+ *	buffers of a network card's receive ring do
+ */
+enum mdma_pattern {
+	MDMA_PATTERN_SEQUENTIAL	= 0,
+	MDMA_PATTERN_RANDOM	= 1,
+	MDMA_PATTERN_RING	= 2,
+};
+
+/**
+ * enum mdma_direction - what the workload does to a run of pages
+ * @MDMA_DIRECTION_WRITE: MDMA_OP_STAMP
+ * @MDMA_DIRECTION_READ: MDMA_OP_READ
+ * @MDMA_DIRECTION_MIXED: either, half and half
+ */
+enum mdma_direction {
+	MDMA_DIRECTION_WRITE	= 0,
+	MDMA_DIRECTION_READ	= 1,
+	MDMA_DIRECTION_MIXED	= 2,
+};
+
+#define MDMA_BATCH_MAX			512
+#define MDMA_HOLD_MS_MAX		600000
+
+/**
+ * struct mdma_stream_workload - the workload and where it is
+ * @pattern: enum mdma_pattern
+ * @direction: enum mdma_direction
+ * @batch: pages, 1 to MDMA_BATCH_MAX
+ * @hold_ms: milliseconds, 0 to MDMA_HOLD_MS_MAX
+ * @rate: descriptors per second, 0 for no limit
+ * @run: 1 if it is started
+ * @pages: working set, 0 for the whole window
+ * @seed: of the generator
+ * @prng: state of the generator
+ * @position: the run of pages that is next in sequence
+ */
+struct mdma_stream_workload {
+	__le32 pattern;
+	__le32 direction;
+	__le32 batch;
+	__le32 hold_ms;
+	__le32 rate;
+	__le32 run;
+	__le64 pages;
+	__le64 seed;
+	__le64 prng;
+	__le64 position;
+};
+
+/**
+ * struct mdma_stream_stats - counters, in pages if nothing else is said
+ * @seq: sequence number of the last page write
+ * @pages_written: page writes
+ * @pages_read: page reads
+ * @descriptors: descriptors
+ * @pins: pages pinned
+ * @unpins: pages unpinned
+ * @pin_errors: pin calls that failed
+ */
+struct mdma_stream_stats {
+	__le64 seq;
+	__le64 pages_written;
+	__le64 pages_read;
+	__le64 descriptors;
+	__le64 pins;
+	__le64 unpins;
+	__le64 pin_errors;
+};
+
+/**
+ * struct mdma_stream_state - everything that a quiesced device is
+ * @channel: registers; those beyond the number of channels are 0
+ * @window: the window
+ * @workload: the workload
+ * @stats: counters
+ */
+struct mdma_stream_state {
+	struct mdma_stream_channel channel[MDMA_MAX_CHANNELS];
+	struct mdma_stream_window window;
+	struct mdma_stream_workload workload;
+	struct mdma_stream_stats stats;
+};
+
+#endif /* _UAPI_LINUX_MDMA_H */
