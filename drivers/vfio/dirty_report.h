@@ -8,6 +8,7 @@
 #ifndef _DIRTY_REPORT_H
 #define _DIRTY_REPORT_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
 
 /* Bits in a chunk: one page of bitmap, 128 MiB of memory at 4 KiB a bit. */

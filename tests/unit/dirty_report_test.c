@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Writing a bitmap to user space: which bits change, and what faults do.
+ */
+#include <errno.h>
+#include <string.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dirty_report.h"
+#include "unit.h"
+
+#define MAX_BITS	(DIRTY_CHUNK_BITS * 3)
+#define MAX_WORDS	(MAX_BITS / 64 + 2)
+
+/* A report: for each bit, is it mapped, is it dirty? */
+static bool mapped[MAX_BITS], dirty[MAX_BITS];
+static u64 user[MAX_WORDS], before[MAX_WORDS];
+static int snapshot_error;
+
+static int snapshot(void *ctx, struct dirty_chunk *chunk)
+{
+	unsigned int i, n;
+
+	(void)ctx;
+	for (i = 0; i < PAGE_SIZE / 8; i++)
+		if (chunk->dirty[i] || chunk->mapped[i])
+			unit_failed = true;
+	if (unit_failed || chunk->first % 64)
+		return -EINVAL;
+	if (snapshot_error && chunk->first)
+		return snapshot_error;
+
+	for (i = 0; i < chunk->nbits; i += n) {
+		bool is = mapped[chunk->first + i];
+
+		for (n = 1; i + n < chunk->nbits &&
+		     mapped[chunk->first + i + n] == is; n++)
+			;
+		if (is)
+			dirty_chunk_map(chunk, i, n);
+	}
+	for (i = 0; i < chunk->nbits; i++) {
+		if (!dirty[chunk->first + i])
+			continue;
+		chunk->dirty[i / 64] |= 1ULL << i % 64;
+		chunk->nr_dirty++;
+	}
+	return 0;
+}
+
+static bool bit_of(const u64 *words, u64 i)
+{
+	return words[i / 64] >> i % 64 & 1;
+}
+
+/* Mapped runs of random length; every @sparse'th mapped page dirty. */
+static void random_report(u64 nbits)
+{
+	bool is = unit_below(2), all = !unit_below(3);
+	u64 sparse = 1 + unit_below(2) * unit_below(5000), i, left = 0;
+
+	memset(mapped, 0, sizeof(mapped));
+	memset(dirty, 0, sizeof(dirty));
+	for (i = 0; i < nbits; i++) {
+		if (!left--) {
+			left = unit_below(unit_below(2) ? 100 : 60000);
+			is = !is;
+		}
+		mapped[i] = all || is;
+		dirty[i] = mapped[i] && !unit_below(sparse);
+	}
+	for (i = 0; i < MAX_WORDS; i++)
+		user[i] = before[i] = unit_random();
+}
+
+static u64 random_nbits(void)
+{
+	switch (unit_below(3)) {
+	case 0:
+		return 1 + unit_below(200);
+	case 1:
+		return DIRTY_CHUNK_BITS * (1 + unit_below(3));
+	default:
+		return 1 + unit_below(MAX_BITS);
+	}
+}
+
+static void only_mapped_bits_change(void)
+{
+	unsigned int round;
+	u64 nbits, i;
+
+	for (round = 0; round < 300; round++) {
+		nbits = random_nbits();
+		random_report(nbits);
+		CHECK(!dirty_report_write(user, nbits, snapshot, NULL), "-");
+		for (i = 0; i < MAX_WORDS * 64; i++) {
+			bool want = i < nbits && mapped[i] ?
+				    dirty[i] : bit_of(before, i);
+
+			CHECK(bit_of(user, i) == want, "bit %llu of %llu", i,
+			      nbits);
+		}
+		CHECK(!shim_objects, "%ld leaked", shim_objects);
+	}
+}
+
+static void faults_are_errors(void)
+{
+	unsigned int round;
+	u64 nbits;
+	int ret;
+
+	for (round = 0; round < 200; round++) {
+		const char *end;
+
+		nbits = random_nbits();
+		random_report(nbits);
+		memset(mapped, true, nbits);
+		end = (char *)user + unit_below((nbits + 63) / 64 * 8);
+		shim_write_end = end;
+		if (unit_below(2))
+			shim_read_end = end;
+		ret = dirty_report_write(user, nbits, snapshot, NULL);
+		shim_write_end = shim_read_end = NULL;
+		CHECK(ret == -EFAULT, "%d for %llu bits, fault at byte %td",
+		      ret, nbits, end - (char *)user);
+		CHECK(!shim_objects, "%ld leaked", shim_objects);
+	}
+}
+
+static void unmapped_memory_is_not_touched(void)
+{
+	random_report(1000);
+	memset(mapped, 0, sizeof(mapped));
+	memset(dirty, 0, sizeof(dirty));
+	shim_write_end = shim_read_end = (char *)user;
+	CHECK(!dirty_report_write(user, 1000, snapshot, NULL), "-");
+	shim_write_end = shim_read_end = NULL;
+}
+
+static void no_memory(void)
+{
+	int fail, ret;
+
+	for (fail = 0; fail < 3; fail++) {
+		shim_fail_in = fail;
+		ret = dirty_report_write(user, 100, snapshot, NULL);
+		shim_fail_in = -1;
+		CHECK(ret == -ENOMEM, "%d", ret);
+		CHECK(!shim_objects, "%ld leaked", shim_objects);
+	}
+}
+
+static void snapshot_error_ends_it(void)
+{
+	int ret;
+
+	random_report(MAX_BITS);
+	snapshot_error = -EINVAL;
+	ret = dirty_report_write(user, MAX_BITS, snapshot, NULL);
+	snapshot_error = 0;
+	CHECK(ret == -EINVAL, "%d", ret);
+	CHECK(!memcmp(user + DIRTY_CHUNK_BITS / 64,
+		      before + DIRTY_CHUNK_BITS / 64, PAGE_SIZE), "went on");
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
+}
+
+static const struct unit_test tests[] = {
+	{ "report: R8: mapped bits become 0 or 1, all others stay",
+	  only_mapped_bits_change },
+	{ "report: a fault anywhere is an error", faults_are_errors },
+	{ "report: R8: the words of a hole are not even touched",
+	  unmapped_memory_is_not_touched },
+	{ "report: no memory is an error", no_memory },
+	{ "report: an error of a snapshot ends the report",
+	  snapshot_error_ends_it },
+};
+
+int main(void)
+{
+	return unit_main(tests, sizeof(tests) / sizeof(*tests));
+}

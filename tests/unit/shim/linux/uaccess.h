@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* User memory that faults where a test wants it. */
+#ifndef _SHIM_LINUX_UACCESS_H
+#define _SHIM_LINUX_UACCESS_H
+
+#include <string.h>
+#include <linux/types.h>
+
+/* The first address that can't be read, and the first that can't be written. */
+extern const char *shim_read_end;
+extern const char *shim_write_end;
+
+unsigned long copy_to_user(void *to, const void *from, unsigned long n);
+unsigned long copy_from_user(void *to, const void *from, unsigned long n);
+unsigned long clear_user(void *to, unsigned long n);
+
+#endif
