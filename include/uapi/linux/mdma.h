@@ -100,17 +100,26 @@ enum mdma_op {
 
 /**
  * enum mdma_status - how a descriptor, or a register command, ended
+ * @MDMA_STATUS_NONE: not done yet; no error
+ * @MDMA_STATUS_DONE: done
+ * @MDMA_STATUS_BAD_OP: op, flags
+ * @MDMA_STATUS_BAD_LENGTH: 0, too long, wraps around
+ * @MDMA_STATUS_BAD_ADDRESS: not mapped, or misaligned
+ * @MDMA_STATUS_BAD_RING: ring not mapped, bad size
+ * @MDMA_STATUS_BAD_DOORBELL: TAIL is too far ahead
+ * @MDMA_STATUS_BAD_WINDOW: table not mapped, bad range
+ * @MDMA_STATUS_DEVICE_ERROR: the device ran out of memory
  */
 enum mdma_status {
-	MDMA_STATUS_NONE		= 0,	/* not done yet; no error */
+	MDMA_STATUS_NONE		= 0,
 	MDMA_STATUS_DONE		= 1,
-	MDMA_STATUS_BAD_OP		= 2,	/* op, flags */
-	MDMA_STATUS_BAD_LENGTH		= 3,	/* 0, too long, wraps around */
-	MDMA_STATUS_BAD_ADDRESS		= 4,	/* not mapped, or misaligned */
-	MDMA_STATUS_BAD_RING		= 5,	/* ring not mapped, bad size */
+	MDMA_STATUS_BAD_OP		= 2,
+	MDMA_STATUS_BAD_LENGTH		= 3,
+	MDMA_STATUS_BAD_ADDRESS		= 4,
+	MDMA_STATUS_BAD_RING		= 5,
 	MDMA_STATUS_BAD_DOORBELL	= 6,
-	MDMA_STATUS_BAD_WINDOW		= 7,	/* table not mapped, bad range */
-	MDMA_STATUS_DEVICE_ERROR	= 8,	/* the device ran out of memory */
+	MDMA_STATUS_BAD_WINDOW		= 7,
+	MDMA_STATUS_DEVICE_ERROR	= 8,
 };
 
 /**

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mdma_guest: dmaengine driver of the mdma device, a PCI function that the
+ * host makes in software (samples/vfio-mdev/mdma). It copies and fills memory.
+ *
+ * It makes a guest use the device's DMA, and check what it did: the kernel's
+ * dmatest runs on it. It is no accelerator.
+ */
+#include <linux/debugfs.h>
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "mdma_guest.h"
+
+static unsigned int window_mb;
+module_param(window_mb, uint, 0444);
+MODULE_PARM_DESC(window_mb, "MiB of memory given to each device, 0 to 256 (default: 0)");
+
+static struct dentry *mdma_guest_debugfs;
+static struct workqueue_struct *mdma_guest_wq;
+
+static bool mdma_guest_take_none(struct dma_chan *chan, void *unused)
+{
+	return false;
+}
+
+/*
+ * dma_release_channel() still looks at the channel after it has put the last
+ * reference, under the lock that dma_request_channel() takes. So ask for one
+ * and take none: that waits for it.
+ */
+static void mdma_guest_free(struct work_struct *work)
+{
+	struct mdma_guest *guest = container_of(work, struct mdma_guest,
+						release);
+	dma_cap_mask_t mask;
+
+	dma_cap_zero(mask);
+	dma_cap_set(DMA_MEMCPY, mask);
+	dma_request_channel(mask, mdma_guest_take_none, NULL);
+
+	pci_dev_put(guest->pdev);
+	mutex_destroy(&guest->lock);
+	kfree(guest);
+}
+
+/* The driver is unbound, and now the last client has gone too. */
+static void mdma_guest_release(struct dma_device *dma)
+{
+	struct mdma_guest *guest = container_of(dma, struct mdma_guest, dma);
+
+	queue_work(mdma_guest_wq, &guest->release);
+}
+
+/* Resets the device, and tells how many channels it has. */
+static int mdma_guest_identify(struct pci_dev *pdev, void __iomem *regs)
+{
+	u32 magic = readl(regs + MDMA_REG_MAGIC);
+	u32 version = readl(regs + MDMA_REG_VERSION);
+	u32 channels = readl(regs + MDMA_REG_CHANNELS);
+
+	if (magic != MDMA_MAGIC || version != MDMA_VERSION ||
+	    !channels || channels > MDMA_MAX_CHANNELS)
+		return dev_err_probe(&pdev->dev, -ENODEV,
+				     "magic 0x%x, version %u, %u channels: unknown\n",
+				     magic, version, channels);
+
+	writel(1, regs + MDMA_REG_RESET);
+	return channels;
+}
+
+static struct mdma_guest *mdma_guest_alloc(struct pci_dev *pdev,
+					   void __iomem *regs,
+					   unsigned int nr_chans)
+{
+	struct mdma_guest *guest;
+	unsigned int i;
+
+	guest = kzalloc(struct_size(guest, chans, nr_chans), GFP_KERNEL);
+	if (!guest)
+		return NULL;
+
+	guest->pdev = pci_dev_get(pdev);
+	guest->regs = regs;
+	guest->nr_chans = nr_chans;
+	mutex_init(&guest->lock);
+	INIT_WORK(&guest->release, mdma_guest_free);
+
+	guest->dma.dev = &pdev->dev;
+	guest->dma.device_release = mdma_guest_release;
+	INIT_LIST_HEAD(&guest->dma.channels);
+	mdma_chan_setup_dma(&guest->dma);
+	for (i = 0; i < nr_chans; i++)
+		mdma_chan_init(guest, i);
+
+	return guest;
+}
+
+static void mdma_guest_remove_chans(struct mdma_guest *guest)
+{
+	unsigned int i;
+
+	for (i = 0; i < guest->nr_chans; i++)
+		mdma_chan_remove(&guest->chans[i]);
+	pci_free_irq_vectors(guest->pdev);
+}
+
+static int mdma_guest_request_irqs(struct mdma_guest *guest)
+{
+	struct pci_dev *pdev = guest->pdev;
+	unsigned int i;
+	int ret;
+
+	ret = pci_alloc_irq_vectors(pdev, guest->nr_chans, guest->nr_chans,
+				    PCI_IRQ_MSIX);
+	if (ret < 0)
+		return dev_err_probe(&pdev->dev, ret, "no %u vectors\n",
+				     guest->nr_chans);
+
+	for (i = 0; i < guest->nr_chans; i++) {
+		ret = mdma_chan_request_irq(&guest->chans[i],
+					    pci_irq_vector(pdev, i));
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Brings up a device whose registers are mapped. */
+static int mdma_guest_start(struct mdma_guest *guest)
+{
+	int ret;
+
+	guest->debugfs = debugfs_create_dir(pci_name(guest->pdev),
+					    mdma_guest_debugfs);
+	ret = mdma_window_create(guest, window_mb);
+	if (ret) {
+		dev_err_probe(&guest->pdev->dev, ret,
+			      "no window of %u MiB\n", window_mb);
+		goto err_debugfs;
+	}
+
+	ret = mdma_guest_request_irqs(guest);
+	if (!ret)
+		ret = dma_async_device_register(&guest->dma);
+	if (ret)
+		goto err_chans;
+
+	return 0;
+
+err_chans:
+	mdma_guest_remove_chans(guest);
+err_debugfs:
+	debugfs_remove(guest->debugfs);
+	mdma_window_destroy(guest);
+	return ret;
+}
+
+static int mdma_guest_probe(struct pci_dev *pdev,
+			    const struct pci_device_id *id)
+{
+	struct mdma_guest *guest;
+	void __iomem *regs;
+	int ret;
+
+	ret = pci_enable_device_mem(pdev);
+	if (ret)
+		return ret;
+
+	ret = pci_request_mem_regions(pdev, KBUILD_MODNAME);
+	if (ret)
+		goto err_disable;
+
+	ret = -ENOMEM;
+	regs = pci_ioremap_bar(pdev, 0);
+	if (!regs)
+		goto err_regions;
+
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		goto err_unmap;
+	dma_set_max_seg_size(&pdev->dev, MDMA_DESC_MAX_LEN);
+	pci_set_master(pdev);
+
+	ret = mdma_guest_identify(pdev, regs);
+	if (ret < 0)
+		goto err_unmap;
+
+	guest = mdma_guest_alloc(pdev, regs, ret);
+	ret = -ENOMEM;
+	if (!guest)
+		goto err_unmap;
+	pci_set_drvdata(pdev, guest);
+
+	ret = mdma_guest_start(guest);
+	if (ret) {
+		mdma_guest_release(&guest->dma);
+		goto err_unmap;
+	}
+	return 0;
+
+err_unmap:
+	pci_clear_master(pdev);
+	iounmap(regs);
+err_regions:
+	pci_release_mem_regions(pdev);
+err_disable:
+	pci_disable_device(pdev);
+	return ret;
+}
+
+static void mdma_guest_remove(struct pci_dev *pdev)
+{
+	struct mdma_guest *guest = pci_get_drvdata(pdev);
+
+	debugfs_remove(guest->debugfs);
+	mdma_guest_remove_chans(guest);
+	mdma_window_destroy(guest);
+	writel(1, guest->regs + MDMA_REG_RESET);
+	pci_clear_master(pdev);
+	iounmap(guest->regs);
+	pci_release_mem_regions(pdev);
+	pci_disable_device(pdev);
+	/* May be the end of *guest. */
+	dma_async_device_unregister(&guest->dma);
+}
+
+static const struct pci_device_id mdma_guest_ids[] = {
+	{ PCI_DEVICE(MDMA_PCI_VENDOR_ID, MDMA_PCI_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, mdma_guest_ids);
+
+static struct pci_driver mdma_guest_driver = {
+	.name = KBUILD_MODNAME,
+	.id_table = mdma_guest_ids,
+	.probe = mdma_guest_probe,
+	.remove = mdma_guest_remove,
+};
+
+static int __init mdma_guest_init(void)
+{
+	int ret;
+
+	mdma_guest_wq = alloc_workqueue(KBUILD_MODNAME, 0, 0);
+	if (!mdma_guest_wq)
+		return -ENOMEM;
+
+	mdma_guest_debugfs = debugfs_create_dir(KBUILD_MODNAME, NULL);
+	ret = pci_register_driver(&mdma_guest_driver);
+	if (ret) {
+		debugfs_remove(mdma_guest_debugfs);
+		destroy_workqueue(mdma_guest_wq);
+	}
+	return ret;
+}
+
+static void __exit mdma_guest_exit(void)
+{
+	pci_unregister_driver(&mdma_guest_driver);
+	debugfs_remove(mdma_guest_debugfs);
+	destroy_workqueue(mdma_guest_wq);
+}
+
+module_init(mdma_guest_init);
+module_exit(mdma_guest_exit);
+
+MODULE_DESCRIPTION("dmaengine driver of the mdma device");
+MODULE_LICENSE("GPL");

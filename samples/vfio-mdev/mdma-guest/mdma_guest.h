@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * mdma_guest: the dmaengine driver of the mdma device, its private header.
+ *
+ * A channel owns RING_SIZE transactions and a ring of as many hardware
+ * descriptors, so a submitted transaction always finds a place in the ring.
+ * A transaction goes round in this order:
+ *
+ *	free -> (prepared, on no list) -> submitted -> flight -> done -> free
+ *
+ * "flight" is in ring order: its first entry is at ring[head % size], the one
+ * after its last would be at ring[tail % size]. What the device has done is
+ * learnt from the status in the ring, which is memory; registers are only
+ * written (doorbell, interrupt), because reading one leaves the guest.
+ *
+ * Locks, outermost first:
+ *
+ *	mdma_guest.lock		mutex; a ring comes, a ring goes
+ *	mdma_chan.lock		spinlock, any context; lists, counters, ring
+ *
+ * Callbacks of clients are called from the interrupt's thread, no lock held.
+ */
+#ifndef MDMA_GUEST_H
+#define MDMA_GUEST_H
+
+#include <linux/dmaengine.h>
+#include <linux/mdma.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+
+struct dentry;
+struct page;
+struct pci_dev;
+
+#define MDMA_RING_SIZE			256
+
+/**
+ * struct mdma_tx - a transaction
+ * @tx: what the client holds
+ * @node: in one of the channel's lists
+ * @hw: descriptor to be copied into the ring
+ * @result: for the client's callback
+ */
+struct mdma_tx {
+	struct dma_async_tx_descriptor tx;
+	struct list_head node;
+	struct mdma_desc hw;
+	struct dmaengine_result result;
+};
+
+/**
+ * struct mdma_chan - a channel
+ * @chan: what the client holds
+ * @guest: the device
+ * @regs: registers of this channel
+ * @irq: Linux interrupt number, 0 if there is none
+ * @irq_name: in /proc/interrupts
+ * @lock: protects @ring and all that follows it
+ * @ring: coherent, %NULL while no client holds the channel
+ * @ring_iova: of @ring
+ * @txs: the %MDMA_RING_SIZE transactions that the lists are made of
+ * @head: number of descriptors reaped since the ring was started
+ * @tail: number of descriptors put into the ring since it was started
+ * @free: not used, or used but not yet acknowledged by the client
+ * @submitted: have a cookie, wait for issue_pending
+ * @flight: in the ring
+ * @done: callback still to be called
+ * @failed_before: the cookies after this one, up to and with @failed_last,
+ *	are those that failed or were terminated last
+ * @failed_last: see @failed_before
+ * @gone: the device is; no register may be touched
+ */
+struct mdma_chan {
+	struct dma_chan chan;
+	struct mdma_guest *guest;
+	void __iomem *regs;
+	int irq;
+	char irq_name[32];
+
+	spinlock_t lock;	/* protects all that follows */
+	struct mdma_desc *ring;
+	dma_addr_t ring_iova;
+	struct mdma_tx *txs;
+	u32 head;
+	u32 tail;
+	struct list_head free;
+	struct list_head submitted;
+	struct list_head flight;
+	struct list_head done;
+	dma_cookie_t failed_before;
+	dma_cookie_t failed_last;
+	bool gone;
+};
+
+/**
+ * struct mdma_block - a piece of the window, %MDMA_BLOCK_SIZE bytes
+ * @page: its first page
+ * @iova: its device address
+ */
+struct mdma_block {
+	struct page *page;
+	dma_addr_t iova;
+};
+
+/**
+ * struct mdma_window - memory that the device may write at any time
+ * @blocks: in ascending order of IOVA once the device has them
+ * @nr_blocks: how many of @blocks are allocated and mapped
+ * @table: coherent, what the device reads
+ * @table_iova: of @table
+ */
+struct mdma_window {
+	struct mdma_block blocks[MDMA_MAX_RANGES];
+	unsigned int nr_blocks;
+	struct mdma_range *table;
+	dma_addr_t table_iova;
+};
+
+/**
+ * struct mdma_guest - a device
+ * @dma: what dmaengine holds; its last reference frees all of this
+ * @pdev: the PCI function
+ * @regs: BAR 0
+ * @lock: held while a channel gets or loses its ring
+ * @window: memory given to the device
+ * @debugfs: directory of this device
+ * @release: frees this, see mdma_guest_release()
+ * @nr_chans: number of @chans
+ * @chans: the channels
+ */
+struct mdma_guest {
+	struct dma_device dma;
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	struct mutex lock;	/* a channel gets or loses its ring */
+	struct mdma_window window;
+	struct dentry *debugfs;
+	struct work_struct release;
+	unsigned int nr_chans;
+	struct mdma_chan chans[];
+};
+
+/* chan.c */
+void mdma_chan_init(struct mdma_guest *guest, unsigned int n);
+int mdma_chan_request_irq(struct mdma_chan *ch, int irq);
+void mdma_chan_remove(struct mdma_chan *ch);
+void mdma_chan_setup_dma(struct dma_device *dma);
+
+/* ring.c */
+int mdma_ring_alloc(struct mdma_chan *ch);
+void mdma_ring_free(struct mdma_chan *ch);
+void mdma_ring_issue(struct mdma_chan *ch);
+bool mdma_ring_reap(struct mdma_chan *ch);
+void mdma_ring_recover(struct mdma_chan *ch);
+void mdma_ring_abort(struct mdma_chan *ch);
+void mdma_ring_stop(struct mdma_chan *ch);
+
+/* window.c */
+int mdma_window_create(struct mdma_guest *guest, unsigned int mib);
+void mdma_window_destroy(struct mdma_guest *guest);
+
+#endif /* MDMA_GUEST_H */

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mdma_guest: a channel's ring of hardware descriptors.
+ *
+ * This file knows the channel's registers. A descriptor that fails may or may
+ * not halt the ring. Either way it alone fails: the ring is stopped, so that
+ * it is certain what the device has done, then started anew with the rest. A
+ * failure of the ring itself names no descriptor: all that were in it fail.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "mdma_guest.h"
+
+/* Makes HEAD, TAIL and STATUS of the device 0. */
+static void mdma_ring_start(struct mdma_chan *ch)
+{
+	ch->head = 0;
+	ch->tail = 0;
+	writeq(ch->ring_iova, ch->regs + MDMA_CHAN_RING);
+	writel(MDMA_RING_SIZE, ch->regs + MDMA_CHAN_RING_SIZE);
+	writel(MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ, ch->regs + MDMA_CHAN_CTRL);
+}
+
+/**
+ * mdma_ring_stop - end all DMA of a channel
+ * @ch: channel, locked, not gone
+ *
+ * When this returns the device does not touch the ring, nor what its
+ * descriptors point to.
+ */
+void mdma_ring_stop(struct mdma_chan *ch)
+{
+	writel(0, ch->regs + MDMA_CHAN_CTRL);
+	readl(ch->regs + MDMA_CHAN_CTRL);
+}
+
+/* Copies the descriptors of a list into the ring, behind those in it. */
+static void mdma_ring_put(struct mdma_chan *ch, struct list_head *list)
+{
+	struct mdma_tx *tx;
+
+	list_for_each_entry(tx, list, node)
+		ch->ring[ch->tail++ % MDMA_RING_SIZE] = tx->hw;
+}
+
+/* writel() orders the descriptors before the doorbell. */
+static void mdma_ring_doorbell(struct mdma_chan *ch)
+{
+	writel(ch->tail, ch->regs + MDMA_CHAN_TAIL);
+}
+
+/**
+ * mdma_ring_issue - hand all submitted transactions to the device
+ * @ch: channel, locked
+ */
+void mdma_ring_issue(struct mdma_chan *ch)
+{
+	if (ch->gone || list_empty(&ch->submitted))
+		return;
+
+	mdma_ring_put(ch, &ch->submitted);
+	list_splice_tail_init(&ch->submitted, &ch->flight);
+	mdma_ring_doorbell(ch);
+}
+
+/*
+ * Ends a transaction. One that nobody waits for is free at once; the others
+ * wait in "done" for the interrupt's thread.
+ */
+static void mdma_ring_finish(struct mdma_chan *ch, struct mdma_tx *tx,
+			     enum dmaengine_tx_result result)
+{
+	bool quiet = !tx->tx.callback && !tx->tx.callback_result &&
+		     !tx->tx.unmap;
+
+	tx->result.result = result;
+	if (result != DMA_TRANS_NOERROR) {
+		if (ch->failed_last != ch->chan.completed_cookie)
+			ch->failed_before = ch->chan.completed_cookie;
+		ch->failed_last = tx->tx.cookie;
+	}
+	ch->chan.completed_cookie = tx->tx.cookie;
+	list_move_tail(&tx->node, quiet ? &ch->free : &ch->done);
+}
+
+/*
+ * Ends all that the device has done. Returns how many these were, and adds to
+ * @failed how many of them failed.
+ */
+static unsigned int mdma_ring_take(struct mdma_chan *ch, unsigned int *failed)
+{
+	struct mdma_tx *tx, *next;
+	unsigned int taken = 0;
+	u32 status;
+
+	list_for_each_entry_safe(tx, next, &ch->flight, node) {
+		struct mdma_desc *desc = &ch->ring[ch->head % MDMA_RING_SIZE];
+
+		status = le32_to_cpu(READ_ONCE(desc->status));
+		if (status == MDMA_STATUS_NONE)
+			break;
+
+		/* The status was written last. */
+		dma_rmb();
+		ch->head++;
+		taken++;
+		if (status == MDMA_STATUS_DONE) {
+			mdma_ring_finish(ch, tx, DMA_TRANS_NOERROR);
+			continue;
+		}
+
+		dev_warn_ratelimited(&ch->guest->pdev->dev,
+				     "channel %d: descriptor failed, status %u\n",
+				     ch->chan.chan_id, status);
+		mdma_ring_finish(ch, tx, DMA_TRANS_ABORTED);
+		++*failed;
+	}
+
+	return taken;
+}
+
+static void mdma_ring_fail_all(struct mdma_chan *ch, struct list_head *list)
+{
+	struct mdma_tx *tx, *next;
+
+	list_for_each_entry_safe(tx, next, list, node)
+		mdma_ring_finish(ch, tx, DMA_TRANS_ABORTED);
+}
+
+/**
+ * mdma_ring_reap - take out of the ring what the device has done
+ * @ch: channel, locked
+ *
+ * Return: true if there was anything.
+ */
+bool mdma_ring_reap(struct mdma_chan *ch)
+{
+	unsigned int failed = 0;
+
+	if (!mdma_ring_take(ch, &failed))
+		return false;
+	if (!failed)
+		return true;
+
+	/* What was not done when the ring stopped is done after the restart. */
+	mdma_ring_stop(ch);
+	mdma_ring_take(ch, &failed);
+	mdma_ring_start(ch);
+	if (!list_empty(&ch->flight)) {
+		mdma_ring_put(ch, &ch->flight);
+		mdma_ring_doorbell(ch);
+	}
+	return true;
+}
+
+/* Ends the DMA of a ring, fails what it had not done, and starts it anew. */
+static void mdma_ring_clear(struct mdma_chan *ch)
+{
+	unsigned int failed = 0;
+
+	mdma_ring_stop(ch);
+	mdma_ring_take(ch, &failed);
+	mdma_ring_fail_all(ch, &ch->flight);
+	mdma_ring_start(ch);
+}
+
+/**
+ * mdma_ring_recover - after an interrupt for which nothing was reaped
+ * @ch: channel, locked
+ *
+ * Clears a ring that was halted for a reason that no descriptor holds.
+ */
+void mdma_ring_recover(struct mdma_chan *ch)
+{
+	u32 status;
+
+	if (ch->gone || !ch->ring)
+		return;
+
+	status = readl(ch->regs + MDMA_CHAN_STATUS);
+	if (status == MDMA_STATUS_NONE)
+		return;
+
+	dev_err_ratelimited(&ch->guest->pdev->dev,
+			    "channel %d: ring failed, status %u\n",
+			    ch->chan.chan_id, status);
+	mdma_ring_clear(ch);
+}
+
+/**
+ * mdma_ring_abort - end all transactions, wherever they are
+ * @ch: channel, locked
+ *
+ * All DMA has ended when this returns. A channel with an empty ring is not
+ * disturbed, so this costs nothing then.
+ */
+void mdma_ring_abort(struct mdma_chan *ch)
+{
+	mdma_ring_reap(ch);
+	if (!list_empty(&ch->flight))
+		mdma_ring_clear(ch);
+	mdma_ring_fail_all(ch, &ch->submitted);
+}
+
+/**
+ * mdma_ring_alloc - give a channel its ring and transactions, and start it
+ * @ch: channel; the caller holds the device's lock
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int mdma_ring_alloc(struct mdma_chan *ch)
+{
+	struct mdma_desc *ring;
+	struct mdma_tx *txs;
+	dma_addr_t iova;
+	unsigned int i;
+
+	txs = kcalloc(MDMA_RING_SIZE, sizeof(*txs), GFP_KERNEL);
+	if (!txs)
+		return -ENOMEM;
+
+	ring = dma_alloc_coherent(&ch->guest->pdev->dev,
+				  MDMA_RING_SIZE * sizeof(*ring), &iova,
+				  GFP_KERNEL);
+	if (!ring) {
+		kfree(txs);
+		return -ENOMEM;
+	}
+
+	spin_lock_irq(&ch->lock);
+	ch->txs = txs;
+	ch->ring = ring;
+	ch->ring_iova = iova;
+	for (i = 0; i < MDMA_RING_SIZE; i++) {
+		dma_async_tx_descriptor_init(&txs[i].tx, &ch->chan);
+		txs[i].tx.flags = DMA_CTRL_ACK;
+		list_add_tail(&txs[i].node, &ch->free);
+	}
+	mdma_ring_start(ch);
+	spin_unlock_irq(&ch->lock);
+
+	return 0;
+}
+
+/**
+ * mdma_ring_free - take a channel's ring and transactions away
+ * @ch: channel; the caller holds the device's lock
+ *
+ * Does nothing if there is no ring. No callback may be due: either there was
+ * a synchronize, or the interrupt was freed.
+ */
+void mdma_ring_free(struct mdma_chan *ch)
+{
+	struct mdma_desc *ring;
+	struct mdma_tx *txs;
+
+	spin_lock_irq(&ch->lock);
+	ring = ch->ring;
+	txs = ch->txs;
+	if (ring && !ch->gone)
+		mdma_ring_stop(ch);
+	ch->ring = NULL;
+	ch->txs = NULL;
+	INIT_LIST_HEAD(&ch->free);
+	INIT_LIST_HEAD(&ch->submitted);
+	INIT_LIST_HEAD(&ch->flight);
+	INIT_LIST_HEAD(&ch->done);
+	spin_unlock_irq(&ch->lock);
+
+	if (ring)
+		dma_free_coherent(&ch->guest->pdev->dev,
+				  MDMA_RING_SIZE * sizeof(*ring), ring,
+				  ch->ring_iova);
+	kfree(txs);
+}

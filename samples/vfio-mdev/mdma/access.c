@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Access to guest memory: the only file that calls vfio_pin_pages(),
+ * vfio_unpin_pages() and vfio_dma_rw().
+ *
+ * A run is a number of contiguous pages that one call pinned. It is busy while
+ * somebody pins, uses or unpins it, and only that somebody may touch it; else
+ * it is held, and whoever makes it busy gives it back. All runs are in one
+ * list, so ->dma_unmap() finds those in its range: it gives back the held ones
+ * and waits for the busy ones.
+ *
+ * type1 calls ->dma_unmap() and then looks whether anything is still pinned.
+ * A device that pins again at once would make it ask, and ask again, and give
+ * up. So the range stays closed for GOING_MS more; a pin in it gets
+ * -EINPROGRESS, and its caller gives back what else it has (it could be what
+ * ->dma_unmap() waits for), calls mdma_access_settle() and tries again. Then
+ * type1 tells whether the range is still mapped.
+ *
+ * Takes mdma_access.lock, and none of it over a call into vfio.
+ */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "mdma.h"
+#include "trace.h"
+
+static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
+
+#define GOING_MS	20	/* a range stays closed after ->dma_unmap() */
+#define SETTLE_MS	1000	/* longest wait for ->dma_unmap() to end */
+#define HELD_PAGES_MAX	65536	/* beyond, the oldest run is given back */
+
+/* Pages that one call of vfio_pin_pages() pinned. */
+struct mdma_run {
+	struct list_head node;		/* in access->runs */
+	struct list_head held;		/* in access->held if not busy */
+	bool busy;
+	u64 iova;
+	u32 npages;
+	ktime_t held_since;
+};
+
+static struct mdma_access *to_access(struct mdma_device *dev)
+{
+	return &dev->access;
+}
+
+static u64 last_byte(u64 iova, u32 npages)
+{
+	return iova + ((u64)npages << MDMA_PAGE_SHIFT) - 1;
+}
+
+static bool run_overlaps(const struct mdma_run *run, u64 first, u64 last)
+{
+	return run->iova <= last && first <= last_byte(run->iova, run->npages);
+}
+
+static bool range_going(const struct mdma_access *access, u64 first, u64 last)
+{
+	lockdep_assert_held(&access->lock);
+
+	if (!access->going_users && time_after(jiffies, access->going_until))
+		return false;
+	return access->going_first <= last && first <= access->going_last;
+}
+
+static void notify_release(struct mdma_access *access)
+{
+	atomic_inc(&access->released);
+	wake_up_all(&access->wait);
+}
+
+/* A new busy run; refused with -EINPROGRESS if @pin and the range is going. */
+static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
+				  u32 npages, bool pin)
+{
+	u64 last = last_byte(iova, npages);
+	struct mdma_run *run;
+
+	if (!npages || last < iova)
+		return ERR_PTR(-EINVAL);
+	run = kmalloc(sizeof(*run), GFP_KERNEL_ACCOUNT);
+	if (!run)
+		return ERR_PTR(-ENOMEM);
+	run->busy = true;
+	run->iova = iova;
+	run->npages = npages;
+
+	mutex_lock(&access->lock);
+	if (pin && range_going(access, iova, last)) {
+		mutex_unlock(&access->lock);
+		kfree(run);
+		return ERR_PTR(-EINPROGRESS);
+	}
+	list_add_tail(&run->node, &access->runs);
+	mutex_unlock(&access->lock);
+	return run;
+}
+
+static void run_end(struct mdma_access *access, struct mdma_run *run)
+{
+	mutex_lock(&access->lock);
+	list_del(&run->node);
+	mutex_unlock(&access->lock);
+	kfree(run);
+	notify_release(access);
+}
+
+static void run_take(struct mdma_access *access, struct mdma_run *run)
+{
+	lockdep_assert_held(&access->lock);
+
+	list_del(&run->held);
+	run->busy = true;
+	access->nr_held--;
+	access->held_pages -= run->npages;
+}
+
+static void unpin(struct mdma_device *dev, u64 iova, u32 npages)
+{
+	vfio_unpin_pages(&dev->vdev, iova, npages);
+	trace_mdma_unpin(dev->id, iova, npages);
+	mdma_count(dev, MDMA_STAT_UNPINS, npages);
+	mdma_count(dev, MDMA_STAT_PINNED, -(s64)npages);
+}
+
+static int pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
+	       struct page **pages)
+{
+	int prot = write ? IOMMU_READ | IOMMU_WRITE : IOMMU_READ;
+	int ret;
+
+	ret = vfio_pin_pages(&dev->vdev, iova, npages, prot, pages);
+	trace_mdma_pin(dev->id, iova, npages, write, ret);
+	if (ret == npages) {
+		mdma_count(dev, MDMA_STAT_PINS, npages);
+		mdma_count(dev, MDMA_STAT_PINNED, npages);
+		return 0;
+	}
+	mdma_count(dev, MDMA_STAT_PIN_ERRORS, 1);
+	if (ret > 0)
+		vfio_unpin_pages(&dev->vdev, iova, ret);
+	return ret < 0 && ret != -EINPROGRESS ? ret : -EFAULT;
+}
+
+/**
+ * mdma_access_init() - nothing is pinned
+ * @access: zeroed
+ */
+void mdma_access_init(struct mdma_access *access)
+{
+	mutex_init(&access->lock);
+	INIT_LIST_HEAD(&access->runs);
+	INIT_LIST_HEAD(&access->held);
+	xa_init_flags(&access->manual, XA_FLAGS_ACCOUNT);
+	init_waitqueue_head(&access->wait);
+	access->going_until = jiffies - 1;
+}
+
+/**
+ * mdma_access_pin() - pin a run of pages by one call of vfio_pin_pages()
+ * @dev: open
+ * @iova: page aligned
+ * @npages: 1 to VFIO_PIN_PAGES_MAX_ENTRIES
+ * @write: for reading and writing, else for reading only
+ * @pages: room for @npages
+ * @run: to give to mdma_access_unpin() or mdma_access_hold()
+ *
+ * Return: 0, -EINPROGRESS if the range is being unmapped: give back all runs
+ * and call mdma_access_settle(), or the error of vfio_pin_pages().
+ */
+int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
+		    struct page **pages, struct mdma_run **run)
+{
+	int ret;
+
+	*run = run_begin(to_access(dev), iova, npages, true);
+	if (IS_ERR(*run))
+		return PTR_ERR(*run);
+	ret = pin(dev, iova, npages, write, pages);
+	if (ret)
+		run_end(to_access(dev), *run);
+	return ret;
+}
+
+/**
+ * mdma_access_unpin() - give a run back
+ * @dev: open
+ * @run: of mdma_access_pin(); is gone afterwards
+ */
+void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run)
+{
+	unpin(dev, run->iova, run->npages);
+	run_end(to_access(dev), run);
+}
+
+/**
+ * mdma_access_hold() - leave a run pinned but unused
+ * @dev: open
+ * @run: of mdma_access_pin(); must not be used afterwards
+ *
+ * mdma_access_expire() gives it back, or ->dma_unmap(), or the end of the
+ * device's running. If too many pages are held, the oldest runs are given
+ * back now.
+ */
+void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run)
+{
+	struct mdma_access *access = to_access(dev);
+	struct mdma_run *oldest = NULL;
+
+	run->held_since = ktime_get();
+	mutex_lock(&access->lock);
+	run->busy = false;
+	list_add_tail(&run->held, &access->held);
+	access->nr_held++;
+	access->held_pages += run->npages;
+	if (access->held_pages > HELD_PAGES_MAX) {
+		oldest = list_first_entry(&access->held, struct mdma_run, held);
+		run_take(access, oldest);
+	}
+	mutex_unlock(&access->lock);
+	notify_release(access);
+	if (oldest)
+		mdma_access_unpin(dev, oldest);
+}
+
+/**
+ * mdma_access_settle() - wait until a range that was being unmapped is not
+ * @dev: open; the caller has no run in use
+ */
+void mdma_access_settle(struct mdma_device *dev)
+{
+	struct mdma_access *access = to_access(dev);
+
+	wait_event_timeout(access->wait, !READ_ONCE(access->going_users),
+			   msecs_to_jiffies(SETTLE_MS));
+	msleep(GOING_MS);
+}
+
+/**
+ * mdma_access_expire() - give back runs that were held long enough
+ * @dev: open
+ * @hold_ms: this long; not looked at if @keep is not 0
+ * @keep: give back all but the youngest @keep runs
+ *
+ * Return: when to call again, KTIME_MAX if nothing is held or @keep is given.
+ */
+ktime_t mdma_access_expire(struct mdma_device *dev, u32 hold_ms, u64 keep)
+{
+	struct mdma_access *access = to_access(dev);
+	ktime_t due, now = ktime_get();
+	struct mdma_run *run;
+
+	for (;;) {
+		mutex_lock(&access->lock);
+		run = list_first_entry_or_null(&access->held, struct mdma_run,
+					       held);
+		due = KTIME_MAX;
+		if (run && !keep)
+			due = ktime_add_ms(run->held_since, hold_ms);
+		if (!run || (keep && access->nr_held <= keep) ||
+		    (!keep && ktime_after(due, now))) {
+			mutex_unlock(&access->lock);
+			return due;
+		}
+		run_take(access, run);
+		mutex_unlock(&access->lock);
+		mdma_access_unpin(dev, run);
+		cond_resched();
+	}
+}
+
+/* Gives back the held runs that touch a range, waits for the busy ones. */
+static void release_runs(struct mdma_device *dev, u64 first, u64 last)
+{
+	struct mdma_access *access = to_access(dev);
+	struct mdma_run *run, *next;
+	LIST_HEAD(mine);
+	bool busy;
+	int seen;
+
+	do {
+		busy = false;
+		seen = atomic_read(&access->released);
+		mutex_lock(&access->lock);
+		list_for_each_entry(run, &access->runs, node) {
+			if (!run_overlaps(run, first, last))
+				continue;
+			if (run->busy) {
+				busy = true;
+				continue;
+			}
+			run_take(access, run);
+			list_add_tail(&run->held, &mine);
+		}
+		mutex_unlock(&access->lock);
+		list_for_each_entry_safe(run, next, &mine, held) {
+			list_del(&run->held);
+			mdma_access_unpin(dev, run);
+			seen++;
+		}
+		if (busy)
+			wait_event(access->wait,
+				   atomic_read(&access->released) != seen);
+	} while (busy);
+}
+
+static void release_manual(struct mdma_device *dev, u64 first, u64 last)
+{
+	struct mdma_access *access = to_access(dev);
+	unsigned long index = first >> MDMA_PAGE_SHIFT;
+	unsigned long count;
+	void *entry;
+
+	for (;;) {
+		mutex_lock(&access->lock);
+		entry = xa_find(&access->manual, &index,
+				last >> MDMA_PAGE_SHIFT, XA_PRESENT);
+		if (entry)
+			xa_erase(&access->manual, index);
+		mutex_unlock(&access->lock);
+		if (!entry)
+			return;
+		for (count = xa_to_value(entry); count; count--)
+			unpin(dev, (u64)index << MDMA_PAGE_SHIFT, 1);
+	}
+}
+
+/**
+ * mdma_access_release_held() - give back all runs
+ * @dev: open, and nothing executes
+ */
+void mdma_access_release_held(struct mdma_device *dev)
+{
+	release_runs(dev, 0, U64_MAX);
+}
+
+/**
+ * mdma_access_release_all() - give back all runs, and what debugfs pinned
+ * @dev: open, and nothing executes
+ */
+void mdma_access_release_all(struct mdma_device *dev)
+{
+	release_runs(dev, 0, U64_MAX);
+	release_manual(dev, 0, U64_MAX);
+}
+
+static void going_begin(struct mdma_access *access, u64 first, u64 last)
+{
+	mutex_lock(&access->lock);
+	if (!range_going(access, 0, U64_MAX)) {
+		access->going_first = first;
+		access->going_last = last;
+	} else {
+		access->going_first = min(access->going_first, first);
+		access->going_last = max(access->going_last, last);
+	}
+	WRITE_ONCE(access->going_users, access->going_users + 1);
+	mutex_unlock(&access->lock);
+}
+
+static void going_end(struct mdma_access *access)
+{
+	mutex_lock(&access->lock);
+	access->going_until = jiffies + msecs_to_jiffies(GOING_MS);
+	WRITE_ONCE(access->going_users, access->going_users - 1);
+	mutex_unlock(&access->lock);
+	notify_release(access);
+}
+
+/**
+ * mdma_access_dma_unmap() - the user takes a mapping away
+ * @vdev: of the device
+ * @iova: first byte
+ * @length: bytes, not 0
+ *
+ * Nothing in the range is accessed or pinned by the device on return, unless
+ * the test hook leak_on_unmap is set. Called by the container, see the
+ * locking order in mdma.h.
+ */
+void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+	struct mdma_access *access = to_access(dev);
+	u64 last = iova + length - 1;
+
+	if (READ_ONCE(access->leak_on_unmap)) {
+		trace_mdma_dma_unmap(dev->id, iova, length, true);
+		return;
+	}
+	going_begin(access, iova, last);
+	release_runs(dev, iova, last);
+	release_manual(dev, iova, last);
+	going_end(access);
+	trace_mdma_dma_unmap(dev->id, iova, length, false);
+}
+
+/* Remembers pages pinned by hand, as many as memory allows: their number. */
+static u32 manual_add(struct mdma_access *access, u64 iova, u32 npages)
+{
+	unsigned long index = iova >> MDMA_PAGE_SHIFT;
+	unsigned long count;
+	void *entry;
+	u32 i;
+
+	for (i = 0; i < npages; i++) {
+		entry = xa_load(&access->manual, index + i);
+		count = entry ? xa_to_value(entry) : 0;
+		if (xa_err(xa_store(&access->manual, index + i,
+				    xa_mk_value(count + 1),
+				    GFP_KERNEL_ACCOUNT)))
+			break;
+	}
+	return i;
+}
+
+/* Forgets pages that are to be unpinned by hand: how many were pinned. */
+static u32 manual_del(struct mdma_access *access, u64 iova, u32 npages)
+{
+	unsigned long index = iova >> MDMA_PAGE_SHIFT;
+	unsigned long count;
+	u32 i, pinned = 0;
+	void *entry;
+
+	for (i = 0; i < npages; i++) {
+		entry = xa_load(&access->manual, index + i);
+		if (!entry)
+			continue;
+		pinned++;
+		count = xa_to_value(entry) - 1;
+		if (count)
+			xa_store(&access->manual, index + i,
+				 xa_mk_value(count), GFP_KERNEL_ACCOUNT);
+		else
+			xa_erase(&access->manual, index + i);
+	}
+	return pinned;
+}
+
+/**
+ * mdma_access_manual_pin() - test hook: exactly one call of vfio_pin_pages()
+ * @dev: open, gate held for reading
+ * @iova: page aligned
+ * @npages: 1 to VFIO_PIN_PAGES_MAX_ENTRIES
+ * @write: for reading and writing, else for reading only
+ *
+ * The pages stay pinned until they are unpinned by hand, unmapped, or the
+ * device is reset or closed.
+ *
+ * Return: 0 or a negative error.
+ */
+int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
+			   bool write)
+{
+	struct mdma_access *access = to_access(dev);
+	struct page **pages;
+	struct mdma_run *run;
+	u32 done;
+	int ret;
+
+	pages = kcalloc(npages, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		return -ENOMEM;
+	while ((ret = mdma_access_pin(dev, iova, npages, write, pages, &run)) ==
+	       -EINPROGRESS)
+		mdma_access_settle(dev);
+	kfree(pages);
+	if (ret)
+		return ret;
+
+	mutex_lock(&access->lock);
+	done = manual_add(access, iova, npages);
+	mutex_unlock(&access->lock);
+	if (done < npages) {
+		unpin(dev, iova + ((u64)done << MDMA_PAGE_SHIFT),
+		      npages - done);
+		ret = -ENOMEM;
+	}
+	run_end(access, run);
+	return ret;
+}
+
+/**
+ * mdma_access_manual_unpin() - test hook: exactly one call of
+ *	vfio_unpin_pages(), whether the pages are pinned or not
+ * @dev: open, gate held for reading
+ * @iova: page aligned
+ * @npages: 1 to VFIO_PIN_PAGES_MAX_ENTRIES
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages)
+{
+	struct mdma_access *access = to_access(dev);
+	struct mdma_run *run;
+	u32 pinned;
+
+	run = run_begin(access, iova, npages, false);
+	if (IS_ERR(run))
+		return PTR_ERR(run);
+	mutex_lock(&access->lock);
+	pinned = manual_del(access, iova, npages);
+	mutex_unlock(&access->lock);
+
+	vfio_unpin_pages(&dev->vdev, iova, npages);
+	trace_mdma_unpin(dev->id, iova, npages);
+	mdma_count(dev, MDMA_STAT_UNPINS, pinned);
+	mdma_count(dev, MDMA_STAT_PINNED, -(s64)pinned);
+	run_end(access, run);
+	return 0;
+}
+
+struct manual_rw {
+	struct work_struct work;
+	struct mdma_device *dev;
+	u64 iova;
+	void *data;
+	size_t len;
+	bool write;
+	int ret;
+};
+
+static void manual_rw_work(struct work_struct *work)
+{
+	struct manual_rw *rw = container_of(work, struct manual_rw, work);
+
+	rw->ret = vfio_dma_rw(&rw->dev->vdev, rw->iova, rw->data, rw->len,
+			      rw->write);
+}
+
+/**
+ * mdma_access_manual_rw() - test hook: exactly one call of vfio_dma_rw()
+ * @dev: open, gate held for reading
+ * @iova: any alignment
+ * @data: to write, or room to read to
+ * @len: bytes, 1 to MDMA_DESC_MAX_LEN, does not wrap around
+ * @write: guest memory is written
+ *
+ * The call is made by a kernel thread, as vfio_dma_rw() takes the memory of
+ * the caller for the guest's otherwise.
+ *
+ * Return: 0 or a negative error.
+ */
+int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
+			  size_t len, bool write)
+{
+	struct manual_rw rw = {
+		.dev = dev, .iova = iova, .data = data, .len = len,
+		.write = write,
+	};
+	u64 first = round_down(iova, MDMA_PAGE_SIZE);
+	u64 last = round_down(iova + len - 1, MDMA_PAGE_SIZE);
+	struct mdma_run *run;
+
+	run = run_begin(to_access(dev), first,
+			((last - first) >> MDMA_PAGE_SHIFT) + 1, false);
+	if (IS_ERR(run))
+		return PTR_ERR(run);
+	INIT_WORK_ONSTACK(&rw.work, manual_rw_work);
+	queue_work(system_unbound_wq, &rw.work);
+	flush_work(&rw.work);
+	destroy_work_on_stack(&rw.work);
+	run_end(to_access(dev), run);
+	return rw.ret;
+}

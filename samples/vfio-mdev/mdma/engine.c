@@ -1,0 +1,627 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The engine: executes descriptors, one at a time in each channel. They come
+ * from the guest's ring and, on channel 0, in turns with it, from the
+ * host-side workload.
+ *
+ * A descriptor is executed in pieces of at most VFIO_PIN_PAGES_MAX_ENTRIES
+ * pages: pin, access, ledger, trace event, unpin or hold. It always ends
+ * before anybody who waits for the gate goes on, so a quiesced device has no
+ * descriptor half done.
+ *
+ * Whatever is read from guest memory is read once, into a copy, and checked
+ * there.
+ *
+ * Threads take the gate for reading, then mdma_channel.exec; registers are
+ * read and advanced under mdma_channel.lock.
+ */
+#include <linux/crc32.h>
+#include <linux/highmem.h>
+#include <linux/hrtimer.h>
+#include <linux/kthread.h>
+#include <linux/memcontrol.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/unaligned.h>
+
+#include "mdma.h"
+#include "trace.h"
+
+#define SPAN_PAGES	VFIO_PIN_PAGES_MAX_ENTRIES
+#define GOING_TRIES	16	/* of a piece whose range is being unmapped */
+#define KICKED		0	/* bit of mdma_channel.kicked */
+
+/* Bytes of guest memory whose pages are pinned. */
+struct span {
+	struct page **pages;
+	struct mdma_run *run;
+	u64 iova;		/* of the first page */
+	u32 npages;
+	u32 offset;		/* of the first byte in the first page */
+	u32 len;
+};
+
+static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
+		    u32 len, bool write)
+{
+	span->pages = write ? ch->dst_pages : ch->src_pages;
+	span->offset = offset_in_page(iova);
+	span->iova = iova - span->offset;
+	span->npages = DIV_ROUND_UP(span->offset + len, MDMA_PAGE_SIZE);
+	span->len = len;
+	return mdma_access_pin(ch->dev, span->iova, span->npages, write,
+			       span->pages, &span->run);
+}
+
+/* Pins for writing; what cannot be recorded later is not written. */
+static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
+			  u32 len)
+{
+	u64 first = round_down(iova, MDMA_PAGE_SIZE);
+	u64 last = iova + len - 1;
+	int ret;
+
+	ret = mdma_ledger_reserve(&ch->dev->ledger, first,
+				  ((last - first) >> MDMA_PAGE_SHIFT) + 1);
+	return ret ?: span_pin(ch, span, iova, len, true);
+}
+
+static void span_put(struct mdma_channel *ch, struct span *span, bool hold)
+{
+	if (!span->npages)
+		return;
+	if (hold)
+		mdma_access_hold(ch->dev, span->run);
+	else
+		mdma_access_unpin(ch->dev, span->run);
+}
+
+/* Numbers for the page writes of a span that is about to be written. */
+static u64 span_number(struct mdma_channel *ch, const struct span *span)
+{
+	return atomic64_fetch_add(span->npages,
+				  &ch->dev->stats[MDMA_STAT_SEQ]) + 1;
+}
+
+/* The span was written and is still pinned. */
+static void span_written(struct mdma_channel *ch, const struct span *span,
+			 u64 seq)
+{
+	struct mdma_device *dev = ch->dev;
+
+	mdma_ledger_record(&dev->ledger, span->iova, span->npages, seq,
+			   ch->index);
+	mdma_count(dev, MDMA_STAT_PAGES_WRITTEN, span->npages);
+	trace_mdma_write(dev->id, ch->index, span->iova, span->npages, seq);
+}
+
+/*
+ * Maps the page of a span with the byte @pos: its address. @left becomes the
+ * bytes from there to the end of the page or of the span.
+ */
+static void *span_map(const struct span *span, u32 pos, u32 *left)
+{
+	u32 at = span->offset + pos;
+
+	*left = min_t(u32, MDMA_PAGE_SIZE - offset_in_page(at),
+		      span->len - pos);
+	return kmap_local_page(span->pages[at >> MDMA_PAGE_SHIFT]) +
+	       offset_in_page(at);
+}
+
+static void do_copy(const struct span *dst, const struct span *src)
+{
+	u32 pos, piece, dst_left, src_left;
+	void *to, *from;
+
+	for (pos = 0; pos < dst->len; pos += piece) {
+		to = span_map(dst, pos, &dst_left);
+		from = span_map(src, pos, &src_left);
+		piece = min(dst_left, src_left);
+		/* Two IOVAs may be one page */
+		memmove(to, from, piece);
+		kunmap_local(from);
+		kunmap_local(to);
+	}
+}
+
+static void do_fill(const struct span *dst, u64 data, u64 done)
+{
+	u32 pos, piece, i;
+	u64 pattern;
+	u8 *to;
+
+	for (pos = 0; pos < dst->len; pos += piece) {
+		to = span_map(dst, pos, &piece);
+		pattern = ror64(data, (done + pos) % 8 * 8);
+		for (i = 0; i + 8 <= piece; i += 8)
+			put_unaligned_le64(pattern, to + i);
+		for (; i < piece; i++)
+			to[i] = pattern >> (i % 8 * 8);
+		kunmap_local(to);
+	}
+}
+
+static void do_stamp(struct mdma_channel *ch, const struct span *dst, u64 seq)
+{
+	struct mdma_stamp stamp = {
+		.magic = cpu_to_le64(MDMA_STAMP_MAGIC),
+		.device = cpu_to_le32(ch->dev->id),
+		.channel = cpu_to_le32(ch->index),
+	};
+	u32 i;
+
+	for (i = 0; i < dst->npages; i++) {
+		u64 iova = dst->iova + ((u64)i << MDMA_PAGE_SHIFT);
+
+		stamp.seq = cpu_to_le64(seq + i);
+		stamp.iova = cpu_to_le64(iova);
+		memcpy_to_page(dst->pages[i], 0, (const char *)&stamp,
+			       sizeof(stamp));
+	}
+}
+
+static u32 do_read(const struct span *src, u32 crc)
+{
+	u32 pos, piece;
+	void *from;
+
+	for (pos = 0; pos < src->len; pos += piece) {
+		from = span_map(src, pos, &piece);
+		crc = crc32_le(crc, from, piece);
+		kunmap_local(from);
+	}
+	return crc;
+}
+
+static bool op_writes(u32 op)
+{
+	return op == MDMA_OP_COPY || op == MDMA_OP_FILL || op == MDMA_OP_STAMP;
+}
+
+static bool op_reads(u32 op)
+{
+	return op == MDMA_OP_COPY || op == MDMA_OP_READ;
+}
+
+/* Executes the bytes [@done, @done + @len) of a job. */
+static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
+			 u64 done, u32 len)
+{
+	struct span dst = {}, src = {};
+	u64 seq = 0;
+	int ret;
+
+	if (op_writes(job->op)) {
+		ret = span_pin_write(ch, &dst, job->dst + done, len);
+		if (ret)
+			return ret;
+	}
+	if (op_reads(job->op)) {
+		ret = span_pin(ch, &src, job->src + done, len, false);
+		if (ret) {
+			span_put(ch, &dst, false);
+			return ret;
+		}
+		mdma_count(ch->dev, MDMA_STAT_PAGES_READ, src.npages);
+	}
+	/* Nothing fails from here on: every number belongs to a write */
+	if (dst.npages)
+		seq = span_number(ch, &dst);
+	switch (job->op) {
+	case MDMA_OP_COPY:
+		do_copy(&dst, &src);
+		break;
+	case MDMA_OP_FILL:
+		do_fill(&dst, job->data, done);
+		break;
+	case MDMA_OP_STAMP:
+		do_stamp(ch, &dst, seq);
+		break;
+	case MDMA_OP_READ:
+		job->result = do_read(&src, job->result);
+		break;
+	}
+	if (dst.npages)
+		span_written(ch, &dst, seq);
+	span_put(ch, &dst, job->hold);
+	span_put(ch, &src, job->hold);
+	return 0;
+}
+
+/* Bytes from @done that touch no more pages than one call can pin. */
+static u32 piece_len(const struct mdma_job *job, u64 done)
+{
+	u64 len = job->len - done;
+
+	if (op_writes(job->op))
+		len = min(len, SPAN_PAGES * MDMA_PAGE_SIZE -
+			       offset_in_page(job->dst + done));
+	if (op_reads(job->op))
+		len = min(len, SPAN_PAGES * MDMA_PAGE_SIZE -
+			       offset_in_page(job->src + done));
+	return len;
+}
+
+/**
+ * mdma_engine_execute() - execute a descriptor
+ * @ch: gate held for reading, exec held
+ * @job: checked; @result is set
+ *
+ * Return: 0, the error of vfio_pin_pages(), or -ENOMEM. If it failed, a part
+ * of it may have been done, and is in the ledger.
+ */
+int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
+{
+	u32 len, tries;
+	u64 done;
+	int ret;
+
+	mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
+	job->result = job->op == MDMA_OP_READ ? ~0 : 0;
+	for (done = 0; done < job->len; done += len) {
+		len = piece_len(job, done);
+		for (tries = 0; tries < GOING_TRIES; tries++) {
+			ret = execute_piece(ch, job, done, len);
+			if (ret != -EINPROGRESS)
+				break;
+			mdma_access_settle(ch->dev);
+		}
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/**
+ * mdma_engine_load() - read guest memory that is no descriptor's data
+ * @ch: gate held for reading, exec held
+ * @iova: of the first byte
+ * @data: gets a copy
+ * @len: touches at most SPAN_PAGES pages, does not wrap around
+ *
+ * Return: 0 or the error of vfio_pin_pages().
+ */
+int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
+{
+	struct span src = {};
+	u32 pos, piece, tries;
+	void *from;
+	int ret;
+
+	for (tries = 0; tries < GOING_TRIES; tries++) {
+		ret = span_pin(ch, &src, iova, len, false);
+		if (ret != -EINPROGRESS)
+			break;
+		mdma_access_settle(ch->dev);
+	}
+	if (ret)
+		return ret;
+	for (pos = 0; pos < len; pos += piece) {
+		from = span_map(&src, pos, &piece);
+		memcpy(data + pos, from, piece);
+		kunmap_local(from);
+	}
+	mdma_count(ch->dev, MDMA_STAT_PAGES_READ, src.npages);
+	span_put(ch, &src, false);
+	return 0;
+}
+
+/* Writes result and then status of the descriptor at @iova. */
+static int store_status(struct mdma_channel *ch, u64 iova, u32 status,
+			u32 result)
+{
+	struct mdma_desc *desc;
+	struct span dst = {};
+	u32 left, tries;
+	u64 seq;
+	int ret;
+
+	for (tries = 0; tries < GOING_TRIES; tries++) {
+		ret = span_pin_write(ch, &dst, iova, sizeof(*desc));
+		if (ret != -EINPROGRESS)
+			break;
+		mdma_access_settle(ch->dev);
+	}
+	if (ret)
+		return ret;
+	seq = span_number(ch, &dst);
+	desc = span_map(&dst, 0, &left);
+	WRITE_ONCE(desc->result, cpu_to_le32(result));
+	/* The guest sees the data and the result once it sees the status */
+	smp_store_release(&desc->status, cpu_to_le32(status));
+	kunmap_local(desc);
+	span_written(ch, &dst, seq);
+	span_put(ch, &dst, false);
+	return 0;
+}
+
+static bool wraps(u64 iova, u64 len)
+{
+	return iova + (len - 1) < iova;
+}
+
+/* Checks the guest's values and makes a job of them. */
+static enum mdma_status check_desc(const struct mdma_desc *desc,
+				   struct mdma_job *job)
+{
+	job->op = le32_to_cpu(desc->op);
+	job->dst = le64_to_cpu(desc->dst);
+	job->src = le64_to_cpu(desc->src);
+	job->len = le64_to_cpu(desc->len);
+	job->data = le64_to_cpu(desc->data);
+
+	if (job->op > MDMA_OP_READ ||
+	    le32_to_cpu(desc->flags) & ~MDMA_DESC_IRQ)
+		return MDMA_STATUS_BAD_OP;
+	if (job->op == MDMA_OP_NOP) {
+		job->len = 0;
+		return MDMA_STATUS_DONE;
+	}
+	if (!job->len || job->len > MDMA_DESC_MAX_LEN)
+		return MDMA_STATUS_BAD_LENGTH;
+	if ((op_writes(job->op) && wraps(job->dst, job->len)) ||
+	    (op_reads(job->op) && wraps(job->src, job->len)))
+		return MDMA_STATUS_BAD_LENGTH;
+	if (job->op == MDMA_OP_STAMP && offset_in_page(job->len))
+		return MDMA_STATUS_BAD_LENGTH;
+	if (job->op == MDMA_OP_STAMP && offset_in_page(job->dst))
+		return MDMA_STATUS_BAD_ADDRESS;
+	if (job->op == MDMA_OP_COPY && job->dst <= job->src + (job->len - 1) &&
+	    job->src <= job->dst + (job->len - 1))
+		return MDMA_STATUS_BAD_ADDRESS;
+	return MDMA_STATUS_DONE;
+}
+
+static enum mdma_status execute_desc(struct mdma_channel *ch,
+				     const struct mdma_desc *desc, u32 *result)
+{
+	struct mdma_job job = {};
+	enum mdma_status status;
+
+	*result = 0;
+	status = check_desc(desc, &job);
+	if (status != MDMA_STATUS_DONE) {
+		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
+		return status;
+	}
+	switch (mdma_engine_execute(ch, &job)) {
+	case 0:
+		*result = job.result;
+		return MDMA_STATUS_DONE;
+	case -ENOMEM:
+		return MDMA_STATUS_DEVICE_ERROR;
+	default:
+		return MDMA_STATUS_BAD_ADDRESS;
+	}
+}
+
+/**
+ * mdma_channel_fail() - halt a ring
+ * @ch: any
+ * @status: not MDMA_STATUS_NONE; the first one stays
+ */
+void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status)
+{
+	spin_lock(&ch->lock);
+	if (ch->status == MDMA_STATUS_NONE)
+		ch->status = status;
+	spin_unlock(&ch->lock);
+	mdma_irq_raise(ch);
+}
+
+/* The IOVA of the next descriptor in the guest's ring, if there is one. */
+static bool ring_next(struct mdma_channel *ch, u64 *iova)
+{
+	bool queued;
+
+	spin_lock(&ch->lock);
+	queued = (ch->ctrl & MDMA_CTRL_ENABLE) &&
+		 ch->status == MDMA_STATUS_NONE && ch->head != ch->tail;
+	if (queued)
+		*iova = ch->ring + (u64)(ch->head & (ch->ring_size - 1)) *
+				   sizeof(struct mdma_desc);
+	spin_unlock(&ch->lock);
+	return queued;
+}
+
+/* Executes one descriptor of the guest: whether there was one. */
+static bool ring_poll(struct mdma_channel *ch)
+{
+	enum mdma_status status;
+	struct mdma_desc desc;
+	u32 result;
+	u64 iova;
+
+	if (!ch->dev->bus_master || !ring_next(ch, &iova))
+		return false;
+	if (mdma_engine_load(ch, iova, &desc, sizeof(desc))) {
+		mdma_channel_fail(ch, MDMA_STATUS_BAD_RING);
+		return true;
+	}
+	status = execute_desc(ch, &desc, &result);
+	if (store_status(ch, iova, status, result)) {
+		mdma_channel_fail(ch, MDMA_STATUS_BAD_RING);
+		return true;
+	}
+	spin_lock(&ch->lock);
+	ch->head++;
+	spin_unlock(&ch->lock);
+	if (le32_to_cpu(desc.flags) & MDMA_DESC_IRQ)
+		mdma_irq_raise(ch);
+	return true;
+}
+
+/* Does what is to be done now: whether there was anything. */
+static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
+{
+	struct mdma_device *dev = ch->dev;
+	ktime_t expire = KTIME_MAX;
+	bool busy = false;
+
+	*next = KTIME_MAX;
+	down_read(&dev->gate);
+	if (dev->running) {
+		mutex_lock(&ch->exec);
+		busy = ring_poll(ch);
+		if (!ch->index && mdma_workload_poll(dev, next))
+			busy = true;
+		mutex_unlock(&ch->exec);
+	}
+	if (!ch->index)
+		expire = mdma_access_expire(dev, dev->workload.hold_ms,
+					    mdma_workload_keep(dev));
+	up_read(&dev->gate);
+	*next = min(*next, expire);
+	return busy;
+}
+
+static int channel_thread(void *data)
+{
+	struct mdma_channel *ch = data;
+	struct mem_cgroup *old;
+	ktime_t next;
+
+	old = set_active_memcg(ch->dev->memcg);
+	while (!kthread_should_stop()) {
+		if (channel_poll(ch, &next)) {
+			cond_resched();
+			continue;
+		}
+		set_current_state(TASK_IDLE);
+		if (!test_and_clear_bit(KICKED, &ch->kicked) &&
+		    !kthread_should_stop())
+			schedule_hrtimeout_range(next == KTIME_MAX ?
+						 NULL : &next,
+						 50 * NSEC_PER_USEC,
+						 HRTIMER_MODE_ABS);
+		__set_current_state(TASK_RUNNING);
+	}
+	set_active_memcg(old);
+	return 0;
+}
+
+/**
+ * mdma_channel_kick() - make a channel look for work
+ * @ch: of a device that is open and cannot be closed meanwhile
+ */
+void mdma_channel_kick(struct mdma_channel *ch)
+{
+	set_bit(KICKED, &ch->kicked);
+	if (ch->task)
+		wake_up_process(ch->task);
+}
+
+/**
+ * mdma_channel_sync() - wait for the descriptor that a channel executes
+ * @ch: any; the caller does not hold exec
+ */
+void mdma_channel_sync(struct mdma_channel *ch)
+{
+	mutex_lock(&ch->exec);
+	mutex_unlock(&ch->exec);
+}
+
+/**
+ * mdma_engine_run() - let the engine execute, or quiesce it
+ * @dev: open
+ * @run: false: nothing executes on return, nor until the next call
+ */
+void mdma_engine_run(struct mdma_device *dev, bool run)
+{
+	u32 i;
+
+	down_write(&dev->gate);
+	dev->running = run;
+	up_write(&dev->gate);
+	for (i = 0; run && i < dev->nr_channels; i++)
+		mdma_channel_kick(&dev->channels[i]);
+}
+
+/**
+ * mdma_engine_start() - start the threads, for a device that is being opened
+ * @dev: not running; @memcg is set
+ *
+ * Return: 0 or a negative error.
+ */
+int mdma_engine_start(struct mdma_device *dev)
+{
+	struct task_struct *task;
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++) {
+		task = kthread_run(channel_thread, &dev->channels[i],
+				   "mdma/%08x.%u", dev->id, i);
+		if (IS_ERR(task)) {
+			mdma_engine_stop(dev);
+			return PTR_ERR(task);
+		}
+		dev->channels[i].task = task;
+	}
+	return 0;
+}
+
+/**
+ * mdma_engine_stop() - end the threads
+ * @dev: not running, and nobody kicks it
+ */
+void mdma_engine_stop(struct mdma_device *dev)
+{
+	struct mdma_channel *ch;
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++) {
+		ch = &dev->channels[i];
+		if (!ch->task)
+			continue;
+		kthread_stop(ch->task);
+		ch->task = NULL;
+	}
+}
+
+/**
+ * mdma_engine_init() - make the channels
+ * @dev: @nr_channels is set
+ *
+ * Return: 0 or -ENOMEM; then mdma_engine_destroy() is still to be called.
+ */
+int mdma_engine_init(struct mdma_device *dev)
+{
+	struct mdma_channel *ch;
+	u32 i;
+
+	dev->channels = kcalloc(dev->nr_channels, sizeof(*dev->channels),
+				GFP_KERNEL);
+	if (!dev->channels)
+		return -ENOMEM;
+	for (i = 0; i < dev->nr_channels; i++) {
+		ch = &dev->channels[i];
+		ch->dev = dev;
+		ch->index = i;
+		spin_lock_init(&ch->lock);
+		mutex_init(&ch->exec);
+		ch->dst_pages = kcalloc(SPAN_PAGES, sizeof(*ch->dst_pages),
+					GFP_KERNEL);
+		ch->src_pages = kcalloc(SPAN_PAGES, sizeof(*ch->src_pages),
+					GFP_KERNEL);
+		if (!ch->dst_pages || !ch->src_pages)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/**
+ * mdma_engine_destroy() - undo mdma_engine_init()
+ * @dev: its threads have ended
+ */
+void mdma_engine_destroy(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; dev->channels && i < dev->nr_channels; i++) {
+		kfree(dev->channels[i].dst_pages);
+		kfree(dev->channels[i].src_pages);
+	}
+	kfree(dev->channels);
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Interrupts: one MSI-X vector a channel, and the request to give the device
+ * back. A vector is an eventfd of the user. Takes mdma_irqs.lock.
+ */
+#include <linux/eventfd.h>
+#include <linux/kernel.h>
+
+#include "mdma.h"
+
+/**
+ * mdma_irq_init() - no eventfds
+ * @irqs: zeroed
+ */
+void mdma_irq_init(struct mdma_irqs *irqs)
+{
+	spin_lock_init(&irqs->lock);
+}
+
+static void signal_one(struct mdma_irqs *irqs, struct eventfd_ctx **slot)
+{
+	spin_lock(&irqs->lock);
+	if (*slot)
+		eventfd_signal(*slot);
+	spin_unlock(&irqs->lock);
+}
+
+static bool channel_wants(struct mdma_channel *ch, bool raise)
+{
+	bool wants;
+
+	spin_lock(&ch->lock);
+	if (raise)
+		ch->irq = 1;
+	wants = ch->irq && (ch->ctrl & MDMA_CTRL_IRQ);
+	spin_unlock(&ch->lock);
+	return wants;
+}
+
+/**
+ * mdma_irq_raise() - a channel's interrupt becomes pending
+ * @ch: gate held
+ *
+ * The vector fires if the channel has it enabled and the device runs. A
+ * device that does not run fires it when it runs again, see
+ * mdma_irq_replay().
+ */
+void mdma_irq_raise(struct mdma_channel *ch)
+{
+	struct mdma_irqs *irqs = &ch->dev->irqs;
+
+	lockdep_assert_held(&ch->dev->gate);
+
+	if (channel_wants(ch, true) && ch->dev->running)
+		signal_one(irqs, &irqs->msix[ch->index]);
+}
+
+/**
+ * mdma_irq_replay() - fire the vectors that are pending
+ * @dev: started to run
+ *
+ * One more interrupt is harmless, one less is not: a vector that fired on the
+ * source of a migration may not have reached the guest.
+ */
+void mdma_irq_replay(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++)
+		if (channel_wants(&dev->channels[i], false))
+			signal_one(&dev->irqs, &dev->irqs.msix[i]);
+}
+
+/**
+ * mdma_irq_request() - ask the user to give the device back
+ * @dev: any
+ */
+void mdma_irq_request(struct mdma_device *dev)
+{
+	signal_one(&dev->irqs, &dev->irqs.req);
+}
+
+static struct eventfd_ctx **irq_slots(struct mdma_device *dev, u32 index)
+{
+	switch (index) {
+	case VFIO_PCI_MSIX_IRQ_INDEX:
+		return dev->irqs.msix;
+	case VFIO_PCI_REQ_IRQ_INDEX:
+		return &dev->irqs.req;
+	default:
+		return NULL;
+	}
+}
+
+static void replace(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
+		    struct eventfd_ctx **ctx, u32 n)
+{
+	u32 i;
+
+	spin_lock(&irqs->lock);
+	for (i = 0; i < n; i++)
+		swap(slots[i], ctx[i]);
+	spin_unlock(&irqs->lock);
+	for (i = 0; i < n; i++)
+		if (ctx[i])
+			eventfd_ctx_put(ctx[i]);
+}
+
+static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
+			const s32 *fds, u32 n)
+{
+	struct eventfd_ctx *ctx[MDMA_MAX_CHANNELS] = {};
+	int ret;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		if (fds[i] < 0)
+			continue;
+		ctx[i] = eventfd_ctx_fdget(fds[i]);
+		if (IS_ERR(ctx[i])) {
+			ret = PTR_ERR(ctx[i]);
+			while (i--)
+				if (ctx[i])
+					eventfd_ctx_put(ctx[i]);
+			return ret;
+		}
+	}
+	replace(irqs, slots, ctx, n);
+	return 0;
+}
+
+/**
+ * mdma_irq_set() - VFIO_DEVICE_SET_IRQS
+ * @dev: open
+ * @hdr: validated against mdma_pci_irq_count()
+ * @data: of @hdr->count elements, for the data types that have any
+ *
+ * Nothing is changed if an error is returned.
+ *
+ * Return: 0, -ENOTTY for an action that the interrupt does not have, or what
+ * is wrong with an eventfd.
+ */
+int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
+		 const void *data)
+{
+	struct eventfd_ctx *none[MDMA_MAX_CHANNELS] = {};
+	struct eventfd_ctx **slots = irq_slots(dev, hdr->index);
+	u32 i, count = mdma_pci_irq_count(dev, hdr->index);
+	const u8 *fire = data;
+
+	if (!slots || (hdr->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK) !=
+		      VFIO_IRQ_SET_ACTION_TRIGGER)
+		return -ENOTTY;
+	switch (hdr->flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {
+	case VFIO_IRQ_SET_DATA_EVENTFD:
+		return set_eventfds(&dev->irqs, &slots[hdr->start], data,
+				    hdr->count);
+	case VFIO_IRQ_SET_DATA_NONE:
+		if (!hdr->count)
+			replace(&dev->irqs, slots, none, count);
+		fire = NULL;
+		break;
+	}
+	for (i = 0; i < hdr->count; i++)
+		if (!fire || fire[i])
+			signal_one(&dev->irqs, &slots[hdr->start + i]);
+	return 0;
+}
+
+/**
+ * mdma_irq_release() - give all eventfds back
+ * @dev: nothing executes
+ */
+void mdma_irq_release(struct mdma_device *dev)
+{
+	struct eventfd_ctx *none[MDMA_MAX_CHANNELS] = {};
+
+	replace(&dev->irqs, dev->irqs.msix, none, dev->nr_channels);
+	replace(&dev->irqs, &dev->irqs.req, none, 1);
+}

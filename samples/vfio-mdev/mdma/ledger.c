@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The ledger: which pages the device wrote, the ground truth for whoever
+ * checks a dirty report.
+ *
+ * Records are kept in leaves of MDMA_LEDGER_LEAF pages, in an xarray by page
+ * number. A writer reserves the leaves before it writes and so cannot fail to
+ * record what it wrote. Takes mdma_ledger.lock.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "mdma.h"
+
+#define MDMA_LEDGER_LEAF	64
+
+/* A page was written if its seq is not 0. */
+struct mdma_ledger_leaf {
+	u64 seq[MDMA_LEDGER_LEAF];
+	u64 writes[MDMA_LEDGER_LEAF];
+	u32 channel[MDMA_LEDGER_LEAF];
+};
+
+static struct kmem_cache *leaf_cache;
+
+/**
+ * mdma_ledger_module_init() - once, before any ledger
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int mdma_ledger_module_init(void)
+{
+	leaf_cache = KMEM_CACHE(mdma_ledger_leaf, SLAB_ACCOUNT);
+	return leaf_cache ? 0 : -ENOMEM;
+}
+
+/**
+ * mdma_ledger_module_exit() - once, after the last ledger was cleared
+ */
+void mdma_ledger_module_exit(void)
+{
+	kmem_cache_destroy(leaf_cache);
+}
+
+/**
+ * mdma_ledger_init() - an empty ledger
+ * @ledger: zeroed
+ */
+void mdma_ledger_init(struct mdma_ledger *ledger)
+{
+	mutex_init(&ledger->lock);
+	xa_init_flags(&ledger->leaves, XA_FLAGS_ACCOUNT);
+}
+
+static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
+{
+	struct mdma_ledger_leaf *leaf;
+	int ret;
+
+	if (xa_load(&ledger->leaves, index))
+		return 0;
+	leaf = kmem_cache_zalloc(leaf_cache, GFP_KERNEL_ACCOUNT);
+	if (!leaf)
+		return -ENOMEM;
+	ret = xa_err(xa_store(&ledger->leaves, index, leaf,
+			      GFP_KERNEL_ACCOUNT));
+	if (ret)
+		kmem_cache_free(leaf_cache, leaf);
+	return ret;
+}
+
+/**
+ * mdma_ledger_reserve() - make room for a write that is about to happen
+ * @ledger: is not cleared until the write is recorded
+ * @iova: page aligned
+ * @npages: does not wrap around
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages)
+{
+	unsigned long first = iova >> MDMA_PAGE_SHIFT;
+	unsigned long index = first / MDMA_LEDGER_LEAF;
+	unsigned long last = (first + npages - 1) / MDMA_LEDGER_LEAF;
+	int ret = 0;
+
+	mutex_lock(&ledger->lock);
+	for (; index <= last && !ret; index++)
+		ret = reserve_leaf(ledger, index);
+	mutex_unlock(&ledger->lock);
+	return ret;
+}
+
+/**
+ * mdma_ledger_record() - pages were written
+ * @ledger: with room for them, see mdma_ledger_reserve()
+ * @iova: of the first page
+ * @npages: contiguous
+ * @seq: of the first page; page i has @seq + i
+ * @channel: that wrote, or MDMA_CHANNEL_NONE
+ *
+ * Two channels may write one page at the same time: the higher number stays.
+ */
+void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
+			u64 seq, u32 channel)
+{
+	unsigned long page = iova >> MDMA_PAGE_SHIFT;
+	struct mdma_ledger_leaf *leaf = NULL;
+	unsigned int slot;
+	u32 i;
+
+	mutex_lock(&ledger->lock);
+	for (i = 0; i < npages; i++) {
+		slot = (page + i) % MDMA_LEDGER_LEAF;
+		if (!leaf || !slot)
+			leaf = xa_load(&ledger->leaves,
+				       (page + i) / MDMA_LEDGER_LEAF);
+		if (!leaf->seq[slot])
+			ledger->records++;
+		leaf->writes[slot]++;
+		if (seq + i > leaf->seq[slot]) {
+			leaf->seq[slot] = seq + i;
+			leaf->channel[slot] = channel;
+		}
+	}
+	mutex_unlock(&ledger->lock);
+}
+
+/**
+ * mdma_ledger_clear() - forget everything
+ * @ledger: no write is under way
+ */
+void mdma_ledger_clear(struct mdma_ledger *ledger)
+{
+	struct mdma_ledger_leaf *leaf;
+	unsigned long index;
+
+	mutex_lock(&ledger->lock);
+	xa_for_each(&ledger->leaves, index, leaf)
+		kmem_cache_free(leaf_cache, leaf);
+	xa_destroy(&ledger->leaves);
+	ledger->records = 0;
+	mutex_unlock(&ledger->lock);
+}
+
+static size_t copy_leaf(const struct mdma_ledger_leaf *leaf,
+			unsigned long index, struct mdma_ledger_record *record)
+{
+	size_t n = 0;
+	u64 page;
+	u32 i;
+
+	for (i = 0; i < MDMA_LEDGER_LEAF; i++) {
+		if (!leaf->seq[i])
+			continue;
+		page = (u64)index * MDMA_LEDGER_LEAF + i;
+		record[n++] = (struct mdma_ledger_record) {
+			.iova = cpu_to_le64(page << MDMA_PAGE_SHIFT),
+			.seq = cpu_to_le64(leaf->seq[i]),
+			.writes = cpu_to_le64(leaf->writes[i]),
+			.channel = cpu_to_le32(leaf->channel[i]),
+		};
+	}
+	return n;
+}
+
+/**
+ * mdma_ledger_copy() - the ledger at one moment
+ * @ledger: any
+ * @size: bytes of the copy
+ *
+ * Return: records in ascending order of IOVA, to be freed with kvfree(), or
+ * an ERR_PTR().
+ */
+void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t *size)
+{
+	struct mdma_ledger_record *record;
+	struct mdma_ledger_leaf *leaf;
+	unsigned long index;
+	size_t n = 0;
+
+	mutex_lock(&ledger->lock);
+	record = kvcalloc(ledger->records + 1, sizeof(*record),
+			  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!record) {
+		mutex_unlock(&ledger->lock);
+		return ERR_PTR(-ENOMEM);
+	}
+	xa_for_each(&ledger->leaves, index, leaf)
+		n += copy_leaf(leaf, index, &record[n]);
+	mutex_unlock(&ledger->lock);
+	*size = n * sizeof(*record);
+	return record;
+}

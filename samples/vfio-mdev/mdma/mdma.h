@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the host driver share.
+ *
+ * Locking order, outermost first:
+ *
+ *	vfio's dev_set->lock
+ *	  mdma_migration.lock		migration state, VFIO_DEVICE_RESET
+ *	    mdma_device.regs_lock	config space, BAR0
+ *	      mdma_device.gate		read: execute; write: nothing executes
+ *	        mdma_channel.exec	the descriptor that a channel executes
+ *	          mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
+ *	          mdma_irqs.lock	leaves, none taken under another
+ *
+ * and mdma_file.lock under mdma_migration.lock.
+ *
+ * vfio_pin_pages(), vfio_unpin_pages() and vfio_dma_rw() take the container's
+ * lock and may sleep for long in a page fault. They are called under any of
+ * the above but the leaves. type1 calls ->dma_unmap() under its own
+ * device_list_lock, which a pin may have to wait for: ->dma_unmap() therefore
+ * takes only mdma_access.lock, and waits only for runs in use, whose owners
+ * wait for nothing but the container's lock.
+ */
+#ifndef MDMA_H
+#define MDMA_H
+
+#include <linux/atomic.h>
+#include <linux/iommu.h>
+#include <linux/ktime.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/vfio.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+
+#include "stream.h"
+#include "window.h"
+
+struct eventfd_ctx;
+struct mdma_device;
+struct mdma_file;
+struct mdma_run;
+struct mem_cgroup;
+struct task_struct;
+
+/* Bytes of PCI config space, a conventional function's. */
+#define MDMA_CONFIG_SIZE	256
+
+/**
+ * enum mdma_stat - counters, see stats/ in sysfs
+ * @MDMA_STAT_PAGES_WRITTEN: page writes
+ * @MDMA_STAT_PAGES_READ: page reads
+ * @MDMA_STAT_DESCRIPTORS: descriptors executed, failed ones as well
+ * @MDMA_STAT_PINS: pages pinned
+ * @MDMA_STAT_UNPINS: pages unpinned
+ * @MDMA_STAT_PIN_ERRORS: calls of vfio_pin_pages() that failed
+ * @MDMA_STAT_PINNED: pages pinned now
+ * @MDMA_STAT_SEQ: sequence number of the last page write
+ * @MDMA_NR_STATS: number of counters
+ */
+enum mdma_stat {
+	MDMA_STAT_PAGES_WRITTEN,
+	MDMA_STAT_PAGES_READ,
+	MDMA_STAT_DESCRIPTORS,
+	MDMA_STAT_PINS,
+	MDMA_STAT_UNPINS,
+	MDMA_STAT_PIN_ERRORS,
+	MDMA_STAT_PINNED,
+	MDMA_STAT_SEQ,
+	MDMA_NR_STATS,
+};
+
+/**
+ * struct mdma_channel - a ring, its registers and its thread
+ * @dev: that it belongs to
+ * @index: of the channel, and of its vector
+ * @lock: guards the registers below it
+ * @ring: register, does not change while @ctrl has MDMA_CTRL_ENABLE
+ * @ring_size: register, likewise
+ * @ctrl: register
+ * @tail: register
+ * @head: register, advanced under @exec
+ * @status: register
+ * @irq: register
+ * @exec: held while a descriptor is executed
+ * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec
+ * @src_pages: likewise
+ * @task: thread, while the device is open
+ * @kicked: bit 0: there may be work; the thread looks before it sleeps
+ */
+struct mdma_channel {
+	struct mdma_device *dev;
+	u32 index;
+
+	spinlock_t lock;	/* registers */
+	u64 ring;
+	u32 ring_size;
+	u32 ctrl;
+	u32 tail;
+	u32 head;
+	u32 status;
+	u32 irq;
+
+	struct mutex exec;	/* one descriptor at a time */
+	struct page **dst_pages;
+	struct page **src_pages;
+	struct task_struct *task;
+	unsigned long kicked;
+};
+
+/**
+ * struct mdma_access - what is pinned
+ * @lock: guards all fields; never held over a call into vfio
+ * @runs: all struct mdma_run, those in use and those held
+ * @held: runs held, oldest first
+ * @nr_held: number of runs in @held
+ * @held_pages: pages in @held
+ * @manual: pages pinned by the debugfs hook: page number to count
+ * @going_first: the IOVA range that ->dma_unmap() announced lately
+ * @going_last: its last byte
+ * @going_users: calls of ->dma_unmap() in progress
+ * @going_until: jiffies until which nothing in the range is pinned again
+ * @released: counts runs that are no longer in use, for @wait
+ * @wait: for runs in use to be released and for ->dma_unmap() to end
+ * @leak_on_unmap: test hook: ->dma_unmap() does nothing
+ */
+struct mdma_access {
+	struct mutex lock;	/* all fields */
+	struct list_head runs;
+	struct list_head held;
+	u64 nr_held;
+	u64 held_pages;
+	struct xarray manual;
+	u64 going_first;
+	u64 going_last;
+	u32 going_users;
+	unsigned long going_until;
+	atomic_t released;
+	wait_queue_head_t wait;
+	bool leak_on_unmap;
+};
+
+/**
+ * struct mdma_ledger - which pages the device wrote
+ * @lock: guards all fields
+ * @leaves: of MDMA_LEDGER_LEAF records
+ * @records: pages in the ledger
+ */
+struct mdma_ledger {
+	struct mutex lock;	/* all fields */
+	struct xarray leaves;
+	u64 records;
+};
+
+/**
+ * struct mdma_workload - the host-side workload
+ * @pattern: enum mdma_pattern
+ * @direction: enum mdma_direction
+ * @batch: pages of a descriptor
+ * @hold_ms: how long a run stays pinned
+ * @rate: descriptors per second, 0 for no limit
+ * @run: started
+ * @pages: working set, 0 for the whole window
+ * @seed: of the generator
+ * @prng: state of the generator
+ * @position: slot that is next in sequence
+ * @due: time of the next descriptor
+ *
+ * The generator advances under channel 0's exec; all else changes with the
+ * gate held for writing.
+ */
+struct mdma_workload {
+	u32 pattern;
+	u32 direction;
+	u32 batch;
+	u32 hold_ms;
+	u32 rate;
+	u32 run;
+	u64 pages;
+	u64 seed;
+	u64 prng;
+	u64 position;
+	ktime_t due;
+};
+
+/**
+ * struct mdma_irqs - eventfds of the user
+ * @lock: guards all fields
+ * @msix: one a channel
+ * @req: asks the user to give the device back
+ */
+struct mdma_irqs {
+	spinlock_t lock;	/* all fields */
+	struct eventfd_ctx *msix[MDMA_MAX_CHANNELS];
+	struct eventfd_ctx *req;
+};
+
+/**
+ * struct mdma_window_regs - registers of the window, under regs_lock
+ * @table: WINDOW_TABLE
+ * @ranges: WINDOW_RANGES
+ * @status: WINDOW_STATUS
+ * @pending: the table is to be read as soon as the device runs
+ */
+struct mdma_window_regs {
+	u64 table;
+	u32 ranges;
+	u32 status;
+	bool pending;
+};
+
+/**
+ * struct mdma_migration - state of the migration protocol
+ * @lock: guards the fields
+ * @state: written under @lock, read anywhere
+ * @saving: the file of a save in progress, or NULL
+ * @resuming: the file of a resume in progress, or NULL
+ */
+struct mdma_migration {
+	struct mutex lock;	/* all fields */
+	enum vfio_device_mig_state state;
+	struct mdma_file *saving;
+	struct mdma_file *resuming;
+};
+
+/**
+ * struct mdma_device - one mediated device
+ * @vdev: vfio's part
+ * @id: first 4 bytes of the UUID, as the number that they print
+ * @nr_channels: 1 to MDMA_MAX_CHANNELS
+ * @channels: of the device
+ * @gate: held for reading while anything executes
+ * @open: has a user; changes with @gate held for writing
+ * @running: open, and in a migration state that does DMA; likewise
+ * @bus_master: PCI_COMMAND_MASTER: descriptors of the guest may execute;
+ *	likewise
+ * @regs_lock: guards @config, @memory and @window_regs, serialises register
+ *	accesses
+ * @config: config space
+ * @memory: PCI_COMMAND_MEMORY: BAR0 can be accessed
+ * @window_regs: registers of the window
+ * @window: changes with @gate held for writing
+ * @access: what is pinned
+ * @ledger: what was written
+ * @workload: the host-side workload
+ * @irqs: eventfds
+ * @migration: protocol state
+ * @stats: counters
+ * @memcg: of the user, charged for what the device allocates for it
+ * @debugfs: directory
+ */
+struct mdma_device {
+	struct vfio_device vdev;
+	u32 id;
+	u32 nr_channels;
+	struct mdma_channel *channels;
+
+	struct rw_semaphore gate;
+	bool open;
+	bool running;
+	bool bus_master;
+
+	struct mutex regs_lock;	/* register accesses */
+	u8 config[MDMA_CONFIG_SIZE];
+	bool memory;
+	struct mdma_window_regs window_regs;
+
+	struct mdma_window window;
+	struct mdma_access access;
+	struct mdma_ledger ledger;
+	struct mdma_workload workload;
+	struct mdma_irqs irqs;
+	struct mdma_migration migration;
+	atomic64_t stats[MDMA_NR_STATS];
+	struct mem_cgroup *memcg;
+	struct dentry *debugfs;
+};
+
+static inline void mdma_count(struct mdma_device *dev, enum mdma_stat stat,
+			      s64 n)
+{
+	atomic64_add(n, &dev->stats[stat]);
+}
+
+/* main.c */
+void mdma_device_reset(struct mdma_device *dev);
+
+/* access.c */
+void mdma_access_init(struct mdma_access *access);
+int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
+		    struct page **pages, struct mdma_run **run);
+void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
+void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run);
+void mdma_access_settle(struct mdma_device *dev);
+ktime_t mdma_access_expire(struct mdma_device *dev, u32 hold_ms, u64 keep);
+void mdma_access_release_held(struct mdma_device *dev);
+void mdma_access_release_all(struct mdma_device *dev);
+void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
+int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
+			   bool write);
+int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages);
+int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
+			  size_t len, bool write);
+
+/* engine.c */
+
+/**
+ * struct mdma_job - a descriptor that was checked
+ * @op: enum mdma_op
+ * @dst: IOVA
+ * @src: IOVA
+ * @len: bytes
+ * @data: pattern of MDMA_OP_FILL
+ * @result: of MDMA_OP_READ
+ * @hold: the run stays pinned for the time that the workload says
+ */
+struct mdma_job {
+	u32 op;
+	u64 dst;
+	u64 src;
+	u64 len;
+	u64 data;
+	u32 result;
+	bool hold;
+};
+
+int mdma_engine_init(struct mdma_device *dev);
+void mdma_engine_destroy(struct mdma_device *dev);
+int mdma_engine_start(struct mdma_device *dev);
+void mdma_engine_stop(struct mdma_device *dev);
+void mdma_engine_run(struct mdma_device *dev, bool run);
+void mdma_channel_kick(struct mdma_channel *ch);
+void mdma_channel_sync(struct mdma_channel *ch);
+void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status);
+int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job);
+int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data,
+		     size_t len);
+
+/* irq.c */
+void mdma_irq_init(struct mdma_irqs *irqs);
+void mdma_irq_raise(struct mdma_channel *ch);
+void mdma_irq_replay(struct mdma_device *dev);
+void mdma_irq_request(struct mdma_device *dev);
+int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
+		 const void *data);
+void mdma_irq_release(struct mdma_device *dev);
+
+/* ledger.c */
+int mdma_ledger_module_init(void);
+void mdma_ledger_module_exit(void);
+void mdma_ledger_init(struct mdma_ledger *ledger);
+int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages);
+void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
+			u64 seq, u32 channel);
+void mdma_ledger_clear(struct mdma_ledger *ledger);
+void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t *size);
+
+/* migration.c */
+extern const struct vfio_migration_ops mdma_migration_ops;
+void mdma_migration_reset(struct mdma_device *dev);
+
+/* pci.c */
+void mdma_pci_reset(struct mdma_device *dev);
+ssize_t mdma_pci_read(struct vfio_device *vdev, char __user *buf, size_t count,
+		      loff_t *ppos);
+ssize_t mdma_pci_write(struct vfio_device *vdev, const char __user *buf,
+		       size_t count, loff_t *ppos);
+long mdma_pci_ioctl(struct vfio_device *vdev, unsigned int cmd,
+		    unsigned long arg);
+u32 mdma_pci_irq_count(struct mdma_device *dev, u32 index);
+
+/* regs.c */
+void mdma_regs_reset(struct mdma_device *dev);
+u32 mdma_regs_read(struct mdma_device *dev, u32 offset);
+void mdma_regs_write(struct mdma_device *dev, u32 offset, u32 value);
+void mdma_regs_load_window(struct mdma_device *dev);
+
+/* sysfs.c */
+extern const struct attribute_group *mdma_sysfs_groups[];
+
+/* debugfs.c */
+void mdma_debugfs_module_init(void);
+void mdma_debugfs_module_exit(void);
+void mdma_debugfs_init(struct mdma_device *dev);
+void mdma_debugfs_exit(struct mdma_device *dev);
+
+/* workload.c */
+
+/**
+ * enum mdma_knob - a numeric attribute of the workload, see workload/ in sysfs
+ * @MDMA_KNOB_PATTERN: enum mdma_pattern
+ * @MDMA_KNOB_DIRECTION: enum mdma_direction
+ * @MDMA_KNOB_BATCH: pages
+ * @MDMA_KNOB_HOLD_MS: milliseconds
+ * @MDMA_KNOB_RATE: descriptors per second
+ * @MDMA_KNOB_SEED: of the generator
+ * @MDMA_KNOB_PAGES: working set
+ * @MDMA_KNOB_RUN: 0 or 1
+ */
+enum mdma_knob {
+	MDMA_KNOB_PATTERN,
+	MDMA_KNOB_DIRECTION,
+	MDMA_KNOB_BATCH,
+	MDMA_KNOB_HOLD_MS,
+	MDMA_KNOB_RATE,
+	MDMA_KNOB_SEED,
+	MDMA_KNOB_PAGES,
+	MDMA_KNOB_RUN,
+};
+
+void mdma_workload_init(struct mdma_workload *workload);
+void mdma_workload_restart(struct mdma_workload *workload);
+u64 mdma_workload_get(struct mdma_device *dev, enum mdma_knob knob);
+int mdma_workload_set(struct mdma_device *dev, enum mdma_knob knob, u64 value);
+void mdma_workload_set_window(struct mdma_device *dev,
+			      enum mdma_window_origin origin,
+			      const struct mdma_range *range, u32 nr);
+bool mdma_workload_poll(struct mdma_device *dev, ktime_t *next);
+int mdma_workload_step(struct mdma_device *dev, u32 n);
+u64 mdma_workload_keep(struct mdma_device *dev);
+
+#endif /* MDMA_H */

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The migration protocol, version 2: states and the files that carry the
+ * stream.
+ *
+ * What a state means is told by three predicates, and an arc does what
+ * changes between its ends:
+ *
+ *	runs		the engine executes: RUNNING, PRE_COPY. A device in a
+ *			P2P state initiates no DMA at all.
+ *	stopped		nothing is pinned any more: STOP, STOP_COPY, RESUMING
+ *	saves		a file to read the stream from: PRE_COPY,
+ *			PRE_COPY_P2P, STOP_COPY
+ *
+ * A saving file has the CONFIG record from the begin, and the rest from
+ * STOP_COPY on. A resuming file collects what is written and looks at each
+ * record as soon as it is complete; the device changes only on the arc from
+ * RESUMING to STOP, and only if the whole stream is valid.
+ *
+ * Takes mdma_migration.lock, and mdma_file.lock under it. The files' own
+ * operations take only the latter and do not know the device.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "mdma.h"
+#include "trace.h"
+
+#define SAVE_SIZE	(MDMA_STREAM_CONFIG_SIZE + MDMA_STREAM_STATE_SIZE)
+
+/*
+ * A migration file. @lock guards all fields. @dead: the device has left the
+ * states in which the file is used. @precopy: more will follow.
+ */
+struct mdma_file {
+	struct file *filp;
+	struct mutex lock;	/* all fields */
+	wait_queue_head_t wait;
+	bool dead;
+	bool precopy;
+	int parsed;		/* what mdma_stream_read() said last */
+	size_t size;		/* of the stream so far */
+	size_t pos;		/* of the reader */
+	size_t room;
+	struct mdma_snapshot snap;
+	u8 data[] __counted_by(room);
+};
+
+static bool state_runs(enum vfio_device_mig_state state)
+{
+	return state == VFIO_DEVICE_STATE_RUNNING ||
+	       state == VFIO_DEVICE_STATE_PRE_COPY;
+}
+
+static bool state_stopped(enum vfio_device_mig_state state)
+{
+	return state == VFIO_DEVICE_STATE_STOP ||
+	       state == VFIO_DEVICE_STATE_STOP_COPY ||
+	       state == VFIO_DEVICE_STATE_RESUMING;
+}
+
+static bool state_saves(enum vfio_device_mig_state state)
+{
+	return state == VFIO_DEVICE_STATE_PRE_COPY ||
+	       state == VFIO_DEVICE_STATE_PRE_COPY_P2P ||
+	       state == VFIO_DEVICE_STATE_STOP_COPY;
+}
+
+static void take_channels(struct mdma_device *dev,
+			  struct mdma_stream_channel *to)
+{
+	struct mdma_channel *ch;
+
+	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
+		spin_lock(&ch->lock);
+		*to++ = (struct mdma_stream_channel) {
+			.ring = cpu_to_le64(ch->ring),
+			.ring_size = cpu_to_le32(ch->ring_size),
+			.ctrl = cpu_to_le32(ch->ctrl),
+			.tail = cpu_to_le32(ch->tail),
+			.head = cpu_to_le32(ch->head),
+			.status = cpu_to_le32(ch->status),
+			.irq = cpu_to_le32(ch->irq),
+		};
+		spin_unlock(&ch->lock);
+	}
+}
+
+static void take_window(struct mdma_device *dev, struct mdma_stream_window *to)
+{
+	*to = (struct mdma_stream_window) {
+		.table = cpu_to_le64(dev->window_regs.table),
+		.table_ranges = cpu_to_le32(dev->window_regs.ranges),
+		.table_status = cpu_to_le32(dev->window_regs.status),
+		.table_pending = cpu_to_le32(dev->window_regs.pending),
+		.origin = cpu_to_le32(dev->window.origin),
+		.nr_ranges = cpu_to_le32(dev->window.nr),
+	};
+	memcpy(to->ranges, dev->window.range, sizeof(to->ranges));
+}
+
+static void take_workload(struct mdma_device *dev,
+			  struct mdma_stream_workload *to)
+{
+	struct mdma_workload *from = &dev->workload;
+
+	*to = (struct mdma_stream_workload) {
+		.pattern = cpu_to_le32(from->pattern),
+		.direction = cpu_to_le32(from->direction),
+		.batch = cpu_to_le32(from->batch),
+		.hold_ms = cpu_to_le32(from->hold_ms),
+		.rate = cpu_to_le32(from->rate),
+		.run = cpu_to_le32(from->run),
+		.pages = cpu_to_le64(from->pages),
+		.seed = cpu_to_le64(from->seed),
+		.prng = cpu_to_le64(from->prng),
+		.position = cpu_to_le64(from->position),
+	};
+}
+
+static __le64 take_stat(struct mdma_device *dev, enum mdma_stat stat)
+{
+	return cpu_to_le64(atomic64_read(&dev->stats[stat]));
+}
+
+/* The state of a device that is stopped. */
+static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
+{
+	struct mdma_stream_stats *stats = &snap->state.stats;
+
+	memset(snap, 0, sizeof(*snap));
+	snap->channels = dev->nr_channels;
+	mutex_lock(&dev->regs_lock);
+	down_write(&dev->gate);
+	take_channels(dev, snap->state.channel);
+	take_window(dev, &snap->state.window);
+	take_workload(dev, &snap->state.workload);
+	stats->seq = take_stat(dev, MDMA_STAT_SEQ);
+	stats->pages_written = take_stat(dev, MDMA_STAT_PAGES_WRITTEN);
+	stats->pages_read = take_stat(dev, MDMA_STAT_PAGES_READ);
+	stats->descriptors = take_stat(dev, MDMA_STAT_DESCRIPTORS);
+	stats->pins = take_stat(dev, MDMA_STAT_PINS);
+	stats->unpins = take_stat(dev, MDMA_STAT_UNPINS);
+	stats->pin_errors = take_stat(dev, MDMA_STAT_PIN_ERRORS);
+	up_write(&dev->gate);
+	mutex_unlock(&dev->regs_lock);
+}
+
+static void apply_channels(struct mdma_device *dev,
+			   const struct mdma_stream_channel *from)
+{
+	struct mdma_channel *ch;
+
+	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
+		spin_lock(&ch->lock);
+		ch->ring = le64_to_cpu(from->ring);
+		ch->ring_size = le32_to_cpu(from->ring_size);
+		ch->ctrl = le32_to_cpu(from->ctrl);
+		ch->tail = le32_to_cpu(from->tail);
+		ch->head = le32_to_cpu(from->head);
+		ch->status = le32_to_cpu(from->status);
+		ch->irq = le32_to_cpu(from->irq);
+		spin_unlock(&ch->lock);
+		from++;
+	}
+}
+
+static void apply_window(struct mdma_device *dev,
+			 const struct mdma_stream_window *from)
+{
+	dev->window_regs.table = le64_to_cpu(from->table);
+	dev->window_regs.ranges = le32_to_cpu(from->table_ranges);
+	dev->window_regs.status = le32_to_cpu(from->table_status);
+	dev->window_regs.pending = le32_to_cpu(from->table_pending);
+	mdma_workload_set_window(dev, le32_to_cpu(from->origin), from->ranges,
+				 le32_to_cpu(from->nr_ranges));
+}
+
+static void apply_workload(struct mdma_device *dev,
+			   const struct mdma_stream_workload *from)
+{
+	dev->workload = (struct mdma_workload) {
+		.pattern = le32_to_cpu(from->pattern),
+		.direction = le32_to_cpu(from->direction),
+		.batch = le32_to_cpu(from->batch),
+		.hold_ms = le32_to_cpu(from->hold_ms),
+		.rate = le32_to_cpu(from->rate),
+		.run = le32_to_cpu(from->run),
+		.pages = le64_to_cpu(from->pages),
+		.seed = le64_to_cpu(from->seed),
+		.prng = le64_to_cpu(from->prng),
+		.position = le64_to_cpu(from->position),
+	};
+}
+
+static void apply_stat(struct mdma_device *dev, enum mdma_stat stat,
+		       __le64 value)
+{
+	atomic64_set(&dev->stats[stat], le64_to_cpu(value));
+}
+
+/* A stopped device becomes what a valid snapshot says. */
+static void apply_snapshot(struct mdma_device *dev,
+			   const struct mdma_snapshot *snap)
+{
+	const struct mdma_stream_stats *stats = &snap->state.stats;
+
+	mutex_lock(&dev->regs_lock);
+	down_write(&dev->gate);
+	apply_channels(dev, snap->state.channel);
+	apply_window(dev, &snap->state.window);
+	apply_workload(dev, &snap->state.workload);
+	apply_stat(dev, MDMA_STAT_SEQ, stats->seq);
+	apply_stat(dev, MDMA_STAT_PAGES_WRITTEN, stats->pages_written);
+	apply_stat(dev, MDMA_STAT_PAGES_READ, stats->pages_read);
+	apply_stat(dev, MDMA_STAT_DESCRIPTORS, stats->descriptors);
+	apply_stat(dev, MDMA_STAT_PINS, stats->pins);
+	apply_stat(dev, MDMA_STAT_UNPINS, stats->unpins);
+	apply_stat(dev, MDMA_STAT_PIN_ERRORS, stats->pin_errors);
+	up_write(&dev->gate);
+	mutex_unlock(&dev->regs_lock);
+}
+
+static ssize_t save_read(struct file *filp, char __user *buf, size_t count,
+			 loff_t *ppos)
+{
+	struct mdma_file *file = filp->private_data;
+	ssize_t ret;
+
+	mutex_lock(&file->lock);
+	count = min(count, file->size - file->pos);
+	if (file->dead) {
+		ret = -ENODEV;
+	} else if (!count) {
+		ret = file->precopy ? -ENOMSG : 0;
+	} else if (copy_to_user(buf, &file->data[file->pos], count)) {
+		ret = -EFAULT;
+	} else {
+		file->pos += count;
+		ret = count;
+	}
+	mutex_unlock(&file->lock);
+	return ret;
+}
+
+static __poll_t save_poll(struct file *filp, struct poll_table_struct *wait)
+{
+	struct mdma_file *file = filp->private_data;
+	__poll_t ret = 0;
+
+	poll_wait(filp, &file->wait, wait);
+	mutex_lock(&file->lock);
+	if (file->dead)
+		ret = EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	else if (!file->precopy || file->pos < file->size)
+		ret = EPOLLIN | EPOLLRDNORM;
+	mutex_unlock(&file->lock);
+	return ret;
+}
+
+static long save_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	size_t minsz = offsetofend(struct vfio_precopy_info, dirty_bytes);
+	struct mdma_file *file = filp->private_data;
+	void __user *uarg = (void __user *)arg;
+	struct vfio_precopy_info info;
+	int ret = 0;
+
+	if (cmd != VFIO_MIG_GET_PRECOPY_INFO)
+		return -ENOTTY;
+	if (copy_from_user(&info, uarg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz)
+		return -EINVAL;
+	mutex_lock(&file->lock);
+	if (file->dead)
+		ret = -ENODEV;
+	else if (!file->precopy)
+		ret = -EINVAL;
+	info.flags = 0;
+	info.initial_bytes = file->size - file->pos;
+	info.dirty_bytes = 0;
+	mutex_unlock(&file->lock);
+	if (ret)
+		return ret;
+	return copy_to_user(uarg, &info, minsz) ? -EFAULT : 0;
+}
+
+static ssize_t resume_write(struct file *filp, const char __user *buf,
+			    size_t count, loff_t *ppos)
+{
+	struct mdma_file *file = filp->private_data;
+	ssize_t ret;
+
+	mutex_lock(&file->lock);
+	if (file->dead) {
+		ret = -ENODEV;
+	} else if (file->parsed != -EAGAIN && file->parsed) {
+		ret = file->parsed;
+	} else if (count > file->room - file->size) {
+		file->parsed = -EFBIG;
+		ret = -EFBIG;
+	} else if (copy_from_user(&file->data[file->size], buf, count)) {
+		ret = -EFAULT;
+	} else {
+		file->size += count;
+		file->parsed = mdma_stream_read(file->data, file->size,
+						&file->snap);
+		ret = file->parsed && file->parsed != -EAGAIN ? file->parsed :
+								count;
+	}
+	mutex_unlock(&file->lock);
+	return ret;
+}
+
+static int file_release(struct inode *inode, struct file *filp)
+{
+	struct mdma_file *file = filp->private_data;
+
+	mutex_destroy(&file->lock);
+	kvfree(file);
+	return 0;
+}
+
+static const struct file_operations save_fops = {
+	.owner = THIS_MODULE,
+	.read = save_read,
+	.poll = save_poll,
+	.unlocked_ioctl = save_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.release = file_release,
+};
+
+static const struct file_operations resume_fops = {
+	.owner = THIS_MODULE,
+	.write = resume_write,
+	.release = file_release,
+};
+
+static struct mdma_file *file_create(const struct file_operations *fops,
+				     int flags, size_t room, u32 channels)
+{
+	struct mdma_file *file;
+	struct file *filp;
+
+	file = kvzalloc(struct_size(file, data, room), GFP_KERNEL_ACCOUNT);
+	if (!file)
+		return ERR_PTR(-ENOMEM);
+	file->room = room;
+	file->parsed = -EAGAIN;
+	file->snap.channels = channels;
+	mutex_init(&file->lock);
+	init_waitqueue_head(&file->wait);
+	filp = anon_inode_getfile("[mdma-migration]", fops, file, flags);
+	if (IS_ERR(filp)) {
+		kvfree(file);
+		return ERR_CAST(filp);
+	}
+	stream_open(filp->f_inode, filp);
+	file->filp = filp;
+	return file;
+}
+
+/* The device does not use the file any more; the user may still have it. */
+static void file_put(struct mdma_file **file)
+{
+	struct mdma_file *old = *file;
+
+	if (!old)
+		return;
+	*file = NULL;
+	mutex_lock(&old->lock);
+	old->dead = true;
+	mutex_unlock(&old->lock);
+	wake_up_all(&old->wait);
+	fput(old->filp);
+}
+
+/* The file for the user of a new session. */
+static struct file *save_begin(struct mdma_device *dev)
+{
+	struct mdma_file *file;
+
+	file = file_create(&save_fops, O_RDONLY, SAVE_SIZE, dev->nr_channels);
+	if (IS_ERR(file))
+		return ERR_CAST(file);
+	file->precopy = true;
+	file->size = mdma_stream_write_config(file->data, &file->snap);
+	dev->migration.saving = file;
+	return get_file(file->filp);
+}
+
+static void save_finish(struct mdma_device *dev)
+{
+	struct mdma_file *file = dev->migration.saving;
+
+	mutex_lock(&file->lock);
+	take_snapshot(dev, &file->snap);
+	file->size += mdma_stream_write_state(&file->data[file->size],
+					      &file->snap);
+	file->precopy = false;
+	mutex_unlock(&file->lock);
+	wake_up_all(&file->wait);
+}
+
+static struct file *resume_begin(struct mdma_device *dev)
+{
+	struct mdma_file *file;
+
+	file = file_create(&resume_fops, O_WRONLY, MDMA_STREAM_MAX,
+			   dev->nr_channels);
+	if (IS_ERR(file))
+		return ERR_CAST(file);
+	dev->migration.resuming = file;
+	return get_file(file->filp);
+}
+
+static int resume_finish(struct mdma_device *dev)
+{
+	struct mdma_file *file = dev->migration.resuming;
+	int ret;
+
+	mutex_lock(&file->lock);
+	ret = file->parsed == -EAGAIN ? -EINVAL : file->parsed;
+	if (!ret)
+		apply_snapshot(dev, &file->snap);
+	mutex_unlock(&file->lock);
+	file_put(&dev->migration.resuming);
+	return ret;
+}
+
+static void start_running(struct mdma_device *dev)
+{
+	mdma_engine_run(dev, true);
+	mdma_irq_replay(dev);
+	mutex_lock(&dev->regs_lock);
+	mdma_regs_load_window(dev);
+	mutex_unlock(&dev->regs_lock);
+}
+
+static void set_state(struct mdma_device *dev, enum vfio_device_mig_state to)
+{
+	trace_mdma_state(dev->id, dev->migration.state, to);
+	WRITE_ONCE(dev->migration.state, to);
+}
+
+/* One arc of the state machine: a file for the user, NULL or an ERR_PTR(). */
+static struct file *step(struct mdma_device *dev, enum vfio_device_mig_state to)
+{
+	enum vfio_device_mig_state from = dev->migration.state;
+	struct file *filp = NULL;
+	int ret;
+
+	if (from == VFIO_DEVICE_STATE_RESUMING) {
+		ret = resume_finish(dev);
+		if (ret) {
+			set_state(dev, VFIO_DEVICE_STATE_ERROR);
+			return ERR_PTR(ret);
+		}
+	}
+	if (to == VFIO_DEVICE_STATE_RESUMING)
+		filp = resume_begin(dev);
+	else if (state_saves(to) && !state_saves(from))
+		filp = save_begin(dev);
+	if (IS_ERR(filp))
+		return filp;
+
+	if (state_runs(from) && !state_runs(to))
+		mdma_engine_run(dev, false);
+	if (state_stopped(to) && !state_stopped(from))
+		mdma_access_release_held(dev);
+	if (to == VFIO_DEVICE_STATE_STOP_COPY)
+		save_finish(dev);
+	if (state_saves(from) && !state_saves(to))
+		file_put(&dev->migration.saving);
+	set_state(dev, to);
+	if (state_runs(to) && !state_runs(from))
+		start_running(dev);
+	return filp;
+}
+
+static struct file *migration_set_state(struct vfio_device *vdev,
+					enum vfio_device_mig_state new_state)
+{
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+	struct mdma_migration *migration = &dev->migration;
+	enum vfio_device_mig_state next;
+	struct file *filp = NULL;
+	int ret;
+
+	mutex_lock(&migration->lock);
+	while (migration->state != new_state) {
+		ret = vfio_mig_get_next_state(vdev, migration->state,
+					      new_state, &next);
+		if (ret) {
+			filp = ERR_PTR(ret);
+			break;
+		}
+		filp = step(dev, next);
+		if (IS_ERR(filp))
+			break;
+	}
+	mutex_unlock(&migration->lock);
+	return filp;
+}
+
+static int migration_get_state(struct vfio_device *vdev,
+			       enum vfio_device_mig_state *state)
+{
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+
+	mutex_lock(&dev->migration.lock);
+	*state = dev->migration.state;
+	mutex_unlock(&dev->migration.lock);
+	return 0;
+}
+
+static int migration_get_data_size(struct vfio_device *vdev,
+				   unsigned long *stop_copy_length)
+{
+	*stop_copy_length = SAVE_SIZE;
+	return 0;
+}
+
+const struct vfio_migration_ops mdma_migration_ops = {
+	.migration_set_state = migration_set_state,
+	.migration_get_state = migration_get_state,
+	.migration_get_data_size = migration_get_data_size,
+};
+
+/**
+ * mdma_migration_reset() - reset the function: VFIO_DEVICE_RESET, and close
+ * @dev: takes migration.lock, regs_lock and the gate
+ *
+ * Ends a migration, gives back what is pinned, and resets config space and
+ * registers. The device runs afterwards, if it is open.
+ */
+void mdma_migration_reset(struct mdma_device *dev)
+{
+	mutex_lock(&dev->migration.lock);
+	mdma_engine_run(dev, false);
+	file_put(&dev->migration.saving);
+	file_put(&dev->migration.resuming);
+	mutex_lock(&dev->regs_lock);
+	mdma_device_reset(dev);
+	down_write(&dev->gate);
+	mdma_pci_reset(dev);
+	up_write(&dev->gate);
+	mutex_unlock(&dev->regs_lock);
+	if (dev->migration.state != VFIO_DEVICE_STATE_RUNNING)
+		set_state(dev, VFIO_DEVICE_STATE_RUNNING);
+	mdma_engine_run(dev, dev->open);
+	mutex_unlock(&dev->migration.lock);
+}

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The PCI function as vfio-pci shows it: config space, regions, interrupts,
+ * ioctls. A conventional function with one memory BAR and MSI-X; it has no
+ * INTx. Takes regs_lock, and the gate for what the engine looks at.
+ */
+#include <linux/kernel.h>
+#include <linux/pci_regs.h>
+#include <linux/pci_ids.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/unaligned.h>
+
+#include "mdma.h"
+
+/* A region's offset in the device's file, as vfio-pci has it. */
+#define REGION_SHIFT	40
+#define REGION_OFFSET(index)	((u64)(index) << REGION_SHIFT)
+
+#define MSIX_CAP	PCI_STD_HEADER_SIZEOF
+
+/**
+ * mdma_pci_reset() - config space gets its first values
+ * @dev: regs_lock held, gate held for writing
+ */
+void mdma_pci_reset(struct mdma_device *dev)
+{
+	u8 *config = dev->config;
+
+	memset(config, 0, sizeof(dev->config));
+	put_unaligned_le16(MDMA_PCI_VENDOR_ID, &config[PCI_VENDOR_ID]);
+	put_unaligned_le16(MDMA_PCI_DEVICE_ID, &config[PCI_DEVICE_ID]);
+	put_unaligned_le16(PCI_STATUS_CAP_LIST, &config[PCI_STATUS]);
+	config[PCI_REVISION_ID] = MDMA_PCI_REVISION;
+	put_unaligned_le16(PCI_CLASS_SYSTEM_OTHER, &config[PCI_CLASS_DEVICE]);
+	put_unaligned_le32(PCI_BASE_ADDRESS_SPACE_MEMORY |
+			   PCI_BASE_ADDRESS_MEM_TYPE_32,
+			   &config[PCI_BASE_ADDRESS_0]);
+	put_unaligned_le16(MDMA_PCI_VENDOR_ID,
+			   &config[PCI_SUBSYSTEM_VENDOR_ID]);
+	put_unaligned_le16(MDMA_PCI_DEVICE_ID, &config[PCI_SUBSYSTEM_ID]);
+	config[PCI_CAPABILITY_LIST] = MSIX_CAP;
+	config[MSIX_CAP + PCI_CAP_LIST_ID] = PCI_CAP_ID_MSIX;
+	put_unaligned_le16(dev->nr_channels - 1,
+			   &config[MSIX_CAP + PCI_MSIX_FLAGS]);
+	put_unaligned_le32(MDMA_MSIX_TABLE_OFFSET,
+			   &config[MSIX_CAP + PCI_MSIX_TABLE]);
+	put_unaligned_le32(MDMA_MSIX_PBA_OFFSET,
+			   &config[MSIX_CAP + PCI_MSIX_PBA]);
+	dev->memory = false;
+	dev->bus_master = false;
+}
+
+/* The bits of a byte of config space that can be written. */
+static u8 config_mask(u32 offset)
+{
+	switch (offset) {
+	case PCI_COMMAND:
+		return PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	case PCI_COMMAND + 1:
+		return PCI_COMMAND_INTX_DISABLE >> 8;
+	case PCI_CACHE_LINE_SIZE:
+	case PCI_LATENCY_TIMER:
+	case PCI_INTERRUPT_LINE:
+		return 0xff;
+	case PCI_BASE_ADDRESS_0 ... PCI_BASE_ADDRESS_0 + 3:
+		return (u32)-MDMA_BAR0_SIZE >>
+		       (8 * (offset - PCI_BASE_ADDRESS_0));
+	case MSIX_CAP + PCI_MSIX_FLAGS + 1:
+		return (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
+	default:
+		return 0;
+	}
+}
+
+static void config_write(struct mdma_device *dev, u32 offset, const u8 *data,
+			 u32 count)
+{
+	bool master;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		u8 mask = config_mask(offset + i);
+		u8 *byte = &dev->config[offset + i];
+
+		*byte = (*byte & ~mask) | (data[i] & mask);
+	}
+	dev->memory = dev->config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
+	master = dev->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+	if (master == dev->bus_master)
+		return;
+	down_write(&dev->gate);
+	dev->bus_master = master;
+	for (i = 0; i < dev->nr_channels; i++)
+		mdma_channel_kick(&dev->channels[i]);
+	up_write(&dev->gate);
+}
+
+/* Access to BAR0: anything but aligned 4 or 8 bytes is nowhere. */
+static void bar_read(struct mdma_device *dev, u32 offset, u8 *data, u32 count)
+{
+	u32 i;
+
+	memset(data, 0xff, count);
+	if (!dev->memory || count < 4)
+		return;
+	for (i = 0; i < count; i += 4)
+		put_unaligned_le32(mdma_regs_read(dev, offset + i), data + i);
+}
+
+static void bar_write(struct mdma_device *dev, u32 offset, const u8 *data,
+		      u32 count)
+{
+	u32 i;
+
+	if (!dev->memory || count < 4)
+		return;
+	for (i = 0; i < count; i += 4)
+		mdma_regs_write(dev, offset + i, get_unaligned_le32(data + i));
+}
+
+static void region_access(struct mdma_device *dev, u32 index, u32 offset,
+			  u8 *data, u32 count, bool write)
+{
+	mutex_lock(&dev->regs_lock);
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX && write)
+		config_write(dev, offset, data, count);
+	else if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		memcpy(data, &dev->config[offset], count);
+	else if (write)
+		bar_write(dev, offset, data, count);
+	else
+		bar_read(dev, offset, data, count);
+	mutex_unlock(&dev->regs_lock);
+}
+
+static u32 region_size(u32 index)
+{
+	switch (index) {
+	case VFIO_PCI_CONFIG_REGION_INDEX:
+		return MDMA_CONFIG_SIZE;
+	case VFIO_PCI_BAR0_REGION_INDEX:
+		return MDMA_BAR0_SIZE;
+	default:
+		return 0;
+	}
+}
+
+/* The largest aligned power of two, up to 8, that an access can begin with. */
+static u32 access_size(u32 offset, size_t left)
+{
+	u32 size = 8;
+
+	while (offset % size || size > left)
+		size /= 2;
+	return size;
+}
+
+static ssize_t region_rw(struct mdma_device *dev, char __user *buf,
+			 size_t count, loff_t *ppos, bool write)
+{
+	u64 index = (u64)*ppos >> REGION_SHIFT;
+	u64 offset = *ppos & (REGION_OFFSET(1) - 1);
+	u64 limit = index < VFIO_PCI_NUM_REGIONS ? region_size(index) : 0;
+	size_t done, size;
+	u8 data[8];
+
+	if (offset >= limit)
+		return -EINVAL;
+	count = min_t(u64, count, limit - offset);
+	for (done = 0; done < count; done += size) {
+		size = access_size(offset + done, count - done);
+		if (write && copy_from_user(data, buf + done, size))
+			return -EFAULT;
+		region_access(dev, index, offset + done, data, size, write);
+		if (!write && copy_to_user(buf + done, data, size))
+			return -EFAULT;
+	}
+	*ppos += done;
+	return done;
+}
+
+/**
+ * mdma_pci_read() - read from a region
+ * @vdev: open
+ * @buf: of the user
+ * @count: bytes; what is beyond the region's end is left out
+ * @ppos: region and offset
+ *
+ * Return: bytes, -EINVAL if there is no such region, -EFAULT.
+ */
+ssize_t mdma_pci_read(struct vfio_device *vdev, char __user *buf, size_t count,
+		      loff_t *ppos)
+{
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+
+	return region_rw(dev, buf, count, ppos, false);
+}
+
+/**
+ * mdma_pci_write() - write to a region
+ * @vdev: open
+ * @buf: of the user
+ * @count: bytes; what is beyond the region's end is left out
+ * @ppos: region and offset
+ *
+ * Return: bytes, -EINVAL if there is no such region, -EFAULT.
+ */
+ssize_t mdma_pci_write(struct vfio_device *vdev, const char __user *buf,
+		       size_t count, loff_t *ppos)
+{
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+
+	return region_rw(dev, (char __user *)buf, count, ppos, true);
+}
+
+static int get_info(void __user *arg)
+{
+	size_t minsz = offsetofend(struct vfio_device_info, num_irqs);
+	struct vfio_device_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz)
+		return -EINVAL;
+	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
+	info.num_regions = VFIO_PCI_NUM_REGIONS;
+	info.num_irqs = VFIO_PCI_NUM_IRQS;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static int get_region_info(void __user *arg)
+{
+	size_t minsz = offsetofend(struct vfio_region_info, offset);
+	struct vfio_region_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	if (info.argsz < minsz || info.index >= VFIO_PCI_NUM_REGIONS)
+		return -EINVAL;
+	info.size = region_size(info.index);
+	info.offset = REGION_OFFSET(info.index);
+	info.flags = info.size ? VFIO_REGION_INFO_FLAG_READ |
+				 VFIO_REGION_INFO_FLAG_WRITE : 0;
+	info.cap_offset = 0;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+/**
+ * mdma_pci_irq_count() - vectors of an interrupt index
+ * @dev: any
+ * @index: VFIO_PCI_*_IRQ_INDEX
+ *
+ * Return: number, 0 for an index that the device does not have.
+ */
+u32 mdma_pci_irq_count(struct mdma_device *dev, u32 index)
+{
+	switch (index) {
+	case VFIO_PCI_MSIX_IRQ_INDEX:
+		return dev->nr_channels;
+	case VFIO_PCI_REQ_IRQ_INDEX:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static int get_irq_info(struct mdma_device *dev, void __user *arg)
+{
+	size_t minsz = offsetofend(struct vfio_irq_info, count);
+	struct vfio_irq_info info;
+
+	if (copy_from_user(&info, arg, minsz))
+		return -EFAULT;
+	/* As vfio-pci does for a function that cannot report errors */
+	if (info.argsz < minsz || info.index >= VFIO_PCI_NUM_IRQS ||
+	    info.index == VFIO_PCI_ERR_IRQ_INDEX)
+		return -EINVAL;
+	info.count = mdma_pci_irq_count(dev, info.index);
+	info.flags = info.count ? VFIO_IRQ_INFO_EVENTFD : 0;
+	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+}
+
+static int set_irqs(struct mdma_device *dev, void __user *arg)
+{
+	size_t minsz = offsetofend(struct vfio_irq_set, count);
+	struct vfio_irq_set hdr;
+	void *data = NULL;
+	size_t size;
+	int ret;
+
+	if (copy_from_user(&hdr, arg, minsz))
+		return -EFAULT;
+	ret = vfio_set_irqs_validate_and_prepare(&hdr,
+						 mdma_pci_irq_count(dev, hdr.index),
+						 VFIO_PCI_NUM_IRQS, &size);
+	if (ret)
+		return ret;
+	if (size) {
+		data = memdup_user(arg + minsz, size);
+		if (IS_ERR(data))
+			return PTR_ERR(data);
+	}
+	ret = mdma_irq_set(dev, &hdr, data);
+	kfree(data);
+	return ret;
+}
+
+/**
+ * mdma_pci_ioctl() - VFIO_DEVICE_*
+ * @vdev: open
+ * @cmd: number
+ * @arg: address of a structure of the user
+ *
+ * Return: 0 or a negative error.
+ */
+long mdma_pci_ioctl(struct vfio_device *vdev, unsigned int cmd,
+		    unsigned long arg)
+{
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case VFIO_DEVICE_GET_INFO:
+		return get_info(uarg);
+	case VFIO_DEVICE_GET_REGION_INFO:
+		return get_region_info(uarg);
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		return get_irq_info(dev, uarg);
+	case VFIO_DEVICE_SET_IRQS:
+		return set_irqs(dev, uarg);
+	case VFIO_DEVICE_RESET:
+		mdma_migration_reset(dev);
+		return 0;
+	default:
+		return -ENOTTY;
+	}
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The registers of BAR0, see <linux/mdma.h>. pci.c cuts every access into
+ * aligned ones of 4 bytes. All functions run under regs_lock; what the engine
+ * reads as well is changed under mdma_channel.lock or with the gate held for
+ * writing.
+ *
+ * A device that does not run keeps what is written to its registers, and acts
+ * on it when it runs again.
+ */
+#include <linux/kernel.h>
+#include <linux/string.h>
+
+#include "mdma.h"
+
+static void set_low(u64 *reg, u32 value)
+{
+	*reg = (*reg & ~(u64)U32_MAX) | value;
+}
+
+static void set_high(u64 *reg, u32 value)
+{
+	*reg = (*reg & U32_MAX) | (u64)value << 32;
+}
+
+static void channel_reset(struct mdma_channel *ch)
+{
+	spin_lock(&ch->lock);
+	ch->ring = 0;
+	ch->ring_size = 0;
+	ch->ctrl = 0;
+	ch->tail = 0;
+	ch->head = 0;
+	ch->status = MDMA_STATUS_NONE;
+	ch->irq = 0;
+	spin_unlock(&ch->lock);
+}
+
+/**
+ * mdma_regs_reset() - all registers get their first values
+ * @dev: regs_lock held, gate held for writing
+ *
+ * A window that the guest gave is dropped; the administrator's stays.
+ */
+void mdma_regs_reset(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++)
+		channel_reset(&dev->channels[i]);
+	dev->window_regs = (struct mdma_window_regs) {};
+	if (dev->window.origin == MDMA_WINDOW_GUEST)
+		mdma_workload_set_window(dev, MDMA_WINDOW_NONE, NULL, 0);
+}
+
+static u32 channel_read(struct mdma_channel *ch, u32 reg)
+{
+	u32 value = 0;
+
+	spin_lock(&ch->lock);
+	switch (reg) {
+	case MDMA_CHAN_RING:
+		value = lower_32_bits(ch->ring);
+		break;
+	case MDMA_CHAN_RING + 4:
+		value = upper_32_bits(ch->ring);
+		break;
+	case MDMA_CHAN_RING_SIZE:
+		value = ch->ring_size;
+		break;
+	case MDMA_CHAN_CTRL:
+		value = ch->ctrl;
+		break;
+	case MDMA_CHAN_TAIL:
+		value = ch->tail;
+		break;
+	case MDMA_CHAN_HEAD:
+		value = ch->head;
+		break;
+	case MDMA_CHAN_STATUS:
+		value = ch->status;
+		break;
+	case MDMA_CHAN_IRQ:
+		value = ch->irq;
+		break;
+	}
+	spin_unlock(&ch->lock);
+	return value;
+}
+
+static void write_ctrl(struct mdma_channel *ch, u32 value)
+{
+	bool enable, disable, bad = false, replay;
+
+	value &= MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ;
+	spin_lock(&ch->lock);
+	enable = ~ch->ctrl & value & MDMA_CTRL_ENABLE;
+	disable = ch->ctrl & ~value & MDMA_CTRL_ENABLE;
+	replay = (~ch->ctrl & value & MDMA_CTRL_IRQ) && ch->irq;
+	if (enable) {
+		ch->head = 0;
+		ch->tail = 0;
+		ch->status = MDMA_STATUS_NONE;
+		bad = !mdma_ring_valid(ch->ring, ch->ring_size);
+	}
+	ch->ctrl = value;
+	if (bad)
+		ch->status = MDMA_STATUS_BAD_RING;
+	spin_unlock(&ch->lock);
+	if (disable)
+		mdma_channel_sync(ch);
+	if (bad || replay)
+		mdma_irq_raise(ch);
+}
+
+static void write_tail(struct mdma_channel *ch, u32 value)
+{
+	bool bad = false;
+
+	spin_lock(&ch->lock);
+	if (ch->ctrl & MDMA_CTRL_ENABLE) {
+		ch->tail = value;
+		bad = value - ch->head > ch->ring_size &&
+		      ch->status == MDMA_STATUS_NONE;
+	}
+	spin_unlock(&ch->lock);
+	if (bad)
+		mdma_channel_fail(ch, MDMA_STATUS_BAD_DOORBELL);
+	mdma_channel_kick(ch);
+}
+
+/* The ring does not move under the engine: writes are ignored meanwhile. */
+static void write_ring(struct mdma_channel *ch, u32 reg, u32 value)
+{
+	spin_lock(&ch->lock);
+	if (!(ch->ctrl & MDMA_CTRL_ENABLE)) {
+		if (reg == MDMA_CHAN_RING)
+			set_low(&ch->ring, value);
+		else if (reg == MDMA_CHAN_RING + 4)
+			set_high(&ch->ring, value);
+		else
+			ch->ring_size = value;
+	}
+	spin_unlock(&ch->lock);
+}
+
+static void channel_write(struct mdma_channel *ch, u32 reg, u32 value)
+{
+	switch (reg) {
+	case MDMA_CHAN_RING:
+	case MDMA_CHAN_RING + 4:
+	case MDMA_CHAN_RING_SIZE:
+		write_ring(ch, reg, value);
+		break;
+	case MDMA_CHAN_CTRL:
+		write_ctrl(ch, value);
+		break;
+	case MDMA_CHAN_TAIL:
+		write_tail(ch, value);
+		break;
+	case MDMA_CHAN_IRQ:
+		spin_lock(&ch->lock);
+		if (value & 1)
+			ch->irq = 0;
+		spin_unlock(&ch->lock);
+		break;
+	}
+}
+
+/* Reads and checks the guest's table into @range, with the gate held. */
+static u32 read_table(struct mdma_device *dev, u64 table,
+		      struct mdma_range *range, u32 nr)
+{
+	struct mdma_channel *ch = &dev->channels[0];
+	int ret;
+
+	if (!dev->bus_master || nr > MDMA_MAX_RANGES ||
+	    table + (nr * sizeof(*range) - 1) < table)
+		return MDMA_STATUS_BAD_WINDOW;
+	mutex_lock(&ch->exec);
+	ret = mdma_engine_load(ch, table, range, nr * sizeof(*range));
+	mutex_unlock(&ch->exec);
+	if (ret || mdma_window_check(range, nr))
+		return MDMA_STATUS_BAD_WINDOW;
+	return MDMA_STATUS_DONE;
+}
+
+/**
+ * mdma_regs_load_window() - do what WINDOW_RANGES was written for
+ * @dev: regs_lock held, not the gate
+ *
+ * Does nothing if nothing is pending, or if the device does not run.
+ */
+void mdma_regs_load_window(struct mdma_device *dev)
+{
+	struct mdma_window_regs *regs = &dev->window_regs;
+	struct mdma_range range[MDMA_MAX_RANGES];
+	bool running;
+
+	lockdep_assert_held(&dev->regs_lock);
+
+	down_read(&dev->gate);
+	running = dev->running;
+	if (regs->pending && running)
+		regs->status = regs->ranges ?
+			read_table(dev, regs->table, range, regs->ranges) :
+			MDMA_STATUS_DONE;
+	up_read(&dev->gate);
+	if (!regs->pending || !running)
+		return;
+	regs->pending = false;
+	if (regs->status != MDMA_STATUS_DONE)
+		return;
+	down_write(&dev->gate);
+	mdma_workload_set_window(dev, MDMA_WINDOW_GUEST, range, regs->ranges);
+	up_write(&dev->gate);
+}
+
+static void write_window(struct mdma_device *dev, u32 offset, u32 value)
+{
+	struct mdma_window_regs *regs = &dev->window_regs;
+
+	switch (offset) {
+	case MDMA_REG_WINDOW_TABLE:
+		set_low(&regs->table, value);
+		break;
+	case MDMA_REG_WINDOW_TABLE + 4:
+		set_high(&regs->table, value);
+		break;
+	case MDMA_REG_WINDOW_RANGES:
+		regs->ranges = value;
+		regs->status = MDMA_STATUS_NONE;
+		regs->pending = true;
+		mdma_regs_load_window(dev);
+		break;
+	}
+}
+
+static struct mdma_channel *channel_at(struct mdma_device *dev, u32 offset)
+{
+	u32 n = (offset - MDMA_REG_CHANNEL_BASE) / MDMA_REG_CHANNEL_SIZE;
+
+	if (offset < MDMA_REG_CHANNEL_BASE || n >= dev->nr_channels)
+		return NULL;
+	return &dev->channels[n];
+}
+
+/**
+ * mdma_regs_read() - read a register
+ * @dev: regs_lock held
+ * @offset: in BAR0, a multiple of 4
+ *
+ * Return: 4 bytes of the register; 0 where there is none, as in the MSI-X
+ * table, which the VMM emulates.
+ */
+u32 mdma_regs_read(struct mdma_device *dev, u32 offset)
+{
+	struct mdma_channel *ch = channel_at(dev, offset);
+
+	if (ch)
+		return channel_read(ch, offset % MDMA_REG_CHANNEL_SIZE);
+	switch (offset) {
+	case MDMA_REG_MAGIC:
+		return MDMA_MAGIC;
+	case MDMA_REG_VERSION:
+		return MDMA_VERSION;
+	case MDMA_REG_CHANNELS:
+		return dev->nr_channels;
+	case MDMA_REG_WINDOW_TABLE:
+		return lower_32_bits(dev->window_regs.table);
+	case MDMA_REG_WINDOW_TABLE + 4:
+		return upper_32_bits(dev->window_regs.table);
+	case MDMA_REG_WINDOW_RANGES:
+		return dev->window_regs.ranges;
+	case MDMA_REG_WINDOW_STATUS:
+		return dev->window_regs.status;
+	default:
+		return 0;
+	}
+}
+
+/**
+ * mdma_regs_write() - write a register
+ * @dev: regs_lock held
+ * @offset: in BAR0, a multiple of 4
+ * @value: from the guest
+ */
+void mdma_regs_write(struct mdma_device *dev, u32 offset, u32 value)
+{
+	struct mdma_channel *ch = channel_at(dev, offset);
+
+	if (ch) {
+		down_read(&dev->gate);
+		channel_write(ch, offset % MDMA_REG_CHANNEL_SIZE, value);
+		up_read(&dev->gate);
+	} else if (offset == MDMA_REG_RESET) {
+		mdma_device_reset(dev);
+	} else {
+		write_window(dev, offset, value);
+	}
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The device's files in sysfs, see Documentation/ABI/testing/
+ * sysfs-bus-mdev-mdma. Takes the gate.
+ */
+#include <linux/device.h>
+#include <linux/kernel.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+
+#include "mdma.h"
+
+static struct mdma_device *to_mdma(struct device *dev)
+{
+	return dev_get_drvdata(dev);
+}
+
+/* A numeric attribute of the workload. */
+struct knob_attribute {
+	struct device_attribute attr;
+	enum mdma_knob knob;
+	u64 min;
+	u64 max;
+};
+
+static ssize_t knob_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct knob_attribute *knob =
+		container_of(attr, struct knob_attribute, attr);
+
+	return sysfs_emit(buf, "%llu\n",
+			  mdma_workload_get(to_mdma(dev), knob->knob));
+}
+
+static ssize_t knob_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t count)
+{
+	struct knob_attribute *knob =
+		container_of(attr, struct knob_attribute, attr);
+	u64 value;
+	int ret;
+
+	ret = kstrtou64(buf, 0, &value);
+	if (ret)
+		return ret;
+	if (value < knob->min || value > knob->max)
+		return -ERANGE;
+	return mdma_workload_set(to_mdma(dev), knob->knob, value) ?: count;
+}
+
+#define KNOB(_name, _id, _min, _max)					\
+	static struct knob_attribute _name##_knob = {			\
+		.attr = __ATTR(_name, 0644, knob_show, knob_store),	\
+		.knob = _id,						\
+		.min = _min,						\
+		.max = _max,						\
+	}
+
+KNOB(batch, MDMA_KNOB_BATCH, 1, MDMA_BATCH_MAX);
+KNOB(hold_ms, MDMA_KNOB_HOLD_MS, 0, MDMA_HOLD_MS_MAX);
+KNOB(rate, MDMA_KNOB_RATE, 0, U32_MAX);
+KNOB(seed, MDMA_KNOB_SEED, 0, U64_MAX);
+KNOB(pages, MDMA_KNOB_PAGES, 0, U64_MAX);
+KNOB(run, MDMA_KNOB_RUN, 0, 1);
+
+static const char * const pattern_names[] = {
+	[MDMA_PATTERN_SEQUENTIAL] = "sequential",
+	[MDMA_PATTERN_RANDOM] = "random",
+	[MDMA_PATTERN_RING] = "ring",
+};
+
+static const char * const direction_names[] = {
+	[MDMA_DIRECTION_WRITE] = "write",
+	[MDMA_DIRECTION_READ] = "read",
+	[MDMA_DIRECTION_MIXED] = "mixed",
+};
+
+static ssize_t pattern_show(struct device *dev, struct device_attribute *attr,
+			    char *buf)
+{
+	u64 value = mdma_workload_get(to_mdma(dev), MDMA_KNOB_PATTERN);
+
+	return sysfs_emit(buf, "%s\n", pattern_names[value]);
+}
+
+static ssize_t pattern_store(struct device *dev, struct device_attribute *attr,
+			     const char *buf, size_t count)
+{
+	int value = sysfs_match_string(pattern_names, buf);
+
+	if (value < 0)
+		return value;
+	return mdma_workload_set(to_mdma(dev), MDMA_KNOB_PATTERN, value) ?:
+	       count;
+}
+static DEVICE_ATTR_RW(pattern);
+
+static ssize_t direction_show(struct device *dev,
+			      struct device_attribute *attr, char *buf)
+{
+	u64 value = mdma_workload_get(to_mdma(dev), MDMA_KNOB_DIRECTION);
+
+	return sysfs_emit(buf, "%s\n", direction_names[value]);
+}
+
+static ssize_t direction_store(struct device *dev,
+			       struct device_attribute *attr, const char *buf,
+			       size_t count)
+{
+	int value = sysfs_match_string(direction_names, buf);
+
+	if (value < 0)
+		return value;
+	return mdma_workload_set(to_mdma(dev), MDMA_KNOB_DIRECTION, value) ?:
+	       count;
+}
+static DEVICE_ATTR_RW(direction);
+
+static ssize_t window_show(struct device *dev, struct device_attribute *attr,
+			   char *buf)
+{
+	struct mdma_device *mdma = to_mdma(dev);
+	struct mdma_window *window = &mdma->window;
+	int at = 0;
+	u32 i;
+
+	down_read(&mdma->gate);
+	for (i = 0; i < window->nr; i++) {
+		u64 first = le64_to_cpu(window->range[i].iova);
+		u64 size = le64_to_cpu(window->range[i].size);
+
+		at += sysfs_emit_at(buf, at, "%s0x%llx-0x%llx", i ? "," : "",
+				    first, first + (size - 1));
+	}
+	up_read(&mdma->gate);
+	return at + sysfs_emit_at(buf, at, "\n");
+}
+
+/* Parses "FIRST-LAST", hexadecimal; the caller checks the range. */
+static int parse_range(char *text, struct mdma_range *range)
+{
+	char *dash = strchr(text, '-');
+	u64 first, last;
+	int ret;
+
+	if (!dash)
+		return -EINVAL;
+	*dash = '\0';
+	ret = kstrtou64(text, 16, &first);
+	if (!ret)
+		ret = kstrtou64(dash + 1, 16, &last);
+	if (ret)
+		return ret;
+	if (last < first)
+		return -EINVAL;
+	range->iova = cpu_to_le64(first);
+	range->size = cpu_to_le64(last - first + 1);
+	return 0;
+}
+
+/* Parses "RANGE[,RANGE...]": the number of ranges, or a negative error. */
+static int parse_window(const char *buf, struct mdma_range *range)
+{
+	char *copy, *text, *at;
+	int ret = 0, nr = 0;
+
+	copy = kstrdup(buf, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	text = strim(copy);
+	while (*text && !ret && (at = strsep(&text, ","))) {
+		if (nr == MDMA_MAX_RANGES)
+			ret = -E2BIG;
+		else
+			ret = parse_range(at, &range[nr++]);
+		if (!text)
+			break;
+	}
+	kfree(copy);
+	if (!ret)
+		ret = mdma_window_check(range, nr);
+	return ret ?: nr;
+}
+
+static ssize_t window_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t count)
+{
+	struct mdma_device *mdma = to_mdma(dev);
+	struct mdma_range *range;
+	int ret;
+
+	range = kcalloc(MDMA_MAX_RANGES, sizeof(*range), GFP_KERNEL);
+	if (!range)
+		return -ENOMEM;
+	ret = parse_window(buf, range);
+	if (ret >= 0) {
+		down_write(&mdma->gate);
+		if (mdma->workload.run)
+			ret = -EBUSY;
+		else
+			mdma_workload_set_window(mdma, MDMA_WINDOW_ADMIN,
+						 range, ret);
+		up_write(&mdma->gate);
+	}
+	kfree(range);
+	return ret < 0 ? ret : count;
+}
+static DEVICE_ATTR_RW(window);
+
+static ssize_t step_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t count)
+{
+	u32 n;
+	int ret;
+
+	ret = kstrtou32(buf, 0, &n);
+	if (ret)
+		return ret;
+	return mdma_workload_step(to_mdma(dev), n) ?: count;
+}
+static DEVICE_ATTR_WO(step);
+
+static struct attribute *workload_attrs[] = {
+	&dev_attr_window.attr,
+	&dev_attr_pattern.attr,
+	&dev_attr_direction.attr,
+	&batch_knob.attr.attr,
+	&hold_ms_knob.attr.attr,
+	&rate_knob.attr.attr,
+	&seed_knob.attr.attr,
+	&pages_knob.attr.attr,
+	&run_knob.attr.attr,
+	&dev_attr_step.attr,
+	NULL,
+};
+
+static const struct attribute_group workload_group = {
+	.name = "workload",
+	.attrs = workload_attrs,
+};
+
+/* A counter. */
+struct stat_attribute {
+	struct device_attribute attr;
+	enum mdma_stat stat;
+};
+
+static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct stat_attribute *stat =
+		container_of(attr, struct stat_attribute, attr);
+	struct mdma_device *mdma = to_mdma(dev);
+
+	return sysfs_emit(buf, "%llu\n",
+			  (u64)atomic64_read(&mdma->stats[stat->stat]));
+}
+
+#define STAT(_name, _id)						\
+	static struct stat_attribute _name##_stat = {			\
+		.attr = __ATTR(_name, 0444, stat_show, NULL),		\
+		.stat = _id,						\
+	}
+
+STAT(pages_written, MDMA_STAT_PAGES_WRITTEN);
+STAT(pages_read, MDMA_STAT_PAGES_READ);
+STAT(descriptors, MDMA_STAT_DESCRIPTORS);
+STAT(pins, MDMA_STAT_PINS);
+STAT(unpins, MDMA_STAT_UNPINS);
+STAT(pin_errors, MDMA_STAT_PIN_ERRORS);
+STAT(pinned, MDMA_STAT_PINNED);
+STAT(seq, MDMA_STAT_SEQ);
+
+static struct attribute *stats_attrs[] = {
+	&pages_written_stat.attr.attr,
+	&pages_read_stat.attr.attr,
+	&descriptors_stat.attr.attr,
+	&pins_stat.attr.attr,
+	&unpins_stat.attr.attr,
+	&pin_errors_stat.attr.attr,
+	&pinned_stat.attr.attr,
+	&seq_stat.attr.attr,
+	NULL,
+};
+
+static const struct attribute_group stats_group = {
+	.name = "stats",
+	.attrs = stats_attrs,
+};
+
+static ssize_t channels_show(struct device *dev, struct device_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "%u\n", to_mdma(dev)->nr_channels);
+}
+static DEVICE_ATTR_RO(channels);
+
+static ssize_t migration_state_show(struct device *dev,
+				    struct device_attribute *attr, char *buf)
+{
+	static const char * const names[] = {
+		[VFIO_DEVICE_STATE_ERROR] = "error",
+		[VFIO_DEVICE_STATE_STOP] = "stop",
+		[VFIO_DEVICE_STATE_RUNNING] = "running",
+		[VFIO_DEVICE_STATE_STOP_COPY] = "stop_copy",
+		[VFIO_DEVICE_STATE_RESUMING] = "resuming",
+		[VFIO_DEVICE_STATE_RUNNING_P2P] = "running_p2p",
+		[VFIO_DEVICE_STATE_PRE_COPY] = "pre_copy",
+		[VFIO_DEVICE_STATE_PRE_COPY_P2P] = "pre_copy_p2p",
+	};
+	enum vfio_device_mig_state state =
+		READ_ONCE(to_mdma(dev)->migration.state);
+
+	return sysfs_emit(buf, "%s\n", names[state]);
+}
+static DEVICE_ATTR_RO(migration_state);
+
+static struct attribute *device_attrs[] = {
+	&dev_attr_channels.attr,
+	&dev_attr_migration_state.attr,
+	NULL,
+};
+
+static const struct attribute_group device_group = {
+	.attrs = device_attrs,
+};
+
+const struct attribute_group *mdma_sysfs_groups[] = {
+	&device_group,
+	&workload_group,
+	&stats_group,
+	NULL,
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Tracepoints of the host driver, system "mdma". A device is named by the
+ * first 4 bytes of its UUID.
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM mdma
+
+#if !defined(MDMA_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define MDMA_TRACE_H
+
+#include <linux/tracepoint.h>
+#include <linux/types.h>
+
+/* A call of vfio_pin_pages() ended with @ret: pages or a negative error. */
+TRACE_EVENT(mdma_pin,
+	    TP_PROTO(u32 device, u64 iova, u32 npages, bool write, int ret),
+	    TP_ARGS(device, iova, npages, write, ret),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u64, iova)
+			     __field(u32, npages)
+			     __field(bool, write)
+			     __field(int, ret)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->iova = iova;
+			   __entry->npages = npages;
+			   __entry->write = write;
+			   __entry->ret = ret;),
+	    TP_printk("device=%08x iova=0x%llx npages=%u write=%d ret=%d",
+		      __entry->device, __entry->iova, __entry->npages,
+		      __entry->write, __entry->ret)
+);
+
+/* A call of vfio_unpin_pages() ended. */
+TRACE_EVENT(mdma_unpin,
+	    TP_PROTO(u32 device, u64 iova, u32 npages),
+	    TP_ARGS(device, iova, npages),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u64, iova)
+			     __field(u32, npages)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->iova = iova;
+			   __entry->npages = npages;),
+	    TP_printk("device=%08x iova=0x%llx npages=%u",
+		      __entry->device, __entry->iova, __entry->npages)
+);
+
+/* Pages were written and are still pinned; page i of the run has @seq + i. */
+TRACE_EVENT(mdma_write,
+	    TP_PROTO(u32 device, u32 channel, u64 iova, u32 npages, u64 seq),
+	    TP_ARGS(device, channel, iova, npages, seq),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u32, channel)
+			     __field(u64, iova)
+			     __field(u32, npages)
+			     __field(u64, seq)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->channel = channel;
+			   __entry->iova = iova;
+			   __entry->npages = npages;
+			   __entry->seq = seq;),
+	    TP_printk("device=%08x channel=%u iova=0x%llx npages=%u seq=%llu",
+		      __entry->device, __entry->channel, __entry->iova,
+		      __entry->npages, __entry->seq)
+);
+
+/* The migration state changed, see enum vfio_device_mig_state. */
+TRACE_EVENT(mdma_state,
+	    TP_PROTO(u32 device, u32 from, u32 to),
+	    TP_ARGS(device, from, to),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u32, from)
+			     __field(u32, to)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->from = from;
+			   __entry->to = to;),
+	    TP_printk("device=%08x from=%u to=%u",
+		      __entry->device, __entry->from, __entry->to)
+);
+
+/* ->dma_unmap() ended; @leaked: the test hook made it do nothing. */
+TRACE_EVENT(mdma_dma_unmap,
+	    TP_PROTO(u32 device, u64 iova, u64 length, bool leaked),
+	    TP_ARGS(device, iova, length, leaked),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u64, iova)
+			     __field(u64, length)
+			     __field(bool, leaked)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->iova = iova;
+			   __entry->length = length;
+			   __entry->leaked = leaked;),
+	    TP_printk("device=%08x iova=0x%llx length=0x%llx leaked=%d",
+		      __entry->device, __entry->iova, __entry->length,
+		      __entry->leaked)
+);
+
+#endif /* MDMA_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>
