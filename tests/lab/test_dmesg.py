@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The scan of the kernel's log finds what it must, and nothing else."""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+import dmesg  # pylint: disable=wrong-import-position
+
+BAD = (
+    "[   12.3] WARNING: CPU: 1 PID: 234 at drivers/vfio/vfio_iommu_type1.c:1038 f+0x1/0x2",
+    "[   12.3] WARNING: possible circular locking dependency detected",
+    "[   12.3] WARNING: suspicious RCU usage",
+    "[   12.3] kernel BUG at drivers/vfio/pin_store.c:12!",
+    "[   12.3] BUG: kernel NULL pointer dereference, address: 0000000000000008",
+    "[   12.3] BUG: sleeping function called from invalid context at mm/slab.h:300",
+    "[   12.3] BUG: unable to handle page fault for address: ffffc90000000000",
+    "[   12.3] BUG: scheduling while atomic: python3/77/0x00000002",
+    "[   12.3] Oops: 0002 [#1] PREEMPT SMP NOPTI",
+    "[   12.3] Oops: general protection fault, probably for non-canonical address",
+    "[   12.3] Kernel panic - not syncing: Fatal exception",
+    "[  242.1] INFO: task qemu:99 blocked for more than 120 seconds.",
+    "[  242.1] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [qemu:99]",
+    "[  242.1] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+    "[  242.1] rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "[   12.3] Call Trace:",
+    "[   12.3] refcount_t: underflow; use-after-free.",
+    "[   12.3] BUG: KASAN: slab-use-after-free in pin_store_next+0x1/0x2 [vfio_iommu_type1]",
+    "[   12.3] UBSAN: shift-out-of-bounds in drivers/vfio/dirty_report.c:50:2",
+    "[   12.3] BUG: Bad page state in process qemu  pfn:12345",
+    "[   12.3] BUG: Bad rss-counter state mm:00000000 type:MM_ANONPAGES val:3",
+    "[   12.3] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+)
+
+GOOD = (
+    "[    0.0] Linux version 6.12.0 (debian-kernel@lists.debian.org)",
+    "[    1.2] vfio_iommu_type1: loading out-of-tree module taints kernel.",
+    "[    1.2] mdma: module verification failed: signature and/or required key missing",
+    "[    1.2] clocksource: Marking clocksource 'tsc' as unstable",
+    "[    1.2] random: crng init done",
+    "[    1.2] systemd[1]: Detected virtualization qemu.",
+    "[    1.2] Warning: unable to open an initial console.",
+    "[    1.2] sched_clock: Marking stable (1200, 34)->(1300, -20)",
+    "[    0.1] Spectre V2 : WARNING: Unprivileged eBPF is enabled",
+    "[    0.1] rcu: Hierarchical RCU implementation.",
+    "[    0.1] rcu: \tRCU CPU stall warnings timeout set to 120 (rcu_cpu_stall_timeout).",
+    "[    0.1] Booting paravirtualized kernel on bare hardware",
+    "[    0.1] BUGs: none",
+)
+
+
+class Dmesg(unittest.TestCase):
+    """Each line alone."""
+
+    def test_bad_lines_are_found(self):
+        """A line that tells of a defect is found, once."""
+        for line in BAD:
+            with self.subTest(line=line):
+                self.assertEqual([found for _, found in dmesg.scan(line)], [line])
+
+    def test_good_lines_are_not(self):
+        """Everyday lines, also those that name a warning, are left alone."""
+        for line in GOOD:
+            with self.subTest(line=line):
+                self.assertEqual(dmesg.scan(line), [])
+
+    def test_every_pattern_is_tested(self):
+        """A new pattern needs a line here."""
+        names = {name for line in BAD for name, _ in dmesg.scan(line)}
+        lines = "\n".join(BAD)
+        for name, pattern in dmesg.COMPILED.items():
+            self.assertTrue(name in names or pattern.search(lines), name)
+
+    def test_same_line_in_two_files_counts_once(self):
+        """The console holds what dmesg holds, with another time."""
+        with tempfile.TemporaryDirectory() as directory:
+            one, two = Path(directory, "dmesg.txt"), Path(directory, "console.txt")
+            one.write_text("[    1.000] Call Trace:\n")
+            two.write_text("[    1.003] Call Trace:\nnothing\n")
+            found = dmesg.scan_files([one, two, Path(directory, "absent")])
+        self.assertEqual(len(found), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The KTAP reader counts leaves, once, and misses no failure."""
+
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+import ktap  # pylint: disable=wrong-import-position
+
+
+def counts(*lines):
+    """(passed, failed, skipped) of a text."""
+    return ktap.counts(ktap.parse("\n".join(lines), "text"))
+
+
+class Flat(unittest.TestCase):
+    """What kselftest_harness writes."""
+
+    def test_counts(self):
+        """Each kind of result."""
+        self.assertEqual(counts("TAP version 13", "1..3", "ok 1 a.b", "not ok 2 a.c",
+                                "ok 3 a.d # SKIP no device"), (1, 1, 1))
+
+    def test_names_and_reasons(self):
+        """Name and reason are kept apart."""
+        leaf = ktap.parse("ok 1 - start.twice # SKIP no /dev/vfio\n1..1", "text")[0]
+        self.assertEqual((leaf.name, leaf.state, leaf.reason),
+                         ("start.twice", ktap.SKIPPED, "no /dev/vfio"))
+
+    def test_diagnostics_are_no_results(self):
+        """Comments that contain the words are not counted."""
+        self.assertEqual(counts("1..1", "# Starting 1 tests from 1 test cases.",
+                                "#  RUN           a.b ...", "#            OK  a.b",
+                                "ok 1 a.b", "# PASSED: 1 / 1 tests passed.",
+                                "# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0"),
+                         (1, 0, 0))
+
+    def test_expected_failure(self):
+        """XFAIL and TODO are not failures."""
+        self.assertEqual(counts("1..2", "not ok 1 a # XFAIL known", "not ok 2 b # TODO x"),
+                         (2, 0, 0))
+
+    def test_words_that_begin_with_ok(self):
+        """Only a whole word counts."""
+        self.assertEqual(counts("1..1", "okay then", "ok 1 a"), (1, 0, 0))
+
+
+class Broken(unittest.TestCase):
+    """A text that does not keep its promises has failed."""
+
+    def test_empty(self):
+        """No result at all."""
+        self.assertEqual(counts(""), (0, 1, 0))
+
+    def test_too_few(self):
+        """A test program died in its middle."""
+        self.assertEqual(counts("1..3", "ok 1 a"), (1, 1, 0))
+
+    def test_too_many(self):
+        """More than promised is wrong as well."""
+        self.assertEqual(counts("1..1", "ok 1 a", "ok 2 b"), (2, 1, 0))
+
+    def test_bail_out(self):
+        """Bail out! is a failure."""
+        self.assertEqual(counts("Bail out! no memory"), (0, 1, 0))
+
+    def test_all_skipped(self):
+        """A plan of nothing, with a reason, is a skip; without one a failure."""
+        self.assertEqual(counts("1..0 # SKIP no device"), (0, 0, 1))
+        self.assertEqual(counts("1..0"), (0, 1, 0))
+
+
+class Nested(unittest.TestCase):
+    """A line that sums up others is no result of its own."""
+
+    def test_ktap(self):
+        """Two spaces a level."""
+        self.assertEqual(counts("KTAP version 1", "1..2", "  KTAP version 1", "  1..2",
+                                "  ok 1 a", "  not ok 2 b", "not ok 1 suite", "ok 2 alone"),
+                         (2, 1, 0))
+
+    def test_kselftest_runner(self):
+        """A hash and a space a level."""
+        self.assertEqual(counts("TAP version 13", "1..1", "# TAP version 13", "# 1..2",
+                                "# ok 1 a", "# ok 2 b", "ok 1 selftests: vfio: start"),
+                         (2, 0, 0))
+
+    def test_three_levels(self):
+        """Sums of sums are not counted either."""
+        self.assertEqual(counts("1..1", "  1..1", "    1..2", "    ok 1 a", "    ok 2 b",
+                                "  ok 1 inner", "ok 1 outer"), (2, 0, 0))
+
+    def test_sum_fails_alone(self):
+        """Parts passed, the whole did not, e.g. it crashed at its end."""
+        self.assertEqual(counts("1..1", "  1..1", "  ok 1 a", "not ok 1 suite"), (1, 1, 0))
+
+    def test_inner_plan_broken(self):
+        """A part that is missing is found, and told once."""
+        self.assertEqual(counts("1..1", "  1..2", "  ok 1 a", "not ok 1 suite"), (1, 1, 0))
+
+    def test_inner_without_sum(self):
+        """Parts whose sum never came."""
+        self.assertEqual(counts("1..1", "  1..1", "  ok 1 a"), (1, 1, 0))
+
+
+class Round(unittest.TestCase):
+    """What we write, we read."""
+
+    def test_round_trip(self):
+        """render() and parse() agree."""
+        leaves = [ktap.Result("a", ktap.PASSED), ktap.Result("b", ktap.FAILED, "one\ntwo"),
+                  ktap.Result("c d", ktap.SKIPPED, "no device")]
+        again = ktap.parse(ktap.render(leaves), "text")
+        self.assertEqual([(leaf.name, leaf.state) for leaf in again],
+                         [(leaf.name, leaf.state) for leaf in leaves])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The parts of the migrate scenario that need no guest."""
+
+import json
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
+
+# pylint: disable=wrong-import-position
+import guest_vm
+import migrate
+import qmp
+import ram
+
+
+class Keys(unittest.TestCase):
+    """key=value words of the command line."""
+
+    def test_defaults_and_types(self):
+        config = migrate.parse_keys(["rounds=7", "pattern=ring"])
+        self.assertEqual((config.rounds, config.pattern, config.mem_mb), (7, "ring", 512))
+
+    def test_refused(self):
+        for words, text in ((["speed=3"], "unknown setting 'speed=3'; known: type rounds"),
+                            (["rounds"], "unknown setting"),
+                            (["rounds=many"], "wants a number"),
+                            (["mem_mb=4096"], "1 to 2048"), (["mem_mb=0"], "1 to 2048"),
+                            (["window_mb=512"], "less than")):
+            with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
+                migrate.parse_keys(words)
+
+    def test_guest_is_told(self):
+        _, config = migrate.parse_arguments(["--results", "x", "window_mb=64", "dirty_mb=3"])
+        self.assertIn("mdma.window_mb=64 mdma.dirty_mb=3", config.append)
+
+
+class CommandLine(unittest.TestCase):
+    """What the proof needs from QEMU."""
+
+    def test_no_page_that_kvm_writes(self):
+        config = migrate.parse_arguments(["--results", "x"])[1]
+        mdev = type("Mdev", (), {"path": Path("/sys/bus/mdev/devices/U")})
+        words = guest_vm.command_line("source", config, mdev, Path("/d"), "/r", "/m")
+        self.assertIn("host,kvmclock=off,kvm-steal-time=off", words)
+        self.assertIn("vfio-pci,sysfsdev=/sys/bus/mdev/devices/U,enable-migration=on,id=mdma",
+                      words)
+        self.assertNotIn("-S", words)
+        words = guest_vm.command_line("d", config, mdev, Path("/d"), "/r", "/m", incoming=True)
+        self.assertEqual(words[-3:], ["-incoming", "defer", "-S"])
+
+
+class Ram(unittest.TestCase):
+    """Byte for byte comparison."""
+
+    def compare(self, left, right):
+        """Compare two files with these contents."""
+        with tempfile.TemporaryDirectory() as directory:
+            files = []
+            for name, data in (("left", left), ("right", right)):
+                files.append(Path(directory, name))
+                files[-1].write_bytes(data)
+            return ram.compare(*files)
+
+    def test_same(self):
+        data = bytes(2 * ram.CHUNK)
+        self.assertEqual(self.compare(data, data),
+                         {"pages_compared": 512, "pages_different": 0, "different": []})
+
+    def test_every_byte_counts(self):
+        size = 2 * ram.CHUNK
+        for at in (0, 4095, 4096, ram.CHUNK - 1, ram.CHUNK, size - 1):
+            data = bytearray(size)
+            data[at] = 1
+            result = self.compare(data, bytes(size))
+            self.assertEqual([(page["page"], page["first_byte"]) for page in result["different"]],
+                             [(at // 4096, at % 4096)])
+
+    def test_stamps_are_named(self):
+        left, right = bytearray(ram.CHUNK), bytearray(ram.CHUNK)
+        struct.pack_into("<QQQ", left, 4096, ram.STAMP_MAGIC, 77, 4096)
+        page = self.compare(left, right)["different"][0]
+        self.assertEqual((page["source_seq"], page["destination_seq"]), (77, None))
+
+    def test_sizes_differ(self):
+        with self.assertRaises(ValueError):
+            self.compare(bytes(ram.CHUNK), bytes(2 * ram.CHUNK))
+
+
+class Monitor(unittest.TestCase):
+    """The QMP client against a QEMU that misbehaves."""
+
+    def serve(self, *answers):
+        """A monitor that sends @answers, one for each command after the first."""
+        self.asked = None
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        path = Path(temporary.name, "qmp")
+        server = socket.socket(socket.AF_UNIX)
+        self.addCleanup(server.close)
+        server.bind(str(path))
+        server.listen()
+
+        def talk():
+            connection, _ = server.accept()
+            with connection, connection.makefile("rwb") as stream:
+                stream.write(b'{"QMP": {}}\n')
+                stream.flush()
+                for answer in ({"return": {}},) + answers:
+                    line = stream.readline()
+                    if not line:
+                        return
+                    self.asked = json.loads(line)
+                    for message in answer if isinstance(answer, list) else [answer]:
+                        stream.write(json.dumps(message).encode() + b"\r\n")
+                    stream.flush()
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        self.addCleanup(thread.join)
+        client = qmp.Qmp(path, timeout=5)
+        self.addCleanup(client.close)
+        return client
+
+    def test_events_do_not_get_lost(self):
+        client = self.serve([{"event": "STOP"}, {"return": 5}])
+        self.assertEqual(client.command("query-x", max_bandwidth=3), 5)
+        self.assertEqual(client.events, [{"event": "STOP"}])
+        self.assertEqual(self.asked, {"execute": "query-x", "arguments": {"max-bandwidth": 3}})
+
+    def test_error(self):
+        client = self.serve({"error": {"class": "GenericError", "desc": "no such thing"}})
+        with self.assertRaisesRegex(qmp.QmpError, "query-x: no such thing"):
+            client.command("query-x")
+
+    def test_qemu_goes_away(self):
+        client = self.serve()
+        with self.assertRaisesRegex(qmp.QmpError, "closed the monitor|reset|Broken"):
+            client.command("query-x")
+
+    def test_no_answer(self):
+        client = self.serve([], {"return": {}})
+        with self.assertRaisesRegex(qmp.QmpError, "no answer in time"):
+            client.command("query-x", timeout=0.1)
+        client.close()
+
+    def test_qemu_died_at_once(self):
+        with self.assertRaisesRegex(qmp.QmpError, "ended before"):
+            qmp.Qmp("/nonexistent/qmp", alive=lambda: False)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,523 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The oracles must be able to fail: one case for each thing they look at.
+
+Each test takes the evidence of a small but good leg, breaks one thing in it,
+and expects the verdict to break for that reason and no other.
+"""
+
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+import proof  # pylint: disable=wrong-import-position
+
+SOURCE, DESTINATION = "0badcafe-0000-4000-8000-000000000001", "feedf00d-0000-4000-8000-000000000002"
+GOOD_STATS = "cpu0\nentries: 9\noverrun: 0\ncommit overrun: 0\ndropped events: 0\n"
+RAM_PAGES = 64
+
+
+def write(seq, page, npages=1, device=SOURCE, channel=0):
+    """A write of the device."""
+    return (f"mdma_write: device={device[:8]} channel={channel} iova={page << 12:#x} "
+            f"npages={npages} seq={seq}")
+
+
+def run(report, page, npages=1):
+    """A run of pages that a report holds."""
+    return f"vfio_dirty_run: report={report} iova={page << 12:#x} npages={npages}"
+
+
+def report(number, dirty, ret=0, op="get"):
+    """The end of a report."""
+    return (f"vfio_dirty_report: report={number} op={op} iova=0x0 size=0x40000 "
+            f"dirty={dirty} retained={dirty} ret={ret}")
+
+
+START, STOP = "vfio_dirty_start: container=00000000aa", "vfio_dirty_stop: container=00000000aa"
+
+
+class Evidence:
+    """A leg's directory. The good one: pages 1 and 2 written before START,
+    3 to 6 after it; 3 and 4 reported, then 3 written and reported again."""
+
+    def __init__(self):
+        self.events = [write(1, 1, 2), START, write(3, 3, 4), run(7, 3, 4), report(7, 4),
+                       write(7, 3), run(8, 3), report(8, 1), STOP, write(8, 9, device=DESTINATION)]
+        self.ledger = {1: (1, 1, 0), 2: (2, 1, 0), 3: (7, 2, 0), 4: (4, 1, 0),
+                       5: (5, 1, 0), 6: (6, 1, 0)}
+        self.different = []
+        self.compared = RAM_PAGES
+        self.stats = GOOD_STATS
+        self.lost_entries = 0
+        self.source = "MDMA-GUEST ready\nMDMA-GUEST pass 1\n"
+        self.destination = "MDMA-GUEST pass 2\n"
+        self.qemu = [4, 1]
+        settings = {"seed": "1", "window": "0-fff"}
+        self.facts = {
+            "source_uuid": SOURCE, "destination_uuid": DESTINATION, "ram_pages": RAM_PAGES,
+            "workload": {"source": settings, "destination": dict(settings)},
+            "summary": {"kernel": "6.12", "qemu": "10.0", "accel": "kvm", "backend": "ours",
+                        "rounds": 4, "downtime_ms": 12, "expected_downtime_ms": 10,
+                        "migration_status": "completed"},
+        }
+
+    def forget(self):
+        """Make it what a backend leaves that forgets page 3 the second time."""
+        self.events.remove(run(8, 3))
+        self.events[self.events.index(report(8, 1))] = report(8, 0)
+        self.qemu = [4, 0]
+        self.different = [{"page": 3, "source_seq": 7, "destination_seq": 3}]
+        self.facts["summary"]["backend"] = "mutant"
+        return self
+
+    def trace_text(self):
+        """The text of an instance's trace file."""
+        count = len(self.events)
+        lines = ["# tracer: nop", "#",
+                 f"# entries-in-buffer/entries-written: {count}/{count + self.lost_entries}   #P:2"]
+        lines += [f"   mdma/0-77    [001] .....    {100 + i}: {event}"
+                  for i, event in enumerate(self.events)]
+        return "\n".join(lines) + "\n"
+
+    def save(self, directory):
+        """Write it all as the scenario does."""
+        directory.mkdir(parents=True)
+        files = {
+            "leg.json": json.dumps(self.facts), "trace.txt": self.trace_text(),
+            "trace-stats.txt": self.stats, "source.serial": self.source,
+            "destination.serial": self.destination,
+            "source.qemu": "".join("1@10.4:migration_bitmap_sync_start \n"
+                                   f"1@10.5:vfio_get_dirty_bitmap iova=0x0 dirty_pages={n}\n"
+                                   for n in self.qemu),
+            "ram.json": json.dumps({"pages_compared": self.compared, "different": self.different,
+                                    "pages_different": len(self.different)}),
+        }
+        for name, text in files.items():
+            (directory / name).write_text(text)
+        records = (proof.LEDGER_RECORD.pack(page << 12, seq, writes, channel, 0)
+                   for page, (seq, writes, channel) in self.ledger.items())
+        (directory / "ledger.bin").write_bytes(b"".join(records))
+
+
+class Case(unittest.TestCase):
+    """A temporary results directory and small floors."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.results = Path(temporary.name)
+        for name, value in (("MIN_PAGES_WRITTEN", 6), ("MIN_PAGES_COMPARED", RAM_PAGES - 1)):
+            patch = mock.patch.object(proof, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.leg = Evidence()
+        self.control = Evidence().forget()
+
+    def judge(self, with_control=True):
+        """Save both legs and judge the run."""
+        self.leg.save(self.results / "main")
+        if with_control:
+            self.control.save(self.results / "control")
+        return proof.judge(self.results, with_control)
+
+    def fails(self, reason):
+        """The run fails with exactly one reason, which has this text in it."""
+        verdict = self.judge()
+        self.assertEqual(verdict["verdict"], "fail")
+        self.assertEqual(len(verdict["reasons"]), 1, verdict["reasons"])
+        self.assertIn(reason, verdict["reasons"][0])
+        return verdict
+
+
+class Good(Case):
+    """What a good run says."""
+
+    def test_passes(self):
+        verdict = self.judge()
+        self.assertEqual((verdict["verdict"], verdict["reasons"]), ("pass", []))
+
+    def test_numbers(self):
+        verdict = self.judge()
+        expected = {"pages_written": 7, "pages_written_tracked": 5, "pages_written_distinct": 6,
+                    "pages_reported": 4, "pages_reported_total": 5, "pages_lost": 0,
+                    "pages_extra": 0, "ram_pages_compared": RAM_PAGES, "ram_pages_different": 0,
+                    "guest_checks_passed": 2, "guest_checks_passed_destination": 1,
+                    "guest_checks_failed": 0, "workload_continued": True}
+        self.assertEqual({key: verdict[key] for key in expected}, expected)
+
+    def test_reports_by_round(self):
+        self.assertEqual([(entry["round"], entry["reported"], entry["retained"])
+                          for entry in self.judge()["by_round"]], [(1, 4, 4), (2, 1, 1)])
+
+    def test_control_names_its_pages(self):
+        control = self.judge()["control"]
+        self.assertEqual((control["pages_lost"], control["ram_pages_different"]), (1, 1))
+        self.assertEqual(control["verdict"], "caught")
+        self.assertEqual(control["lost"], [{
+            "iova": "0x3000", "written_by_device": True, "seq": 7, "writes": 2, "channel": 0,
+            "last_report": 7, "seq_in_source": 7, "seq_in_destination": 3}])
+
+    def test_without_control_on_request(self):
+        verdict = self.judge(with_control=False)
+        self.assertEqual((verdict["verdict"], verdict["control"]), ("pass", None))
+
+    def test_every_key_is_there_when_everything_is_missing(self):
+        verdict = proof.judge(self.results / "nothing")
+        good = self.judge()
+        self.assertEqual(verdict["verdict"], "fail")
+        self.assertLessEqual(set(proof.empty_leg()), set(good))
+        self.assertLessEqual(set(proof.empty_leg()), set(verdict))
+
+    def test_extra_pages_are_no_failure(self):
+        self.leg.events[3:5] = [run(7, 3, 6), report(7, 6)]
+        self.leg.qemu = [6, 1]
+        verdict = self.judge()
+        self.assertEqual((verdict["verdict"], verdict["pages_extra"]), ("pass", 2))
+
+    def test_order_of_channels_may_differ_from_sequence(self):
+        self.leg.events[5:5] = [write(8, 6), run(9, 6), report(9, 1)]
+        self.leg.events[8] = write(7, 3)
+        self.leg.ledger[6] = (8, 2, 0)
+        self.leg.events[-1] = write(9, 9, device=DESTINATION)
+        self.leg.qemu = [4, 1, 1]
+        self.assertEqual(self.judge()["reasons"], [])
+
+    def test_pages_named_are_ten(self):
+        self.control.different = [{"page": page} for page in range(20, 40)]
+        control = self.judge()["control"]
+        self.assertEqual((len(control["different"]), control["ram_pages_different"]), (10, 20))
+        self.assertFalse(control["different"][0]["written_by_device"])
+        self.assertEqual(control["ram_pages_unexplained"], 20)
+
+
+class SetOracle(Case):
+    """Reports against writes."""
+
+    def test_page_never_reported(self):
+        self.leg.events[3:5] = [run(7, 3, 3), report(7, 3)]
+        self.leg.qemu = [3, 1]
+        self.assertEqual(self.fails("pages_lost is 1")["lost"][0]["iova"], "0x6000")
+
+    def test_page_reported_only_before_its_last_write(self):
+        events = self.leg.events
+        events[5], events[6] = events[6], events[5]
+        self.fails("pages_lost is 1")
+
+    def test_run_counts_and_not_the_end_of_its_report(self):
+        events = self.leg.events
+        events[5:8] = [run(8, 3), write(7, 3), report(8, 1)]
+        self.fails("pages_lost is 1")
+
+    def test_failed_report_covers_nothing(self):
+        self.leg.events[7] = report(8, 1, ret=-14)
+        self.leg.qemu = [4]
+        self.fails("pages_lost is 1")
+
+    def test_run_without_report_covers_nothing(self):
+        del self.leg.events[7]
+        self.leg.qemu = [4]
+        self.fails("pages_lost is 1")
+
+    def test_report_of_an_unmap_counts(self):
+        self.leg.events[7] = report(8, 1, op="unmap")
+        self.leg.qemu = [4]
+        self.assertEqual(self.judge()["verdict"], "pass")
+
+    def test_write_before_start_is_excused_and_after_is_not(self):
+        self.leg.events[0], self.leg.events[1] = self.leg.events[1], self.leg.events[0]
+        self.fails("pages_lost is 2")
+
+    def test_write_after_the_last_report(self):
+        self.leg.events[8:8] = [write(8, 4)]
+        self.leg.ledger[4] = (8, 2, 0)
+        self.leg.events[-1] = write(9, 9, device=DESTINATION)
+        self.fails("pages_lost is 1")
+
+    def test_run_and_report_disagree(self):
+        self.leg.events[4] = report(7, 5)
+        self.fails("its runs have 4")
+
+    def test_report_number_used_twice(self):
+        self.leg.events[6:8] = [run(7, 3), report(7, 5)]
+        self.leg.events[4] = report(7, 5)
+        self.fails("used twice")
+
+    def test_nothing_reported(self):
+        del self.leg.events[3:5]
+        self.leg.events[4:6] = [report(8, 0)]
+        self.fails("no report holds a page")
+
+    def test_no_report_at_all(self):
+        self.leg.events = [e for e in self.leg.events if "dirty_r" not in e]
+        self.fails("no report holds a page")
+
+    def test_tracking_never_started(self):
+        self.leg.events.remove(START)
+        self.fails("never started")
+
+    def test_two_containers(self):
+        self.leg.events.append(START.replace("aa", "bb"))
+        self.fails("more than one container")
+
+    def test_qemu_was_told_something_else(self):
+        self.leg.qemu = [4, 2]
+        self.fails("QEMU was told 6 pages")
+
+
+class LedgerAgainstTrace(Case):
+    """Two records of the same writes."""
+
+    def test_empty_ledger(self):
+        self.leg.ledger = {}
+        self.fails("ledger: empty")
+
+    def test_torn_ledger(self):
+        self.leg.save(self.results / "x")
+        path = self.results / "x/ledger.bin"
+        path.write_bytes(path.read_bytes()[:-1])
+        with self.assertRaisesRegex(proof.BrokenOracle, "whole number"):
+            proof.read_ledger(path)
+
+    def test_unsorted_ledger(self):
+        self.leg.ledger = dict(reversed(self.leg.ledger.items()))
+        self.fails("out of order")
+
+    def test_page_missing_in_ledger(self):
+        del self.leg.ledger[4]
+        self.fails("differ in 1 pages, first 0x4000")
+
+    def test_page_missing_in_trace(self):
+        self.leg.ledger[8] = (8, 1, 0)
+        self.fails("differ in 1 pages, first 0x8000")
+
+    def test_last_sequence_number_differs(self):
+        self.leg.ledger[4] = (3, 1, 0)
+        self.fails("ledger has seq 3")
+
+    def test_number_of_writes_differs(self):
+        self.leg.ledger[4] = (4, 2, 0)
+        self.fails("2 writes, trace")
+
+    def test_hole_in_the_sequence(self):
+        self.leg.events[5] = write(9, 3)
+        self.leg.ledger[3] = (9, 2, 0)
+        self.leg.events[-1] = write(10, 9, device=DESTINATION)
+        self.fails("7 writes, but the last has number 9")
+
+    def test_write_of_the_source_after_its_stop(self):
+        self.leg.events.append(write(8, 3))
+        self.fails("ledger has seq 7")
+
+
+class TraceFile(Case):
+    """A trace that lost an event proves nothing."""
+
+    def test_overrun(self):
+        for name in ("overrun", "commit overrun", "dropped events"):
+            with self.assertRaisesRegex(proof.BrokenOracle, name):
+                proof.check_trace_stats(GOOD_STATS.replace(f"\n{name}: 0", f"\n{name}: 3"))
+
+    def test_overrun_fails_the_run(self):
+        self.leg.stats = GOOD_STATS.replace("dropped events: 0", "dropped events: 1")
+        self.fails("dropped events: 1")
+
+    def test_no_counters(self):
+        self.leg.stats = "cpu0\n"
+        self.fails("no counters")
+
+    def test_entries_lost(self):
+        self.leg.lost_entries = 2
+        self.fails("12 events happened, 10 kept")
+
+    def test_no_head(self):
+        with mock.patch.object(Evidence, "trace_text", lambda self: ""):
+            self.leg.save(self.results / "main")
+        self.assertIn("no count of entries", proof.judge_leg(self.results / "main")["reasons"][0])
+
+    def test_order_goes_back(self):
+        text = self.leg.trace_text().replace(" 105: ", " 90: ")
+        with mock.patch.object(Evidence, "trace_text", lambda self: text):
+            self.leg.save(self.results / "main")
+        self.assertIn("order goes back", proof.judge_leg(self.results / "main")["reasons"][0])
+
+    def test_unreadable_line(self):
+        self.leg.events[2] = "CPU:1 [LOST 7 EVENTS]"
+        self.leg.events[2:3] = []
+        text = self.leg.trace_text() + "CPU:1 [LOST 7 EVENTS]\n"
+        with mock.patch.object(Evidence, "trace_text", lambda self: text):
+            self.leg.save(self.results / "main")
+        self.assertIn("not an event", proof.judge_leg(self.results / "main")["reasons"][0])
+
+    def test_event_without_a_field(self):
+        self.leg.events[2] = "mdma_write: device=0badcafe channel=0"
+        self.fails("mdma_write without")
+
+    def test_missing_file(self):
+        for name in ("trace.txt", "trace-stats.txt", "ledger.bin", "ram.json", "leg.json",
+                     "source.serial", "destination.serial", "source.qemu"):
+            directory = self.results / name
+            Evidence().save(directory)
+            (directory / name).unlink()
+            self.assertIn(name, proof.judge_leg(directory)["reasons"][0])
+
+
+class DataOracle(Case):
+    """RAM of both sides."""
+
+    def test_one_different_page(self):
+        self.leg.different = [{"page": 40}]
+        verdict = self.fails("ram_pages_different is 1")
+        self.assertEqual(verdict["different"][0]["iova"], "0x28000")
+
+    def test_not_all_pages_compared(self):
+        self.leg.compared = RAM_PAGES - 1
+        self.fails("63 of 64 pages compared")
+
+    def test_too_few_pages_compared(self):
+        self.leg.compared = self.leg.facts["ram_pages"] = RAM_PAGES - 1
+        self.fails("ram_pages_compared is 63")
+
+    def test_list_is_not_the_number(self):
+        self.leg.different = [{"page": 4}, {"page": 4}]
+        self.fails("not their number")
+
+
+class Migration(Case):
+    """What else must have happened."""
+
+    def summary(self, **values):
+        """Change what the scenario summed up."""
+        self.leg.facts["summary"].update(values)
+
+    def test_too_few_pages_written(self):
+        with mock.patch.object(proof, "MIN_PAGES_WRITTEN", 7):
+            verdict = self.judge()
+        self.assertIn("pages_written is 7, must be more than 7", verdict["reasons"])
+
+    def test_too_few_rounds(self):
+        self.summary(rounds=2)
+        self.fails("rounds is 2")
+
+    def test_downtime_unknown(self):
+        self.summary(downtime_ms=None)
+        self.fails("downtime_ms is not known")
+
+    def test_migration_failed(self):
+        self.summary(migration_status="failed")
+        self.fails("migration: failed")
+
+    def test_scenario_stopped_half_way(self):
+        self.leg.facts["error"] = "GuestError: no guest"
+        self.fails("GuestError: no guest")
+
+    def test_scenario_left_nothing(self):
+        self.control.save(self.results / "control")
+        self.assertIn("leg.json", proof.judge(self.results)["reasons"][0])
+
+    def test_fact_missing(self):
+        del self.leg.facts["source_uuid"]
+        self.fails("missing: 'source_uuid'")
+
+
+class Guest(Case):
+    """The guest's checks and the device's workload go on."""
+
+    def test_check_failed(self):
+        self.leg.source += "MDMA-GUEST fail 2: dmatest found 3 errors\n"
+        self.fails("guest_checks_failed is 1")
+
+    def test_no_check_at_the_destination(self):
+        self.leg.destination = ""
+        self.fails("no check of the guest passed on the destination")
+
+    def test_line_across_the_switch(self):
+        self.leg.source += "MDMA-GU"
+        self.leg.destination = "EST pass 2\n"
+        self.assertEqual(self.judge()["guest_checks_passed_destination"], 1)
+
+    def test_half_a_line_is_no_check(self):
+        self.leg.destination = "MDMA-GUEST pass 2"
+        self.fails("no check of the guest")
+
+    def test_destination_wrote_nothing(self):
+        del self.leg.events[-1]
+        self.fails("wrote nothing")
+
+    def test_destination_began_elsewhere(self):
+        for seq in (1, 7, 9):
+            with self.subTest(seq=seq):
+                self.leg.events[-1] = write(seq, 9, device=DESTINATION)
+                self.leg.save(self.results / str(seq))
+                leg = proof.judge_leg(self.results / str(seq))
+                self.assertIn(f"began with {seq}", proof.main_reasons(leg)[0])
+
+    def test_settings_did_not_travel(self):
+        self.leg.facts["workload"]["destination"]["seed"] = "2"
+        self.fails("did not travel: seed")
+
+
+class Control(Case):
+    """The control must fail, by both oracles."""
+
+    def test_missing(self):
+        self.leg.save(self.results / "main")
+        self.assertIn("control: oracle broken", proof.judge(self.results)["reasons"][0])
+
+    def test_set_oracle_is_blind(self):
+        good = Evidence()
+        self.control.events, self.control.qemu = good.events, good.qemu
+        self.assertEqual(self.fails("control: pages_lost is 0")["control"]["verdict"], "blind")
+
+    def test_data_oracle_is_blind(self):
+        self.control.different = []
+        self.fails("control: ram_pages_different is 0")
+
+    def test_proves_nothing(self):
+        self.control.facts["summary"]["rounds"] = 1
+        self.fails("control: rounds is 1")
+
+    def test_ran_on_the_same_backend(self):
+        self.control.facts["summary"]["backend"] = "ours"
+        self.fails("same backend")
+
+    def test_guest_may_suffer(self):
+        self.control.destination = "MDMA-GUEST fail 2: wrong data\n"
+        self.control.events.pop()
+        self.assertEqual(self.judge()["verdict"], "pass")
+
+
+class Lab(Case):
+    """What the lab found around the scenario."""
+
+    def lab(self, status=None, findings=""):
+        """Leave what the lab leaves."""
+        (self.results / "job.json").write_text("{}")
+        (self.results / "dmesg-findings.txt").write_text(findings)
+        if status is not None:
+            (self.results / "status").write_text(status)
+
+    def test_good(self):
+        self.lab("0\n")
+        self.assertEqual(self.judge()["verdict"], "pass")
+
+    def test_no_status(self):
+        self.lab()
+        self.fails("without a status")
+
+    def test_bad_status(self):
+        self.lab("1\n")
+        self.fails("ended with 1")
+
+    def test_kernel_warning(self):
+        self.lab("0", "warning: WARNING: CPU: 0\n")
+        self.fails("kernel log: warning")
+
+
+if __name__ == "__main__":
+    unittest.main()

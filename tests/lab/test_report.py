@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""report.json, the page and the exit code of finished and of broken runs."""
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
+
+# pylint: disable=wrong-import-position
+import charts
+import proof
+import report
+from test_proof import RAM_PAGES, Evidence
+
+SAMPLES = [{"time": 10.0, "written": 100, "remaining": 512 << 20},
+           {"time": 11.5, "written": 400, "remaining": 0}]
+
+
+class Finish(unittest.TestCase):
+    """What is left behind, and what the caller is told."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.results = Path(temporary.name)
+        for name, value in (("MIN_PAGES_WRITTEN", 6), ("MIN_PAGES_COMPARED", RAM_PAGES - 1)):
+            patch = mock.patch.object(proof, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def finish(self):
+        """Run it; return (exit code, report.json, report.html, terminal)."""
+        terminal = io.StringIO()
+        with contextlib.redirect_stdout(terminal):
+            code = report.finish(self.results)
+        return (code, json.loads((self.results / "report.json").read_text()),
+                (self.results / "report.html").read_text(), terminal.getvalue())
+
+    def good(self):
+        """A run that passes."""
+        for name, leg in (("main", Evidence()), ("control", Evidence().forget())):
+            leg.facts["samples"] = SAMPLES
+            leg.save(self.results / name)
+
+    def test_pass(self):
+        self.good()
+        code, verdict, page, terminal = self.finish()
+        self.assertEqual((code, verdict["verdict"]), (0, "pass"))
+        self.assertEqual(page.count("<svg"), 7)
+        self.assertIn("verdict: pass", terminal)
+        self.assertIn("0x3000  last write 7, last report 7; holds 7 at the source, 3", terminal)
+
+    def test_accelerator_of_the_lab(self):
+        self.good()
+        (self.results / "job.json").write_text('{"accel": "tcg"}')
+        (self.results / "status").write_text("0\n")
+        self.assertEqual(self.finish()[1]["accel"], "kvm in a lab on tcg")
+
+    def test_nothing_there(self):
+        code, verdict, page, terminal = self.finish()
+        self.assertEqual((code, verdict["verdict"]), (1, "fail"))
+        self.assertIn("FAIL", page)
+        self.assertIn("reason: ", terminal)
+
+    def test_half_a_run(self):
+        leg = Evidence()
+        leg.facts["error"] = "GuestError: <no> guest"
+        leg.facts["samples"], leg.facts["summary"] = SAMPLES[:1], {}
+        leg.save(self.results / "main")
+        (self.results / "run.json").write_text('{"control": false}')
+        code, verdict, page, _ = self.finish()
+        self.assertEqual((code, verdict["reasons"]), (1, ["GuestError: <no> guest"]))
+        self.assertIn("GuestError: &lt;no&gt; guest", page)
+        self.assertNotIn("<svg ", page)
+
+    def test_all_text_is_escaped(self):
+        self.good()
+        for name in ("main", "control"):
+            path = self.results / name / "leg.json"
+            path.write_text(path.read_text().replace("10.0", '<b a=\\"1\\">x'))
+        self.assertNotIn("<b a", self.finish()[2])
+
+    def test_page_needs_no_network(self):
+        self.good()
+        page = self.finish()[2]
+        for word in ("http:", "https:", "<script", "<link", "@import", "url("):
+            self.assertNotIn(word, page)
+
+
+class Axes(unittest.TestCase):
+    """Round numbers on the axes."""
+
+    def test_ticks_reach_the_top(self):
+        for top in (0, 0.3, 1, 7, 10, 99, 101, 131072, 3e9):
+            steps = charts.ticks(top)
+            self.assertGreaterEqual(steps[-1], top)
+            self.assertLessEqual(len(steps), 7)
+
+    def test_short(self):
+        self.assertEqual([charts.short(n) for n in (0, 8, 1500, 131072, 2e6)],
+                         ["0", "8", "1.5k", "131k", "2M"])
+
+
+if __name__ == "__main__":
+    unittest.main()

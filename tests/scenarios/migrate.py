@@ -1,0 +1,394 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Live migration of a guest whose mdma device writes its memory all the time.
+
+Two mdevs, two QEMUs, several rounds of pre-copy, and at switchover a
+comparison of all RAM; then the guest goes on at the destination. The control
+is the same on a backend that forgets unpinned pages: both oracles must fail
+there. This script gathers the evidence; scripts/lab.d/proof.py judges it.
+
+usage: migrate.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import ram as ram_files
+from guest_vm import GuestError, GuestVM, tsc_khz
+from mdev import Mdev, MdevError
+from qmp import QmpError
+from trace import TraceError, Tracer
+
+EVENTS = ("mdma/mdma_write", "mdma/mdma_state", "vfio_type1/vfio_dirty_start",
+          "vfio_type1/vfio_dirty_stop", "vfio_type1/vfio_dirty_run",
+          "vfio_type1/vfio_dirty_report")
+WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
+
+# key: (default, what it is)
+KEYS = {
+    "type": ("mdma-1", "mdev type: mdma-1, mdma-4 or mdma-16"),
+    "rounds": (4, "rounds of pre-copy before the guest may be switched over"),
+    "pages_min": (110000, "page writes under tracking before that"),
+    "bandwidth": (48, "MiB/s until then; afterwards there is no limit"),
+    "downtime_limit_ms": (2000, "downtime QEMU may aim at afterwards"),
+    "pattern": ("random", "workload: sequential, random or ring"),
+    "direction": ("write", "workload: write, read or mixed"),
+    "batch": (16, "workload: pages per descriptor"),
+    "hold_ms": (5, "workload: how long a run stays pinned"),
+    "rate": (700, "workload: descriptors per second, 0 for no limit"),
+    "seed": (1, "workload: seed"),
+    "pages": (0, "workload: working set in pages, 0 for the whole window"),
+    "mem_mb": (512, "guest memory, at most 2048"),
+    "window_mb": (128, "memory that the guest gives to the workload"),
+    "dirty_mb": (8, "memory that the guest's CPU dirties"),
+    "smp": (1, "CPUs of the guest"),
+    "checks": (2, "checks of the guest that must pass at the destination"),
+    "control": (1, "1: also run on the mutant backend"),
+    "patience": (60, "seconds to wait for any one thing"),
+    "accel": ("kvm", "accelerator of the guest"),
+    "qemu": ("qemu-system-x86_64", "QEMU to run"),
+    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
+    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
+    "buffer_kb": (16384, "trace buffer per CPU"),
+    "shm": ("/dev/shm", "where a file system in memory is mounted for the guests"),
+    "huge": (1, "1: huge pages for guest memory"),
+}
+
+
+class ScenarioError(Exception):
+    """The scenario could not be played; the text says where it stopped."""
+
+
+FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, OSError,
+            subprocess.CalledProcessError)
+
+
+# --- settings ---------------------------------------------------------------
+
+
+def usage():
+    """The keys with their defaults."""
+    keys = "\n".join(f"  {key}={default}  {text}" for key, (default, text) in KEYS.items())
+    return f"{__doc__.strip()}\n\nkeys:\n{keys}"
+
+
+def parse_keys(words):
+    """key=value words to a configuration; an unknown key is an error."""
+    values = {key: default for key, (default, _) in KEYS.items()}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in KEYS:
+            raise SystemExit(f"migrate: unknown setting '{word}'; known: {' '.join(KEYS)}")
+        try:
+            values[key] = type(KEYS[key][0])(value)
+        except ValueError:
+            raise SystemExit(f"migrate: {key} wants a number, not '{value}'") from None
+    if not 0 < values["mem_mb"] <= 2048:
+        raise SystemExit("migrate: mem_mb must be 1 to 2048: beyond, an IOVA is no offset in RAM")
+    if values["window_mb"] >= values["mem_mb"]:
+        raise SystemExit("migrate: window_mb must be less than mem_mb")
+    return SimpleNamespace(**values)
+
+
+def kernel_arguments(config):
+    """The guest's kernel command line: what its init reads, and a quick boot."""
+    words = ["console=ttyS0", "quiet", "panic=-1", "nokaslr", "mitigations=off",
+             "no_timer_check", f"mdma.window_mb={config.window_mb}",
+             f"mdma.dirty_mb={config.dirty_mb}"]
+    khz = tsc_khz() if config.accel == "kvm" else 0
+    if khz:
+        words += [f"tsc_early_khz={khz}", "tsc=reliable"]
+    return " ".join(words)
+
+
+def parse_arguments(argv):
+    """Return (results directory, configuration)."""
+    if "--help" in argv or "-h" in argv:
+        raise SystemExit(print(usage()))
+    if len(argv) < 2 or argv[0] != "--results":
+        raise SystemExit(usage())
+    config = parse_keys(argv[2:])
+    config.append = kernel_arguments(config)
+    return Path(argv[1]), config
+
+
+# --- the backend ------------------------------------------------------------
+
+
+def run(*words):
+    """Run a program; what it printed belongs to the error."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ScenarioError(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout.strip()
+
+
+def backend_name():
+    """Which vfio_iommu_type1 is loaded: version and srcversion tell."""
+    module = Path("/sys/module/vfio_iommu_type1")
+    parts = [(module / name).read_text().strip() for name in ("version", "srcversion")
+             if (module / name).exists()]
+    return "vfio_iommu_type1 " + " ".join(parts)
+
+
+def load_backend(path=None):
+    """Load the backend at @path, or the installed one, and mdma on it."""
+    for module in ("mdma", "vfio_iommu_type1"):
+        if Path("/sys/module", module).is_dir():
+            run("rmmod", module)
+    if path:
+        run("insmod", path)
+    else:
+        run("modprobe", "vfio_iommu_type1")
+    run("modprobe", "mdma")
+
+
+# --- a leg ------------------------------------------------------------------
+
+
+class Leg:
+    """One live migration and the evidence of it."""
+
+    def __init__(self, name, config, directory):
+        self.name = name
+        self.config = config
+        self.directory = directory
+        self.begin = time.time()
+        self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
+                      "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
+                      "summary": {}}
+
+    def say(self, text):
+        """Progress: people wait for this."""
+        now = time.time() - self.begin
+        self.facts["steps"].append([round(now, 2), text])
+        print(f"migrate: {self.name}: {now:6.1f} s  {text}", flush=True)
+
+    def play(self):
+        """The whole leg; evidence is written whatever happens."""
+        try:
+            with ExitStack() as stack:
+                self._play(stack)
+                self.say("collecting the trace")
+        except FAILURES as err:
+            self.facts["error"] = f"{type(err).__name__}: {err}"
+            self.say(self.facts["error"])
+        (self.directory / "leg.json").write_text(json.dumps(self.facts, indent=1))
+        return "error" not in self.facts
+
+    def _play(self, stack):
+        config = self.config
+        self._describe()
+        source_mdev = stack.enter_context(Mdev(config.type))
+        destination_mdev = stack.enter_context(Mdev(config.type))
+        self.facts["source_uuid"] = source_mdev.uuid
+        self.facts["destination_uuid"] = destination_mdev.uuid
+        tracer = stack.enter_context(Tracer("mdma-proof", EVENTS, config.buffer_kb))
+        # After both QEMUs have ended, also where something failed: it is evidence.
+        stack.callback(tracer.collect, self.directory)
+        source = stack.enter_context(GuestVM("source", config, self.directory, source_mdev))
+        self.facts["summary"]["qemu"] = qemu_version(source)
+        destination = stack.enter_context(
+            GuestVM("destination", config, self.directory, destination_mdev, incoming=True))
+        self._start_workload(source, source_mdev)
+        self._migrate(source, source_mdev, destination)
+        self._at_switchover(source, source_mdev, destination)
+        self._go_on(destination, destination_mdev)
+
+    def _describe(self):
+        self.facts["summary"].update(kernel=os.uname().release, accel=self.config.accel,
+                                     backend=backend_name())
+
+    def _start_workload(self, source, mdev):
+        source.wait_console("MDMA-GUEST ready", self.config.patience)
+        self.say("guest is up")
+        if not mdev.settings()["window"]:
+            raise ScenarioError("the guest gave the device no window")
+        mdev.set(**{key: getattr(self.config, key) for key in WORKLOAD}, run=1)
+        source.wait_console("MDMA-GUEST pass", self.config.patience)
+        self.say("workload and dmatest are running")
+
+    def _migrate(self, source, mdev, destination):
+        """Several rounds at a limited rate, then let it converge."""
+        config = self.config
+        address = f"unix:{destination.monitor.with_suffix('.mig')}"
+        destination.qmp.command("migrate-incoming", uri=address)
+        source.qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
+                           downtime_limit=1)
+        before = mdev.stat("pages_written")
+        source.qmp.command("migrate", uri=address)
+        limited, deadline = True, time.monotonic() + config.patience
+        while True:
+            sample = self._sample(source, mdev)
+            if sample["status"] in ("completed", "failed", "cancelled"):
+                break
+            if limited and sample["rounds"] >= config.rounds and \
+                    sample["written"] - before >= config.pages_min:
+                self.say(f"{sample['rounds']} rounds, {sample['written'] - before} page writes; "
+                         "no more limit")
+                source.qmp.command("migrate-set-parameters", max_bandwidth=1 << 40,
+                                   downtime_limit=config.downtime_limit_ms)
+                limited = False
+            if time.monotonic() > deadline:
+                raise ScenarioError(f"migration still {sample['status']} after "
+                                    f"{config.patience} s in round {sample['rounds']}")
+            time.sleep(0.1)
+        self._migrated(source.qmp.command("query-migrate"))
+
+    def _sample(self, source, mdev):
+        """One point of the charts."""
+        info = source.qmp.command("query-migrate")
+        memory = info.get("ram", {})
+        sample = {
+            "time": time.time(), "status": info.get("status", "none"),
+            "rounds": memory.get("dirty-sync-count", 0),
+            "remaining": memory.get("remaining", 0),
+            "transferred": memory.get("transferred", 0),
+            "expected_downtime": info.get("expected-downtime"),
+            "vfio": info.get("vfio", {}).get("transferred"),
+            "written": mdev.stat("pages_written"), "pinned": mdev.stat("pinned"),
+        }
+        self.facts["samples"].append(sample)
+        return sample
+
+    def _migrated(self, info):
+        expected = [sample["expected_downtime"] for sample in self.facts["samples"]
+                    if sample["expected_downtime"] is not None]
+        self.facts["migration"] = info
+        self.facts["summary"].update(
+            migration_status=info["status"],
+            rounds=info.get("ram", {}).get("dirty-sync-count", 0),
+            downtime_ms=info.get("downtime"),
+            expected_downtime_ms=expected[-1] if expected else None)
+        if info["status"] != "completed":
+            raise ScenarioError(f"migration {info['status']}: {info.get('error-desc', '')}")
+        self.say(f"migrated: {self.facts['summary']['rounds']} rounds, "
+                 f"downtime {info.get('downtime')} ms")
+
+    def _at_switchover(self, source, mdev, destination):
+        """Source stopped, destination not yet started: RAM must be the same."""
+        wait_status(source, ("postmigrate",), self.config.patience)
+        wait_status(destination, ("paused", "prelaunch"), self.config.patience)
+        self.facts["workload"] = {"source": mdev.settings()}
+        self.facts["source_state"] = mdev.state()
+        (self.directory / "ledger.bin").write_bytes(mdev.ledger())
+        result = ram_files.compare(source.ram, destination.ram)
+        (self.directory / "ram.json").write_text(json.dumps(result))
+        self.say(f"RAM: {result['pages_compared']} pages compared, "
+                 f"{result['pages_different']} differ")
+
+    def _go_on(self, destination, mdev):
+        """The guest and its device continue where they stopped.
+
+        On the broken backend of the control anything may happen from here,
+        so nothing is asked of it.
+        """
+        config = self.config
+        destination.qmp.command("cont")
+        # Only now does the device take over what it was sent.
+        wait_status(destination, ("running",), config.patience)
+        self.facts["workload"]["destination"] = mdev.settings()
+        patience = config.patience if self.name == "main" else 5
+        try:
+            destination.wait_console("MDMA-GUEST pass", patience, config.checks)
+            self.say("the guest's checks pass at the destination")
+        except GuestError as err:
+            if self.name == "main":
+                raise
+            self.say(f"after the switch: {err}")
+        self.facts["destination_seq"] = mdev.stat("seq")
+
+
+def qemu_version(vm):
+    """QEMU's version as it says it itself."""
+    version = vm.qmp.command("query-version")
+    number = ".".join(str(version["qemu"][key]) for key in ("major", "minor", "micro"))
+    return f"{number} {version['package']}".strip()
+
+
+def wait_status(vm, wanted, patience):
+    """Wait until a QEMU's run state is one of @wanted."""
+    deadline = time.monotonic() + patience
+    while (status := vm.qmp.command("query-status")["status"]) not in wanted:
+        if time.monotonic() > deadline:
+            raise ScenarioError(f"{vm.name} is {status}, not {' or '.join(wanted)}")
+        time.sleep(0.05)
+
+
+# --- the run ----------------------------------------------------------------
+
+
+@contextmanager
+def memory_directory(config):
+    """A directory in memory for the guests' RAM and for what a leg leaves.
+
+    Huge pages, because the faults of 131072 small pages, twice, would take
+    longer than the migration where everything is emulated.
+    """
+    path = tempfile.mkdtemp(prefix="mdma-", dir=config.shm)
+    options = "mode=700,huge=always" if config.huge else "mode=700"
+    try:
+        run("mount", "-t", "tmpfs", "-o", options, "mdma", path)
+        try:
+            yield Path(path)
+        finally:
+            run("umount", path)
+    finally:
+        os.rmdir(path)
+
+
+def play_leg(name, config, results):
+    """Play a leg in memory and copy what it left to the results.
+
+    The lab's results are a network file system: writing every character of a
+    guest's console there would slow the guest down.
+    """
+    with memory_directory(config) as work:
+        try:
+            return Leg(name, config, work).play()
+        finally:
+            shutil.copytree(work, results / name, dirs_exist_ok=True)
+
+
+def play_control(config, results):
+    """The same on the broken backend; then the backend as it was."""
+    try:
+        load_backend(config.mutant)
+        return play_leg("control", config, results)
+    finally:
+        load_backend()
+
+
+def main(argv):
+    """Main leg and control; proof.py judges what they leave."""
+    results, config = parse_arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "run.json").write_text(json.dumps({"control": bool(config.control)}))
+    try:
+        played = play_leg("main", config, results)
+        if config.control:
+            played &= play_control(config, results)
+    except FAILURES as err:
+        print(f"migrate: {err}", flush=True)
+        return 1
+    return 0 if played else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

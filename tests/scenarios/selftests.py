@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""All selftests, one program after the other, on a backend of your choice.
+
+The KTAP of each goes to NAME.ktap in the results. What the kernel logs and
+must not is a failure of the test that ran. On the kernel's own type1 the tests
+in ON_STOCK must fail, all others must pass: so each of them is seen to fail.
+
+usage: selftests.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import dmesg
+import ktap
+
+# key: (default, what it is)
+KEYS = {
+    "only": ("", "programs, or begins of names of tests, by comma"),
+    "backend": ("", "stock, or a vfio_iommu_type1.ko; default: the one that is loaded"),
+    "seed": ("", "seed of the random tests, to repeat a failure"),
+    "scale": (1, "multiplies the time limit of each test"),
+    "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
+}
+
+# Tests that the kernel's own type1 fails, and for which of its weaknesses.
+ON_STOCK = {
+}
+
+PROGRAM_TIMEOUT = 300
+
+
+def settings(words):
+    """key=value words over the defaults."""
+    values = {key: default for key, (default, _) in KEYS.items()}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator or key not in KEYS:
+            sys.exit(f"{word}: no such setting; there are: {', '.join(KEYS)}")
+        values[key] = value
+    return values
+
+
+class KernelLog:
+    """What the kernel logs from now on."""
+
+    def __init__(self):
+        self.file = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self.file, 0, os.SEEK_END)
+
+    def lines(self):
+        """The text of each record since the last call."""
+        lines = []
+        while True:
+            try:
+                record = os.read(self.file, 8192).decode(errors="replace")
+            except BlockingIOError:
+                return lines
+            except BrokenPipeError:
+                continue
+            lines.append(record.split("\n")[0].partition(";")[2])
+
+    def findings(self):
+        """(test, line) for each line since the last call that tells of a defect."""
+        test, found = "", []
+        for line in self.lines():
+            if line.startswith("selftest: "):
+                test = line.split()[1]
+            found += [(test, text) for _, text in dmesg.scan(line)]
+        return found
+
+
+def load_backend(wanted):
+    """Exchange the loaded type1; nobody uses it between two programs."""
+    if not wanted:
+        return
+    release = os.uname().release
+    if wanted == "stock":
+        wanted = next(Path(f"/lib/modules/{release}/kernel/drivers/vfio").glob(
+            "vfio_iommu_type1.ko*"))
+    subprocess.run(["rmmod", "vfio_iommu_type1"], check=True)
+    subprocess.run(["insmod", str(wanted)], check=True)
+
+
+def run_program(path, prefixes, config):
+    """Its KTAP; what it does not say because it hangs or dies is missing there."""
+    environment = dict(os.environ, TIMEOUT_SCALE=str(config["scale"]))
+    if config["seed"]:
+        environment["SEED"] = config["seed"]
+    try:
+        done = subprocess.run([str(path), *prefixes], stdout=subprocess.PIPE, check=False,
+                              stderr=subprocess.STDOUT, env=environment,
+                              timeout=PROGRAM_TIMEOUT * int(config["scale"]))
+    except subprocess.TimeoutExpired as err:
+        return (err.stdout or b"").decode(errors="replace") + "Bail out! no end\n"
+    text = done.stdout.decode(errors="replace")
+    if done.returncode < 0:
+        text += f"Bail out! signal {-done.returncode}\n"
+    return text
+
+
+def mark(text, findings, stock):
+    """The KTAP with the kernel's log in it and, on stock, with what is expected."""
+    blamed = {}
+    for test, line in findings:
+        blamed.setdefault(test, []).append(line)
+    lines = []
+    for line in text.splitlines():
+        found = re.match(r"(not ok|ok) (\d+) (\S+)(.*)", line)
+        if found:
+            word, number, name, rest = found.groups()
+            for logged in blamed.pop(name, []):
+                lines.append(f"# kernel: {logged}")
+                word = "not ok"
+            if stock and name in ON_STOCK and "# SKIP" not in rest:
+                if word == "ok":
+                    lines.append(f"# passes on stock in spite of {ON_STOCK[name]}")
+                    word = "not ok"
+                else:
+                    rest += f" # XFAIL {ON_STOCK[name]}"
+            line = f"{word} {number} {name}{rest}"
+        lines.append(line)
+    lines += [f"Bail out! kernel: {line}" for rest in blamed.values() for line in rest]
+    return "\n".join(lines) + "\n"
+
+
+def chosen(config):
+    """(program, prefixes of tests) for each program to run."""
+    words = [word for word in config["only"].split(",") if word]
+    programs = sorted(path for path in Path(config["programs"]).iterdir()
+                      if path.is_file() and os.access(path, os.X_OK))
+    named = [path for path in programs if path.name in words]
+    prefixes = [word for word in words if word not in {path.name for path in named}]
+    if words and not prefixes:
+        return [(path, []) for path in named]
+    return [(path, [] if path in named else prefixes) for path in programs]
+
+
+def report(name, text, seconds, stock):
+    """Print how a program fared. Returns its results; a skip is a failure."""
+    results = ktap.parse(text, name)
+    for result in results:
+        if result.state == ktap.SKIPPED and not stock:
+            result.state = ktap.FAILED
+    passed, failed, skipped = ktap.counts(results)
+    extra = f", {skipped} skipped" if skipped else ""
+    print(f"{name:12} {passed:3} passed, {failed} failed{extra}  ({seconds:.1f} s)", flush=True)
+    if failed:
+        print("".join(f"    {line}\n" for line in text.splitlines()
+                      if not line.startswith("ok ")), end="", flush=True)
+    return results
+
+
+def main(argv):
+    """Run them; the exit code is 0 only if all is as it should be."""
+    if "--help" in argv or len(argv) < 2 or argv[0] != "--results":
+        print(__doc__.strip())
+        for key, (default, text) in KEYS.items():
+            print(f"  {key}={default}  {text}")
+        return 2
+    directory, config = Path(argv[1]), settings(argv[2:])
+    stock = config["backend"] == "stock"
+    load_backend(config["backend"])
+    log, everything, begin = KernelLog(), [], time.monotonic()
+    for path, prefixes in chosen(config):
+        started = time.monotonic()
+        text = run_program(path, prefixes, config)
+        findings = log.findings()
+        if prefixes and "\n1..0\n" in text and not findings:
+            continue
+        text = mark(text, findings, stock)
+        (directory / f"{path.name}.ktap").write_text(text)
+        everything += report(path.name, text, time.monotonic() - started, stock)
+    passed, failed, skipped = ktap.counts(everything)
+    print(f"selftests: {passed} passed, {failed} failed, {skipped} skipped "
+          f"in {time.monotonic() - begin:.0f} s")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* R14: what is pinned is counted in locked_vm, exactly, and given back. */
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <linux/capability.h>
+
+#include "fixture.h"
+
+TEST_F(rig, R14_pin_and_unpin_are_counted, 20)
+{
+	PIN(self, 0, 1, 'w');
+	EXPECT_EQ(1, locked_pages());
+	PIN(self, 1, 512, 'r');
+	EXPECT_EQ(513, locked_pages());
+	UNPIN(self, 0, 512);
+	EXPECT_EQ(1, locked_pages());
+	UNPIN(self, 512, 1);
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+}
+
+TEST_F(rig, R14_second_pin_of_a_page_is_not_counted, 20)
+{
+	PIN(self, 10, 10, 'w');
+	PIN(self, 10, 10, 'r');
+	PIN(self, 15, 10, 'w');
+	EXPECT_EQ(15, locked_pages());
+	UNPIN(self, 10, 10);
+	EXPECT_EQ(15, locked_pages());
+	UNPIN(self, 10, 10);
+	EXPECT_EQ(10, locked_pages());
+	UNPIN(self, 15, 10);
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R14_many_pins_of_one_page, 30)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		PIN(self, 77, 1, i % 2 ? 'r' : 'w');
+	EXPECT_EQ(1, locked_pages());
+	for (i = 0; i < 999; i++)
+		UNPIN(self, 77, 1);
+	EXPECT_EQ(1, locked_pages());
+	UNPIN(self, 77, 1);
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R14_page_of_two_devices_is_counted_once, 20)
+{
+	struct mdma second;
+
+	ASSERT_EQ(0, mdma_create(&second, "mdma-1"));
+	ASSERT_EQ(0, mdma_attach(&second, self->container));
+	ASSERT_EQ(0, mdma_open(&second));
+	PIN(self, 0, 8, 'w');
+	EXPECT_EQ(0, mdma_pin(&second, at(4), 8, 'w'));
+	EXPECT_EQ(12, locked_pages());
+	UNPIN(self, 0, 8);
+	EXPECT_EQ(8, locked_pages());
+	mdma_destroy(&second);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* The same memory at two IOVAs is pinned twice. */
+TEST_F(rig, R14_memory_mapped_twice, 20)
+{
+	ASSERT_EQ(0, dma_map(self->container, self->mem, at(RIG_PAGES),
+			     RIG_PAGES << PAGE_SHIFT, MAP_RW));
+	PIN(self, 5, 3, 'w');
+	PIN(self, RIG_PAGES + 5, 3, 'w');
+	EXPECT_EQ(6, locked_pages());
+	ASSERT_EQ(0, dma_unmap(self->container, at(RIG_PAGES),
+			       RIG_PAGES << PAGE_SHIFT, NULL));
+	EXPECT_EQ(3, locked_pages());
+	UNPIN(self, 5, 3);
+}
+
+TEST_F(rig, R14_failed_pin_counts_nothing, 20)
+{
+	munmap(self->mem + (300 << PAGE_SHIFT), PAGE_SIZE);
+	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(0), 512, 'w')));
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(300), 1, 'w')));
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("EINVAL",
+		   error(mdma_pin(&self->dev, at(RIG_PAGES - 99), 100, 'w')));
+	EXPECT_EQ(0, locked_pages());
+	PIN(self, 290, 5, 'w');
+	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(288), 20, 'w')));
+	EXPECT_EQ(5, locked_pages());
+	UNPIN(self, 290, 5);
+}
+
+static void drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	ASSERT_EQ(0, syscall(SYS_capget, &head, data));
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	ASSERT_EQ(0, syscall(SYS_capset, &head, data));
+}
+
+/* The right to lock is that of who maps, so the memory is mapped anew. */
+static void limit_locked(struct rig *r, int pages)
+{
+	struct rlimit limit = { pages << PAGE_SHIFT, pages << PAGE_SHIFT };
+
+	ASSERT_EQ(0, dma_unmap(r->container, at(0), r->pages << PAGE_SHIFT,
+			       NULL));
+	drop_ipc_lock();
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	ASSERT_EQ(0, dma_map(r->container, r->mem, at(0),
+			     r->pages << PAGE_SHIFT, MAP_RW));
+}
+
+TEST_F(rig, R14_limit_of_locked_memory, 20)
+{
+	struct mdma *m = &self->dev;
+
+	limit_locked(self, 100);
+	START(self);
+	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(0), 101, 'w')));
+	EXPECT_EQ(0, locked_pages());
+	PIN(self, 0, 100, 'w');
+	EXPECT_EQ(100, locked_pages());
+	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(100), 1, 'w')));
+	/* What is pinned already costs nothing more. */
+	PIN(self, 0, 100, 'r');
+	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(50), 51, 'w')));
+	EXPECT_EQ(100, locked_pages());
+	UNPIN(self, 0, 100);
+	UNPIN(self, 0, 100);
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("0-99", dirty_all(self));
+	/* Records are not locked memory. */
+	PIN(self, 200, 100, 'w');
+	UNPIN(self, 200, 100);
+}
+
+TEST_F(rig, R14_limit_and_retained_pages, 20)
+{
+	limit_locked(self, 8);
+	START(self);
+	TOUCH(self, 0, 8);
+	TOUCH(self, 8, 8);
+	PIN(self, 20, 7, 'w');
+	EXPECT_STR("ENOMEM", error(mdma_pin(&self->dev, at(0), 4, 'w')));
+	EXPECT_EQ(7, locked_pages());
+	EXPECT_STR("0-15,20-26", dirty_all(self));
+	EXPECT_STR("20-26", dirty_all(self));
+	UNPIN(self, 20, 7);
+}
+
+/* Memory that was pinned goes back to the system when it is unmapped. */
+TEST_F(rig, R14_pages_are_given_back, 60)
+{
+	__u64 size = 2048 << PAGE_SHIFT;
+	long long before = 0;
+	int i, page;
+	char *mem;
+
+	START(self);
+	for (i = 0; i < 20; i++) {
+		if (i == 4)
+			before = used_kb();
+		mem = memory(size, PROT_READ | PROT_WRITE);
+		ASSERT_EQ(0, dma_map(self->container, mem, at(RIG_PAGES), size,
+				     MAP_RW));
+		for (page = 0; page < 2048; page += 512) {
+			PIN(self, RIG_PAGES + page, 512, 'w');
+			PIN(self, RIG_PAGES + page + 7, 3, 'r');
+			UNPIN(self, RIG_PAGES + page + 7, 3);
+			if (page)
+				UNPIN(self, RIG_PAGES + page, 512);
+		}
+		ASSERT_EQ(0, dma_unmap(self->container, at(RIG_PAGES), size,
+				       NULL));
+		munmap(mem, size);
+	}
+	printf("# used memory: %+lld kB\n", used_kb() - before);
+	EXPECT_LT(used_kb() - before, 16 * 8192 / 4);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* Huge pages, in parts and out of order. */
+TEST_F(rig, R14_huge_pages, 30)
+{
+	__u64 size = 8 << 20;
+	char *mem = memory(2 * size, PROT_READ | PROT_WRITE);
+	long long before;
+
+	mem = (char *)(((unsigned long)mem + size - 1) & ~(size - 1));
+	madvise(mem, size, MADV_HUGEPAGE);
+	memset(mem, 1, size);
+	before = used_kb();
+	ASSERT_EQ(0, dma_map(self->container, mem, at(RIG_PAGES), size,
+			     MAP_RW));
+	START(self);
+	PIN(self, RIG_PAGES + 100, 512, 'w');
+	PIN(self, RIG_PAGES + 1000, 512, 'w');
+	PIN(self, RIG_PAGES + 511, 2, 'w');
+	EXPECT_EQ(1024, locked_pages());
+	UNPIN(self, RIG_PAGES + 500, 100);
+	UNPIN(self, RIG_PAGES + 100, 400);
+	UNPIN(self, RIG_PAGES + 1000, 512);
+	EXPECT_EQ(14, locked_pages());
+	UNPIN(self, RIG_PAGES + 511, 2);
+	EXPECT_EQ(12, locked_pages());
+	ASSERT_EQ(0, dma_unmap(self->container, at(RIG_PAGES), size, NULL));
+	EXPECT_EQ(0, locked_pages());
+	munmap(mem, size);
+	EXPECT_LT(used_kb() - before, -4096);
+}
+
+#define CGROUP		"/tmp/mdma-selftest-cgroup"
+#define CGROUP_TEST	CGROUP "/mdma-selftest"
+
+/* Makes a memory cgroup and moves this process there. */
+static void enter_cgroup(void)
+{
+	char pid[16];
+
+	mkdir(CGROUP, 0700);
+	if (access(CGROUP "/cgroup.controllers", F_OK) &&
+	    mount("none", CGROUP, "cgroup2", 0, NULL))
+		SKIP("cgroup2: %s", strerror(errno));
+	if (file_write(CGROUP "/cgroup.subtree_control", "+memory"))
+		SKIP("the memory controller of cgroup2");
+	mkdir(CGROUP_TEST, 0700);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ASSERT_EQ(0, file_write(CGROUP_TEST "/cgroup.procs", pid));
+}
+
+static long long kernel_bytes(void)
+{
+	FILE *f = fopen(CGROUP_TEST "/memory.stat", "r");
+	long long bytes = -1;
+	char line[128];
+
+	while (f && bytes < 0 && fgets(line, sizeof(line), f))
+		sscanf(line, "kernel %lld", &bytes);
+	if (f)
+		fclose(f);
+	return bytes;
+}
+
+/* W8. Pages far from each other, so that each costs memory of its own. */
+TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
+{
+	__u64 npages = 1 << 20, stride = 512, page;
+	char *mem = memory(npages << PAGE_SHIFT, PROT_READ | PROT_WRITE);
+	long long before;
+
+	madvise(mem, npages << PAGE_SHIFT, MADV_NOHUGEPAGE);
+	for (page = 0; page < npages; page += stride)
+		mem[page << PAGE_SHIFT] = 1;
+	ASSERT_EQ(0, dma_map(self->container, mem, at(RIG_PAGES),
+			     npages << PAGE_SHIFT, MAP_RW));
+	enter_cgroup();
+	START(self);
+	before = kernel_bytes();
+	ASSERT_LE(0, before);
+	for (page = 0; page < npages; page += stride)
+		PIN(self, RIG_PAGES + page, 1, 'w');
+	printf("# %llu pages: %lld bytes charged\n", npages / stride,
+	       kernel_bytes() - before);
+	EXPECT_LE(npages / stride * 8, kernel_bytes() - before);
+}
+
+static void after(void)
+{
+	mdev_remove_leftovers();
+	rmdir(CGROUP_TEST);
+	umount(CGROUP);
+	rmdir(CGROUP);
+}
+
+TEST_MAIN(after)

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * R13: bad input gets a fixed errno, the kernel's own where it has one, and
+ * has no effect.
+ */
+#include "fixture.h"
+
+#define NPAGES	64
+#define SIZE	((__u64)NPAGES << PAGE_SHIFT)
+
+FIXTURE(bad) {
+	struct rig rig;
+	unsigned char bitmap[64];
+};
+
+/* Page 3 is retained and page 4 pinned; nothing in the test may change that. */
+FIXTURE_SETUP(bad)
+{
+	struct rig *r = &self->rig;
+
+	ASSERT_STR("0", error(rig_open(r, "mdma-1", NPAGES)));
+	memset(self->bitmap, 0xa5, sizeof(self->bitmap));
+	START(r);
+	TOUCH(r, 3, 1);
+	PIN(r, 4, 1, 'w');
+}
+
+FIXTURE_TEARDOWN(bad)
+{
+	unsigned int i;
+
+	for (i = 0; i < sizeof(self->bitmap); i++)
+		EXPECT_EQ(0xa5, self->bitmap[i]);
+	EXPECT_STR("3-4", dirty_all(&self->rig));
+	EXPECT_EQ(1, locked_pages());
+	rig_close(&self->rig);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* A good call but for this change to it; the line number tells which. */
+#define BAD_GET(want, change) do {					\
+	struct vfio_get g;						\
+									\
+	dirty_get_prepare(&g, at(0), SIZE, self->bitmap);		\
+	change;								\
+	EXPECT_STR(want, error(dirty_ioctl(self->rig.container, &g)));	\
+} while (0)
+
+#define BAD_UNMAP(want, change) do {					\
+	struct vfio_unmap_get u;					\
+									\
+	dma_unmap_get_prepare(&u, at(0), SIZE, self->bitmap);		\
+	change;								\
+	EXPECT_STR(want, error(unmap_ioctl(self->rig.container, &u)));	\
+} while (0)
+
+#define START_FLAG	VFIO_IOMMU_DIRTY_PAGES_FLAG_START
+#define STOP_FLAG	VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP
+#define GET_FLAG	VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP
+
+TEST_F(bad, R13_flags, 20)
+{
+	BAD_GET("EINVAL", g.head.flags = 0);
+	BAD_GET("EINVAL", g.head.flags = START_FLAG | STOP_FLAG);
+	BAD_GET("EINVAL", g.head.flags = START_FLAG | GET_FLAG);
+	BAD_GET("EINVAL", g.head.flags = STOP_FLAG | GET_FLAG);
+	BAD_GET("EINVAL", g.head.flags = START_FLAG | STOP_FLAG | GET_FLAG);
+	BAD_GET("EINVAL", g.head.flags = 1 << 3);
+	BAD_GET("EINVAL", g.head.flags = 1U << 31);
+	BAD_GET("EINVAL", g.head.flags |= 1 << 3);
+	BAD_GET("EINVAL", g.head.flags = STOP_FLAG | 1 << 3);
+	BAD_GET("EINVAL", g.head.flags = ~0U);
+}
+
+TEST_F(bad, R13_argsz, 20)
+{
+	BAD_GET("EINVAL", g.head.argsz--);
+	BAD_GET("EINVAL", g.head.argsz = sizeof(g.head));
+	BAD_GET("EINVAL", g.head.argsz = sizeof(g.head) - 1);
+	BAD_GET("EINVAL", g.head.argsz = 0);
+	BAD_GET("EINVAL", g.head.flags = STOP_FLAG; g.head.argsz = 7);
+	BAD_GET("EINVAL", g.head.flags = START_FLAG; g.head.argsz = 7);
+}
+
+TEST_F(bad, R13_argument_at_a_bad_address, 20)
+{
+	char *mem = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
+	struct vfio_get *g = (void *)(mem + PAGE_SIZE - sizeof(g->head));
+
+	munmap(mem + PAGE_SIZE, PAGE_SIZE);
+	g->head = (struct vfio_iommu_type1_dirty_bitmap) {
+		.argsz = sizeof(*g), .flags = GET_FLAG,
+	};
+	EXPECT_STR("EFAULT", error(dirty_ioctl(self->rig.container, g)));
+	EXPECT_STR("EFAULT", error(dirty_ioctl(self->rig.container,
+					       &g->head.flags)));
+	EXPECT_STR("EFAULT", error(dirty_ioctl(self->rig.container, NULL)));
+	EXPECT_STR("EFAULT", error(unmap_ioctl(self->rig.container, NULL)));
+	EXPECT_STR("EFAULT", error(unmap_ioctl(self->rig.container, g)));
+}
+
+TEST_F(bad, R13_page_size, 20)
+{
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = 0);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = 1);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE - 1);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE + 1);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE / 2);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE * 2);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE * 3);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = 1ULL << 63);
+	BAD_GET("EINVAL", g.range.bitmap.pgsize = ~0ULL);
+}
+
+TEST_F(bad, R13_range, 20)
+{
+	BAD_GET("EINVAL", g.range.iova++);
+	BAD_GET("EINVAL", g.range.iova += PAGE_SIZE / 2);
+	BAD_GET("EINVAL", g.range.size = 0);
+	BAD_GET("EINVAL", g.range.size = 1);
+	BAD_GET("EINVAL", g.range.size--);
+	BAD_GET("EINVAL", g.range.size -= PAGE_SIZE / 2);
+	BAD_GET("EINVAL", g.range.iova = -PAGE_SIZE);
+	BAD_GET("EINVAL", g.range.iova = -PAGE_SIZE;
+		g.range.size = 2 * PAGE_SIZE);
+	BAD_GET("EINVAL", g.range.size = -PAGE_SIZE);
+	BAD_GET("EINVAL", g.range.size = ~0ULL);
+	BAD_GET("EINVAL", g.range.iova = ~0ULL; g.range.size = ~0ULL);
+}
+
+TEST_F(bad, R13_bitmap_size, 20)
+{
+	BAD_GET("EINVAL", g.range.bitmap.size = 0);
+	BAD_GET("EINVAL", g.range.bitmap.size--);
+	BAD_GET("EINVAL", g.range.bitmap.size = 1);
+	BAD_GET("EINVAL", g.range.bitmap.size = ~0ULL);
+	BAD_GET("EINVAL", g.range.bitmap.size = 1ULL << 63);
+	BAD_GET("EINVAL", g.range.size = (NPAGES + 1) << PAGE_SHIFT);
+	BAD_GET("EINVAL", g.range.size = 1ULL << 62);
+}
+
+TEST_F(bad, R13_bitmap_at_a_bad_address, 20)
+{
+	BAD_GET("EFAULT", g.range.bitmap.data = NULL);
+	BAD_GET("EFAULT", g.range.bitmap.data = memory(PAGE_SIZE, PROT_NONE));
+	BAD_GET("EFAULT", g.range.bitmap.data = memory(PAGE_SIZE, PROT_READ));
+	BAD_GET("EINVAL", g.range.bitmap.data = (void *)0xffff888000000000);
+	BAD_GET("EINVAL", g.range.bitmap.data = (void *)-8);
+}
+
+TEST_F(bad, R13_unmap_flags, 20)
+{
+	const __u32 all = VFIO_DMA_UNMAP_FLAG_ALL;
+	const __u32 vaddr = VFIO_DMA_UNMAP_FLAG_VADDR;
+
+	BAD_UNMAP("EINVAL", u.head.flags |= all);
+	BAD_UNMAP("EINVAL", u.head.flags |= all; u.head.iova = 0;
+		  u.head.size = 0);
+	BAD_UNMAP("EINVAL", u.head.flags |= vaddr);
+	BAD_UNMAP("EINVAL", u.head.flags |= 1 << 3);
+	BAD_UNMAP("EINVAL", u.head.flags = 1U << 31);
+	BAD_UNMAP("EBUSY", u.head.flags = vaddr);
+	BAD_UNMAP("EINVAL", u.head.flags = all);
+}
+
+TEST_F(bad, R13_unmap_argsz, 20)
+{
+	BAD_UNMAP("EINVAL", u.head.argsz--);
+	BAD_UNMAP("EINVAL", u.head.argsz = sizeof(u.head));
+	BAD_UNMAP("EINVAL", u.head.argsz = sizeof(u.head) - 1);
+	BAD_UNMAP("EINVAL", u.head.argsz = 0);
+}
+
+TEST_F(bad, R13_unmap_range, 20)
+{
+	BAD_UNMAP("EINVAL", u.head.iova++);
+	BAD_UNMAP("EINVAL", u.head.size = 0);
+	BAD_UNMAP("EINVAL", u.head.size--);
+	BAD_UNMAP("EINVAL", u.head.size = ~0ULL);
+	BAD_UNMAP("EINVAL", u.head.iova = -PAGE_SIZE;
+		  u.head.size = 2 * PAGE_SIZE);
+	BAD_UNMAP("EINVAL", u.head.size -= PAGE_SIZE);
+	BAD_UNMAP("EINVAL", u.head.iova += PAGE_SIZE);
+}
+
+TEST_F(bad, R13_unmap_bitmap, 20)
+{
+	BAD_UNMAP("EINVAL", u.bitmap.pgsize = 0);
+	BAD_UNMAP("EINVAL", u.bitmap.pgsize = 1);
+	BAD_UNMAP("EINVAL", u.bitmap.pgsize = PAGE_SIZE * 2);
+	BAD_UNMAP("EINVAL", u.bitmap.pgsize = PAGE_SIZE * 3);
+	BAD_UNMAP("EINVAL", u.bitmap.pgsize = 1ULL << 63);
+	BAD_UNMAP("EINVAL", u.bitmap.size = 0);
+	BAD_UNMAP("EINVAL", u.bitmap.size--);
+	BAD_UNMAP("EINVAL", u.bitmap.size = ~0ULL);
+	BAD_UNMAP("EINVAL", u.bitmap.data = (void *)0xffff888000000000);
+}
+
+TEST_F(rig, R13_not_tracking, 20)
+{
+	unsigned char bitmap[RIG_PAGES / 8];
+	__u64 size = RIG_PAGES << PAGE_SHIFT;
+	int i;
+
+	memset(bitmap, 0x5a, sizeof(bitmap));
+	for (i = 0; i < 2; i++) {
+		EXPECT_STR("EINVAL", error(dirty_get(self->container, at(0),
+						     size, bitmap)));
+		EXPECT_STR("EINVAL", error(dma_unmap_get(self->container, at(0),
+							 size, bitmap, NULL)));
+		START(self);
+		STOP(self);
+	}
+	EXPECT_EQ(0x5a, bitmap[0]);
+	EXPECT_STR("EEXIST", error(dma_map(self->container, self->mem, at(0),
+					   size, MAP_RW)));
+}
+
+TEST_F(rig, R13_longer_argument_is_accepted, 20)
+{
+	struct {
+		struct vfio_get get;
+		__u64 future[4];
+	} arg = { 0 };
+	unsigned char bitmap[RIG_PAGES / 8] = "";
+
+	arg.get.head.argsz = sizeof(arg);
+	arg.get.head.flags = START_FLAG;
+	EXPECT_EQ(0, dirty_ioctl(self->container, &arg));
+	TOUCH(self, 2, 1);
+	dirty_get_prepare(&arg.get, at(0), RIG_PAGES << PAGE_SHIFT, bitmap);
+	arg.get.head.argsz = sizeof(arg);
+	EXPECT_EQ(0, dirty_ioctl(self->container, &arg));
+	EXPECT_EQ(4, bitmap[0]);
+	arg.get.head.flags = STOP_FLAG;
+	EXPECT_EQ(0, dirty_ioctl(self->container, &arg));
+}
+
+/* Version 1 of type1 has neither tracking nor pins. */
+TEST_F(rig, R13_type1_version_1, 20)
+{
+	unsigned char bitmap[8] = "";
+	struct mdma *m = &self->dev;
+	int c;
+
+	rig_close(self);
+	self->container = c = container_open();
+	ASSERT_EQ(0, mdma_create(m, "mdma-1"));
+	ASSERT_EQ(0, mdma_attach(m, c));
+	ASSERT_EQ(0, container_set_type(c, VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, mdma_open(m));
+	ASSERT_EQ(0, dma_map(c, memory(PAGE_SIZE, PROT_READ | PROT_WRITE),
+			     at(0), PAGE_SIZE, MAP_RW));
+	EXPECT_STR("EACCES", error(dirty_start(c)));
+	EXPECT_STR("EACCES", error(dirty_get(c, at(0), PAGE_SIZE, bitmap)));
+	EXPECT_STR("EACCES", error(dirty_stop(c)));
+	EXPECT_STR("EACCES", error(mdma_pin(m, at(0), 1, 'w')));
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R13_pin_outside_of_the_mappings, 20)
+{
+	struct mdma *m = &self->dev;
+
+	START(self);
+	EXPECT_STR("EINVAL", error(mdma_pin(m, at(RIG_PAGES), 1, 'w')));
+	EXPECT_STR("EINVAL", error(mdma_pin(m, at(RIG_PAGES - 1), 2, 'w')));
+	EXPECT_STR("EINVAL", error(mdma_pin(m, at(0) - PAGE_SIZE, 2, 'w')));
+	EXPECT_STR("EINVAL", error(mdma_pin(m, -PAGE_SIZE, 2, 'w')));
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("none", dirty_all(self));
+}
+
+TEST_MAIN(mdev_remove_leftovers)

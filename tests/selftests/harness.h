@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A small test harness: fixtures, one forked child per test with a time limit,
+ * KTAP version 1 on stdout.
+ *
+ *	FIXTURE(rig) { int fd; };
+ *	FIXTURE_SETUP(rig) { ASSERT_LE(0, self->fd = open(...)); }
+ *	FIXTURE_TEARDOWN(rig) { close(self->fd); }
+ *	TEST_F(rig, R2_does_this, 30) { EXPECT_EQ(0, f(self->fd)); }
+ *	TEST_MAIN(after)
+ *
+ * EXPECT goes on after a failure, ASSERT goes to the teardown. after() runs in
+ * the parent after each test, to clean up what a killed child left behind.
+ * The time limit is in seconds and multiplied by $TIMEOUT_SCALE.
+ */
+#ifndef SELFTESTS_HARNESS_H
+#define SELFTESTS_HARNESS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct harness_test {
+	const char *name;
+	void (*run)(void);
+	int timeout;
+	struct harness_test *next;
+};
+
+/* What the child tells the parent; in shared memory. */
+struct harness_verdict {
+	int failures;
+	bool skipped;
+	char reason[200];
+};
+
+static struct harness_test *harness_tests, **harness_tail = &harness_tests;
+static struct harness_verdict *harness_verdict;
+static jmp_buf harness_out;
+
+#define harness_fail(fatal, fmt, ...) do {				\
+	printf("# %s:%d: " fmt "\n", __FILE__, __LINE__, ##__VA_ARGS__); \
+	harness_verdict->failures++;					\
+	if (fatal)							\
+		longjmp(harness_out, 1);				\
+} while (0)
+
+#define harness_compare(fatal, want, op, seen) do {			\
+	long long harness_want = (long long)(want);			\
+	long long harness_seen = (long long)(seen);			\
+	if (!(harness_want op harness_seen))				\
+		harness_fail(fatal, "%s " #op " %s: %lld (0x%llx) " #op	\
+			     " %lld (0x%llx) is false", #want, #seen,	\
+			     harness_want, harness_want, harness_seen,	\
+			     harness_seen);				\
+} while (0)
+
+#define harness_string(fatal, want, seen) do {				\
+	const char *harness_want = (want);				\
+	const char *harness_seen = (seen);				\
+	if (strcmp(harness_want, harness_seen))				\
+		harness_fail(fatal, "%s: want \"%s\", seen \"%s\"",	\
+			     #seen, harness_want, harness_seen);	\
+} while (0)
+
+#define EXPECT_EQ(want, seen)	harness_compare(0, want, ==, seen)
+#define EXPECT_NE(want, seen)	harness_compare(0, want, !=, seen)
+#define EXPECT_LE(want, seen)	harness_compare(0, want, <=, seen)
+#define EXPECT_LT(want, seen)	harness_compare(0, want, <, seen)
+#define EXPECT_STR(want, seen)	harness_string(0, want, seen)
+#define ASSERT_EQ(want, seen)	harness_compare(1, want, ==, seen)
+#define ASSERT_NE(want, seen)	harness_compare(1, want, !=, seen)
+#define ASSERT_LE(want, seen)	harness_compare(1, want, <=, seen)
+#define ASSERT_LT(want, seen)	harness_compare(1, want, <, seen)
+#define ASSERT_STR(want, seen)	harness_string(1, want, seen)
+#define FAIL(fmt, ...)		harness_fail(1, fmt, ##__VA_ARGS__)
+
+/* The reason names what is missing. */
+#define SKIP(fmt, ...) do {						\
+	snprintf(harness_verdict->reason, sizeof(harness_verdict->reason), \
+		 fmt, ##__VA_ARGS__);					\
+	harness_verdict->skipped = true;				\
+	longjmp(harness_out, 1);					\
+} while (0)
+
+#define harness_register(id, seconds)					\
+static __attribute__((constructor)) void harness_add_##id(void)		\
+{									\
+	static struct harness_test harness_this = {			\
+		.name = #id, .run = harness_run_##id, .timeout = seconds, \
+	};								\
+	*harness_tail = &harness_this;					\
+	harness_tail = &harness_this.next;				\
+}
+
+#define FIXTURE(type)		struct type
+#define FIXTURE_SETUP(type)	static inline void type##_setup(struct type *self)
+#define FIXTURE_TEARDOWN(type)	static inline void type##_teardown(struct type *self)
+
+#define TEST_F(type, id, seconds)					\
+static void id(struct type *self);					\
+static void harness_run_##id(void)					\
+{									\
+	static struct type self;					\
+									\
+	if (!setjmp(harness_out)) {					\
+		type##_setup(&self);					\
+		id(&self);						\
+	}								\
+	if (!setjmp(harness_out))					\
+		type##_teardown(&self);					\
+}									\
+harness_register(id, seconds)						\
+static void id(struct type *self __attribute__((unused)))
+
+static inline void harness_show_stack(pid_t pid)
+{
+	char path[64], line[200];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		printf("#   %s", line);
+	if (f)
+		fclose(f);
+}
+
+/* Returns the child's status, or -1 if it had to be killed. */
+static inline int harness_wait(const char *name, pid_t pid, int seconds)
+{
+	struct timespec limit = { .tv_sec = seconds };
+	bool killed = false;
+	sigset_t set;
+	int status;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	while (waitpid(pid, &status, WNOHANG) != pid) {
+		if (sigtimedwait(&set, NULL, &limit) >= 0 || errno != EAGAIN)
+			continue;
+		printf("# %s: no end after %d s\n", name, seconds);
+		harness_show_stack(pid);
+		if (killed) {
+			printf("Bail out! %s: stuck in the kernel\n", name);
+			exit(1);
+		}
+		kill(-pid, SIGKILL);
+		killed = true;
+	}
+	return killed ? -1 : status;
+}
+
+/* So that a warning in the kernel's log can be told from whom it is. */
+static inline void harness_log(const char *name)
+{
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		dprintf(fd, "selftest: %s", name);
+		close(fd);
+	}
+}
+
+static inline int harness_one(struct harness_test *t, int number, int scale)
+{
+	struct harness_verdict *v = harness_verdict;
+	sigset_t set;
+	int status;
+	pid_t pid;
+
+	memset(v, 0, sizeof(*v));
+	harness_log(t->name);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		exit(1);
+	if (!pid) {
+		setpgid(0, 0);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+		t->run();
+		fflush(stdout);
+		_exit(0);
+	}
+	setpgid(pid, pid);
+	status = harness_wait(t->name, pid, t->timeout * scale);
+	kill(-pid, SIGKILL);
+	if (status) {
+		printf("# %s: status 0x%x\n", t->name, status);
+		v->failures++;
+	}
+	printf("%sok %d %s%s%s\n", v->failures ? "not " : "", number, t->name,
+	       v->skipped ? " # SKIP " : "", v->reason);
+	return v->failures ? 1 : 0;
+}
+
+/* Arguments: prefixes of the names of the tests to run; none: all. */
+static inline int harness_main(int argc, char **argv, void (*after)(void))
+{
+	const char *scale = getenv("TIMEOUT_SCALE");
+	struct harness_test *t;
+	int count = 0, number = 0, failed = 0, i;
+	bool wanted;
+
+	harness_verdict = mmap(NULL, sizeof(*harness_verdict),
+			       PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (harness_verdict == MAP_FAILED)
+		return 1;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (t = harness_tests; t; t = t->next) {
+		wanted = argc < 2;
+		for (i = 1; i < argc; i++)
+			wanted |= !strncmp(t->name, argv[i], strlen(argv[i]));
+		t->timeout = wanted ? t->timeout : 0;
+		count += wanted;
+	}
+	printf("KTAP version 1\n1..%d\n", count);
+	for (t = harness_tests; t; t = t->next) {
+		if (!t->timeout)
+			continue;
+		failed += harness_one(t, ++number, scale ? atoi(scale) : 1);
+		after();
+	}
+	printf("# %d of %d failed\n", failed, count);
+	return failed || !count;
+}
+
+#define TEST_MAIN(after)						\
+int main(int argc, char **argv)						\
+{									\
+	return harness_main(argc, argv, after);				\
+}
+
+#endif /* SELFTESTS_HARNESS_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The rig as a fixture. Whatever a test did, and in whatever state it left the
+ * device: once all is closed, nothing is locked.
+ */
+#ifndef SELFTESTS_FIXTURE_H
+#define SELFTESTS_FIXTURE_H
+
+#include "../harness.h"
+#include "rig.h"
+
+#define RIG_PAGES	1024
+
+FIXTURE_SETUP(rig)
+{
+	ASSERT_STR("0", error(rig_open(self, "mdma-1", RIG_PAGES)));
+}
+
+FIXTURE_TEARDOWN(rig)
+{
+	rig_close(self);
+	EXPECT_EQ(0, locked_pages());
+}
+
+#define START(rig)	ASSERT_STR("0", error(dirty_start((rig)->container)))
+#define STOP(rig)	ASSERT_STR("0", error(dirty_stop((rig)->container)))
+
+/* Exactly one call each, of npages pages from a page of the rig. */
+#define PIN(rig, page, npages, mode) \
+	ASSERT_STR("0", error(mdma_pin(&(rig)->dev, at(page), npages, mode)))
+#define UNPIN(rig, page, npages) \
+	ASSERT_STR("0", error(mdma_unpin(&(rig)->dev, at(page), npages)))
+
+/* Pinned for write and unpinned again: a retained page while tracking. */
+#define TOUCH(rig, page, npages) do {	\
+	PIN(rig, page, npages, 'w');	\
+	UNPIN(rig, page, npages);	\
+} while (0)
+
+#endif

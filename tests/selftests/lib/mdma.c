@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/pci_regs.h>
+
+#include "mdma.h"
+#include "procfs.h"
+#include "vfio.h"
+
+static int debugfs_open(struct mdma *m, const char *name, int flags)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/mdma/%s/%s", m->uuid,
+		 name);
+	fd = open(path, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+int mdma_create(struct mdma *m, const char *type)
+{
+	int ret;
+
+	*m = (struct mdma) {
+		.group = -1, .device = -1, .pin = -1, .unpin = -1, .rw = -1,
+	};
+	ret = mdev_create(type, m->uuid);
+	if (ret) {
+		m->uuid[0] = 0;
+		return ret;
+	}
+	m->id = strtoul(m->uuid, NULL, 16);
+	m->pin = debugfs_open(m, "pin", O_WRONLY);
+	m->unpin = debugfs_open(m, "unpin", O_WRONLY);
+	m->rw = debugfs_open(m, "rw", O_WRONLY);
+	return m->pin < 0 || m->unpin < 0 || m->rw < 0 ? -ENOENT : 0;
+}
+
+void mdma_close(struct mdma *m)
+{
+	close_fd(&m->device);
+	close_fd(&m->group);
+}
+
+void mdma_destroy(struct mdma *m)
+{
+	if (!m->uuid[0])
+		return;
+	mdma_close(m);
+	close_fd(&m->pin);
+	close_fd(&m->unpin);
+	close_fd(&m->rw);
+	mdev_remove(m->uuid);
+	m->uuid[0] = 0;
+}
+
+int mdma_attach(struct mdma *m, int container)
+{
+	if (m->group < 0)
+		m->group = group_open(m->uuid);
+	return m->group < 0 ? m->group : group_attach(m->group, container);
+}
+
+/* Bus mastering is what a guest's driver switches on before any DMA. */
+static int set_bus_master(struct mdma *m)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	__u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+	if (ioctl(m->device, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return -errno;
+	if (pwrite(m->device, &command, sizeof(command),
+		   info.offset + PCI_COMMAND) != sizeof(command))
+		return -errno;
+	return 0;
+}
+
+int mdma_open(struct mdma *m)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+
+	m->device = group_get_device(m->group, m->uuid);
+	if (m->device < 0)
+		return m->device;
+	if (ioctl(m->device, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return -errno;
+	m->bar0 = info.offset;
+	return set_bus_master(m);
+}
+
+static int hook(int fd, const char *fmt, ...)
+{
+	char text[128];
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return write(fd, text, len) < 0 ? -errno : 0;
+}
+
+int mdma_pin(struct mdma *m, __u64 iova, unsigned int npages, char mode)
+{
+	return hook(m->pin, "0x%llx %u %c", iova, npages, mode);
+}
+
+int mdma_unpin(struct mdma *m, __u64 iova, unsigned int npages)
+{
+	return hook(m->unpin, "0x%llx %u", iova, npages);
+}
+
+int mdma_rw_write(struct mdma *m, __u64 iova, unsigned int len, int byte)
+{
+	return hook(m->rw, "0x%llx %u w %u", iova, len, byte);
+}
+
+int mdma_rw_read(struct mdma *m, __u64 iova, unsigned int len)
+{
+	return hook(m->rw, "0x%llx %u r", iova, len);
+}
+
+static void attribute(struct mdma *m, const char *name, char *path, int size)
+{
+	snprintf(path, size, "/sys/bus/mdev/devices/%s/%s", m->uuid, name);
+}
+
+int mdma_set(struct mdma *m, const char *name, const char *fmt, ...)
+{
+	char path[256], text[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	attribute(m, name, path, sizeof(path));
+	return file_write(path, text);
+}
+
+long long mdma_get(struct mdma *m, const char *name)
+{
+	char path[256];
+
+	attribute(m, name, path, sizeof(path));
+	return file_number(path);
+}
+
+int mdma_get_text(struct mdma *m, const char *name, char *text, int size)
+{
+	char path[256];
+
+	attribute(m, name, path, sizeof(path));
+	return file_read(path, text, size);
+}
+
+int mdma_set_leak(struct mdma *m, int on)
+{
+	int fd = debugfs_open(m, "leak_on_unmap", O_WRONLY);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = hook(fd, "%d", on);
+	close(fd);
+	return ret;
+}
+
+long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records)
+{
+	int fd = debugfs_open(m, "ledger", O_RDONLY);
+	size_t size = 0, room = 1 << 16;
+	char *data = malloc(room);
+	ssize_t n;
+
+	*records = NULL;
+	if (fd < 0 || !data)
+		return fd < 0 ? fd : -ENOMEM;
+	while ((n = read(fd, data + size, room - size)) > 0) {
+		size += n;
+		if (size == room)
+			data = realloc(data, room *= 2);
+	}
+	n = n < 0 ? -errno : (ssize_t)(size / sizeof(**records));
+	if (n >= 0 && size % sizeof(**records))
+		n = -EIO;
+	close(fd);
+	*records = (void *)data;
+	return n;
+}
+
+__u32 mdma_read32(struct mdma *m, __u32 reg)
+{
+	__u32 value;
+
+	if (pread(m->device, &value, 4, m->bar0 + reg) != 4)
+		return -1;
+	return value;
+}
+
+__u64 mdma_read64(struct mdma *m, __u32 reg)
+{
+	__u64 value;
+
+	if (pread(m->device, &value, 8, m->bar0 + reg) != 8)
+		return -1;
+	return value;
+}
+
+int mdma_write32(struct mdma *m, __u32 reg, __u32 value)
+{
+	return pwrite(m->device, &value, 4, m->bar0 + reg) == 4 ? 0 : -errno;
+}
+
+int mdma_write64(struct mdma *m, __u32 reg, __u64 value)
+{
+	return pwrite(m->device, &value, 8, m->bar0 + reg) == 8 ? 0 : -errno;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One mdma device: its sysfs attributes, its debugfs hooks, its registers.
+ * What can fail returns -errno.
+ */
+#ifndef SELFTESTS_MDMA_H
+#define SELFTESTS_MDMA_H
+
+#include <linux/mdma.h>
+#include <linux/types.h>
+
+/**
+ * struct mdma - an mdma mdev and how far it is opened
+ * @uuid: of the mdev; empty: none
+ * @id: what its stamps carry, the first four bytes of the UUID
+ * @group: file descriptor, or -1
+ * @device: file descriptor, or -1
+ * @pin: debugfs file, open as long as the mdev exists
+ * @unpin: debugfs file
+ * @rw: debugfs file
+ * @bar0: offset of BAR0 in @device
+ */
+struct mdma {
+	char uuid[37];
+	__u32 id;
+	int group;
+	int device;
+	int pin;
+	int unpin;
+	int rw;
+	__u64 bar0;
+};
+
+/* Creates the mdev. mdma_destroy() undoes whatever was done, in any state. */
+int mdma_create(struct mdma *m, const char *type);
+void mdma_destroy(struct mdma *m);
+
+/* Puts its group into the container. */
+int mdma_attach(struct mdma *m, int container);
+
+/* Opens the device, whose container must have its IOMMU type. */
+int mdma_open(struct mdma *m);
+void mdma_close(struct mdma *m);
+
+/* Exactly one vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). */
+int mdma_pin(struct mdma *m, __u64 iova, unsigned int npages, char mode);
+int mdma_unpin(struct mdma *m, __u64 iova, unsigned int npages);
+int mdma_rw_write(struct mdma *m, __u64 iova, unsigned int len, int byte);
+int mdma_rw_read(struct mdma *m, __u64 iova, unsigned int len);
+
+/* "workload/window" and so on, by name under the mdev's directory. */
+int mdma_set(struct mdma *m, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+long long mdma_get(struct mdma *m, const char *name);
+int mdma_get_text(struct mdma *m, const char *name, char *text, int size);
+
+/* leak_on_unmap of debugfs. */
+int mdma_set_leak(struct mdma *m, int on);
+
+/* The ledger in a buffer of malloc(); the number of records or -errno. */
+long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records);
+
+/* Registers; an access that fails reads as ones. */
+__u32 mdma_read32(struct mdma *m, __u32 reg);
+__u64 mdma_read64(struct mdma *m, __u32 reg);
+int mdma_write32(struct mdma *m, __u32 reg, __u32 value);
+int mdma_write64(struct mdma *m, __u32 reg, __u64 value);
+
+#endif

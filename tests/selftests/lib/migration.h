@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* VFIO_DEVICE_FEATURE and the migration protocol. Errors are -errno. */
+#ifndef SELFTESTS_MIGRATION_H
+#define SELFTESTS_MIGRATION_H
+
+#include <linux/types.h>
+#include <linux/vfio.h>
+
+#define MIG(state)	VFIO_DEVICE_STATE_##state
+
+/* Gets or sets a feature whose payload is this. */
+int feature(int device, __u32 flags, void *data, unsigned int size);
+
+/* Flags of VFIO_DEVICE_FEATURE_MIGRATION. */
+long long mig_flags(int device);
+
+/* One of MIG(...). */
+int mig_get(int device);
+
+/* Stores the data fd, or -1, in *data_fd; it may be NULL. */
+int mig_set(int device, int state, int *data_fd);
+
+/* VFIO_MIG_GET_PRECOPY_INFO of a data fd. */
+int mig_precopy_info(int data_fd, struct vfio_precopy_info *info);
+
+/* Bytes estimated for stop-copy. */
+long long mig_data_size(int device);
+
+/* Reads to the end of file. The length or -errno. */
+long long mig_read(int data_fd, void *buf, long long size);
+
+/*
+ * RUNNING to STOP_COPY and to STOP: the length of the stream in buf.
+ */
+long long mig_save(int device, void *buf, long long size);
+
+/*
+ * To RESUMING, the stream, to STOP. Returns the first error; but it goes to
+ * STOP also if the write fails, and whatever that says is in *to_stop.
+ */
+int mig_load(int device, const void *buf, long long size, int *to_stop);
+
+#endif

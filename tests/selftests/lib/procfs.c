@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "procfs.h"
+
+int file_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int file_read(const char *path, char *text, int size)
+{
+	int fd = open(path, O_RDONLY);
+	int len, ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	len = read(fd, text, size - 1);
+	if (len < 0) {
+		ret = -errno;
+		len = 0;
+	}
+	close(fd);
+	text[len] = 0;
+	text[strcspn(text, "\n")] = 0;
+	return ret;
+}
+
+long long file_number(const char *path)
+{
+	char text[64];
+	int ret = file_read(path, text, sizeof(text));
+
+	return ret ? ret : strtoll(text, NULL, 0);
+}
+
+long long proc_kb(const char *path, const char *key)
+{
+	size_t len = strlen(key);
+	long long kb = -ENOENT;
+	char line[256];
+	FILE *f;
+
+	f = fopen(path, "r");
+	if (!f)
+		return -errno;
+	while (kb < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, len) && line[len] == ':')
+			kb = strtoll(line + len + 1, NULL, 10);
+	fclose(f);
+	return kb;
+}
+
+long long locked_pages(void)
+{
+	long long kb = proc_kb("/proc/self/status", "VmLck");
+
+	return kb < 0 ? kb : kb * 1024 / sysconf(_SC_PAGESIZE);
+}
+
+long long used_kb(void)
+{
+	static const char path[] = "/proc/meminfo";
+
+	return proc_kb(path, "MemTotal") - proc_kb(path, "MemFree") -
+	       proc_kb(path, "Cached") - proc_kb(path, "Buffers");
+}
+
+long long module_refcount(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", name);
+	return file_number(path);
+}
+
+/* Only ours has tracepoints. */
+int backend_is_stock(void)
+{
+	return access("/sys/kernel/tracing/events/vfio_type1", F_OK);
+}
+
+double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What /proc and /sys say: one number or one word a file, memory, locks. */
+#ifndef SELFTESTS_PROCFS_H
+#define SELFTESTS_PROCFS_H
+
+/* Writes a string by one write(). Returns 0 or -errno. */
+int file_write(const char *path, const char *text);
+
+/* Reads at most size - 1 bytes, cuts the newline. Returns 0 or -errno. */
+int file_read(const char *path, char *text, int size);
+
+/* The number in a file, or -errno. */
+long long file_number(const char *path);
+
+/* "Key:   123 kB" of a file in /proc, in kB; -errno if it is not there. */
+long long proc_kb(const char *path, const char *key);
+
+/* mm->locked_vm of this process in pages. */
+long long locked_pages(void);
+
+/* Memory of the system that is neither free nor cache, in kB. */
+long long used_kb(void);
+
+/* Users of a module; -ENOENT: not loaded. */
+long long module_refcount(const char *name);
+
+/* True if the loaded type1 is the kernel's own, not ours. */
+int backend_is_stock(void);
+
+/* Milliseconds of the monotonic clock. */
+double now_ms(void);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory whose first access stalls, until the test lets it go on (by
+ * userfaultfd), and calls that run in another thread meanwhile.
+ */
+#ifndef SELFTESTS_STALL_H
+#define SELFTESTS_STALL_H
+
+#include <linux/types.h>
+#include <pthread.h>
+
+struct stall {
+	int fd;
+	unsigned char *mem;
+	__u64 size;
+};
+
+/* Returns 0 or -errno. */
+int stall_open(struct stall *s, __u64 size);
+
+/* Waits until somebody stalls. Returns the page or -ETIMEDOUT. */
+int stall_wait(struct stall *s, int ms);
+
+/* One page, or all from now on, is memory like any other, and zero. */
+void stall_release_page(struct stall *s, int page);
+void stall_release(struct stall *s);
+
+/* Who stalls or comes later gets a fault: the memory is gone. */
+void stall_break(struct stall *s);
+
+/* A call in a thread of its own. */
+struct job {
+	pthread_t thread;
+	int (*call)(void *arg);
+	void *arg;
+	int ret;
+	int done;
+};
+
+void job_start(struct job *j, int (*call)(void *arg), void *arg);
+
+/* True if it is done within this time. */
+int job_done(struct job *j, int ms);
+
+/* Waits for its end. Returns what the call returned. */
+int job_join(struct job *j);
+
+#endif

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* R7, R14 and the device: whoever dies, in whatever state, leaves nothing. */
+#include "fixture.h"
+#include "migration.h"
+
+/* A process that does this to a device until it is killed. */
+static pid_t victim(void (*act)(struct rig *r), char uuid[37])
+{
+	int ready[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	if (!pid) {
+		static struct rig r;
+
+		if (rig_open(&r, "mdma-1", RIG_PAGES) ||
+		    dirty_start(r.container) ||
+		    mdma_set(&r.dev, "workload/window", "%llx-%llx", at(0),
+			     at(RIG_PAGES) - 1) ||
+		    mdma_set(&r.dev, "workload/pattern", "random") ||
+		    mdma_set(&r.dev, "workload/batch", "32") ||
+		    mdma_set(&r.dev, "workload/hold_ms", "20") ||
+		    mdma_set(&r.dev, "workload/run", "1") ||
+		    write(ready[1], r.dev.uuid, 37) != 37)
+			_exit(1);
+		for (;;)
+			act(&r);
+	}
+	close(ready[1]);
+	ASSERT_EQ(37, read(ready[0], uuid, 37));
+	close(ready[0]);
+	return pid;
+}
+
+/* Kills it at some moment; then the device is free, clean and can go. */
+static void kill_and_check(void (*act)(struct rig *r), int ms)
+{
+	struct mdma m = { 0 };
+	int status;
+	pid_t pid;
+
+	pid = victim(act, m.uuid);
+	usleep(ms * 1000);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(SIGKILL, status);
+	EXPECT_LT(0, mdma_get(&m, "stats/pins"));
+	EXPECT_EQ(mdma_get(&m, "stats/pins"), mdma_get(&m, "stats/unpins"));
+	EXPECT_EQ(0, mdma_get(&m, "stats/pinned"));
+	EXPECT_STR("0", error(mdev_remove(m.uuid)));
+}
+
+static void act_wait(struct rig *r)
+{
+	(void)r;
+	usleep(1000);
+}
+
+static void act_get(struct rig *r)
+{
+	dirty_all(r);
+}
+
+static void act_map(struct rig *r)
+{
+	static char bitmap[RIG_PAGES / 8];
+	__u64 size = RIG_PAGES << PAGE_SHIFT;
+
+	dma_unmap_get(r->container, at(0), size, bitmap, NULL);
+	dma_map(r->container, r->mem, at(0), size, MAP_RW);
+}
+
+static void act_migrate(struct rig *r)
+{
+	static char buf[1 << 17];
+
+	mig_save(r->dev.device, buf, sizeof(buf));
+	mig_set(r->dev.device, MIG(RUNNING), NULL);
+}
+
+static void act_step(struct rig *r)
+{
+	mdma_set(&r->dev, "workload/run", "0");
+	mdma_set(&r->dev, "workload/step", "100000");
+}
+
+static void kill_some(void (*act)(struct rig *r))
+{
+	int ms;
+
+	for (ms = 30; ms < 150; ms += 37)
+		kill_and_check(act, ms);
+}
+
+TEST_F(rig, R7_killed_while_the_device_runs, 40)
+{
+	kill_some(act_wait);
+	(void)self;
+}
+
+TEST_F(rig, R7_killed_while_it_gets_reports, 40)
+{
+	kill_some(act_get);
+	(void)self;
+}
+
+TEST_F(rig, R7_killed_while_it_maps, 40)
+{
+	kill_some(act_map);
+	(void)self;
+}
+
+TEST_F(rig, R7_killed_while_it_migrates, 40)
+{
+	kill_some(act_migrate);
+	(void)self;
+}
+
+TEST_F(rig, R7_killed_while_it_steps, 40)
+{
+	kill_some(act_step);
+	(void)self;
+}
+
+/* What the heir of the file descriptors finds when the owner has gone. */
+static void expect_orphaned(struct rig *r, pid_t owner)
+{
+	double end = now_ms() + 5000;
+
+	while (getppid() == owner && now_ms() < end)
+		usleep(1000);
+	usleep(50000);
+	EXPECT_NE(0, mdma_pin(&r->dev, at(50), 1, 'w'));
+	EXPECT_NE(0, mdma_pin(&r->dev, at(20), 300, 'w'));
+	EXPECT_EQ(0, mdma_unpin(&r->dev, at(4), 4));
+	EXPECT_STR("0-11", dirty(r, 0, 64));
+	EXPECT_STR("8-11", dirty(r, 0, 64));
+	mdma_unpin(&r->dev, at(8), 2);
+	EXPECT_STR("8-9", dirty(r, 0, 10));
+	EXPECT_EQ(0, dma_unmap(r->container, at(0), r->pages << PAGE_SHIFT,
+			       NULL));
+	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
+	rig_close(r);
+}
+
+/* The memory belonged to a process that has exited. */
+TEST_F(rig, R14_owner_of_the_memory_has_exited, 40)
+{
+	static struct rig r;
+	int done[2];
+	pid_t pid;
+	char byte;
+
+	(void)self;
+	ASSERT_EQ(0, pipe(done));
+	pid = fork();
+	if (!pid) {
+		if (rig_open(&r, "mdma-1", RIG_PAGES) ||
+		    dirty_start(r.container) ||
+		    mdma_pin(&r.dev, at(0), 12, 'w') ||
+		    mdma_unpin(&r.dev, at(0), 4))
+			_exit(1);
+		pid = getpid();
+		if (fork())
+			_exit(0);
+		expect_orphaned(&r, pid);
+		fflush(stdout);
+		_exit(0);
+	}
+	close(done[1]);
+	waitpid(pid, NULL, 0);
+	EXPECT_EQ(0, read(done[0], &byte, 1));
+}
+
+/* Each open and close, create and remove leaves the modules as they were. */
+TEST_F(rig, mdma_modules_are_given_back, 40)
+{
+	long long mdma, type1;
+	struct rig r;
+	int i;
+
+	rig_close(self);
+	mdma = module_refcount("mdma");
+	type1 = module_refcount("vfio_iommu_type1");
+	for (i = 0; i < 10; i++) {
+		ASSERT_STR("0", error(rig_open(&r, "mdma-16", 64)));
+		EXPECT_LT(mdma, module_refcount("mdma"));
+		EXPECT_LT(type1, module_refcount("vfio_iommu_type1"));
+		START(&r);
+		PIN(&r, 3, 4, 'w');
+		rig_close(&r);
+	}
+	EXPECT_EQ(mdma, module_refcount("mdma"));
+	EXPECT_EQ(type1, module_refcount("vfio_iommu_type1"));
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_MAIN(mdev_remove_leftovers)

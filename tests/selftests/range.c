@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * R8, R17: any range. A bit of a mapped page is written as 0 or 1; every other
+ * bit of the user's buffer keeps its value.
+ */
+#include "fixture.h"
+
+/* A buffer with 8 bytes more than the bitmap on either side. */
+#define GUARD	8
+
+static unsigned char *filled(__u64 npages, int byte)
+{
+	__u64 size = bitmap_bytes(npages) + 2 * GUARD;
+	unsigned char *mem = malloc(size);
+
+	memset(mem, byte, size);
+	return mem + GUARD;
+}
+
+/*
+ * GET into a buffer of this byte, with a mapping at [first, end) of the range
+ * and no other; the pages [dirty_first, dirty_end) of it are dirty.
+ */
+static void expect_exact(struct rig *r, __u64 page, __u64 npages, int byte,
+			 __u64 first, __u64 end, __u64 dirty_first,
+			 __u64 dirty_end)
+{
+	unsigned char *bitmap = filled(npages, byte);
+	long long n, bits = bitmap_bytes(npages) * 8;
+	int want;
+
+	ASSERT_STR("0", error(dirty_get(r->container, at(page),
+					npages << PAGE_SHIFT, bitmap)));
+	for (n = -8 * GUARD; n < bits + 8 * GUARD; n++) {
+		want = (byte >> (n & 7)) & 1;
+		if (n >= (long long)first && n < (long long)end)
+			want = n >= (long long)dirty_first &&
+			       n < (long long)dirty_end;
+		if (((bitmap[n >> 3] >> (n & 7)) & 1) != want)
+			FAIL("bit %lld of %llu pages from %llu, filled with 0x%02x: want %d",
+			     n, npages, page, byte, want);
+	}
+	free(bitmap - GUARD);
+}
+
+static const unsigned char fills[] = { 0x00, 0xff, 0xaa, 0x55, 0x3c };
+
+TEST_F(rig, R8_only_bits_of_mapped_pages_are_written, 30)
+{
+	unsigned int i;
+
+	START(self);
+	PIN(self, 10, 90, 'w');
+	for (i = 0; i < sizeof(fills); i++)
+		expect_exact(self, 0, RIG_PAGES, fills[i], 0, RIG_PAGES, 10,
+			     100);
+}
+
+/* The range is longer than the mapping, the last u64 is half used. */
+TEST_F(rig, R8_bits_around_the_mapping_keep_their_value, 30)
+{
+	__u64 size = 77 << PAGE_SHIFT;
+	unsigned int i;
+
+	ASSERT_EQ(0, dma_map(self->container,
+			     memory(size, PROT_READ | PROT_WRITE),
+			     at(RIG_PAGES + 13), size, MAP_RW));
+	START(self);
+	PIN(self, RIG_PAGES + 20, 10, 'w');
+	for (i = 0; i < sizeof(fills); i++) {
+		expect_exact(self, RIG_PAGES, 13 + 77, fills[i], 13, 90, 20,
+			     30);
+		expect_exact(self, RIG_PAGES, 200, fills[i], 13, 90, 20, 30);
+		expect_exact(self, RIG_PAGES + 1, 100, fills[i], 12, 89, 19,
+			     29);
+		expect_exact(self, RIG_PAGES + 13, 77, fills[i], 0, 77, 7, 17);
+	}
+}
+
+TEST_F(rig, R8_holes_are_left_alone, 30)
+{
+	unsigned int i;
+
+	START(self);
+	for (i = 0; i < sizeof(fills); i++) {
+		expect_exact(self, RIG_PAGES, 1, fills[i], 1, 1, 0, 0);
+		expect_exact(self, RIG_PAGES + 5, 500, fills[i], 500, 500, 0,
+			     0);
+	}
+}
+
+/* Every begin and every length around the borders of a u64. */
+TEST_F(rig, R8_sub_ranges_of_every_shift, 60)
+{
+	__u64 first, n, begin, end;
+
+	START(self);
+	PIN(self, 30, 70, 'w');
+	for (first = 0; first < 130; first += first % 64 < 62 ? 7 : 1) {
+		for (n = 1; n < 140; n += n % 64 < 62 ? 9 : 1) {
+			begin = first > 30 ? first : 30;
+			end = first + n < 100 ? first + n : 100;
+			end = end < begin ? begin : end;
+			expect_exact(self, first, n, 0xaa, 0, n, begin - first,
+				     end - first);
+		}
+	}
+}
+
+/* Mappings of one page each with holes of one page between. */
+TEST_F(rig, R8_many_small_mappings, 30)
+{
+	unsigned char *bitmap = filled(200, 0xff);
+	char *mem = memory(100 * PAGE_SIZE, PROT_READ | PROT_WRITE);
+	int i, want;
+
+	for (i = 0; i < 100; i++)
+		ASSERT_EQ(0, dma_map(self->container, mem + i * PAGE_SIZE,
+				     at(RIG_PAGES + 2 * i), PAGE_SIZE, MAP_RW));
+	START(self);
+	for (i = 0; i < 100; i += 3)
+		TOUCH(self, RIG_PAGES + 2 * i, 1);
+	ASSERT_STR("0", error(dirty_get(self->container, at(RIG_PAGES),
+					200 << PAGE_SHIFT, bitmap)));
+	for (i = 0; i < 256; i++) {
+		want = i >= 200 || i % 2 || i / 2 % 3 == 0;
+		EXPECT_EQ(want, bitmap_bit(bitmap, i));
+	}
+}
+
+TEST_F(rig, R8_larger_buffer_is_accepted, 20)
+{
+	unsigned char *bitmap = filled(640, 0xff);
+	struct vfio_get get;
+
+	START(self);
+	TOUCH(self, 3, 1);
+	dirty_get_prepare(&get, at(0), 64 << PAGE_SHIFT, bitmap);
+	get.range.bitmap.size = 80;
+	ASSERT_STR("0", error(dirty_ioctl(self->container, &get)));
+	EXPECT_STR("3,64-639", bitmap_text(bitmap, 640));
+}
+
+TEST_F(rig, R8_first_pages_of_the_space, 20)
+{
+	unsigned char *bitmap = filled(64, 0xff);
+
+	ASSERT_EQ(0, dma_map(self->container, self->mem, 0, 16 << PAGE_SHIFT,
+			     MAP_RW));
+	START(self);
+	ASSERT_EQ(0, mdma_pin(&self->dev, 0, 2, 'w'));
+	ASSERT_EQ(0, dirty_get(self->container, 0, 64 << PAGE_SHIFT, bitmap));
+	EXPECT_STR("0-1,16-63", bitmap_text(bitmap, 64));
+}
+
+/* The last page ends at 2^64; stock calls its range a wrap-around. */
+TEST_F(rig, R8_last_page_of_the_space, 20)
+{
+	unsigned char *bitmap = filled(2, 0);
+	__u64 last = -PAGE_SIZE, unmapped;
+	int ret;
+
+	ASSERT_EQ(0, dma_map(self->container, self->mem, last, PAGE_SIZE,
+			     MAP_RW));
+	START(self);
+	ASSERT_STR("0", error(mdma_pin(&self->dev, last, 1, 'w')));
+	EXPECT_NE(0, mdma_pin(&self->dev, last, 2, 'w'));
+	EXPECT_EQ(1, locked_pages());
+	ret = dirty_get(self->container, last, PAGE_SIZE, bitmap);
+	if (ret)
+		EXPECT_STR("EINVAL", error(ret));
+	EXPECT_EQ(!ret, bitmap_bit(bitmap, 0));
+	EXPECT_EQ(0, dma_unmap(self->container, last, PAGE_SIZE, &unmapped));
+	ret = dma_map(self->container, self->mem, last, PAGE_SIZE, MAP_RW);
+	EXPECT_STR(unmapped ? "0" : "EEXIST", error(ret));
+}
+
+/* 9 TiB in one mapping, of which two pages are memory. */
+TEST_F(rig, R17_mapping_of_9_tib, 60)
+{
+	__u64 size = 9ULL << 40, iova = 1ULL << 44, far = 17ULL << 39;
+	char *mem = memory(size, PROT_NONE);
+	unsigned char bitmap[8] = "";
+
+	ASSERT_EQ(0, mprotect(mem + far, 4 * PAGE_SIZE,
+			      PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, dma_map(self->container, mem, iova, size, MAP_RW));
+	START(self);
+	ASSERT_STR("0", error(mdma_pin(&self->dev, iova + far, 2, 'w')));
+	ASSERT_STR("0", error(mdma_unpin(&self->dev, iova + far, 1)));
+	ASSERT_STR("0", error(dirty_get(self->container, iova + far - PAGE_SIZE,
+					64 << PAGE_SHIFT, bitmap)));
+	EXPECT_STR("1-2", bitmap_text(bitmap, 64));
+	ASSERT_STR("0", error(dirty_get(self->container, iova + far - PAGE_SIZE,
+					64 << PAGE_SHIFT, bitmap)));
+	EXPECT_STR("2", bitmap_text(bitmap, 64));
+	EXPECT_STR("none", dirty_all(self));
+}
+
+/* A whole GET of 1 TiB with next to nothing in it is no long affair. */
+TEST_F(rig, R17_get_of_1_tib, 60)
+{
+	__u64 size = 1ULL << 40, iova = 1ULL << 41;
+	char *mem = memory(size, PROT_NONE);
+	unsigned char *bitmap = memory(size >> (PAGE_SHIFT + 3),
+				       PROT_READ | PROT_WRITE);
+	__u64 page[] = { 0, 1, 12345678, (size >> PAGE_SHIFT) - 1 };
+	double begin;
+	int i;
+
+	ASSERT_EQ(0, dma_map(self->container, mem, iova, size, MAP_RW));
+	START(self);
+	for (i = 0; i < 4; i++) {
+		__u64 offset = page[i] << PAGE_SHIFT;
+
+		mprotect(mem + offset, PAGE_SIZE, PROT_READ | PROT_WRITE);
+		ASSERT_EQ(0, mdma_pin(&self->dev, iova + offset, 1, 'w'));
+		ASSERT_EQ(0, mdma_unpin(&self->dev, iova + offset, 1));
+	}
+	begin = now_ms();
+	ASSERT_STR("0", error(dirty_get(self->container, iova, size, bitmap)));
+	printf("# GET of 1 TiB: %.1f ms\n", now_ms() - begin);
+	EXPECT_STR("0-1,12345678,268435455",
+		   bitmap_text(bitmap, size >> PAGE_SHIFT));
+}
+
+TEST_MAIN(mdev_remove_leftovers)

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * R16, R3: while a GET waits for the user's memory, pins go on, and whatever
+ * else happens to the container meanwhile loses no page and touches nothing
+ * that is gone.
+ */
+#include <poll.h>
+
+#include "fixture.h"
+#include "stall.h"
+
+#define BIG_PAGES	65536ULL	/* a bitmap of two pages */
+
+/* Pages in the first and in the second page of the bitmap. */
+#define LOW		100
+#define HIGH		40000
+
+FIXTURE(stalled) {
+	struct rig rig;
+	struct stall stall;
+	struct job get;
+};
+
+static int call_get(void *arg)
+{
+	struct stalled *s = arg;
+
+	return dirty_get(s->rig.container, RIG_IOVA, BIG_PAGES << PAGE_SHIFT,
+			 s->stall.mem);
+}
+
+/* A GET of everything that stalls; LOW and HIGH are retained before. */
+FIXTURE_SETUP(stalled)
+{
+	struct rig *r = &self->rig;
+
+	ASSERT_STR("0", error(rig_open(r, "mdma-1", BIG_PAGES)));
+	ASSERT_STR("0", error(stall_open(&self->stall, 2 * PAGE_SIZE)));
+	START(r);
+	TOUCH(r, LOW, 1);
+	TOUCH(r, HIGH, 1);
+	job_start(&self->get, call_get, self);
+	ASSERT_LE(0, stall_wait(&self->stall, 10000));
+}
+
+FIXTURE_TEARDOWN(stalled)
+{
+	rig_close(&self->rig);
+	EXPECT_EQ(0, locked_pages());
+}
+
+static int call_touch(void *arg)
+{
+	struct rig *r = &((struct stalled *)arg)->rig;
+	int pages[] = { LOW, LOW + 1, HIGH, HIGH + 1 };
+	int i, ret = 0;
+
+	for (i = 0; !ret && i < 4; i++) {
+		ret = mdma_pin(&r->dev, at(pages[i]), 1, 'w');
+		if (!ret)
+			ret = mdma_unpin(&r->dev, at(pages[i]), 1);
+	}
+	return ret;
+}
+
+TEST_F(stalled, R16_stalled_report_stalls_no_pin, 60)
+{
+	struct job touch;
+	int done;
+
+	job_start(&touch, call_touch, self);
+	done = job_done(&touch, 3000);
+	stall_release(&self->stall);
+	EXPECT_EQ(0, job_join(&self->get));
+	EXPECT_EQ(0, job_join(&touch));
+	EXPECT_EQ(1, done);
+}
+
+/*
+ * A page of which the report took no notice yet belongs to it; one of which it
+ * did belongs to the next. A neighbour that was clean before tells which.
+ */
+static void expect_reported(struct stalled *s, const void *second, int page)
+{
+	const void *first = s->stall.mem;
+
+	if (!bitmap_bit(first, page + 1)) {
+		EXPECT_EQ(1, bitmap_bit(second, page + 1));
+		EXPECT_EQ(1, bitmap_bit(second, page));
+	}
+	EXPECT_EQ(1, bitmap_bit(first, page));
+}
+
+TEST_F(stalled, R3_record_made_during_a_report_is_kept, 60)
+{
+	void *second = calloc(1, bitmap_bytes(BIG_PAGES));
+	struct job touch;
+
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	stall_release_page(&self->stall, 0);
+	stall_release_page(&self->stall, 1);
+	EXPECT_EQ(0, job_join(&self->get));
+	EXPECT_EQ(0, job_join(&touch));
+	ASSERT_EQ(0, dirty_get(self->rig.container, RIG_IOVA,
+			       BIG_PAGES << PAGE_SHIFT, second));
+	expect_reported(self, second, LOW);
+	expect_reported(self, second, HIGH);
+	EXPECT_STR("none", dirty_all(&self->rig));
+}
+
+/* The same, at the last moment: the second page of the bitmap stalls. */
+TEST_F(stalled, R3_record_made_at_the_end_of_a_report_is_kept, 60)
+{
+	void *second = calloc(1, bitmap_bytes(BIG_PAGES));
+	struct job touch;
+
+	stall_release_page(&self->stall, 0);
+	if (stall_wait(&self->stall, 3000) != 1)
+		printf("# the second page of the bitmap did not stall\n");
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	stall_release(&self->stall);
+	EXPECT_EQ(0, job_join(&self->get));
+	EXPECT_EQ(0, job_join(&touch));
+	ASSERT_EQ(0, dirty_get(self->rig.container, RIG_IOVA,
+			       BIG_PAGES << PAGE_SHIFT, second));
+	expect_reported(self, second, LOW);
+	expect_reported(self, second, HIGH);
+	EXPECT_STR("none", dirty_all(&self->rig));
+}
+
+/* The stalled GET fails in the end; what it held back comes again. */
+TEST_F(stalled, R3_report_that_fails_late_loses_nothing, 60)
+{
+	struct job touch;
+
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	stall_break(&self->stall);
+	EXPECT_STR("EFAULT", error(job_join(&self->get)));
+	EXPECT_EQ(0, job_join(&touch));
+	EXPECT_STR("100-101,40000-40001", dirty_all(&self->rig));
+	EXPECT_STR("none", dirty_all(&self->rig));
+}
+
+static int call_get_text(void *arg)
+{
+	struct stalled *s = arg;
+	static char bitmap[BIG_PAGES / 8];
+	int ret;
+
+	ret = dirty_get(s->rig.container, RIG_IOVA, BIG_PAGES << PAGE_SHIFT,
+			bitmap);
+	if (ret)
+		return ret;
+	return bitmap_bit(bitmap, LOW) | bitmap_bit(bitmap, HIGH) << 1;
+}
+
+/* Two GETs at once, the first fails: each page is reported at least once. */
+TEST_F(stalled, R3_two_reports_at_once_lose_nothing, 60)
+{
+	char bitmap[BIG_PAGES / 8] = "";
+	struct job other;
+	int seen;
+
+	job_start(&other, call_get_text, self);
+	job_done(&other, 1000);
+	stall_break(&self->stall);
+	EXPECT_STR("EFAULT", error(job_join(&self->get)));
+	seen = job_join(&other);
+	ASSERT_LE(0, seen);
+	ASSERT_EQ(0, dirty_get(self->rig.container, RIG_IOVA,
+			       BIG_PAGES << PAGE_SHIFT, bitmap));
+	EXPECT_EQ(1, (seen & 1) | bitmap_bit(bitmap, LOW));
+	EXPECT_EQ(1, (seen >> 1) | bitmap_bit(bitmap, HIGH));
+}
+
+static int call_stop(void *arg)
+{
+	return dirty_stop(((struct stalled *)arg)->rig.container);
+}
+
+/* Nothing of the old tracking comes back with the failing report. */
+TEST_F(stalled, R7_stop_during_a_report, 60)
+{
+	struct job stop;
+
+	job_start(&stop, call_stop, self);
+	job_done(&stop, 500);
+	stall_break(&self->stall);
+	EXPECT_NE(0, job_join(&self->get));
+	EXPECT_EQ(0, job_join(&stop));
+	EXPECT_STR("EINVAL", dirty_all(&self->rig));
+	START(&self->rig);
+	EXPECT_STR("none", dirty_all(&self->rig));
+}
+
+static int call_restart(void *arg)
+{
+	struct rig *r = &((struct stalled *)arg)->rig;
+	int ret = dirty_stop(r->container);
+
+	if (!ret)
+		ret = dirty_start(r->container);
+	if (!ret)
+		ret = mdma_pin(&r->dev, at(LOW), 1, 'w');
+	if (!ret)
+		ret = mdma_unpin(&r->dev, at(LOW), 1);
+	return ret;
+}
+
+/* A report of the tracking before last clears nothing of the new one. */
+TEST_F(stalled, R7_restart_during_a_report, 60)
+{
+	struct job restart;
+
+	job_start(&restart, call_restart, self);
+	job_done(&restart, 500);
+	stall_release(&self->stall);
+	job_join(&self->get);
+	EXPECT_EQ(0, job_join(&restart));
+	EXPECT_STR("100", dirty_all(&self->rig));
+}
+
+static int call_unmap(void *arg)
+{
+	struct rig *r = &((struct stalled *)arg)->rig;
+
+	return dma_unmap(r->container, RIG_IOVA, r->pages << PAGE_SHIFT, NULL);
+}
+
+static int call_remap(void *arg)
+{
+	struct rig *r = &((struct stalled *)arg)->rig;
+	int ret = call_unmap(arg);
+
+	if (ret)
+		return ret;
+	return dma_map(r->container, r->mem, RIG_IOVA, r->pages << PAGE_SHIFT,
+		       MAP_RW);
+}
+
+TEST_F(stalled, R3_unmap_during_a_report, 60)
+{
+	struct job unmap;
+
+	job_start(&unmap, call_unmap, self);
+	job_done(&unmap, 500);
+	stall_release(&self->stall);
+	job_join(&self->get);
+	EXPECT_STR("0", error(job_join(&unmap)));
+	EXPECT_STR("none", dirty_all(&self->rig));
+	EXPECT_STR("EINVAL", error(mdma_pin(&self->rig.dev, at(LOW), 1, 'w')));
+}
+
+/* The new mapping at the old place inherits nothing of a failing report. */
+TEST_F(stalled, R3_remap_during_a_failing_report, 60)
+{
+	struct rig *r = &self->rig;
+	struct job remap;
+
+	job_start(&remap, call_remap, self);
+	job_done(&remap, 500);
+	stall_break(&self->stall);
+	job_join(&self->get);
+	EXPECT_STR("0", error(job_join(&remap)));
+	EXPECT_STR("none", dirty_all(r));
+	TOUCH(r, LOW + 5, 1);
+	EXPECT_STR("105", dirty_all(r));
+}
+
+/* Has pins, records and a report under way when it is killed. */
+static void victim(int to_parent)
+{
+	struct stalled *s = calloc(1, sizeof(*s));
+
+	if (rig_open(&s->rig, "mdma-1", BIG_PAGES) ||
+	    dirty_start(s->rig.container) || call_touch(s) ||
+	    mdma_pin(&s->rig.dev, at(0), 64, 'w') ||
+	    stall_open(&s->stall, 2 * PAGE_SIZE))
+		_exit(1);
+	job_start(&s->get, call_get, s);
+	if (stall_wait(&s->stall, 10000) < 0 ||
+	    write(to_parent, s->rig.dev.uuid, 37) != 37)
+		_exit(2);
+	pause();
+}
+
+TEST_F(rig, R7_killed_during_a_report, 60)
+{
+	struct mdma m = { 0 };
+	int status, ready[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	if (!pid)
+		victim(ready[1]);
+	close(ready[1]);
+	EXPECT_EQ(37, read(ready[0], m.uuid, 37));
+	EXPECT_EQ(64, mdma_get(&m, "stats/pinned"));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	EXPECT_EQ(0, mdma_get(&m, "stats/pinned"));
+	EXPECT_EQ(0, mdev_remove(m.uuid));
+}
+
+TEST_MAIN(mdev_remove_leftovers)

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * R11, R15: UNMAP_DMA with a bitmap reports and unmaps, or fails and leaves
+ * mappings and records alone, whatever the driver does with its pins.
+ */
+#include "fixture.h"
+#include "stall.h"
+
+#define SIZE(npages)	((__u64)(npages) << PAGE_SHIFT)
+
+/* Maps fresh memory behind the rig. */
+static void map_more(struct rig *r, __u64 page, __u64 npages)
+{
+	ASSERT_EQ(0, dma_map(r->container,
+			     memory(SIZE(npages), PROT_READ | PROT_WRITE),
+			     at(page), SIZE(npages), MAP_RW));
+}
+
+static bool is_mapped(struct rig *r, __u64 page, __u64 npages)
+{
+	int ret = dma_map(r->container, r->mem, at(page), SIZE(npages),
+			  VFIO_DMA_MAP_FLAG_READ);
+
+	if (!ret)
+		dma_unmap(r->container, at(page), SIZE(npages), NULL);
+	else if (ret != -EEXIST)
+		FAIL("map: %s", error(ret));
+	return ret;
+}
+
+/* One UNMAP with bitmap. Returns what it reports, or the name of the errno. */
+static const char *unmap_dirty(struct rig *r, __u64 page, __u64 npages,
+			       __u64 *unmapped)
+{
+	unsigned char *bitmap = calloc(1, bitmap_bytes(npages));
+	const char *text;
+	int ret;
+
+	ret = dma_unmap_get(r->container, at(page), SIZE(npages), bitmap,
+			    unmapped);
+	text = ret ? error(ret) : bitmap_text(bitmap, npages);
+	free(bitmap);
+	return text;
+}
+
+TEST_F(rig, R11_unmap_reports_and_unmaps, 20)
+{
+	__u64 unmapped = 1;
+
+	START(self);
+	TOUCH(self, 5, 10);
+	TOUCH(self, 1000, 24);
+	EXPECT_STR("5-14,1000-1023", unmap_dirty(self, 0, RIG_PAGES, &unmapped));
+	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
+	EXPECT_EQ(0, is_mapped(self, 0, RIG_PAGES));
+	EXPECT_STR("none", dirty_all(self));
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R11_unmap_clears_only_its_range, 20)
+{
+	START(self);
+	map_more(self, RIG_PAGES, 64);
+	map_more(self, RIG_PAGES + 64, 64);
+	TOUCH(self, RIG_PAGES - 4, 132);
+	EXPECT_STR("0-63", unmap_dirty(self, RIG_PAGES, 64, NULL));
+	EXPECT_STR("1020-1023,1088-1151", dirty(self, 0, RIG_PAGES + 128));
+}
+
+/* A mapping that comes later at the same place has no past. */
+TEST_F(rig, R11_unmap_without_bitmap_drops_the_records, 20)
+{
+	START(self);
+	TOUCH(self, 5, 10);
+	ASSERT_EQ(0, dma_unmap(self->container, at(0), SIZE(RIG_PAGES), NULL));
+	ASSERT_EQ(0, dma_map(self->container, self->mem, at(0),
+			     SIZE(RIG_PAGES), MAP_RW));
+	EXPECT_STR("none", dirty_all(self));
+}
+
+TEST_F(rig, R11_several_mappings_and_holes, 20)
+{
+	unsigned char bitmap[64];
+	__u64 unmapped = 0;
+	int i, want;
+
+	START(self);
+	for (i = 0; i < 10; i++)
+		map_more(self, RIG_PAGES + 40 * i + 3, 30);
+	for (i = 0; i < 10; i++)
+		TOUCH(self, RIG_PAGES + 40 * i + 3 + i, 1);
+	memset(bitmap, 0xff, sizeof(bitmap));
+	ASSERT_STR("0", error(dma_unmap_get(self->container, at(RIG_PAGES),
+					    SIZE(400), bitmap, &unmapped)));
+	EXPECT_EQ(SIZE(300), unmapped);
+	for (i = 0; i < 512; i++) {
+		want = i >= 400 || i % 40 < 3 || i % 40 >= 33 ||
+		       i % 40 == 3 + i / 40;
+		if (bitmap_bit(bitmap, i) != want)
+			FAIL("bit %d: want %d", i, want);
+	}
+	EXPECT_EQ(0, is_mapped(self, RIG_PAGES, 400));
+}
+
+TEST_F(rig, R11_nothing_mapped_there, 20)
+{
+	unsigned char bitmap[16] = { [0 ... 15] = 0x96 }, before[16];
+	__u64 unmapped = 1;
+
+	memcpy(before, bitmap, sizeof(bitmap));
+	START(self);
+	ASSERT_STR("0", error(dma_unmap_get(self->container, at(RIG_PAGES),
+					    SIZE(100), bitmap, &unmapped)));
+	EXPECT_EQ(0, unmapped);
+	EXPECT_EQ(0, memcmp(before, bitmap, sizeof(bitmap)));
+}
+
+/* The device has pins there: it gives them back, and they are reported. */
+TEST_F(rig, R11_pins_are_given_back_and_reported, 20)
+{
+	__u64 unmapped = 0;
+
+	START(self);
+	PIN(self, 100, 200, 'w');
+	PIN(self, 150, 10, 'w');
+	PIN(self, 500, 1, 'r');
+	TOUCH(self, 600, 1);
+	EXPECT_STR("100-299,600", unmap_dirty(self, 0, RIG_PAGES, &unmapped));
+	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R11_pins_in_many_mappings, 30)
+{
+	__u64 unmapped = 0;
+	int i;
+
+	START(self);
+	for (i = 0; i < 30; i++)
+		map_more(self, RIG_PAGES + i, 1);
+	PIN(self, RIG_PAGES, 30, 'w');
+	EXPECT_STR("0-29", unmap_dirty(self, RIG_PAGES, 30, &unmapped));
+	EXPECT_EQ(SIZE(30), unmapped);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* Two devices hold the same pages. */
+TEST_F(rig, R11_pins_of_two_devices, 30)
+{
+	struct mdma second;
+
+	ASSERT_STR("0", error(mdma_create(&second, "mdma-1")));
+	ASSERT_STR("0", error(mdma_attach(&second, self->container)));
+	ASSERT_STR("0", error(mdma_open(&second)));
+	START(self);
+	PIN(self, 10, 10, 'w');
+	EXPECT_EQ(0, mdma_pin(&second, at(15), 10, 'w'));
+	EXPECT_EQ(15, locked_pages());
+	EXPECT_STR("10-24", unmap_dirty(self, 0, RIG_PAGES, NULL));
+	EXPECT_EQ(0, mdma_get(&second, "stats/pinned"));
+	EXPECT_EQ(0, locked_pages());
+	mdma_destroy(&second);
+}
+
+TEST_F(rig, R11_unmap_without_bitmap_gets_the_pins_back, 20)
+{
+	__u64 unmapped = 0;
+
+	PIN(self, 100, 200, 'w');
+	ASSERT_STR("0", error(dma_unmap(self->container, at(0),
+					SIZE(RIG_PAGES), &unmapped)));
+	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* The bitmap can't be written: nothing happened, and a retry does it all. */
+TEST_F(rig, R11_faulting_unmap_changes_nothing, 20)
+{
+	void *bad = memory(PAGE_SIZE, PROT_READ);
+	__u64 unmapped = 0;
+	int i;
+
+	START(self);
+	map_more(self, RIG_PAGES + 7, 100);
+	TOUCH(self, 3, 1);
+	TOUCH(self, RIG_PAGES + 7, 3);
+	PIN(self, 50, 4, 'w');
+	for (i = 0; i < 3; i++)
+		EXPECT_STR("EFAULT",
+			   error(dma_unmap_get(self->container, at(0),
+					       SIZE(RIG_PAGES + 107), bad,
+					       NULL)));
+	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
+	EXPECT_EQ(1, is_mapped(self, RIG_PAGES + 7, 100));
+	EXPECT_STR("3,50-53,1031-1033",
+		   unmap_dirty(self, 0, RIG_PAGES + 107, &unmapped));
+	EXPECT_EQ(SIZE(RIG_PAGES + 100), unmapped);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* The first mapping's bits were written when the second's fault (W6). */
+TEST_F(rig, R11_fault_in_a_later_mapping_changes_nothing, 20)
+{
+	unsigned char *bad = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
+
+	START(self);
+	map_more(self, RIG_PAGES, 40000);
+	TOUCH(self, 3, 1);
+	TOUCH(self, RIG_PAGES + 39999, 1);
+	mprotect(bad + PAGE_SIZE, PAGE_SIZE, PROT_NONE);
+	EXPECT_STR("EFAULT", error(dma_unmap_get(self->container, at(0),
+						 SIZE(RIG_PAGES + 40000), bad,
+						 NULL)));
+	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
+	EXPECT_EQ(1, is_mapped(self, RIG_PAGES, 40000));
+	EXPECT_STR("3,41023", dirty(self, 0, RIG_PAGES + 40000));
+}
+
+TEST_F(rig, R11_range_that_cuts_a_mapping, 20)
+{
+	START(self);
+	TOUCH(self, 3, 1);
+	EXPECT_STR("EINVAL", unmap_dirty(self, 0, RIG_PAGES - 1, NULL));
+	EXPECT_STR("EINVAL", unmap_dirty(self, 1, RIG_PAGES - 1, NULL));
+	EXPECT_STR("EINVAL", unmap_dirty(self, 1, 10, NULL));
+	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
+	EXPECT_STR("3", dirty_all(self));
+}
+
+static int call_start_stop(void *arg)
+{
+	struct rig *r = arg;
+	int i, ret = 0;
+
+	for (i = 0; !ret && i < 300; i++) {
+		ret = dirty_stop(r->container);
+		if (!ret)
+			ret = dirty_start(r->container);
+	}
+	return ret;
+}
+
+/* UNMAP lets the lock go while the device gives its pins back (W3). */
+TEST_F(rig, R11_stop_while_unmap_waits_for_the_device, 60)
+{
+	struct job job;
+	int ret;
+
+	if (backend_is_stock())
+		SKIP("a backend that survives it (W3)");
+	START(self);
+	job_start(&job, call_start_stop, self);
+	while (!job_done(&job, 0)) {
+		char bitmap[RIG_PAGES / 8];
+
+		PIN(self, 0, 8, 'w');
+		ret = dma_unmap_get(self->container, at(0), SIZE(RIG_PAGES),
+				    bitmap, NULL);
+		if (ret && ret != -EINVAL)
+			FAIL("unmap: %s", error(ret));
+		if (ret)
+			UNPIN(self, 0, 8);
+		if (!ret)
+			ASSERT_EQ(0, dma_map(self->container, self->mem, at(0),
+					     SIZE(RIG_PAGES), MAP_RW));
+	}
+	EXPECT_EQ(0, job_join(&job));
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* On stock this is a BUG() that leaves the container locked for ever (W7). */
+static void needs_a_leak_to_be_survived(void)
+{
+	if (backend_is_stock())
+		SKIP("a backend that survives it (W7)");
+}
+
+TEST_F(rig, R15_leaking_driver_is_an_error_of_unmap, 60)
+{
+	needs_a_leak_to_be_survived();
+	START(self);
+	PIN(self, 20, 3, 'w');
+	TOUCH(self, 30, 1);
+	ASSERT_EQ(0, mdma_set_leak(&self->dev, 1));
+	EXPECT_NE(0, dma_unmap(self->container, at(0), SIZE(RIG_PAGES), NULL));
+	EXPECT_EQ(3, locked_pages());
+	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
+	EXPECT_STR("20-22,30", dirty_all(self));
+
+	/* It can still give them back, and then all is well. */
+	UNPIN(self, 20, 3);
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("20-22", unmap_dirty(self, 0, RIG_PAGES, NULL));
+	EXPECT_EQ(0, is_mapped(self, 0, RIG_PAGES));
+}
+
+TEST_F(rig, R15_leaking_driver_and_bitmap, 60)
+{
+	needs_a_leak_to_be_survived();
+	START(self);
+	map_more(self, RIG_PAGES, 10);
+	PIN(self, RIG_PAGES + 2, 3, 'w');
+	TOUCH(self, 30, 1);
+	ASSERT_EQ(0, mdma_set_leak(&self->dev, 1));
+	EXPECT_STR("E", strndupa(unmap_dirty(self, 0, RIG_PAGES + 10, NULL),
+				 1));
+	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
+	EXPECT_EQ(1, is_mapped(self, RIG_PAGES, 10));
+	EXPECT_EQ(3, locked_pages());
+	ASSERT_EQ(0, mdma_set_leak(&self->dev, 0));
+	EXPECT_STR("30,1026-1028", unmap_dirty(self, 0, RIG_PAGES + 10, NULL));
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* Nobody gives them back before the close. */
+TEST_F(rig, R15_leaking_driver_and_close, 60)
+{
+	needs_a_leak_to_be_survived();
+	START(self);
+	PIN(self, 20, 3, 'w');
+	ASSERT_EQ(0, mdma_set_leak(&self->dev, 1));
+	EXPECT_NE(0, dma_unmap(self->container, at(0), SIZE(RIG_PAGES), NULL));
+	rig_close(self);
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_MAIN(mdev_remove_leftovers)
