@@ -42,6 +42,13 @@ class Flat(unittest.TestCase):
         self.assertEqual(counts("1..2", "not ok 1 a # XFAIL known", "not ok 2 b # TODO x"),
                          (2, 0, 0))
 
+    def test_one_after_the_other(self):
+        """Two programs in one text, each with its own plan."""
+        self.assertEqual(counts("KTAP version 1", "1..2", "ok 1 a", "ok 2 b",
+                                "KTAP version 1", "1..1", "ok 1 c"), (3, 0, 0))
+        self.assertEqual(counts("KTAP version 1", "1..2", "ok 1 a",
+                                "KTAP version 1", "1..1", "ok 1 c"), (2, 1, 0))
+
     def test_words_that_begin_with_ok(self):
         """Only a whole word counts."""
         self.assertEqual(counts("1..1", "okay then", "ok 1 a"), (1, 0, 0))

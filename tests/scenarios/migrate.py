@@ -58,7 +58,7 @@ KEYS = {
     "smp": (1, "CPUs of the guest"),
     "checks": (2, "checks of the guest that must pass at the destination"),
     "control": (1, "1: also run on the mutant backend"),
-    "patience": (60, "seconds to wait for any one thing"),
+    "patience": (180, "seconds to wait for any one thing"),
     "accel": ("kvm", "accelerator of the guest"),
     "qemu": ("qemu-system-x86_64", "QEMU to run"),
     "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
@@ -226,7 +226,7 @@ class Leg:
     def _migrate(self, source, mdev, destination):
         """Several rounds at a limited rate, then let it converge."""
         config = self.config
-        address = f"unix:{destination.monitor.with_suffix('.mig')}"
+        address = f"unix:{self.directory / 'migration.socket'}"
         destination.qmp.command("migrate-incoming", uri=address)
         source.qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
                            downtime_limit=1)
@@ -362,7 +362,8 @@ def play_leg(name, config, results):
         try:
             return Leg(name, config, work).play()
         finally:
-            shutil.copytree(work, results / name, dirs_exist_ok=True)
+            shutil.copytree(work, results / name, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("*.socket", "*.ram"))
 
 
 def play_control(config, results):

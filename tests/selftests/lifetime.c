@@ -134,10 +134,10 @@ static void expect_orphaned(struct rig *r, pid_t owner)
 	EXPECT_NE(0, mdma_pin(&r->dev, at(50), 1, 'w'));
 	EXPECT_NE(0, mdma_pin(&r->dev, at(20), 300, 'w'));
 	EXPECT_EQ(0, mdma_unpin(&r->dev, at(4), 4));
-	EXPECT_STR("0-11", dirty(r, 0, 64));
-	EXPECT_STR("8-11", dirty(r, 0, 64));
+	EXPECT_STR("0-11", dirty_all(r));
+	EXPECT_STR("8-11", dirty_all(r));
 	mdma_unpin(&r->dev, at(8), 2);
-	EXPECT_STR("8-9", dirty(r, 0, 10));
+	EXPECT_STR("8-11", dirty_all(r));
 	EXPECT_EQ(0, dma_unmap(r->container, at(0), r->pages << PAGE_SHIFT,
 			       NULL));
 	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));

@@ -138,10 +138,11 @@ TEST_F(rig, mdma_states_that_do_not_exist, 20)
 	EXPECT_STR("EINVAL", error(mig_set(device, MIG(ERROR), NULL)));
 	EXPECT_STR("EINVAL", error(mig_set(device, MIG(NR), NULL)));
 	EXPECT_STR("EINVAL", error(mig_set(device, -1, NULL)));
-	/* There is no way into PRE_COPY from STOP. */
-	ASSERT_EQ(0, mig_set(device, MIG(STOP), NULL));
+	/* There is no way back from STOP_COPY to PRE_COPY. */
+	ASSERT_EQ(0, mig_set(device, MIG(STOP_COPY), NULL));
 	EXPECT_STR("EINVAL", error(mig_set(device, MIG(PRE_COPY), NULL)));
-	EXPECT_EQ(MIG(STOP), mig_get(device));
+	EXPECT_STR("EINVAL", error(mig_set(device, MIG(PRE_COPY_P2P), NULL)));
+	EXPECT_EQ(MIG(STOP_COPY), mig_get(device));
 }
 
 /* From each state to each other: there, or an error and no change. */

@@ -315,7 +315,7 @@ TEST_F(guest, mdma_window_of_the_guest, 20)
 	mdma_write32(m, MDMA_REG_WINDOW_RANGES, 2);
 	EXPECT_EQ(MDMA_STATUS_DONE, mdma_read32(m, MDMA_REG_WINDOW_STATUS));
 	ASSERT_EQ(0, mdma_get_text(m, "workload/window", text, 256));
-	EXPECT_STR("40020000-40021fff,40028000-40028fff", text);
+	EXPECT_STR("0x40020000-0x40021fff,0x40028000-0x40028fff", text);
 	ASSERT_STR("0", error(mdma_set(m, "workload/step", "3")));
 	EXPECT_EQ(3, mdma_get(m, "stats/pages_written"));
 	mdma_write32(m, MDMA_REG_WINDOW_RANGES, 0);
@@ -338,7 +338,7 @@ TEST_F(guest, mdma_bad_windows, 20)
 	struct mdma_range *table = (void *)(self->rig.mem + 8 * PAGE_SIZE);
 	static const struct mdma_range bad[] = {
 		{ 0, 0 }, { 1, PAGE_SIZE }, { 0, PAGE_SIZE - 1 },
-		{ -PAGE_SIZE, 2 * PAGE_SIZE }, { PAGE_SIZE, -PAGE_SIZE },
+		{ -PAGE_SIZE, 2 * PAGE_SIZE }, { 2 * PAGE_SIZE, -PAGE_SIZE },
 		{ ~0ULL, ~0ULL },
 	};
 	unsigned int i;
@@ -422,8 +422,7 @@ TEST_F(guest, mdma_random_guest_does_no_harm, 60)
 			mdma_write32(&self->rig.dev, random_next(&seed) % 0x3ff0,
 				     random_next(&seed));
 	}
-	ASSERT_EQ(0, ioctl(self->rig.dev.device, VFIO_DEVICE_RESET));
-	self->ring.channel = 0;
+	ASSERT_EQ(0, mdma_reset(&self->rig.dev));
 }
 
 TEST_MAIN(mdev_remove_leftovers)

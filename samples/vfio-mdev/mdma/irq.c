@@ -92,6 +92,7 @@ static struct eventfd_ctx **irq_slots(struct mdma_device *dev, u32 index)
 	}
 }
 
+/* @ctx gets what was there, and is given back. */
 static void replace(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 		    struct eventfd_ctx **ctx, u32 n)
 {
@@ -104,6 +105,13 @@ static void replace(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 	for (i = 0; i < n; i++)
 		if (ctx[i])
 			eventfd_ctx_put(ctx[i]);
+}
+
+static void release(struct mdma_irqs *irqs, struct eventfd_ctx **slots, u32 n)
+{
+	struct eventfd_ctx *none[MDMA_MAX_CHANNELS] = {};
+
+	replace(irqs, slots, none, n);
 }
 
 static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
@@ -143,7 +151,6 @@ static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		 const void *data)
 {
-	struct eventfd_ctx *none[MDMA_MAX_CHANNELS] = {};
 	struct eventfd_ctx **slots = irq_slots(dev, hdr->index);
 	u32 i, count = mdma_pci_irq_count(dev, hdr->index);
 	const u8 *fire = data;
@@ -157,7 +164,7 @@ int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 				    hdr->count);
 	case VFIO_IRQ_SET_DATA_NONE:
 		if (!hdr->count)
-			replace(&dev->irqs, slots, none, count);
+			release(&dev->irqs, slots, count);
 		fire = NULL;
 		break;
 	}
@@ -173,8 +180,6 @@ int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
  */
 void mdma_irq_release(struct mdma_device *dev)
 {
-	struct eventfd_ctx *none[MDMA_MAX_CHANNELS] = {};
-
-	replace(&dev->irqs, dev->irqs.msix, none, dev->nr_channels);
-	replace(&dev->irqs, &dev->irqs.req, none, 1);
+	release(&dev->irqs, dev->irqs.msix, dev->nr_channels);
+	release(&dev->irqs, &dev->irqs.req, 1);
 }

@@ -93,6 +93,13 @@ static int set_bus_master(struct mdma *m)
 	return 0;
 }
 
+int mdma_reset(struct mdma *m)
+{
+	if (ioctl(m->device, VFIO_DEVICE_RESET))
+		return -errno;
+	return set_bus_master(m);
+}
+
 int mdma_open(struct mdma *m)
 {
 	struct vfio_region_info info = {

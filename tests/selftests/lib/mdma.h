@@ -42,6 +42,9 @@ int mdma_attach(struct mdma *m, int container);
 int mdma_open(struct mdma *m);
 void mdma_close(struct mdma *m);
 
+/* VFIO_DEVICE_RESET, and then what a guest's driver does to use it again. */
+int mdma_reset(struct mdma *m);
+
 /* Exactly one vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). */
 int mdma_pin(struct mdma *m, __u64 iova, unsigned int npages, char mode);
 int mdma_unpin(struct mdma *m, __u64 iova, unsigned int npages);

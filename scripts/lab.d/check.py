@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All tests: each part leaves KTAP in out/check, the last line is the count."""
+
+import subprocess
+import sys
+
+import build
+import chroot
+import image
+import job
+import ktap
+import lint
+import paths
+import payload
+import process
+import say
+import scenario
+
+
+def _failed(name, error):
+    return [ktap.Result(name, ktap.FAILED, str(error))]
+
+
+# --- the parts --------------------------------------------------------------
+
+
+def python_tests():
+    """Python unit tests: every directory that has test_*.py."""
+    results = []
+    directories = sorted({path.parent for path in (paths.REPO / "tests").rglob("test_*.py")})
+    for directory in directories:
+        name = str(directory.relative_to(paths.REPO))
+        result = subprocess.run([sys.executable, "-B", paths.LAB_D / "unittest_ktap.py", directory],
+                                stdout=subprocess.PIPE, text=True, check=False,
+                                stdin=subprocess.DEVNULL)
+        results += ktap.parse(result.stdout, name)
+    return results
+
+
+def style():
+    """Style of all files."""
+    image.make_tree()
+    return lint.run()
+
+
+def builds():
+    """Everything compiles without a warning, with W=1 and sparse."""
+    image.make_tree()
+    results = []
+    for name in build.names():
+        try:
+            build.build(build.TARGETS[name])
+            results.append(ktap.Result(f"build {name}", ktap.PASSED))
+        except say.LabError as error:
+            results += _failed(f"build {name}", error)
+    return results
+
+
+def unit_tests():
+    """The backend's data structures in user space, under sanitizers."""
+    image.make_tree()
+    target = build.UNIT
+    with image.locked(target.directory, "its unit tests"):
+        build.refresh(target)
+        argv = chroot.command(build.command(target), build.binds())
+        output = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
+                                stderr=sys.stderr, stdin=subprocess.DEVNULL,
+                                env=process.ENVIRONMENT)
+    results = ktap.parse(output.stdout, "unit")
+    if output.returncode and ktap.counts(results)[1] == 0:
+        results += _failed("unit: make", f"exit code {output.returncode}")
+    return results
+
+
+def in_lab(name):
+    """A part that runs a scenario and takes its KTAP files, if any, as results."""
+    def part():
+        image.make_tree()
+        image.make_initramfs()
+        build.all_targets(scenario.mutants(name, {}))
+        payload.update()
+        directory = paths.CHECK / name
+        outcome = job.run_scenario(name, {}, directory)
+        results = []
+        for path in sorted(directory.glob("*.ktap")):
+            results += ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
+        return results + _outcome_results(name, outcome, results)
+    return part
+
+
+def _outcome_results(name, outcome, results):
+    """The scenario's own verdict, and the kernel's log."""
+    bad = outcome.reason
+    if not bad and outcome.code and ktap.counts(results)[1] == 0:
+        bad = f"exit code {outcome.code}"
+    findings = "\n".join(f"{what}: {line}" for what, line in outcome.findings)
+    return [ktap.Result(f"scenario {name}", ktap.FAILED if bad else ktap.PASSED, bad or ""),
+            ktap.Result(f"kernel log of {name}",
+                        ktap.FAILED if findings else ktap.PASSED, findings)]
+
+
+PARTS = {
+    "python": python_tests,
+    "lint": style,
+    "build": builds,
+    "unit": unit_tests,
+    "selftests": in_lab("selftests"),
+    "migrate": in_lab("migrate"),
+}
+
+
+def names():
+    """Parts that can be asked for."""
+    return list(PARTS)
+
+
+# --- the count --------------------------------------------------------------
+
+
+def _run_part(name):
+    with say.Step(f"check: {name}"):
+        try:
+            results = PARTS[name]()
+        except say.LabError as error:
+            results = _failed(name, error)
+    passed, failed, skipped = ktap.counts(results)
+    say.info(f"check: {name}: {passed} passed, {failed} failed, {skipped} skipped")
+    paths.CHECK.mkdir(parents=True, exist_ok=True)
+    (paths.CHECK / f"{name}.ktap").write_text(ktap.render(results))
+    return results
+
+
+def _tell(result):
+    first, *more = result.reason.splitlines() or [""]
+    word = "FAILED" if result.state == ktap.FAILED else "SKIPPED"
+    print(f"{word} {result.name}" + (f": {first}" if first else ""))
+    for line in more[:15]:
+        print(f"\t{line}")
+
+
+def run(parts):
+    """Run parts (all, if none is named); returns the exit code."""
+    for name in parts:
+        if name not in PARTS:
+            raise say.UsageError(f"no part {name}; there are: {', '.join(PARTS)}")
+    results = []
+    for name in parts or PARTS:
+        results += _run_part(name)
+    for result in results:
+        if result.state != ktap.PASSED:
+            _tell(result)
+    passed, failed, skipped = ktap.counts(results)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's initramfs: its drivers, its init, and the program that dirties memory."""
+
+from pathlib import Path
+
+import chroot
+import initramfs
+
+HERE = Path(__file__).resolve().parent / "guest"
+
+CC = ("gcc", "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror")
+
+
+def inputs():
+    """The files that the initramfs is made of, besides modules and busybox."""
+    return [Path(__file__).resolve(), HERE / "init", HERE / "dirty.c"]
+
+
+def build(path, root, build_dir):
+    """Write the guest's initramfs.
+
+    @path:      where to
+    @root:      root tree of the lab: busybox, compiler, the guest's kernel
+    @build_dir: holds mdma-guest/mdma_guest.ko and dmatest/dmatest.ko; gets
+                guest/dirty
+    """
+    own = Path(build_dir) / "guest"
+    own.mkdir(parents=True, exist_ok=True)
+    chroot.run([*CC, "-o", "/mnt/own/dirty", "/mnt/source/dirty.c"], own / "build.log",
+               "building the guest's dirty", binds={"own": own, "source": HERE}, root=root)
+    initramfs.build(path, root,
+                    modules=[Path(build_dir) / "mdma-guest/mdma_guest.ko",
+                             Path(build_dir) / "dmatest/dmatest.ko"],
+                    files={"bin/dirty": own / "dirty"}, init=HERE / "init")

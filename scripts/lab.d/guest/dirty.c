@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dirty MIB PAGES_PER_S: writes memory with the CPU, and checks it.
+ *
+ * Goes round MIB MiB of anonymous memory. Each page is first compared with
+ * what was written to it one round ago, then written anew. What a page holds
+ * follows from its number and from its generation, which is kept elsewhere;
+ * so a page that was lost by a migration shows up, be it damaged or only old.
+ *
+ * Prints nothing but errors, a line each, the first word of a page that
+ * differs. Never ends, unless it can't start.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <linux/types.h>
+
+#define PAGE_SIZE	4096
+#define PAGE_WORDS	(PAGE_SIZE / sizeof(__u64))
+#define PAGES_PER_MIB	((1UL << 20) / PAGE_SIZE)
+#define TICKS_PER_S	20
+
+struct memory {
+	__u64 *words;
+	__u32 *generation;	/* 0: never written, all zeroes */
+	unsigned long pages;
+};
+
+static __u64 expected(unsigned long page, __u32 generation, unsigned int word)
+{
+	__u64 x = (__u64)generation << 32 | page;
+
+	return generation ? (x + word) * 0x9e3779b97f4a7c15ULL : 0;
+}
+
+static void check(const struct memory *m, unsigned long page)
+{
+	const __u64 *words = m->words + page * PAGE_WORDS;
+	__u32 generation = m->generation[page];
+
+	for (unsigned int i = 0; i < PAGE_WORDS; i++) {
+		__u64 good = expected(page, generation, i);
+
+		if (words[i] == good)
+			continue;
+		printf("dirty: page %lu of %lu, word %u: %#llx, not %#llx of generation %u\n",
+		       page, m->pages, i, words[i], good, generation);
+		fflush(stdout);
+		return;
+	}
+}
+
+static void dirty(struct memory *m, unsigned long page)
+{
+	__u64 *words = m->words + page * PAGE_WORDS;
+	__u32 generation = ++m->generation[page];
+
+	for (unsigned int i = 0; i < PAGE_WORDS; i++)
+		words[i] = expected(page, generation, i);
+}
+
+static unsigned long number(const char *text)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	return *text && !*end ? value : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct timespec tick = { .tv_nsec = 1000000000 / TICKS_PER_S };
+	struct memory m;
+	unsigned long mib, rate, page = 0, owed = 0;
+
+	mib = argc == 3 ? number(argv[1]) : 0;
+	rate = argc == 3 ? number(argv[2]) : 0;
+	if (!mib || !rate) {
+		fprintf(stderr, "usage: dirty MIB PAGES_PER_S\n");
+		return 2;
+	}
+
+	m.pages = mib * PAGES_PER_MIB;
+	m.generation = calloc(m.pages, sizeof(*m.generation));
+	m.words = mmap(NULL, m.pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!m.generation || m.words == MAP_FAILED) {
+		printf("dirty: no memory for %lu MiB\n", mib);
+		return 1;
+	}
+
+	for (;;) {
+		for (owed += rate; owed >= TICKS_PER_S; owed -= TICKS_PER_S) {
+			check(&m, page);
+			dirty(&m, page);
+			page = (page + 1) % m.pages;
+		}
+		nanosleep(&tick, NULL);
+	}
+}

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A QEMU with one mdev: started, watched on its console, always ended."""
+
+import fcntl
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import qmp as qmp_client
+
+
+class GuestError(Exception):
+    """The guest or its QEMU did not do what was expected of it."""
+
+
+# What the proof wants to know from QEMU itself, with QEMU's own clock.
+TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
+                "vfio_get_dirty_bitmap", "vfio_migration_set_device_state")
+
+
+# Requests of /dev/kvm, see <linux/kvm.h>.
+KVM_CREATE_VM = 0xAE01
+KVM_GET_TSC_KHZ = 0xAEA3
+
+
+def tsc_khz():
+    """The guest's TSC frequency, 0 if it can't be told.
+
+    Without kvmclock the guest has to measure it, and nested in emulation it
+    fails to: then each look at a clock is an exit, and it boots 5 s longer.
+    """
+    try:
+        kvm = os.open("/dev/kvm", os.O_RDWR)
+    except OSError:
+        return 0
+    try:
+        machine = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+        try:
+            return fcntl.ioctl(machine, KVM_GET_TSC_KHZ, 0)
+        finally:
+            os.close(machine)
+    except OSError:
+        return 0
+    finally:
+        os.close(kvm)
+
+
+def command_line(name, config, mdev, directory, ram, monitor, incoming=False):
+    """Build QEMU's arguments.
+
+    kvmclock and steal time are off because KVM itself writes their pages at
+    the switch: RAM could not be the same then, and no page is excused.
+    """
+    cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
+    argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot",
+            "-M", f"q35,accel={config.accel},memory-backend=ram,vmport=off,hpet=off",
+            "-cpu", cpu, "-smp", str(config.smp), "-m", f"{config.mem_mb}M",
+            "-object", f"memory-backend-file,id=ram,size={config.mem_mb}M,"
+                       f"mem-path={ram},share=on",
+            "-kernel", config.kernel, "-initrd", config.initrd, "-append", config.append,
+            "-serial", f"file:{directory / name}.serial",
+            "-qmp", f"unix:{monitor},server=on,wait=off",
+            "-msg", "timestamp=on", "-D", f"{directory / name}.qemu"]
+    for event in TRACE_EVENTS:
+        argv += ["-trace", event]
+    if mdev:
+        argv += ["-device", f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma"]
+    if incoming:
+        argv += ["-incoming", "defer", "-S"]
+    return argv
+
+
+class GuestVM:
+    """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
+
+    def __init__(self, name, config, directory, mdev, incoming=False):
+        self.name = name
+        self.directory = directory
+        self.ram = directory / f"{name}.ram"
+        self.monitor = directory / f"{name}.socket"
+        self.serial = directory / f"{name}.serial"
+        self._argv = command_line(name, config, mdev, directory, self.ram,
+                                  self.monitor, incoming)
+        self.process = self.qmp = None
+
+    def __enter__(self):
+        self._forget_files()
+        with open(self.directory / f"{self.name}.stderr", "wb") as errors:
+            self.process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL,
+                                            stdout=errors, stderr=errors)
+        try:
+            self.qmp = qmp_client.Qmp(self.monitor, self.alive)
+        except qmp_client.QmpError as err:
+            self.__exit__()
+            raise GuestError(f"{self.name}: {err}; QEMU said: {self.errors()}") from err
+        return self
+
+    def __exit__(self, *_):
+        if self.qmp:
+            self.qmp.close()
+        if self.alive():
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+        self._forget_files()
+
+    def _forget_files(self):
+        for path in (self.ram, self.monitor):
+            path.unlink(missing_ok=True)
+
+    def alive(self):
+        """Does QEMU still run?"""
+        return self.process.poll() is None
+
+    def errors(self):
+        """The end of what QEMU printed."""
+        text = (self.directory / f"{self.name}.stderr").read_text(errors="replace")
+        return text.strip()[-500:] or "nothing"
+
+    def console(self):
+        """The guest's console so far."""
+        try:
+            return self.serial.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def wait_console(self, pattern, timeout, count=1):
+        """Wait until @pattern is on the console @count times."""
+        deadline = time.monotonic() + timeout
+        while len(re.findall(pattern, self.console())) < count:
+            if not self.alive():
+                raise GuestError(f"{self.name}: QEMU ended: {self.errors()}")
+            if time.monotonic() > deadline:
+                tail = self.console().strip()[-300:]
+                raise GuestError(f"{self.name}: no '{pattern}' on the console in "
+                                 f"{timeout:.0f} s; it ends: {tail!r}")
+            time.sleep(0.1)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One job for the lab: what it runs, where its results go, what came of it."""
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Optional
+
+import dmesg
+import paths
+import say
+import vm
+
+MARKER = "job.json"
+
+
+@contextmanager
+def results_directory(path):
+    """An empty directory for results, ours alone until the run is over."""
+    path.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise say.LabError(f"another run writes to {paths.short(path)} right now; "
+                               "choose another with --results") from None
+        _empty(path)
+        yield path
+    finally:
+        os.close(handle)
+
+
+def _empty(path):
+    """Remove old results, and nothing that is not."""
+    names = os.listdir(path)
+    if names and MARKER not in names:
+        raise say.LabError(f"{paths.short(path)}: not empty, and not results of the lab")
+    for name in names:
+        entry = path / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+@dataclass
+class Outcome:
+    """What came of a job.
+
+    @code:     exit code of the program in the lab, None without a verdict
+    @reason:   why there is no verdict, or None
+    @findings: what the kernel logged and must not: list of (what, line)
+    """
+    code: Optional[int]
+    reason: Optional[str]
+    findings: list
+
+    def exit_code(self):
+        """0 only if all is well."""
+        if self.reason or self.code is None or self.findings:
+            return self.code or 1
+        return self.code
+
+
+def run(results, job, argv, *, options=(), terminal=False, timeout=None):
+    """Run argv in the lab, say what went wrong, return the Outcome.
+
+    @job: what /results/job.json tells the program in the lab
+    """
+    (results / MARKER).write_text(json.dumps(job, indent=1) + "\n")
+    (results / "argv").write_text("".join(f"{word}\n" for word in argv))
+    reason = vm.run(results, options, terminal, timeout)
+    outcome = Outcome(_status(results), reason,
+                      dmesg.scan_files([results / "dmesg.txt", results / "console.txt"]))
+    if outcome.code is None and not reason:
+        outcome.reason = "the lab left no status"
+    _tell(outcome, results)
+    return outcome
+
+
+def _status(results):
+    """The exit code that the lab wrote last of all; None if it did not get there."""
+    try:
+        return int((results / "status").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _tell(outcome, results):
+    """Everything that went wrong, and where the evidence is."""
+    for what, line in outcome.findings[:20]:
+        say.info(f"kernel log: {what}: {line}")
+    if outcome.reason:
+        say.info(f"no verdict: {outcome.reason}")
+        for name in ("qemu-errors.txt", "console.txt"):
+            path = results / name
+            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+            for line in lines[-8:]:
+                say.info(f"{name}: {line}")
+    if outcome.reason or outcome.findings:
+        say.info(f"evidence is in {paths.short(results)}")
+
+
+def run_scenario(name, pairs, results, timeout=None):
+    """Run a scenario of tests/scenarios."""
+    argv = ["python3", f"/mdma/scenarios/{name}.py", "--results", "/results",
+            *(f"{key}={value}" for key, value in pairs.items())]
+    with results_directory(results):
+        outcome = run(results, {"scenario": name, "args": pairs}, argv, timeout=timeout)
+    code = outcome.exit_code()
+    say.info(f"scenario {name}: " + ("passed" if code == 0 else f"failed (exit {code})"))
+    return outcome
+
+
+def run_commands(text, results, *, bare=False, timeout=None):
+    """Run a shell script (what came on standard input) in the lab."""
+    options = ["lab.bare"] if bare else []
+    with results_directory(results):
+        (results / "commands").write_text(text)
+        return run(results, {"scenario": "shell", "args": {}}, ["bash", "/results/commands"],
+                   options=options, timeout=timeout)
+
+
+def run_terminal(results, *, bare=False):
+    """An interactive shell in the lab."""
+    size = os.get_terminal_size(0)
+    begin = (f"stty rows {size.lines} cols {size.columns}; cd /root; "
+             f"export TERM={os.environ.get('TERM', 'vt100')}; exec bash -i")
+    options = ["lab.terminal"] + (["lab.bare"] if bare else [])
+    with results_directory(results):
+        return run(results, {"scenario": "shell", "args": {}}, ["bash", "-c", begin],
+                   options=options, terminal=True)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""mdevs of mdma: made and removed through sysfs, read through sysfs and debugfs."""
+
+import uuid as uuids
+from pathlib import Path
+
+PARENT = Path("/sys/class/mdev_bus/mdma")
+DEVICES = Path("/sys/bus/mdev/devices")
+DEBUG = Path("/sys/kernel/debug/mdma")
+
+
+class MdevError(Exception):
+    """An attribute refused, or is not there."""
+
+
+def _write(path, value):
+    try:
+        # One write(2): a sysfs store sees each write as a command of its own.
+        with open(path, "wb", buffering=0) as file:
+            file.write(f"{value}\n".encode())
+    except OSError as err:
+        raise MdevError(f"{path} refused '{value}': {err.strerror}") from err
+
+
+def _read(path):
+    try:
+        return Path(path).read_text().strip()
+    except OSError as err:
+        raise MdevError(f"{path}: {err.strerror}") from err
+
+
+class Mdev:
+    """One mediated device, removed when its `with` ends."""
+
+    SETTINGS = ("window", "pattern", "direction", "batch", "hold_ms", "rate",
+                "seed", "pages", "run")
+
+    def __init__(self, mdev_type):
+        self.type = mdev_type
+        self.uuid = str(uuids.uuid4())
+        self.path = DEVICES / self.uuid
+
+    def __enter__(self):
+        types = PARENT / "mdev_supported_types"
+        if not types.is_dir():
+            raise MdevError(f"{types}: is mdma loaded?")
+        if not (types / self.type).is_dir():
+            known = ", ".join(sorted(entry.name for entry in types.iterdir()))
+            raise MdevError(f"no mdev type {self.type}; there are: {known}")
+        _write(types / self.type / "create", self.uuid)
+        return self
+
+    def __exit__(self, *_):
+        if self.path.is_dir():
+            _write(self.path / "remove", 1)
+
+    def set(self, **settings):
+        """Set attributes of the workload in the order given."""
+        for name, value in settings.items():
+            _write(self.path / "workload" / name, value)
+
+    def settings(self):
+        """All attributes of the workload, as text."""
+        return {name: _read(self.path / "workload" / name) for name in self.SETTINGS}
+
+    def stat(self, name):
+        """One counter of stats/."""
+        return int(_read(self.path / "stats" / name))
+
+    def state(self):
+        """Where the device is in the migration protocol."""
+        return _read(self.path / "migration_state")
+
+    def ledger(self):
+        """The ledger as it is now: records of struct mdma_ledger_record."""
+        try:
+            return (DEBUG / self.uuid / "ledger").read_bytes()
+        except OSError as err:
+            raise MdevError(f"ledger: {err.strerror}") from err

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where everything lies. All that is generated is below OUT, nothing else is written."""
+
+import os
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+SUITE = "trixie"
+
+OUT = Path(os.environ.get("OUT") or REPO / "out").resolve()
+LAB = OUT / "lab" / SUITE
+ROOT = LAB / "root"
+ROOT_IMAGE = LAB / "root.img"
+KERNEL_SOURCE = LAB / "src"
+LAB_INITRAMFS = LAB / "initramfs.cpio.gz"
+BUILD = OUT / "build" / SUITE
+PAYLOAD = OUT / "payload"
+RUN = OUT / "run"
+CHECK = OUT / "check"
+SHELL = OUT / "shell"
+
+SCENARIOS = REPO / "tests" / "scenarios"
+SELFTESTS = REPO / "tests" / "selftests"
+MUTANTS = REPO / "tests" / "mutants"
+LAB_D = REPO / "scripts" / "lab.d"
+
+
+def short(path):
+    """The path as a reader of a message wants it: relative if that is shorter."""
+    path = str(path)
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) else path

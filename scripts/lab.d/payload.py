@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the lab VM sees at /mdma: put together before every boot."""
+
+import filecmp
+import shutil
+
+import paths
+
+SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+
+def mirror(source, target):
+    """Make target hold exactly what source holds; touch only what differs."""
+    target.mkdir(parents=True, exist_ok=True)
+    names = []
+    if source.is_dir():
+        names = [path.name for path in source.iterdir()]
+        names = sorted(set(names) - set(SKIP(str(source), names)))
+    for path in target.iterdir():
+        if path.name not in names:
+            _remove(path)
+    for name in names:
+        one, other = source / name, target / name
+        if one.is_dir():
+            if other.exists() and not other.is_dir():
+                other.unlink()
+            mirror(one, other)
+        else:
+            copy(one, other)
+
+
+def copy(source, target):
+    """Copy a file unless the same is there; in one step, for a reader's sake."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    mode = source.stat().st_mode
+    if (target.exists() and target.stat().st_mode == mode
+            and filecmp.cmp(source, target, shallow=False)):
+        return
+    temporary = target.with_name(f".{target.name}.new")
+    shutil.copy2(source, temporary)
+    temporary.replace(target)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def update():
+    """The parts that are read from the working tree at every boot."""
+    mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
+    mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")

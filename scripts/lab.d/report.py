@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The end of a migrate run: judge it, leave report.json and report.html, say so.
+
+Runs outside the lab, on the files that the scenario left in the results
+directory; so it is fast, and can be repeated on old results.
+"""
+
+import json
+from pathlib import Path
+
+import proof
+import report_html
+
+
+def read_json(path):
+    """A JSON file, or nothing where a run ended early."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def chart_data(facts, leg):
+    """What the charts of one leg need; None if its migration never ran.
+
+    Times are seconds since the first sample. A round before tracking counts
+    as its begin.
+    """
+    samples = facts.get("samples", [])
+    if len(samples) < 2:
+        return None
+    begin, written = samples[0]["time"], samples[0]["written"]
+
+    def since(time):
+        return max(0.0, time - begin)
+
+    return {
+        "end": since(samples[-1]["time"]),
+        "written": [(since(s["time"]), s["written"] - written) for s in samples],
+        "remaining": [(since(s["time"]), s["remaining"] / (1 << 20)) for s in samples],
+        "reported": [(since(entry["time"]), entry["reported"]) for entry in leg["by_round"]],
+        "by_round": leg["by_round"],
+    }
+
+
+def table(report):
+    """The report for a terminal."""
+    legs = [("main", report)] + ([("control", report["control"])] if report["control"] else [])
+    lines = ["", f"{'':26}" + "".join(f"{name:>12}" for name, _ in legs)]
+    for key, name, _ in report_html.ROWS:
+        values = "".join(f"{report_html.number(leg[key]):>12}" for _, leg in legs)
+        lines.append(f"{name:26}{values}")
+    lines.append("")
+    for name, leg in legs:
+        lines += named(name, "lost", leg["lost"], leg["pages_lost"])
+        lines += named(name, "different", leg["different"], leg["ram_pages_different"])
+    return "\n".join(lines)
+
+
+def named(leg, what, entries, total):
+    """The first pages of a kind, in one line each."""
+    if not entries:
+        return []
+    lines = [f"{leg}: {total} pages {what}, the first {len(entries)}:"]
+    for entry in entries:
+        if not entry["written_by_device"]:
+            lines.append(f"  {entry['iova']}  not written by the device")
+            continue
+        lines.append(f"  {entry['iova']}  last write {entry['seq']}, last report "
+                     f"{report_html.number(entry['last_report'])}"
+                     + (f"; holds {entry['seq_in_source']} at the source, "
+                        f"{report_html.number(entry['seq_in_destination'])} at the destination"
+                        if entry["seq_in_source"] else ""))
+    return lines + [""]
+
+
+def finish(results):
+    """Judge a results directory; the return value is an exit code."""
+    results = Path(results)
+    with_control = read_json(results / "run.json").get("control", True)
+    report = proof.judge(results, with_control)
+    facts = {name: read_json(results / name / "leg.json") for name in ("main", "control")}
+    lab = read_json(results / "job.json").get("accel")
+    for leg in (report, report["control"]):
+        if lab and leg and leg["accel"]:
+            leg["accel"] = f"{leg['accel']} in a lab on {lab}"
+    legs = [("Main leg", chart_data(facts["main"], report))]
+    if report["control"]:
+        legs.append(("Control", chart_data(facts["control"], report["control"])))
+    (results / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    settings = facts["main"].get("settings", {})
+    (results / "report.html").write_text(report_html.render(report, legs, settings))
+    print(table(report))
+    for reason in report["reasons"]:
+        print(f"reason: {reason}")
+    print(f"verdict: {report['verdict']}   {results}/report.json   {results}/report.html")
+    return 0 if report["verdict"] == "pass" else 1

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the lab tells its user: steps with their elapsed time, and errors.
+
+Works with and without a terminal: on a terminal a running step updates one
+line, elsewhere it prints a line now and then, so that a log shows life.
+"""
+
+import os
+import sys
+import threading
+import time
+
+VERBOSE = os.environ.get("V", "0") not in ("", "0")
+
+TICK_TERMINAL = 1.0
+TICK_LOG = 15.0
+
+
+class LabError(Exception):
+    """Something failed; the text is all that the user needs. Exit code 1."""
+
+
+class UsageError(LabError):
+    """The command line was wrong. Exit code 2."""
+
+
+def info(text):
+    """One line for the user; standard output belongs to scenarios."""
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+class Step:
+    """A step that may take long: says what runs, for how long, and where it is.
+
+    @name:   what is being done
+    @detail: optional function that gives a few words on how far it is
+    """
+
+    def __init__(self, name, detail=None):
+        self.name = name
+        self.detail = detail
+        self.begin = time.monotonic()
+        self.ended = threading.Event()
+        self.terminal = sys.stderr.isatty()
+        self.thread = threading.Thread(target=self._tick, daemon=True)
+
+    def elapsed(self):
+        """Seconds since the step began."""
+        return time.monotonic() - self.begin
+
+    def _line(self):
+        words = self.detail() if self.detail else ""
+        return f"{self.name}: {self.elapsed():.0f} s" + (f", {words}" if words else "")
+
+    def _tick(self):
+        while not self.ended.wait(TICK_TERMINAL if self.terminal else TICK_LOG):
+            if self.terminal:
+                print(f"\r\033[Klab: {self._line()[:100]}", end="", file=sys.stderr, flush=True)
+            else:
+                info(self._line())
+
+    def __enter__(self):
+        info(f"{self.name} ...")
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.ended.set()
+        self.thread.join()
+        if self.terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        word = "done" if kind is None else "stopped"
+        info(f"{self.name}: {word} after {self.elapsed():.1f} s")

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The scenarios: which there are, which settings and mutants each takes.
+
+Read from their source, not by running them: they run in the lab only.
+"""
+
+import ast
+import re
+
+import paths
+import say
+
+PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
+MUTANT = re.compile(r"/mdma/mutant/([a-z0-9][a-z0-9-]*)")
+
+
+def names():
+    """Names of all scenarios."""
+    return sorted(path.stem for path in paths.SCENARIOS.glob("*.py")
+                  if not path.stem.startswith(("_", "test_")))
+
+
+def source(name):
+    """The scenario's text, or a UsageError that lists what there is."""
+    if name not in names():
+        known = ", ".join(names()) or "none"
+        raise say.UsageError(f"no scenario {name}; there are: {known}")
+    return (paths.SCENARIOS / f"{name}.py").read_text()
+
+
+def keys(text):
+    """Names of the settings, from a module-level KEYS = {...}; None if it has none."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) \
+                and any(getattr(target, "id", None) == "KEYS" for target in node.targets):
+            return [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+    return None
+
+
+def settings(name, words):
+    """key=value words as a dictionary, each key one that the scenario knows."""
+    known = keys(source(name))
+    pairs = {}
+    for word in words:
+        found = PAIR.fullmatch(word)
+        if not found:
+            raise say.UsageError(f"{word}: key=value expected")
+        key, value = found.groups()
+        if known is not None and key not in known:
+            raise say.UsageError(f"{name} has no setting {key}; "
+                                 f"there are: {', '.join(known) or 'none'}")
+        if key in pairs:
+            raise say.UsageError(f"{key}: given twice")
+        if "\n" in value:
+            raise say.UsageError(f"{key}: a line break in its value")
+        pairs[key] = value
+    return pairs
+
+
+def mutants(name, pairs):
+    """Mutants that the scenario or its settings name as /mdma/mutant/NAME;
+    a scenario that just lists /mdma/mutant gets all of them."""
+    text = "\n".join([source(name), *pairs.values()])
+    found = set(MUTANT.findall(text))
+    if not found and "/mdma/mutant" in text:
+        found = {path.stem for path in paths.MUTANTS.glob("*.patch")}
+    return sorted(found)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the Python unit tests of a directory and reports in KTAP.
+
+usage: unittest_ktap.py DIRECTORY
+"""
+
+import sys
+import unittest
+
+import ktap
+
+
+class KtapResult(unittest.TestResult):
+    """Collects what happened; prints nothing while tests run."""
+
+    def __init__(self):
+        super().__init__()
+        self.leaves = []
+
+    def _add(self, test, state, reason=""):
+        self.leaves.append(ktap.Result(test.id(), state, reason))
+
+    def addSuccess(self, test):
+        self._add(test, ktap.PASSED)
+
+    def addFailure(self, test, err):
+        self._add(test, ktap.FAILED, self._exc_info_to_string(err, test))
+
+    def addError(self, test, err):
+        self._add(test, ktap.FAILED, self._exc_info_to_string(err, test))
+
+    def addSkip(self, test, reason):
+        self._add(test, ktap.SKIPPED, reason)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self.addFailure(subtest, err)
+
+
+def main():
+    """The exit code is 1 if anything failed."""
+    directory = sys.argv[1]
+    suite = unittest.TestLoader().discover(directory, top_level_dir=directory)
+    result = KtapResult()
+    suite.run(result)
+    sys.stdout.write(ktap.render(result.leaves))
+    return int(any(leaf.state == ktap.FAILED for leaf in result.leaves))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

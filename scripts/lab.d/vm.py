@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot the lab VM and watch it until it ends.
+
+The image's own QEMU runs it, by the image's own dynamic loader: an older QEMU
+of the host crashes the lab's kernel under multi-threaded TCG.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import termios
+import time
+
+import image
+import paths
+import process
+import say
+
+MEMORY = "5G"
+CPUS = 2
+MEMORY_NEEDED = 6 << 30
+
+# Seconds until a run counts as hung, by accelerator.
+TIMEOUT = {"kvm": 300, "tcg": 900}
+
+MARK = "MDMA-LAB "
+
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+
+
+def accelerator():
+    """kvm if it can be used, else tcg; ACCEL=tcg forces that."""
+    forced = os.environ.get("ACCEL")
+    if forced:
+        if forced not in TIMEOUT:
+            raise say.UsageError(f"ACCEL={forced}: kvm or tcg expected")
+        return forced
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+        return "kvm"
+    except OSError:
+        return "tcg"
+
+
+def check_memory():
+    """Refuse to start where the lab would only make the machine swap or die."""
+    with open("/proc/meminfo") as stream:
+        available = next(int(line.split()[1]) * 1024 for line in stream
+                         if line.startswith("MemAvailable:"))
+    if available < MEMORY_NEEDED:
+        raise say.LabError(f"{available / (1 << 30):.1f} GiB of memory available, the lab "
+                           f"needs {MEMORY_NEEDED >> 30} GiB")
+
+
+def qemu():
+    """The words that run the image's QEMU without a chroot."""
+    root = paths.ROOT
+    return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / LIBRARIES,
+            root / "usr/bin/qemu-system-x86_64",
+            "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios"]
+
+
+def kernel_command_line(accel, options):
+    """A crash ends the run at once; slow emulation is not a lockup."""
+    words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
+             "nokaslr", *options]
+    if accel == "tcg":
+        words += ["watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
+                  "sysctl.kernel.hung_task_timeout_secs=300"]
+    return " ".join(words)
+
+
+def command(results, accel, options, terminal):
+    """The whole command line of the lab VM."""
+    processor = "host" if accel == "kvm" else "qemu64,+svm,+npt,+x2apic"
+    backend = ("stdio,id=term,signal=off,mux=on" if terminal
+               else f"file,id=term,path={results}/output.txt")
+    return [
+        *qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-name", "mdma-lab", "-machine", "q35",
+        "-accel", "kvm" if accel == "kvm" else "tcg,thread=multi", "-cpu", processor,
+        "-smp", CPUS, "-m", MEMORY,
+        "-kernel", image.kernel(), "-initrd", paths.LAB_INITRAMFS,
+        "-append", kernel_command_line(accel, options),
+        "-chardev", f"file,id=console,path={results}/console.txt",
+        "-serial", "chardev:console",
+        "-device", "virtio-serial-pci", "-chardev", backend,
+        "-device", "virtconsole,chardev=term",
+        "-drive", f"file={paths.ROOT_IMAGE},format=raw,if=virtio,snapshot=on",
+        "-fsdev", f"local,id=payload,path={paths.PAYLOAD},security_model=none,readonly=on",
+        "-device", "virtio-9p-pci,fsdev=payload,mount_tag=payload",
+        "-fsdev", f"local,id=results,path={results},security_model=none",
+        "-device", "virtio-9p-pci,fsdev=results,mount_tag=results",
+        "-device", "virtio-rng-pci",
+    ]
+
+
+class Tail:
+    """New text of a file that another process writes."""
+
+    def __init__(self, path):
+        self.path = path
+        self.offset = 0
+
+    def read(self):
+        """What came since the last call."""
+        try:
+            with open(self.path, "rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return ""
+        self.offset += len(data)
+        return data.decode(errors="replace")
+
+
+class Watch:
+    """Follows a run: hands its output on, knows its step, and when it is late."""
+
+    def __init__(self, results, timeout, quiet=False):
+        self.console = Tail(results / "console.txt")
+        self.output = Tail(results / "output.txt")
+        self.rest = ""
+        self.step = "boot"
+        self.failure = None
+        self.begin = time.monotonic()
+        self.timeout = timeout
+        self.quiet = quiet
+
+    def poll(self):
+        """Look at everything once."""
+        text = self.output.read()
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        *lines, self.rest = (self.rest + self.console.read()).split("\n")
+        for line in lines:
+            if MARK in line:
+                self._mark(*line.strip().split(MARK, 1)[1].split(" ", 1))
+
+    def _mark(self, kind, text=""):
+        if kind == "fail":
+            self.failure = text
+        elif kind == "step":
+            self.step = text
+        if not self.quiet:
+            say.info(f"[{time.monotonic() - self.begin:5.1f} s] {kind}: {text}")
+
+    def late(self):
+        """Whether the run should have ended by now."""
+        return self.timeout is not None and time.monotonic() - self.begin > self.timeout
+
+
+@contextlib.contextmanager
+def terminal_kept():
+    """QEMU makes the terminal raw; put it back, however QEMU ends."""
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+
+
+def run(results, options=(), terminal=False, timeout=None):
+    """Boot the lab on a results directory and wait for its end.
+
+    Returns None, or words on why there is no verdict: it hung, or crashed.
+    """
+    check_memory()
+    accel = accelerator()
+    limit = None if terminal else timeout or TIMEOUT[accel]
+    words = command(results, accel, options, terminal)
+    (results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
+    say.info(f"booting with {accel}"
+             + (f", at most {limit} s" if limit else "; leave with exit or Ctrl-a x"))
+    # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
+    environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
+                       QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
+    with contextlib.ExitStack() as stack:
+        if terminal:
+            stack.enter_context(terminal_kept())
+        errors = stack.enter_context(open(results / "qemu-errors.txt", "wb"))
+        child = process.start(words, own_group=not terminal, env=environment, stderr=errors,
+                              stdin=None if terminal else subprocess.DEVNULL,
+                              stdout=None if terminal else errors)
+        try:
+            return _supervise(child, Watch(results, limit, quiet=terminal))
+        finally:
+            process.stop(child, own_group=not terminal)
+
+
+def _supervise(child, watch):
+    """Wait for the VM; None, or why it did not end by itself."""
+    while child.poll() is None:
+        watch.poll()
+        if watch.late():
+            return f"no end after {watch.timeout} s, during step: {watch.step}"
+        time.sleep(0.05)
+    watch.poll()
+    if watch.failure:
+        return watch.failure
+    if child.returncode:
+        return f"QEMU ended with {child.returncode} during step: {watch.step}"
+    if watch.step != "ending":
+        return f"the lab went down during step: {watch.step}"
+    return None
