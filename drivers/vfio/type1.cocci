@@ -114,6 +114,16 @@ type T;
 // hook: 1 vfio_dma_drop_pins(iommu, dma);
 // hook: 0 vfio_dma_bitmap_free
 
+// device_list_lock is held over ->dma_unmap(), in which a driver unpins, which
+// takes iommu->lock: so it comes first. The kernel's order is the other one where
+// a device is opened or closed, which deadlocks with an unmap (W18).
+@@ expression I; @@
+-	mutex_lock(&I->lock);
+-	mutex_lock(&I->device_list_lock);
++	mutex_lock(&I->device_list_lock);
++	mutex_lock(&I->lock);
+// hook: 2 mutex_lock(&iommu->device_list_lock);
+
 // A group that dirtied memory without saying where is detached (R9).
 @@ expression I; @@
 -	if (I->dirty_page_tracking)

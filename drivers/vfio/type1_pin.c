@@ -293,6 +293,9 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 
 	if (!iommu || !pages || npage > (int)VFIO_PIN_PAGES_MAX_ENTRIES)
 		return -EINVAL;
+	/* The last byte, not the end: the range may end with the address space. */
+	if (call.iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 < call.iova)
+		return -EINVAL;
 	if (!iommu->v2)
 		return -EACCES;
 

@@ -31,7 +31,8 @@ struct unmap_call {
 
 /*
  * Ask all drivers to unpin the pages of a mapping. Drops iommu->lock, because
- * they call back; the mapping may be gone when it returns.
+ * they call back; the mapping may be gone when it returns. device_list_lock is
+ * taken without iommu->lock: it comes before it (W18).
  */
 static void vfio_dma_give_back(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
@@ -39,8 +40,8 @@ static void vfio_dma_give_back(struct vfio_iommu *iommu, struct vfio_dma *dma)
 	u64 size = dma->size;
 	struct vfio_device *device;
 
-	mutex_lock(&iommu->device_list_lock);
 	mutex_unlock(&iommu->lock);
+	mutex_lock(&iommu->device_list_lock);
 	list_for_each_entry(device, &iommu->device_list, iommu_entry)
 		device->ops->dma_unmap(device, iova, size);
 	mutex_unlock(&iommu->device_list_lock);

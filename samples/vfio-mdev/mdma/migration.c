@@ -493,7 +493,11 @@ static struct file *migration_set_state(struct vfio_device *vdev,
 	int ret;
 
 	mutex_lock(&migration->lock);
-	while (migration->state != new_state) {
+	/* Only a reset leads out of ERROR, and only a failure into it */
+	if (migration->state == VFIO_DEVICE_STATE_ERROR ||
+	    new_state == VFIO_DEVICE_STATE_ERROR)
+		filp = ERR_PTR(-EINVAL);
+	while (!filp && migration->state != new_state) {
 		ret = vfio_mig_get_next_state(vdev, migration->state,
 					      new_state, &next);
 		if (ret) {

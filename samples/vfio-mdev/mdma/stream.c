@@ -6,9 +6,9 @@
  * a guest or the administrator could have set it on a running device. Takes
  * no lock; the caller owns buffer and snapshot.
  */
-#include <linux/array_size.h>
 #include <linux/crc32.h>
 #include <linux/errno.h>
+#include <linux/kernel.h>
 #include <linux/string.h>
 
 #include <asm/byteorder.h>
