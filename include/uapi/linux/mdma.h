@@ -108,7 +108,7 @@ enum mdma_op {
  * @MDMA_STATUS_BAD_RING: ring not mapped, bad size
  * @MDMA_STATUS_BAD_DOORBELL: TAIL is too far ahead
  * @MDMA_STATUS_BAD_WINDOW: table not mapped, bad range
- * @MDMA_STATUS_DEVICE_ERROR: the device ran out of memory
+ * @MDMA_STATUS_DEVICE_ERROR: no fault of the guest: the host ran out of memory
  */
 enum mdma_status {
 	MDMA_STATUS_NONE		= 0,

@@ -245,7 +245,7 @@ static int __init mdma_guest_init(void)
 {
 	int ret;
 
-	mdma_guest_wq = alloc_workqueue(KBUILD_MODNAME, 0, 0);
+	mdma_guest_wq = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!mdma_guest_wq)
 		return -ENOMEM;
 

@@ -22,7 +22,7 @@
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -199,6 +199,20 @@ void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run)
 	run_end(to_access(dev), run);
 }
 
+/* The oldest held run, busy now, if too many pages are held. */
+static struct mdma_run *take_oldest(struct mdma_access *access)
+{
+	struct mdma_run *run = NULL;
+
+	mutex_lock(&access->lock);
+	if (access->held_pages > HELD_PAGES_MAX) {
+		run = list_first_entry(&access->held, struct mdma_run, held);
+		run_take(access, run);
+	}
+	mutex_unlock(&access->lock);
+	return run;
+}
+
 /**
  * mdma_access_hold() - leave a run pinned but unused
  * @dev: open
@@ -211,7 +225,6 @@ void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run)
 void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run)
 {
 	struct mdma_access *access = to_access(dev);
-	struct mdma_run *oldest = NULL;
 
 	run->held_since = ktime_get();
 	mutex_lock(&access->lock);
@@ -219,14 +232,10 @@ void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run)
 	list_add_tail(&run->held, &access->held);
 	access->nr_held++;
 	access->held_pages += run->npages;
-	if (access->held_pages > HELD_PAGES_MAX) {
-		oldest = list_first_entry(&access->held, struct mdma_run, held);
-		run_take(access, oldest);
-	}
 	mutex_unlock(&access->lock);
 	notify_release(access);
-	if (oldest)
-		mdma_access_unpin(dev, oldest);
+	while ((run = take_oldest(access)))
+		mdma_access_unpin(dev, run);
 }
 
 /**
@@ -452,7 +461,7 @@ static u32 manual_del(struct mdma_access *access, u64 iova, u32 npages)
  * The pages stay pinned until they are unpinned by hand, unmapped, or the
  * device is reset or closed.
  *
- * Return: 0 or a negative error.
+ * Return: 0, or a negative error; -EINPROGRESS after a signal.
  */
 int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 			   bool write)
@@ -467,7 +476,7 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 	if (!pages)
 		return -ENOMEM;
 	while ((ret = mdma_access_pin(dev, iova, npages, write, pages, &run)) ==
-	       -EINPROGRESS)
+	       -EINPROGRESS && !signal_pending(current))
 		mdma_access_settle(dev);
 	kfree(pages);
 	if (ret)

@@ -308,6 +308,18 @@ int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 	return 0;
 }
 
+/**
+ * mdma_engine_status() - what an error is to the guest
+ * @error: negative
+ * @bad: status of an error that the guest made
+ *
+ * Return: @bad, or MDMA_STATUS_DEVICE_ERROR if the guest made none.
+ */
+enum mdma_status mdma_engine_status(int error, enum mdma_status bad)
+{
+	return error == -ENOMEM ? MDMA_STATUS_DEVICE_ERROR : bad;
+}
+
 /* Writes result and then status of the descriptor at @iova. */
 static int store_status(struct mdma_channel *ch, u64 iova, u32 status,
 			u32 result)
@@ -379,6 +391,7 @@ static enum mdma_status execute_desc(struct mdma_channel *ch,
 {
 	struct mdma_job job = {};
 	enum mdma_status status;
+	int ret;
 
 	*result = 0;
 	status = check_desc(desc, &job);
@@ -386,15 +399,11 @@ static enum mdma_status execute_desc(struct mdma_channel *ch,
 		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
 		return status;
 	}
-	switch (mdma_engine_execute(ch, &job)) {
-	case 0:
-		*result = job.result;
-		return MDMA_STATUS_DONE;
-	case -ENOMEM:
-		return MDMA_STATUS_DEVICE_ERROR;
-	default:
-		return MDMA_STATUS_BAD_ADDRESS;
-	}
+	ret = mdma_engine_execute(ch, &job);
+	if (ret)
+		return mdma_engine_status(ret, MDMA_STATUS_BAD_ADDRESS);
+	*result = job.result;
+	return MDMA_STATUS_DONE;
 }
 
 /**
@@ -433,16 +442,18 @@ static bool ring_poll(struct mdma_channel *ch)
 	struct mdma_desc desc;
 	u32 result;
 	u64 iova;
+	int ret;
 
 	if (!ch->dev->bus_master || !ring_next(ch, &iova))
 		return false;
-	if (mdma_engine_load(ch, iova, &desc, sizeof(desc))) {
-		mdma_channel_fail(ch, MDMA_STATUS_BAD_RING);
-		return true;
+	ret = mdma_engine_load(ch, iova, &desc, sizeof(desc));
+	if (!ret) {
+		status = execute_desc(ch, &desc, &result);
+		ret = store_status(ch, iova, status, result);
 	}
-	status = execute_desc(ch, &desc, &result);
-	if (store_status(ch, iova, status, result)) {
-		mdma_channel_fail(ch, MDMA_STATUS_BAD_RING);
+	if (ret) {
+		mdma_channel_fail(ch, mdma_engine_status(ret,
+							 MDMA_STATUS_BAD_RING));
 		return true;
 	}
 	spin_lock(&ch->lock);
@@ -552,7 +563,7 @@ int mdma_engine_start(struct mdma_device *dev)
 
 	for (i = 0; i < dev->nr_channels; i++) {
 		task = kthread_run(channel_thread, &dev->channels[i],
-				   "mdma/%08x.%u", dev->id, i);
+				   "mdma%08x.%u", dev->id, i);
 		if (IS_ERR(task)) {
 			mdma_engine_stop(dev);
 			return PTR_ERR(task);

@@ -6,13 +6,12 @@
  *
  *	vfio's dev_set->lock
  *	  mdma_migration.lock		migration state, VFIO_DEVICE_RESET
- *	    mdma_device.regs_lock	config space, BAR0
- *	      mdma_device.gate		read: execute; write: nothing executes
- *	        mdma_channel.exec	the descriptor that a channel executes
- *	          mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
- *	          mdma_irqs.lock	leaves, none taken under another
- *
- * and mdma_file.lock under mdma_migration.lock.
+ *	    mdma_file.lock		a migration file
+ *	      mdma_device.regs_lock	config space, BAR0
+ *	        mdma_device.gate	read: execute; write: nothing executes
+ *	          mdma_channel.exec	the descriptor that a channel executes
+ *	            mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
+ *	            mdma_irqs.lock	leaves, none taken under another
  *
  * vfio_pin_pages(), vfio_unpin_pages() and vfio_dma_rw() take the container's
  * lock and may sleep for long in a page fault. They are called under any of
@@ -336,6 +335,7 @@ void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status);
 int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job);
 int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data,
 		     size_t len);
+enum mdma_status mdma_engine_status(int error, enum mdma_status bad);
 
 /* irq.c */
 void mdma_irq_init(struct mdma_irqs *irqs);

@@ -500,13 +500,7 @@ static struct file *migration_set_state(struct vfio_device *vdev,
 	while (!filp && migration->state != new_state) {
 		ret = vfio_mig_get_next_state(vdev, migration->state,
 					      new_state, &next);
-		if (ret) {
-			filp = ERR_PTR(ret);
-			break;
-		}
-		filp = step(dev, next);
-		if (IS_ERR(filp))
-			break;
+		filp = ret ? ERR_PTR(ret) : step(dev, next);
 	}
 	mutex_unlock(&migration->lock);
 	return filp;

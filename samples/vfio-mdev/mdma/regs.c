@@ -180,7 +180,9 @@ static u32 read_table(struct mdma_device *dev, u64 table,
 	mutex_lock(&ch->exec);
 	ret = mdma_engine_load(ch, table, range, nr * sizeof(*range));
 	mutex_unlock(&ch->exec);
-	if (ret || mdma_window_check(range, nr))
+	if (ret)
+		return mdma_engine_status(ret, MDMA_STATUS_BAD_WINDOW);
+	if (mdma_window_check(range, nr))
 		return MDMA_STATUS_BAD_WINDOW;
 	return MDMA_STATUS_DONE;
 }

@@ -94,7 +94,8 @@ static bool channel_valid(const struct mdma_stream_channel *channel)
 	if (le32_to_cpu(channel->irq) > 1)
 		return false;
 	if (status != MDMA_STATUS_NONE && status != MDMA_STATUS_BAD_RING &&
-	    status != MDMA_STATUS_BAD_DOORBELL)
+	    status != MDMA_STATUS_BAD_DOORBELL &&
+	    status != MDMA_STATUS_DEVICE_ERROR)
 		return false;
 	if (!(ctrl & MDMA_CTRL_ENABLE) || status != MDMA_STATUS_NONE)
 		return true;
@@ -112,7 +113,8 @@ static bool window_valid(const struct mdma_stream_window *window)
 	if (origin > MDMA_WINDOW_GUEST || !nr != !origin)
 		return false;
 	if (status != MDMA_STATUS_NONE && status != MDMA_STATUS_DONE &&
-	    status != MDMA_STATUS_BAD_WINDOW)
+	    status != MDMA_STATUS_BAD_WINDOW &&
+	    status != MDMA_STATUS_DEVICE_ERROR)
 		return false;
 	return le32_to_cpu(window->table_pending) <= 1 && !window->reserved &&
 	       all_zero(&window->ranges[nr],

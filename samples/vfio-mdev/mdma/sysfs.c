@@ -170,14 +170,11 @@ static int parse_window(const char *buf, struct mdma_range *range)
 	if (!copy)
 		return -ENOMEM;
 	text = strim(copy);
-	while (*text && !ret && (at = strsep(&text, ","))) {
-		if (nr == MDMA_MAX_RANGES)
-			ret = -E2BIG;
-		else
-			ret = parse_range(at, &range[nr++]);
-		if (!text)
-			break;
-	}
+	if (!*text)
+		text = NULL;
+	while (!ret && (at = strsep(&text, ",")))
+		ret = nr < MDMA_MAX_RANGES ? parse_range(at, &range[nr++]) :
+					     -E2BIG;
 	kfree(copy);
 	if (!ret)
 		ret = mdma_window_check(range, nr);
