@@ -111,7 +111,7 @@ def writes_and_reports(leg, x_top, y_top):
         total += count
         reported.append((time, total))
     reported.append((leg["end"], total))
-    chart.mark(leg["end"], "switchover")
+    chart.mark(leg["end"], "migrated")
     chart.line(leg["written"], "written")
     chart.line(reported, "reported", stepped=True)
     return chart.svg()
@@ -136,7 +136,7 @@ def remaining(leg, x_top, y_top):
     """Memory that is left to send: it falls in each round, and jumps at the next."""
     chart = Chart("memory left to send over time", "seconds since the migration began",
                   "MiB left to send", x_top, y_top)
-    chart.mark(leg["end"], "switchover")
+    chart.mark(leg["end"], "migrated")
     chart.line(leg["remaining"], "sending")
     return chart.svg()
 

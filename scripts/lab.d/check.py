@@ -32,7 +32,8 @@ def python_tests():
         name = str(directory.relative_to(paths.REPO))
         result = subprocess.run([sys.executable, "-B", paths.LAB_D / "unittest_ktap.py", directory],
                                 stdout=subprocess.PIPE, text=True, check=False,
-                                stdin=subprocess.DEVNULL)
+                                stdin=subprocess.DEVNULL,
+                                preexec_fn=process.die_with_parent)
         results += ktap.parse(result.stdout, name)
     return results
 
@@ -65,7 +66,8 @@ def unit_tests():
         argv = chroot.command(build.command(target), build.binds())
         output = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
                                 stderr=sys.stderr, stdin=subprocess.DEVNULL,
-                                env=process.ENVIRONMENT)
+                                env=process.ENVIRONMENT,
+                                preexec_fn=process.die_with_parent)
     results = ktap.parse(output.stdout, "unit")
     if output.returncode and ktap.counts(results)[1] == 0:
         results += _failed("unit: make", f"exit code {output.returncode}")
@@ -118,7 +120,7 @@ def names():
 
 
 def _run_part(name):
-    with say.Step(f"check: {name}"):
+    with say.Step(f"check: {name}", quiet=True):
         try:
             results = PARTS[name]()
         except say.LabError as error:

@@ -91,12 +91,14 @@ class GuestVM:
         with open(self.directory / f"{self.name}.stderr", "wb") as errors:
             self.process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL,
                                             stdout=errors, stderr=errors)
+        return self
+
+    def connect(self):
+        """Open the monitor. Not at the start, so that two QEMUs start at once."""
         try:
             self.qmp = qmp_client.Qmp(self.monitor, self.alive)
         except qmp_client.QmpError as err:
-            self.__exit__()
             raise GuestError(f"{self.name}: {err}; QEMU said: {self.errors()}") from err
-        return self
 
     def __exit__(self, *_):
         if self.qmp:

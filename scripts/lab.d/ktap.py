@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
-RESULT = re.compile(r"(?P<indent>(?:  |# )*)(?P<bad>not )?ok\b *(?P<number>\d*)(?: -)? ?(?P<rest>.*)")
+RESULT = re.compile(r"(?P<indent>(?:  |# )*)(?P<bad>not )?ok\b *\d*(?: -)? ?(?P<rest>.*)")
 PLAN = re.compile(r"(?P<indent>(?:  |# )*)1\.\.(?P<count>\d+)(?P<rest>.*)")
 VERSION = re.compile(r"(?P<indent>(?:  |# )*)K?TAP version \d+$")
 BAIL = re.compile(r"(?:  |# )*Bail out!(?P<rest>.*)")

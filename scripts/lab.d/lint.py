@@ -16,8 +16,11 @@ LONGEST_SOURCE = 800
 LONGEST_SHELL = 150
 # What checkpatch asks for and a file of that kind cannot give. A user-space
 # program has no kernel macros and functions; TRACE_EVENT has a layout of its own.
-USER_SPACE = ("ARRAY_SIZE", "BIT_MACRO", "MACRO_ARG_REUSE", "MACRO_WITH_FLOW_CONTROL",
-              "PREFER_DEFINED_ATTRIBUTE_MACRO", "STRCPY", "STRNCPY")
+USER_SPACE = ("ARRAY_SIZE", "BIT_MACRO", "CAMELCASE", "EXPORT_SYMBOL", "MACRO_ARG_REUSE",
+              "MACRO_WITH_FLOW_CONTROL", "NEW_TYPEDEFS", "PREFER_DEFINED_ATTRIBUTE_MACRO",
+              "PREFER_KERNEL_TYPES", "STRCPY", "STRNCPY", "VOLATILE")
+# The kernel's own macros, made for user space.
+SHIM = ("COMPLEX_MACRO", "MACRO_ARG_UNUSED")
 TRACE_HEADER = ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT")
 
 LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
@@ -67,6 +70,8 @@ def checkpatch(path):
     ignore = ["FILE_PATH_CHANGES"]
     if path.startswith(("tests/", "scripts/")):
         ignore += USER_SPACE
+    if "/shim/" in path:
+        ignore += SHIM
     if "TRACE_EVENT(" in (paths.REPO / path).read_text():
         ignore += TRACE_HEADER
     return _tool("checkpatch", path, ["perl", script, "--no-tree", "--strict", "--quiet",

@@ -6,7 +6,7 @@ import shutil
 
 import paths
 
-SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", "*.o", ".*")
 
 
 def mirror(source, target):

@@ -79,16 +79,29 @@ def run(argv, log, what, *, cwd=None, env=None, append=False):
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = log.stat().st_size if append and log.exists() else 0
     with open(log, "ab" if append else "wb") as stream:
-        target = sys.stderr if say.VERBOSE else stream
-        child = start(argv, stdin=subprocess.DEVNULL, stdout=target, stderr=target,
+        child = start(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
                       cwd=cwd, env=env or ENVIRONMENT)
         try:
-            code = child.wait()
+            code = _wait_showing(child, log, begin) if say.VERBOSE else child.wait()
         finally:
             stop(child)
     if code:
         raise say.LabError(f"{what} failed (exit {code}): {_reason(log, begin)}"
                            f"see {paths.short(log)}")
+
+
+def _wait_showing(child, log, begin):
+    """Wait for a child and copy what it logs to standard error."""
+    with open(log, errors="replace") as stream:
+        stream.seek(begin)
+        code = None
+        while code is None:
+            try:
+                code = child.wait(0.2)
+            except subprocess.TimeoutExpired:
+                pass
+            sys.stderr.write(stream.read())
+    return code
 
 
 def _reason(log, begin):

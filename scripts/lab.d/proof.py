@@ -31,6 +31,8 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 
+import dmesg
+
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 NAMED = 10
@@ -506,23 +508,24 @@ def control_reasons(leg):
     if leg["reasons"]:
         return leg["reasons"]
     must_fail = (("pages_lost", "lost"), ("ram_pages_different", "different"))
-    return [f"{key} is {leg[key]} on a backend that forgets pages"
-            for key, names in must_fail if not leg[key] or not leg[names]]
+    reasons = [f"{key} is {leg[key]} on a backend that forgets pages"
+               for key, names in must_fail if not leg[key] or not leg[names]]
+    if not reasons and leg["ram_pages_unexplained"]:
+        reasons.append(f"{leg['ram_pages_unexplained']} pages differ, but none was lost there")
+    return reasons
 
 
 def lab_reasons(results):
-    """What the lab itself found wrong; a real host leaves no job.json."""
+    """What went wrong around the scenario; a real host leaves no job.json."""
     if not (results / "job.json").exists():
         return []
-    status, findings = results / "status", results / "dmesg-findings.txt"
-    reasons = []
+    status, reasons = results / "status", []
     if not status.exists():
         reasons.append("the lab ended without a status")
     elif status.read_text().strip() != "0":
         reasons.append(f"the scenario ended with {status.read_text().strip()}")
-    if findings.exists():
-        reasons += [f"kernel log: {line}" for line in findings.read_text().splitlines()[:NAMED]]
-    return reasons
+    findings = dmesg.scan_files([results / "dmesg.txt", results / "console.txt"])
+    return reasons + [f"kernel log: {what}: {line}" for what, line in findings[:NAMED]]
 
 
 def judge(results, with_control=True):

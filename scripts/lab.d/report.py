@@ -23,11 +23,11 @@ def read_json(path):
 def chart_data(facts, leg):
     """What the charts of one leg need; None if its migration never ran.
 
-    Times are seconds since the first sample. A round before tracking counts
-    as its begin.
+    Times are seconds since the first sample. Before round 1 QEMU does not know
+    what is left to send.
     """
     samples = facts.get("samples", [])
-    if len(samples) < 2:
+    if not samples or not samples[-1]["rounds"]:
         return None
     begin, written = samples[0]["time"], samples[0]["written"]
 
@@ -37,7 +37,8 @@ def chart_data(facts, leg):
     return {
         "end": since(samples[-1]["time"]),
         "written": [(since(s["time"]), s["written"] - written) for s in samples],
-        "remaining": [(since(s["time"]), s["remaining"] / (1 << 20)) for s in samples],
+        "remaining": [(since(s["time"]), s["remaining"] / (1 << 20))
+                      for s in samples if s["rounds"]],
         "reported": [(since(entry["time"]), entry["reported"]) for entry in leg["by_round"]],
         "by_round": leg["by_round"],
     }

@@ -34,11 +34,13 @@ class Step:
 
     @name:   what is being done
     @detail: optional function that gives a few words on how far it is
+    @quiet:  say only begin and end: the parts of the step speak for themselves
     """
 
-    def __init__(self, name, detail=None):
+    def __init__(self, name, detail=None, quiet=False):
         self.name = name
         self.detail = detail
+        self.quiet = quiet
         self.begin = time.monotonic()
         self.ended = threading.Event()
         self.terminal = sys.stderr.isatty()
@@ -61,12 +63,14 @@ class Step:
 
     def __enter__(self):
         info(f"{self.name} ...")
-        self.thread.start()
+        if not self.quiet:
+            self.thread.start()
         return self
 
     def __exit__(self, kind, value, trace):
         self.ended.set()
-        self.thread.join()
+        if not self.quiet:
+            self.thread.join()
         if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
         word = "done" if kind is None else "stopped"

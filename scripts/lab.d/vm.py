@@ -22,7 +22,7 @@ CPUS = 2
 MEMORY_NEEDED = 6 << 30
 
 # Seconds until a run counts as hung, by accelerator.
-TIMEOUT = {"kvm": 300, "tcg": 900}
+TIMEOUT = {"kvm": 300, "tcg": 1200}
 
 MARK = "MDMA-LAB "
 

@@ -20,8 +20,8 @@ import proof
 import report
 from test_proof import RAM_PAGES, Evidence
 
-SAMPLES = [{"time": 10.0, "written": 100, "remaining": 512 << 20},
-           {"time": 11.5, "written": 400, "remaining": 0}]
+SAMPLES = [{"time": 10.0, "written": 100, "rounds": 0, "remaining": 0},
+           {"time": 11.5, "written": 400, "rounds": 1, "remaining": 1 << 20}]
 
 
 class Finish(unittest.TestCase):

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +36,7 @@ from trace import TraceError, Tracer
 EVENTS = ("mdma/mdma_write", "mdma/mdma_state", "vfio_type1/vfio_dirty_start",
           "vfio_type1/vfio_dirty_stop", "vfio_type1/vfio_dirty_run",
           "vfio_type1/vfio_dirty_report")
+UNLIMITED = 1 << 40
 WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
 
 # key: (default, what it is)
@@ -47,9 +48,9 @@ KEYS = {
     "downtime_limit_ms": (2000, "downtime QEMU may aim at afterwards"),
     "pattern": ("random", "workload: sequential, random or ring"),
     "direction": ("write", "workload: write, read or mixed"),
-    "batch": (16, "workload: pages per descriptor"),
+    "batch": (24, "workload: pages per descriptor"),
     "hold_ms": (5, "workload: how long a run stays pinned"),
-    "rate": (700, "workload: descriptors per second, 0 for no limit"),
+    "rate": (450, "workload: descriptors per second, 0 for no limit"),
     "seed": (1, "workload: seed"),
     "pages": (0, "workload: working set in pages, 0 for the whole window"),
     "mem_mb": (512, "guest memory, at most 2048"),
@@ -65,8 +66,7 @@ KEYS = {
     "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
     "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
     "buffer_kb": (16384, "trace buffer per CPU"),
-    "shm": ("/dev/shm", "where a file system in memory is mounted for the guests"),
-    "huge": (1, "1: huge pages for guest memory"),
+    "shm": ("/dev/shm", "directory for guest memory"),
 }
 
 
@@ -143,7 +143,7 @@ def backend_name():
     module = Path("/sys/module/vfio_iommu_type1")
     parts = [(module / name).read_text().strip() for name in ("version", "srcversion")
              if (module / name).exists()]
-    return "vfio_iommu_type1 " + " ".join(parts)
+    return " ".join(["vfio_iommu_type1", *parts])
 
 
 def load_backend(path=None):
@@ -169,6 +169,7 @@ class Leg:
         self.config = config
         self.directory = directory
         self.begin = time.time()
+        self.limited, self.downtime_ms, self.next_round = True, 0, config.rounds
         self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
                       "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
                       "summary": {}}
@@ -202,10 +203,12 @@ class Leg:
         # After both QEMUs have ended, also where something failed: it is evidence.
         stack.callback(tracer.collect, self.directory)
         source = stack.enter_context(GuestVM("source", config, self.directory, source_mdev))
-        self.facts["summary"]["qemu"] = qemu_version(source)
         destination = stack.enter_context(
             GuestVM("destination", config, self.directory, destination_mdev, incoming=True))
         self._start_workload(source, source_mdev)
+        source.connect()
+        destination.connect()
+        self.facts["summary"]["qemu"] = qemu_version(source)
         self._migrate(source, source_mdev, destination)
         self._at_switchover(source, source_mdev, destination)
         self._go_on(destination, destination_mdev)
@@ -230,25 +233,44 @@ class Leg:
         destination.qmp.command("migrate-incoming", uri=address)
         source.qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
                            downtime_limit=1)
-        before = mdev.stat("pages_written")
+        written = mdev.stat("pages_written")
         source.qmp.command("migrate", uri=address)
-        limited, deadline = True, time.monotonic() + config.patience
+        deadline = time.monotonic() + config.patience
         while True:
             sample = self._sample(source, mdev)
             if sample["status"] in ("completed", "failed", "cancelled"):
                 break
-            if limited and sample["rounds"] >= config.rounds and \
-                    sample["written"] - before >= config.pages_min:
-                self.say(f"{sample['rounds']} rounds, {sample['written'] - before} page writes; "
-                         "no more limit")
-                source.qmp.command("migrate-set-parameters", max_bandwidth=1 << 40,
-                                   downtime_limit=config.downtime_limit_ms)
-                limited = False
+            self._pace(source, sample, sample["written"] - written)
             if time.monotonic() > deadline:
                 raise ScenarioError(f"migration still {sample['status']} after "
                                     f"{config.patience} s in round {sample['rounds']}")
             time.sleep(0.1)
         self._migrated(source.qmp.command("query-migrate"))
+
+    def _pace(self, source, sample, written):
+        """Hold the migration back until there is enough to judge, then let it end.
+
+        The bandwidth is set free first and the downtime later, so that QEMU's
+        estimate of the downtime is one for the bandwidth that it really has.
+        Whoever is too slow to converge gets a longer downtime.
+        """
+        config, rounds = self.config, sample["rounds"]
+        if rounds < self.next_round:
+            return
+        if self.downtime_ms:
+            self.downtime_ms *= 2
+        elif self.limited:
+            if written < config.pages_min:
+                return
+            self.limited = False
+            self.say(f"{rounds} rounds, {written} page writes: full bandwidth")
+            source.qmp.command("migrate-set-parameters", max_bandwidth=UNLIMITED)
+        else:
+            self.downtime_ms = config.downtime_limit_ms
+        if self.downtime_ms:
+            self.say(f"{rounds} rounds: downtime of {self.downtime_ms} ms allowed")
+            source.qmp.command("migrate-set-parameters", downtime_limit=self.downtime_ms)
+        self.next_round = rounds + (4 if self.downtime_ms else 2)
 
     def _sample(self, source, mdev):
         """One point of the charts."""
@@ -333,37 +355,19 @@ def wait_status(vm, wanted, patience):
 # --- the run ----------------------------------------------------------------
 
 
-@contextmanager
-def memory_directory(config):
-    """A directory in memory for the guests' RAM and for what a leg leaves.
-
-    Huge pages, because the faults of 131072 small pages, twice, would take
-    longer than the migration where everything is emulated.
-    """
-    path = tempfile.mkdtemp(prefix="mdma-", dir=config.shm)
-    options = "mode=700,huge=always" if config.huge else "mode=700"
-    try:
-        run("mount", "-t", "tmpfs", "-o", options, "mdma", path)
-        try:
-            yield Path(path)
-        finally:
-            run("umount", path)
-    finally:
-        os.rmdir(path)
-
-
 def play_leg(name, config, results):
     """Play a leg in memory and copy what it left to the results.
 
     The lab's results are a network file system: writing every character of a
     guest's console there would slow the guest down.
     """
-    with memory_directory(config) as work:
-        try:
-            return Leg(name, config, work).play()
-        finally:
-            shutil.copytree(work, results / name, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.socket", "*.ram"))
+    work = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
+    try:
+        return Leg(name, config, work).play()
+    finally:
+        shutil.copytree(work, results / name, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("*.socket", "*.ram"))
+        shutil.rmtree(work)
 
 
 def play_control(config, results):

@@ -34,7 +34,38 @@ KEYS = {
 }
 
 # Tests that the kernel's own type1 fails, and for which of its weaknesses.
+UNWOUND = "a pin call that fails leaves records of the pages that it unwinds"
 ON_STOCK = {
+    "R1_start_allocates_nothing_for_1_tib": "START allocates a bit for each mapped page",
+    "R2_descriptors_are_reported": "W11",
+    "R3_adjacent_ranges_share_no_page": "W10",
+    "R3_failed_pin_leaves_no_record": UNWOUND,
+    "R3_fault_in_a_later_mapping_loses_nothing": "W2",
+    "R3_fault_then_sub_range": "W10",
+    "R3_faulting_get_shifts_nothing": "W1",
+    "R3_get_clears_only_the_range": "W10",
+    "R5_failing_batch_keeps_the_records": UNWOUND,
+    "R8_bits_around_the_mapping_keep_their_value": "W15",
+    "R8_first_pages_of_the_space": "W15",
+    "R8_last_page_of_the_space": "a mapping that ends at 2^64 is never found again",
+    "R8_many_small_mappings": "W15",
+    "R8_random_calls_against_a_model": "W10",
+    "R8_random_calls_many_small_trials": "W10",
+    "R8_sub_ranges_of_every_shift": "W10",
+    "R10_write_and_pin_of_one_page": "W11",
+    "R10_write_that_faults_half_way": "W4",
+    "R10_write_to_a_read_only_mapping": "W11",
+    "R11_fault_in_a_later_mapping_changes_nothing": "W6",
+    "R11_pins_are_given_back_and_reported": "W11",
+    "R11_several_mappings_and_holes": "W15",
+    "R12_pinned_for_read_is_not_reported": "W11",
+    "R12_read_pin_of_a_retained_page": "W11",
+    "R12_workload_that_only_reads_is_not_reported": "W11",
+    "R12_write_pin_is_forgotten_once_reported": "W11",
+    "R13_pin_outside_of_the_mappings": UNWOUND,
+    "R14_memory_of_the_store_is_charged": "W8",
+    "R16_stalled_report_stalls_no_pin": "W9",
+    "R17_mapping_of_9_tib": "W8",
 }
 
 PROGRAM_TIMEOUT = 300

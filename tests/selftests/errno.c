@@ -244,7 +244,8 @@ TEST_F(rig, R13_type1_version_1, 20)
 	int c;
 
 	rig_close(self);
-	self->container = c = container_open();
+	c = container_open();
+	self->container = c;
 	ASSERT_EQ(0, mdma_create(m, "mdma-1"));
 	ASSERT_EQ(0, mdma_attach(m, c));
 	ASSERT_EQ(0, container_set_type(c, VFIO_TYPE1_IOMMU));

@@ -25,11 +25,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 struct harness_test {
 	const char *name;
 	void (*run)(void);
@@ -40,16 +39,17 @@ struct harness_test {
 /* What the child tells the parent; in shared memory. */
 struct harness_verdict {
 	int failures;
-	bool skipped;
-	char reason[200];
+	char skip[200];		/* the reason */
 };
 
 static struct harness_test *harness_tests, **harness_tail = &harness_tests;
 static struct harness_verdict *harness_verdict;
 static jmp_buf harness_out;
+static sigset_t harness_chld;
 
 #define harness_fail(fatal, fmt, ...) do {				\
-	printf("# %s:%d: " fmt "\n", __FILE__, __LINE__, ##__VA_ARGS__); \
+	printf("# %s:%d: " fmt "\n", strrchr("/" __FILE__, '/') + 1,	\
+	       __LINE__, ##__VA_ARGS__);				\
 	harness_verdict->failures++;					\
 	if (fatal)							\
 		longjmp(harness_out, 1);				\
@@ -59,15 +59,12 @@ static jmp_buf harness_out;
 	long long harness_want = (long long)(want);			\
 	long long harness_seen = (long long)(seen);			\
 	if (!(harness_want op harness_seen))				\
-		harness_fail(fatal, "%s " #op " %s: %lld (0x%llx) " #op	\
-			     " %lld (0x%llx) is false", #want, #seen,	\
-			     harness_want, harness_want, harness_seen,	\
-			     harness_seen);				\
+		harness_fail(fatal, "%s " #op " %s: not %lld " #op " %lld", \
+			     #want, #seen, harness_want, harness_seen);	\
 } while (0)
 
 #define harness_string(fatal, want, seen) do {				\
-	const char *harness_want = (want);				\
-	const char *harness_seen = (seen);				\
+	const char *harness_want = (want), *harness_seen = (seen);	\
 	if (strcmp(harness_want, harness_seen))				\
 		harness_fail(fatal, "%s: want \"%s\", seen \"%s\"",	\
 			     #seen, harness_want, harness_seen);	\
@@ -84,24 +81,12 @@ static jmp_buf harness_out;
 #define ASSERT_LT(want, seen)	harness_compare(1, want, <, seen)
 #define ASSERT_STR(want, seen)	harness_string(1, want, seen)
 #define FAIL(fmt, ...)		harness_fail(1, fmt, ##__VA_ARGS__)
-
 /* The reason names what is missing. */
 #define SKIP(fmt, ...) do {						\
-	snprintf(harness_verdict->reason, sizeof(harness_verdict->reason), \
+	snprintf(harness_verdict->skip, sizeof(harness_verdict->skip),	\
 		 fmt, ##__VA_ARGS__);					\
-	harness_verdict->skipped = true;				\
 	longjmp(harness_out, 1);					\
 } while (0)
-
-#define harness_register(id, seconds)					\
-static __attribute__((constructor)) void harness_add_##id(void)		\
-{									\
-	static struct harness_test harness_this = {			\
-		.name = #id, .run = harness_run_##id, .timeout = seconds, \
-	};								\
-	*harness_tail = &harness_this;					\
-	harness_tail = &harness_this.next;				\
-}
 
 #define FIXTURE(type)		struct type
 #define FIXTURE_SETUP(type)	static inline void type##_setup(struct type *self)
@@ -120,129 +105,97 @@ static void harness_run_##id(void)					\
 	if (!setjmp(harness_out))					\
 		type##_teardown(&self);					\
 }									\
-harness_register(id, seconds)						\
+static __attribute__((constructor)) void harness_add_##id(void)		\
+{									\
+	static struct harness_test harness_this = {			\
+		.name = #id, .run = harness_run_##id, .timeout = seconds, \
+	};								\
+	*harness_tail = &harness_this;					\
+	harness_tail = &harness_this.next;				\
+}									\
 static void id(struct type *self __attribute__((unused)))
 
-static inline void harness_show_stack(pid_t pid)
-{
-	char path[64], line[200];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f))
-		printf("#   %s", line);
-	if (f)
-		fclose(f);
-}
-
-/* Returns the child's status, or -1 if it had to be killed. */
+/* Returns the child's status; not 0 also if it had to be killed. */
 static inline int harness_wait(const char *name, pid_t pid, int seconds)
 {
 	struct timespec limit = { .tv_sec = seconds };
 	bool killed = false;
-	sigset_t set;
 	int status;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		if (sigtimedwait(&set, NULL, &limit) >= 0 || errno != EAGAIN)
+		if (sigtimedwait(&harness_chld, NULL, &limit) >= 0 || errno != EAGAIN)
 			continue;
-		printf("# %s: no end after %d s\n", name, seconds);
-		harness_show_stack(pid);
-		if (killed) {
-			printf("Bail out! %s: stuck in the kernel\n", name);
+		printf("%s %s: no end after %d s\n",
+		       killed ? "Bail out!" : "#", name, seconds);
+		if (killed)
 			exit(1);
-		}
 		kill(-pid, SIGKILL);
 		killed = true;
 	}
-	return killed ? -1 : status;
-}
-
-/* So that a warning in the kernel's log can be told from whom it is. */
-static inline void harness_log(const char *name)
-{
-	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		dprintf(fd, "selftest: %s", name);
-		close(fd);
-	}
+	if (status)
+		printf("# %s: status 0x%x\n", name, status);
+	return status;
 }
 
 static inline int harness_one(struct harness_test *t, int number, int scale)
 {
+	int status, log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	struct harness_verdict *v = harness_verdict;
-	sigset_t set;
-	int status;
 	pid_t pid;
 
+	/* The kernel's warnings in the log are of the test above them. */
+	dprintf(log, "selftest: %s", t->name);
+	close(log);
 	memset(v, 0, sizeof(*v));
-	harness_log(t->name);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		exit(1);
 	if (!pid) {
 		setpgid(0, 0);
-		sigprocmask(SIG_UNBLOCK, &set, NULL);
+		sigprocmask(SIG_UNBLOCK, &harness_chld, NULL);
 		t->run();
-		fflush(stdout);
 		_exit(0);
 	}
 	setpgid(pid, pid);
 	status = harness_wait(t->name, pid, t->timeout * scale);
 	kill(-pid, SIGKILL);
-	if (status) {
-		printf("# %s: status 0x%x\n", t->name, status);
-		v->failures++;
-	}
+	v->failures += !!status;
 	printf("%sok %d %s%s%s\n", v->failures ? "not " : "", number, t->name,
-	       v->skipped ? " # SKIP " : "", v->reason);
-	return v->failures ? 1 : 0;
+	       *v->skip ? " # SKIP " : "", v->skip);
+	return !!v->failures;
 }
 
 /* Arguments: prefixes of the names of the tests to run; none: all. */
 static inline int harness_main(int argc, char **argv, void (*after)(void))
 {
 	const char *scale = getenv("TIMEOUT_SCALE");
-	struct harness_test *t;
 	int count = 0, number = 0, failed = 0, i;
+	struct harness_test *t;
 	bool wanted;
 
 	harness_verdict = mmap(NULL, sizeof(*harness_verdict),
 			       PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (harness_verdict == MAP_FAILED)
-		return 1;
+	sigemptyset(&harness_chld);
+	sigaddset(&harness_chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &harness_chld, NULL);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (t = harness_tests; t; t = t->next) {
-		wanted = argc < 2;
-		for (i = 1; i < argc; i++)
+		for (wanted = argc < 2, i = 1; i < argc; i++)
 			wanted |= !strncmp(t->name, argv[i], strlen(argv[i]));
 		t->timeout = wanted ? t->timeout : 0;
 		count += wanted;
 	}
 	printf("KTAP version 1\n1..%d\n", count);
 	for (t = harness_tests; t; t = t->next) {
-		if (!t->timeout)
-			continue;
-		failed += harness_one(t, ++number, scale ? atoi(scale) : 1);
+		if (t->timeout)
+			failed += harness_one(t, ++number, scale ? atoi(scale) : 1);
 		after();
 	}
-	printf("# %d of %d failed\n", failed, count);
 	return failed || !count;
 }
 
-#define TEST_MAIN(after)						\
-int main(int argc, char **argv)						\
-{									\
-	return harness_main(argc, argv, after);				\
-}
+#define TEST_MAIN(after) \
+	int main(int argc, char **argv) { return harness_main(argc, argv, after); }
 
 #endif /* SELFTESTS_HARNESS_H */

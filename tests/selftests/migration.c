@@ -4,8 +4,9 @@
 
 #include "fixture.h"
 #include "migration.h"
+#include "ring.h"
 
-#define STREAM_MAX	(1 << 20)
+#define STREAM_MAX	0x10000
 
 #define SET(rig, name, value) \
 	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
@@ -320,6 +321,43 @@ TEST_F(rig, mdma_moved_with_precopy, 40)
 	SET(&target, "step", "50");
 	SET(self, "step", "50");
 	expect_same_stamps(self, &target);
+	rig_close(&target);
+}
+
+/* A descriptor that was announced when the device had stopped is not lost. */
+TEST_F(rig, mdma_moved_doorbell, 30)
+{
+	struct mdma_desc desc = {
+		.op = MDMA_OP_STAMP, .dst = at(100), .len = PAGE_SIZE,
+	};
+	char *buf = malloc(STREAM_MAX);
+	struct ring ring, moved;
+	struct rig target;
+	long long n;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	ring_enable(&ring, self, 0, 8);
+	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	desc.dst = at(101);
+	ring_put(&ring, &desc);
+	ring_doorbell(&ring);
+	usleep(50000);
+	EXPECT_EQ(1, ring_reg(&ring, MDMA_CHAN_HEAD));
+	n = mig_save(self->dev.device, buf, STREAM_MAX);
+	ASSERT_LT(0, n);
+	copy_memory(&target, self);
+	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
+	moved = ring;
+	moved.rig = &target;
+	moved.desc = (void *)target.mem;
+	EXPECT_EQ(2, ring_reg(&moved, MDMA_CHAN_TAIL));
+	ASSERT_EQ(0, mig_set(target.dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(2, ring_wait(&moved));
+	EXPECT_EQ(MDMA_STATUS_DONE, moved.desc[1].status);
+	EXPECT_EQ(0, ring.desc[1].status);
+	EXPECT_EQ(2, ((struct mdma_stamp *)(target.mem + 101 * PAGE_SIZE))->seq
+		     - ((struct mdma_stamp *)(self->mem + 100 * PAGE_SIZE))->seq);
 	rig_close(&target);
 }
 

@@ -157,9 +157,9 @@ static void do_get(struct model *m)
 			p->record = false;
 		}
 		if (bitmap_bit(bitmap, i) != want)
-			MODEL_FAIL(m, "get %llu+%llu: page %llu, want %d (mapped %d, pins %d, target %d)",
+			MODEL_FAIL(m, "get %llu+%llu: %llu: want %d (mapped %d, pins %d)",
 				   first, n, first + i, want, p->mapped,
-				   p->pins, p->target);
+				   p->pins);
 	}
 	if (memcmp(bitmap + bits / 8, before + bits / 8,
 		   sizeof(bitmap) - bits / 8))
@@ -202,7 +202,7 @@ static void trial(struct model *m, int operations)
 
 	map_some(m);
 	for (m->op = 0; m->op < operations; m->op++) {
-		op[pick(m, sizeof(op) / sizeof(op[0]))](m);
+		op[pick(m, ARRAY_SIZE(op))](m);
 		if (!pick(m, 8))
 			check_counts(m);
 	}

@@ -131,15 +131,28 @@ TEST_F(rig, R8_many_small_mappings, 30)
 
 TEST_F(rig, R8_larger_buffer_is_accepted, 20)
 {
-	unsigned char *bitmap = filled(640, 0xff);
+	unsigned char *bitmap = filled(1280, 0xff);
 	struct vfio_get get;
 
 	START(self);
 	TOUCH(self, 3, 1);
-	dirty_get_prepare(&get, at(0), 64 << PAGE_SHIFT, bitmap);
-	get.range.bitmap.size = 80;
+	dirty_get_prepare(&get, at(0), RIG_PAGES << PAGE_SHIFT, bitmap);
+	get.range.bitmap.size = 160;
 	ASSERT_STR("0", error(dirty_ioctl(self->container, &get)));
-	EXPECT_STR("3,64-639", bitmap_text(bitmap, 640));
+	EXPECT_STR("3,1024-1279", bitmap_text(bitmap, 1280));
+}
+
+TEST_F(rig, R8_buffer_at_an_odd_address, 20)
+{
+	unsigned char *bitmap = filled(RIG_PAGES + 64, 0xff);
+
+	START(self);
+	TOUCH(self, 3, 100);
+	ASSERT_STR("0", error(dirty_get(self->container, at(0),
+					RIG_PAGES << PAGE_SHIFT, bitmap + 3)));
+	EXPECT_STR("3-102", bitmap_text(bitmap + 3, RIG_PAGES));
+	EXPECT_EQ(0xff, bitmap[2]);
+	EXPECT_EQ(0xff, bitmap[3 + RIG_PAGES / 8]);
 }
 
 TEST_F(rig, R8_first_pages_of_the_space, 20)

@@ -110,7 +110,7 @@ TEST_F(guest, mdma_operations, 20)
 	EXPECT_EQ(at(DATA + 8), stamp->iova);
 	EXPECT_EQ(self->rig.dev.id, stamp->device);
 	EXPECT_EQ(0, stamp->channel);
-	strcpy((char *)mem, "123456789");
+	memcpy(mem, "123456789", 9);
 	EXPECT_EQ(MDMA_STATUS_DONE, run(self, MDMA_OP_READ, 0, at(DATA), 9));
 	EXPECT_EQ(0xcbf43926, ~desc[3].result);
 	EXPECT_EQ(0xc00c1e, desc[3].cookie);
@@ -224,7 +224,7 @@ TEST_F(guest, mdma_doorbell_too_far, 20)
 	static const __u32 far[] = { ENTRIES + 1, 1000, 1U << 31, ~0U };
 	unsigned int i;
 
-	for (i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(far); i++) {
 		ring_set_reg(&self->ring, MDMA_CHAN_TAIL, far[i]);
 		ring_wait(&self->ring);
 		EXPECT_EQ(MDMA_STATUS_BAD_DOORBELL,
@@ -343,7 +343,7 @@ TEST_F(guest, mdma_bad_windows, 20)
 	};
 	unsigned int i;
 
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		table[0] = bad[i];
 		expect_bad_window(m, at(8), 1);
 	}

@@ -176,6 +176,37 @@ TEST_F(stalled, R3_two_reports_at_once_lose_nothing, 60)
 	EXPECT_EQ(1, (seen >> 1) | bitmap_bit(bitmap, HIGH));
 }
 
+static int call_bad_get(void *arg)
+{
+	struct stalled *s = arg;
+
+	return dirty_get(s->rig.container, RIG_IOVA, BIG_PAGES << PAGE_SHIFT,
+			 memory(2 * PAGE_SIZE, PROT_READ));
+}
+
+/*
+ * One GET fails beside one that succeeds: what was written after the snapshot
+ * of the good one is in none of them, and still to be reported.
+ */
+TEST_F(stalled, R3_failing_report_beside_a_good_one, 60)
+{
+	struct job touch, bad;
+	char bitmap[BIG_PAGES / 8] = "";
+
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	job_start(&bad, call_bad_get, self);
+	job_done(&bad, 500);
+	stall_release(&self->stall);
+	EXPECT_EQ(0, job_join(&self->get));
+	EXPECT_EQ(0, job_join(&touch));
+	EXPECT_STR("EFAULT", error(job_join(&bad)));
+	ASSERT_EQ(0, dirty_get(self->rig.container, RIG_IOVA,
+			       BIG_PAGES << PAGE_SHIFT, bitmap));
+	expect_reported(self, bitmap, LOW);
+	expect_reported(self, bitmap, HIGH);
+}
+
 static int call_stop(void *arg)
 {
 	return dirty_stop(((struct stalled *)arg)->rig.container);
@@ -268,6 +299,82 @@ TEST_F(stalled, R3_remap_during_a_failing_report, 60)
 	EXPECT_STR("none", dirty_all(r));
 	TOUCH(r, LOW + 5, 1);
 	EXPECT_STR("105", dirty_all(r));
+}
+
+static int call_unmap_get(void *arg)
+{
+	struct stalled *s = arg;
+
+	return dma_unmap_get(s->rig.container, RIG_IOVA,
+			     BIG_PAGES << PAGE_SHIFT, s->stall.mem, NULL);
+}
+
+/* The same begin, but it is an UNMAP with a bitmap that stalls. */
+static void stall_unmap(struct stalled *s)
+{
+	stall_break(&s->stall);
+	job_join(&s->get);
+	ASSERT_STR("0", error(stall_open(&s->stall, 2 * PAGE_SIZE)));
+	job_start(&s->get, call_unmap_get, s);
+	ASSERT_LE(0, stall_wait(&s->stall, 10000));
+}
+
+/* What the device writes while the report of an unmap waits is in it. */
+TEST_F(stalled, R11_page_written_during_an_unmap, 60)
+{
+	struct job touch;
+	int ret, touched;
+
+	stall_unmap(self);
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	stall_release(&self->stall);
+	ret = job_join(&self->get);
+	/* -EINVAL: the touch came when all was unmapped. */
+	touched = job_join(&touch);
+	EXPECT_STR("0", error(ret));
+	EXPECT_STR(touched ? "100,40000" : "100-101,40000-40001",
+		   bitmap_text(self->stall.mem, BIG_PAGES));
+	EXPECT_EQ(0, locked_pages());
+}
+
+static int call_hold(void *arg)
+{
+	struct rig *r = &((struct stalled *)arg)->rig;
+
+	return mdma_pin(&r->dev, at(LOW + 1), 2, 'w');
+}
+
+/* What it pins meanwhile, it has to give back. */
+TEST_F(stalled, R11_page_pinned_during_an_unmap, 60)
+{
+	struct job hold;
+	int ret, held;
+
+	stall_unmap(self);
+	job_start(&hold, call_hold, self);
+	job_done(&hold, 1000);
+	stall_release(&self->stall);
+	ret = job_join(&self->get);
+	held = !job_join(&hold);
+	EXPECT_STR("0", error(ret));
+	EXPECT_STR(held ? "100-102,40000" : "100,40000",
+		   bitmap_text(self->stall.mem, BIG_PAGES));
+	EXPECT_EQ(0, mdma_get(&self->rig.dev, "stats/pinned"));
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(stalled, R11_unmap_that_fails_late_changes_nothing, 60)
+{
+	struct job touch;
+
+	stall_unmap(self);
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	stall_break(&self->stall);
+	EXPECT_STR("EFAULT", error(job_join(&self->get)));
+	EXPECT_EQ(0, job_join(&touch));
+	EXPECT_STR("100-101,40000-40001", dirty_all(&self->rig));
 }
 
 /* Has pins, records and a report under way when it is killed. */

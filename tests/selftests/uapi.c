@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* R18: the UAPI is the kernel's own, and its capability says what holds. */
+#include <assert.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 
@@ -7,12 +8,12 @@
 
 #define GET	vfio_iommu_type1_dirty_bitmap_get
 #define IS_AT(type, field, offset) \
-	_Static_assert(offsetof(struct type, field) == (offset), #field)
+	static_assert(offsetof(struct type, field) == (offset), #field)
 
-_Static_assert(sizeof(struct vfio_iommu_type1_dirty_bitmap) == 8, "head");
-_Static_assert(sizeof(struct vfio_bitmap) == 24, "bitmap");
-_Static_assert(sizeof(struct GET) == 40, "range");
-_Static_assert(VFIO_IOMMU_DIRTY_PAGES == _IO(';', 100 + 17), "number");
+static_assert(sizeof(struct vfio_iommu_type1_dirty_bitmap) == 8, "head");
+static_assert(sizeof(struct vfio_bitmap) == 24, "bitmap");
+static_assert(sizeof(struct GET) == 40, "range");
+static_assert(VFIO_IOMMU_DIRTY_PAGES == _IO(';', 100 + 17), "number");
 IS_AT(vfio_iommu_type1_dirty_bitmap, flags, 4);
 IS_AT(vfio_iommu_type1_dirty_bitmap, data, 8);
 IS_AT(GET, iova, 0);
@@ -23,9 +24,9 @@ IS_AT(GET, bitmap.data, 32);
 IS_AT(vfio_unmap_get, bitmap, 24);
 IS_AT(mdma_desc, status, 40);
 IS_AT(mdma_desc, cookie, 48);
-_Static_assert(sizeof(struct mdma_desc) == 64, "descriptor");
-_Static_assert(sizeof(struct mdma_stamp) == 32, "stamp");
-_Static_assert(sizeof(struct mdma_ledger_record) == 32, "ledger record");
+static_assert(sizeof(struct mdma_desc) == 64, "descriptor");
+static_assert(sizeof(struct mdma_stamp) == 32, "stamp");
+static_assert(sizeof(struct mdma_ledger_record) == 32, "ledger record");
 
 static struct vfio_iommu_type1_info *get_info(int container)
 {

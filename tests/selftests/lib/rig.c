@@ -33,7 +33,7 @@ int rig_open(struct rig *r, const char *type, __u64 pages)
 void rig_close(struct rig *r)
 {
 	mdma_destroy(&r->dev);
-	if (r->container >= 0)
+	if (r->container > 0)
 		close(r->container);
 	if (r->mem)
 		munmap(r->mem, r->pages << PAGE_SHIFT);

@@ -245,7 +245,5 @@ const char *bitmap_text(const void *bitmap, __u64 npages)
 		if (n > first)
 			len += sprintf(text + len, "-%llu", n);
 	}
-	if (!len)
-		strcpy(text, "none");
-	return text;
+	return len ? text : "none";
 }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything at once: no call waits for ever, no page is lost, nothing is left
+ * behind. Not for stock, which deadlocks or dies in some of them (W3, W18).
+ */
+#include "fixture.h"
+#include "migration.h"
+#include "stall.h"
+
+#define SIZE		((__u64)RIG_PAGES << PAGE_SHIFT)
+#define STORM_MS	2500
+
+FIXTURE(storm) {
+	struct rig rig;
+	struct mdma second;
+	double end;
+};
+
+FIXTURE_SETUP(storm)
+{
+	if (backend_is_stock())
+		SKIP("a backend that survives it (W3, W18)");
+	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-4", RIG_PAGES)));
+	ASSERT_STR("0", error(mdma_create(&self->second, "mdma-1")));
+	ASSERT_STR("0", error(mdma_attach(&self->second,
+					  self->rig.container)));
+	self->end = now_ms() + STORM_MS;
+}
+
+FIXTURE_TEARDOWN(storm)
+{
+	mdma_destroy(&self->second);
+	rig_close(&self->rig);
+	EXPECT_EQ(0, locked_pages());
+}
+
+static int call_map(void *arg)
+{
+	struct storm *s = arg;
+	struct rig *r = &s->rig;
+	int ret = 0;
+
+	while (!ret && now_ms() < s->end) {
+		ret = dma_unmap(r->container, at(0), SIZE, NULL);
+		if (!ret)
+			ret = dma_map(r->container, r->mem, at(0), SIZE,
+				      MAP_RW);
+	}
+	return ret;
+}
+
+static int call_unmap_get(void *arg)
+{
+	static unsigned char bitmap[RIG_PAGES / 8];
+	struct storm *s = arg;
+	struct rig *r = &s->rig;
+	int ret = 0;
+
+	while (!ret && now_ms() < s->end) {
+		ret = dma_unmap_get(r->container, at(0), SIZE, bitmap, NULL);
+		if (ret == -EBUSY || ret == -EINVAL) {
+			ret = 0;
+			continue;
+		}
+		if (!ret)
+			ret = dma_map(r->container, r->mem, at(0), SIZE,
+				      MAP_RW);
+	}
+	return ret;
+}
+
+static int call_open(void *arg)
+{
+	struct storm *s = arg;
+	int ret = 0;
+
+	while (!ret && now_ms() < s->end) {
+		ret = mdma_open(&s->second);
+		if (!ret) {
+			mdma_pin(&s->second, at(3), 5, 'w');
+			close(s->second.device);
+		}
+		s->second.device = -1;
+	}
+	return ret;
+}
+
+static int call_pin(void *arg)
+{
+	struct storm *s = arg;
+	__u64 seed = 77, page;
+
+	while (now_ms() < s->end) {
+		page = random_next(&seed) % (RIG_PAGES - 16);
+		mdma_pin(&s->rig.dev, at(page), 16, 'w');
+		mdma_unpin(&s->rig.dev, at(page), 16);
+	}
+	return 0;
+}
+
+static int call_rw(void *arg)
+{
+	struct storm *s = arg;
+	__u64 seed = 99;
+
+	while (now_ms() < s->end)
+		mdma_rw_write(&s->rig.dev,
+			      at(0) + random_next(&seed) % (SIZE - 5000), 5000,
+			      1);
+	return 0;
+}
+
+static int call_get(void *arg)
+{
+	static __thread unsigned char bitmap[RIG_PAGES / 8];
+	struct storm *s = arg;
+	int ret = 0;
+
+	while (now_ms() < s->end && (!ret || ret == -EINVAL))
+		ret = dirty_get(s->rig.container, at(0), SIZE, bitmap);
+	return ret == -EINVAL ? 0 : ret;
+}
+
+static int call_start_stop(void *arg)
+{
+	struct storm *s = arg;
+	int ret = 0;
+
+	while (!ret && now_ms() < s->end) {
+		ret = dirty_start(s->rig.container);
+		usleep(1000);
+		if (!ret)
+			ret = dirty_stop(s->rig.container);
+	}
+	return ret;
+}
+
+static int call_migrate(void *arg)
+{
+	struct storm *s = arg;
+	int device = s->rig.dev.device, ret = 0;
+
+	while (!ret && now_ms() < s->end) {
+		ret = mig_set(device, MIG(PRE_COPY), NULL);
+		if (!ret)
+			ret = mig_set(device, MIG(STOP_COPY), NULL);
+		if (!ret)
+			ret = mig_set(device, MIG(RUNNING), NULL);
+	}
+	return ret;
+}
+
+static void run_workload(struct mdma *m)
+{
+	ASSERT_EQ(0, mdma_set(m, "workload/window", "%llx-%llx", at(0),
+			      at(RIG_PAGES) - 1));
+	ASSERT_EQ(0, mdma_set(m, "workload/pattern", "random"));
+	ASSERT_EQ(0, mdma_set(m, "workload/batch", "8"));
+	ASSERT_EQ(0, mdma_set(m, "workload/hold_ms", "1"));
+	ASSERT_EQ(0, mdma_set(m, "workload/run", "1"));
+}
+
+#define STORM(s, ...) do {						\
+	static int (*const call[])(void *arg) = { __VA_ARGS__ };	\
+	struct job job[ARRAY_SIZE(call)];				\
+	unsigned int j;							\
+									\
+	for (j = 0; j < ARRAY_SIZE(call); j++)				\
+		job_start(&job[j], call[j], s);				\
+	for (j = 0; j < ARRAY_SIZE(call); j++)				\
+		EXPECT_STR("0", error(job_join(&job[j])));		\
+} while (0)
+
+TEST_F(storm, W18_unmap_while_a_device_opens, 30)
+{
+	STORM(self, call_map, call_open, call_pin);
+}
+
+TEST_F(storm, W18_unmap_of_a_running_device_while_another_opens, 30)
+{
+	run_workload(&self->rig.dev);
+	STORM(self, call_map, call_open);
+}
+
+TEST_F(storm, R11_reports_and_unmaps_at_once, 30)
+{
+	START(&self->rig);
+	run_workload(&self->rig.dev);
+	STORM(self, call_unmap_get, call_get, call_pin, call_rw);
+}
+
+TEST_F(storm, R7_start_stop_among_all_else, 30)
+{
+	run_workload(&self->rig.dev);
+	STORM(self, call_start_stop, call_get, call_pin, call_rw, call_map);
+}
+
+TEST_F(storm, R11_stop_among_unmaps_with_a_bitmap, 30)
+{
+	run_workload(&self->rig.dev);
+	STORM(self, call_start_stop, call_unmap_get, call_open);
+}
+
+TEST_F(storm, mdma_migrates_among_all_else, 30)
+{
+	START(&self->rig);
+	run_workload(&self->rig.dev);
+	STORM(self, call_migrate, call_get, call_map, call_open);
+}
+
+/*
+ * Reports by two threads, of a device that runs: whatever was written is in a
+ * report of one of them that began later.
+ */
+static int call_copy(void *arg)
+{
+	static __thread unsigned char bitmap[RIG_PAGES / 8];
+	struct storm *s = arg;
+	__u64 page;
+	int ret = 0;
+
+	while (!ret && now_ms() < s->end) {
+		ret = dirty_get(s->rig.container, at(0), SIZE, bitmap);
+		for (page = 0; !ret && page < RIG_PAGES; page++)
+			if (bitmap_bit(bitmap, page))
+				__atomic_store_n((char *)arg +
+						 sizeof(*s) + page, 1,
+						 __ATOMIC_SEQ_CST);
+	}
+	return ret;
+}
+
+TEST_F(storm, R3_reports_of_two_threads_lose_nothing, 30)
+{
+	struct {
+		struct storm s;
+		char reported[RIG_PAGES];
+	} *shared = calloc(1, sizeof(*shared));
+	struct mdma_ledger_record *rec;
+	struct rig *r = &self->rig;
+	long long n, i;
+
+	shared->s = *self;
+	START(r);
+	run_workload(&r->dev);
+	STORM(&shared->s, call_copy, call_copy);
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload/run", "0"));
+	shared->s.end = now_ms() + 50;
+	ASSERT_EQ(0, call_copy(&shared->s));
+	n = mdma_ledger(&r->dev, &rec);
+	ASSERT_LT(0, n);
+	for (i = 0; i < n; i++)
+		if (!shared->reported[(rec[i].iova - at(0)) >> PAGE_SHIFT])
+			FAIL("iova 0x%llx is lost", (long long)rec[i].iova);
+	free(shared);
+}
+
+TEST_MAIN(mdev_remove_leftovers)
