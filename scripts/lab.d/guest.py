@@ -13,7 +13,7 @@ CC = ("gcc", "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror")
 
 def inputs():
     """The files that the initramfs is made of, besides modules and busybox."""
-    return [Path(__file__).resolve(), HERE / "init", HERE / "dirty.c"]
+    return [Path(__file__).resolve(), HERE / "init", HERE / "dmatest.awk", HERE / "dirty.c"]
 
 
 def build(path, root, build_dir):
@@ -31,4 +31,5 @@ def build(path, root, build_dir):
     initramfs.build(path, root,
                     modules=[Path(build_dir) / "mdma-guest/mdma_guest.ko",
                              Path(build_dir) / "dmatest/dmatest.ko"],
-                    files={"bin/dirty": own / "dirty"}, init=HERE / "init")
+                    files={"bin/dirty": own / "dirty", "lib/dmatest.awk": HERE / "dmatest.awk"},
+                    init=HERE / "init")

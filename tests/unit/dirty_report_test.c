@@ -71,7 +71,8 @@ static void random_report(u64 nbits)
 		dirty[i] = mapped[i] && !unit_below(sparse);
 	}
 	for (i = 0; i < MAX_WORDS; i++)
-		user[i] = before[i] = unit_random();
+		before[i] = unit_random();
+	memcpy(user, before, sizeof(user));
 }
 
 static u64 random_nbits(void)
@@ -123,7 +124,8 @@ static void faults_are_errors(void)
 		if (unit_below(2))
 			shim_read_end = end;
 		ret = dirty_report_write(user, nbits, snapshot, NULL);
-		shim_write_end = shim_read_end = NULL;
+		shim_write_end = NULL;
+		shim_read_end = NULL;
 		CHECK(ret == -EFAULT, "%d for %llu bits, fault at byte %td",
 		      ret, nbits, end - (char *)user);
 		CHECK(!shim_objects, "%ld leaked", shim_objects);
@@ -135,9 +137,11 @@ static void unmapped_memory_is_not_touched(void)
 	random_report(1000);
 	memset(mapped, 0, sizeof(mapped));
 	memset(dirty, 0, sizeof(dirty));
-	shim_write_end = shim_read_end = (char *)user;
+	shim_write_end = (char *)user;
+	shim_read_end = (char *)user;
 	CHECK(!dirty_report_write(user, 1000, snapshot, NULL), "-");
-	shim_write_end = shim_read_end = NULL;
+	shim_write_end = NULL;
+	shim_read_end = NULL;
 }
 
 static void no_memory(void)
