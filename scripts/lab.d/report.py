@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The end of a migrate run: judge it, leave report.json and report.html, say so.
+"""The end of a migrate run: judge it, leave report.json, report.html and proof.ktap,
+say so.
 
 Runs outside the lab, on the files that the scenario left in the results
 directory; so it is fast, and can be repeated on old results.
@@ -8,6 +9,7 @@ directory; so it is fast, and can be repeated on old results.
 import json
 from pathlib import Path
 
+import ktap
 import proof
 import report_html
 
@@ -75,6 +77,25 @@ def named(leg, what, entries, total):
     return lines + [""]
 
 
+def as_tests(report):
+    """What was proven, as results of tests; the verdict's reasons are the last one's."""
+    control = report["control"]
+    claims = [("no page is lost", report["pages_lost"] == 0),
+              ("all RAM is the same", report["ram_pages_different"] == 0),
+              ("the guest's checks pass at the destination",
+               report["guest_checks_failed"] == 0
+               and bool(report["guest_checks_passed_destination"])),
+              ("the workload continues where it stopped", report["workload_continued"])]
+    if control:
+        claims += [("control: the set oracle names lost pages", bool(control["lost"])),
+                   ("control: the data oracle names different pages",
+                    bool(control["different"]))]
+    claims.append(("verdict", report["verdict"] == "pass"))
+    return [ktap.Result(name, ktap.PASSED if good else ktap.FAILED,
+                        "\n".join(report["reasons"]) if name == "verdict" else "")
+            for name, good in claims]
+
+
 def finish(results):
     """Judge a results directory; the return value is an exit code."""
     results = Path(results)
@@ -91,6 +112,7 @@ def finish(results):
     (results / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     settings = facts["main"].get("settings", {})
     (results / "report.html").write_text(report_html.render(report, legs, settings))
+    (results / "proof.ktap").write_text(ktap.render(as_tests(report)))
     print(table(report))
     for reason in report["reasons"]:
         print(f"reason: {reason}")

@@ -16,6 +16,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
 import charts
+import ktap
 import proof
 import report
 from test_proof import RAM_PAGES, Evidence
@@ -57,6 +58,20 @@ class Finish(unittest.TestCase):
         self.assertEqual(page.count("<svg"), 7)
         self.assertIn("verdict: pass", terminal)
         self.assertIn("0x3000  last write 7, last report 7; holds 7 at the source, 3", terminal)
+
+    def states(self):
+        """States of the results in proof.ktap."""
+        text = (self.results / "proof.ktap").read_text()
+        return [result.state for result in ktap.parse(text, "proof")]
+
+    def test_ktap(self):
+        self.good()
+        self.finish()
+        self.assertEqual(self.states(), [ktap.PASSED] * 7)
+
+    def test_ktap_of_nothing(self):
+        self.finish()
+        self.assertEqual(self.states(), [ktap.FAILED] * 7)
 
     def test_accelerator_of_the_lab(self):
         self.good()

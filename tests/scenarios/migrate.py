@@ -375,6 +375,10 @@ def play_control(config, results):
     try:
         load_backend(config.mutant)
         return play_leg("control", config, results)
+    except ScenarioError as err:
+        (results / "control").mkdir(exist_ok=True)
+        (results / "control/leg.json").write_text(json.dumps({"error": str(err)}))
+        raise
     finally:
         load_backend()
 

@@ -161,4 +161,26 @@ TEST_F(rig, R6_unpin_before_start, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
+/* Stock says WARN here, and leaves what is behind the hole pinned. */
+TEST_F(rig, R6_unpin_across_a_hole, 20)
+{
+	__u64 size = 16 << PAGE_SHIFT;
+
+	if (backend_is_stock())
+		SKIP("a backend that does not WARN");
+	ASSERT_EQ(0, dma_map(self->container,
+			     memory(size, PROT_READ | PROT_WRITE),
+			     at(RIG_PAGES + 4), size, MAP_RW));
+	START(self);
+	PIN(self, RIG_PAGES - 2, 2, 'w');
+	PIN(self, RIG_PAGES + 4, 6, 'w');
+	EXPECT_EQ(8, locked_pages());
+	mdma_unpin(&self->dev, at(RIG_PAGES - 4), 10);
+	EXPECT_EQ(4, locked_pages());
+	mdma_unpin(&self->dev, at(RIG_PAGES + 100), 50);
+	EXPECT_EQ(4, locked_pages());
+	EXPECT_STR("1022-1023,1028-1033", dirty(self, 0, RIG_PAGES + 20));
+	EXPECT_STR("1030-1033", dirty(self, 0, RIG_PAGES + 20));
+}
+
 TEST_MAIN(mdev_remove_leftovers)
