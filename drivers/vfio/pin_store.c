@@ -121,6 +121,14 @@ static struct pin_leaf *leaf_find(struct pin_store *store, u64 number)
 	return leaf;
 }
 
+/* The same, but quick where it is the leaf of the last look-up. */
+static struct pin_leaf *leaf_find_or_after(struct pin_store *store, u64 number)
+{
+	struct pin_leaf *leaf = leaf_find(store, number);
+
+	return leaf ? leaf : leaf_at_or_after(store, number);
+}
+
 static void leaf_insert(struct pin_store *store, struct pin_leaf *new)
 {
 	struct rb_node **link = &store->root.rb_node, *parent = NULL;
@@ -250,6 +258,21 @@ unsigned int pin_store_lookup(struct pin_store *store, u64 page,
 	return entry >> ENTRY_PFN_BITS;
 }
 
+u64 pin_store_next_pinned(struct pin_store *store, u64 first, u64 last)
+{
+	struct pin_leaf *leaf;
+
+	leaf = leaf_find_or_after(store, first >> LEAF_SHIFT);
+	for (; leaf && leaf->number <= last >> LEAF_SHIFT;
+	     leaf = leaf_next(leaf)) {
+		u64 pinned = leaf->pinned & leaf_mask(leaf, first, last);
+
+		if (pinned)
+			return (leaf->number << LEAF_SHIFT) + __ffs64(pinned);
+	}
+	return last + 1;
+}
+
 /* Make place for the entry of a page that is not pinned. */
 static u64 *leaf_add_entry(struct pin_leaf *leaf, unsigned int slot)
 {
@@ -262,30 +285,65 @@ static u64 *leaf_add_entry(struct pin_leaf *leaf, unsigned int slot)
 	return entry;
 }
 
-static void leaf_del_entry(struct pin_leaf *leaf, unsigned int slot)
+/* Forget the entries of the pages of @gone, all of which have one. */
+static void leaf_del_entries(struct pin_leaf *leaf, u64 gone)
 {
-	u64 *entry = leaf_entry(leaf, slot);
+	u64 left = leaf->all ? 0 : leaf->pinned;
+	unsigned int from = 0, to = 0;
 
-	if (!leaf->all)
-		memmove(entry, entry + 1, (leaf->few + LEAF_FEW - 1 - entry) *
-						  sizeof(*entry));
-	leaf->pinned &= ~BIT_ULL(slot);
+	for (; left; left &= left - 1) {
+		if (!(gone & BIT_ULL(__ffs64(left))))
+			leaf->few[to++] = leaf->few[from];
+		from++;
+	}
+	leaf->pinned &= ~gone;
 }
 
-void pin_store_pin(struct pin_store *store, u64 page, unsigned long pfn,
-		   bool write)
+static void leaf_pin_one(struct pin_store *store, struct pin_leaf *leaf,
+			 unsigned int slot, unsigned long pfn)
 {
-	struct pin_leaf *leaf = leaf_find(store, page >> LEAF_SHIFT);
-	unsigned int slot = page % LEAF_PAGES;
-
 	if (leaf->pinned & BIT_ULL(slot)) {
 		*leaf_entry(leaf, slot) += ENTRY_REF;
 	} else {
 		*leaf_add_entry(leaf, slot) = (pfn & ENTRY_PFN) | ENTRY_REF;
 		store->nr_pinned++;
 	}
+}
+
+static void leaf_pin(struct pin_store *store, struct pin_leaf *leaf,
+		     unsigned int slot, unsigned int n,
+		     const unsigned long *pfns, bool write)
+{
+	u64 mask = GENMASK_ULL(slot + n - 1, slot);
+	unsigned int i;
+
+	/* The usual case is the quick one: all new, each to its place. */
+	if (leaf->all && !(leaf->pinned & mask)) {
+		for (i = 0; i < n; i++)
+			leaf->all[slot + i] = (pfns[i] & ENTRY_PFN) | ENTRY_REF;
+		leaf->pinned |= mask;
+		store->nr_pinned += n;
+	} else {
+		for (i = 0; i < n; i++)
+			leaf_pin_one(store, leaf, slot + i, pfns[i]);
+	}
 	if (write)
-		leaf->written |= BIT_ULL(slot);
+		leaf->written |= mask;
+}
+
+void pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
+		   const unsigned long *pfns, bool write)
+{
+	while (n) {
+		unsigned int slot = first % LEAF_PAGES;
+		unsigned int here = min_t(unsigned int, n, LEAF_PAGES - slot);
+
+		leaf_pin(store, leaf_find(store, first >> LEAF_SHIFT), slot,
+			 here, pfns, write);
+		first += here;
+		pfns += here;
+		n -= here;
+	}
 }
 
 /* Retain the pages of @mask; each was just written, so it is not reported. */
@@ -297,29 +355,46 @@ static void leaf_retain(struct pin_store *store, struct pin_leaf *leaf,
 	leaf->reported &= ~mask;
 }
 
-bool pin_store_unpin(struct pin_store *store, u64 page, bool retain,
-		     unsigned long *pfn)
+/* Undo one pin of each page of @mask: the pages that it was the last one of. */
+static u64 leaf_put(struct pin_leaf *leaf, u64 mask, unsigned long *pfns)
 {
-	struct pin_leaf *leaf = leaf_find(store, page >> LEAF_SHIFT);
-	unsigned int slot = page % LEAF_PAGES;
-	u64 bit = BIT_ULL(slot);
-	u64 *entry;
+	u64 left = mask, gone = 0;
+	unsigned int nr = 0;
 
-	if (!leaf || !(leaf->pinned & bit))
-		return false;
-	entry = leaf_entry(leaf, slot);
-	*entry -= ENTRY_REF;
-	if (*entry >= ENTRY_REF)
-		return false;
+	for (; left; left &= left - 1) {
+		u64 *entry = leaf_entry(leaf, __ffs64(left));
 
-	*pfn = *entry & ENTRY_PFN;
-	leaf_del_entry(leaf, slot);
-	store->nr_pinned--;
-	if (retain && (leaf->written & bit))
-		leaf_retain(store, leaf, bit);
-	leaf->written &= ~bit;
-	leaf_trim(store, leaf);
-	return true;
+		*entry -= ENTRY_REF;
+		if (*entry >= ENTRY_REF)
+			continue;
+		gone |= left & -left;
+		pfns[nr++] = *entry;
+	}
+	return gone;
+}
+
+unsigned int pin_store_unpin(struct pin_store *store, u64 first,
+			     unsigned int n, bool retain, unsigned long *pfns)
+{
+	u64 last = first + n - 1;
+	struct pin_leaf *leaf, *next;
+	unsigned int nr = 0;
+
+	leaf = leaf_find_or_after(store, first >> LEAF_SHIFT);
+	for (; leaf && leaf->number <= last >> LEAF_SHIFT; leaf = next) {
+		u64 mask = leaf->pinned & leaf_mask(leaf, first, last);
+		u64 gone = leaf_put(leaf, mask, pfns + nr);
+
+		next = leaf_next(leaf);
+		nr += hweight64(gone);
+		leaf_del_entries(leaf, gone);
+		if (retain)
+			leaf_retain(store, leaf, leaf->written & gone);
+		leaf->written &= ~gone;
+		leaf_trim(store, leaf);
+	}
+	store->nr_pinned -= nr;
+	return nr;
 }
 
 void pin_store_retain(struct pin_store *store, u64 first, u64 last)

@@ -95,32 +95,46 @@ unsigned int pin_store_lookup(struct pin_store *store, u64 page,
 #define PIN_STORE_REFS_MAX	((1U << 24) - 1)
 
 /**
- * pin_store_pin - record one more pin of a page
+ * pin_store_next_pinned - the first pinned page of a range
  * @store: the store
- * @page: page number, reserved or already pinned
- * @pfn: its page frame; must be the stored one if the page is pinned
- * @write: the page may be written; false for a pin for reading only (R12)
+ * @first: first page
+ * @last: last page
+ *
+ * Return: its number, or @last + 1 if none is pinned.
+ */
+u64 pin_store_next_pinned(struct pin_store *store, u64 first, u64 last);
+
+/* Pages that one call of pin_store_pin(), pin_store_unpin() takes at most. */
+#define PIN_STORE_BATCH		64
+
+/**
+ * pin_store_pin - record one more pin of each page of a range
+ * @store: the store
+ * @first: first page; all pages are reserved or already pinned
+ * @n: number of pages, 1 to PIN_STORE_BATCH
+ * @pfns: their page frames; of a page that is pinned, the stored one
+ * @write: the pages may be written; false for a pin for reading only (R12)
  *
  * A retained page stays retained.
  */
-void pin_store_pin(struct pin_store *store, u64 page, unsigned long pfn,
-		   bool write);
+void pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
+		   const unsigned long *pfns, bool write);
 
 /**
- * pin_store_unpin - undo one pin of a page; never allocates (R14)
+ * pin_store_unpin - undo one pin of each page of a range; never allocates (R14)
  * @store: the store
- * @page: page number
- * @retain: retain the page if this was the last pin, and it was pinned for
+ * @first: first page
+ * @n: number of pages, 1 to PIN_STORE_BATCH
+ * @retain: retain a page if this was its last pin, and it was pinned for
  *	writing (R2)
- * @pfn: where the page frame is stored if this was the last pin
+ * @pfns: where the page frames go whose last pin this was; room for @n
  *
  * Does nothing for a page that is not pinned, retained or not (R6).
  *
- * Return: true if this was the last pin, so that the caller has to release
- * the page frame.
+ * Return: number of page frames in @pfns, which the caller has to release.
  */
-bool pin_store_unpin(struct pin_store *store, u64 page, bool retain,
-		     unsigned long *pfn);
+unsigned int pin_store_unpin(struct pin_store *store, u64 first,
+			     unsigned int n, bool retain, unsigned long *pfns);
 
 /**
  * pin_store_retain - retain a range without a pin, as vfio_dma_rw() needs (R10)

@@ -38,12 +38,14 @@ struct pin_call {
  * @at: index of the first page, in the call
  * @n: number of pages
  * @first: number of the first page, in the mapping
+ * @locked: pages that run_get_pages() pinned and that count as locked memory
  */
 struct pin_run {
 	struct vfio_dma *dma;
 	int at;
 	int n;
 	u64 first;
+	long locked;
 };
 
 /* A retained page is not pinned: nobody must take it for that (D11). */
@@ -106,25 +108,14 @@ static bool run_find(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
 	return true;
 }
 
-/* How many of the run's pages from @i on are not pinned? */
-static int run_gap(const struct pin_run *run, int i)
-{
-	int n = 0;
-
-	while (i + n < run->n &&
-	       !pin_store_lookup(&run->dma->pins, run->first + i + n, NULL))
-		n++;
-	return n;
-}
-
 /* Get page frames for up to @n pages from page @i on, none of them pinned. */
-static int run_get_fresh(struct pin_call *call, const struct pin_run *run,
-			 int i, int n)
+static int run_get_fresh(struct pin_call *call, struct pin_run *run, int i,
+			 int n)
 {
 	struct vfio_dma *dma = run->dma;
 	struct page **pages = call->pages + run->at + i;
 	unsigned long pfn;
-	int got;
+	int got, j;
 
 	got = vaddr_get_pfns(dma->mm,
 			     dma->vaddr + ((run->first + i) << PAGE_SHIFT),
@@ -138,27 +129,36 @@ static int run_get_fresh(struct pin_call *call, const struct pin_run *run,
 		pages[0] = pfn_to_page(pfn);
 	}
 	bitmap_set(call->fresh, run->at + i, got);
+	for (j = 0; j < got; j++)
+		run->locked += !PageReserved(pages[j]);
 	return got;
 }
 
-static int run_get_pages(struct pin_call *call, const struct pin_run *run)
+/* Take a page that is pinned already. */
+static int run_get_pinned(struct pin_call *call, const struct pin_run *run,
+			  int i)
 {
-	struct pin_store *pins = &run->dma->pins;
-	int i = 0, gap, got;
+	unsigned long pfn;
+
+	if (pin_store_lookup(&run->dma->pins, run->first + i, &pfn) ==
+	    PIN_STORE_REFS_MAX)
+		return -EOVERFLOW;
+	call->pages[run->at + i] = pfn_to_page(pfn);
+	return 1;
+}
+
+static int run_get_pages(struct pin_call *call, struct pin_run *run)
+{
+	u64 last = run->first + run->n - 1;
+	int i = 0, got;
 
 	while (i < run->n) {
-		unsigned long pfn;
-		unsigned int refs;
+		u64 pinned = pin_store_next_pinned(&run->dma->pins,
+						   run->first + i, last);
+		int gap = pinned - run->first - i;
 
-		refs = pin_store_lookup(pins, run->first + i, &pfn);
-		if (refs == PIN_STORE_REFS_MAX)
-			return -EOVERFLOW;
-		if (refs) {
-			call->pages[run->at + i++] = pfn_to_page(pfn);
-			continue;
-		}
-		gap = run_gap(run, i);
-		got = run_get_fresh(call, run, i, gap);
+		got = gap ? run_get_fresh(call, run, i, gap) :
+			    run_get_pinned(call, run, i);
 		if (got < 0)
 			return got;
 		i += got;
@@ -166,14 +166,15 @@ static int run_get_pages(struct pin_call *call, const struct pin_run *run)
 	return 0;
 }
 
-static long run_nr_fresh(const struct pin_call *call, const struct pin_run *run)
+/* What run_get_pages() counted, once more: for a call that is undone. */
+static long run_count_locked(const struct pin_call *call,
+			     const struct pin_run *run)
 {
 	unsigned long i = run->at;
 	long nr = 0;
 
 	for_each_set_bit_from(i, call->fresh, run->at + run->n)
-		if (!is_invalid_reserved_pfn(page_to_pfn(call->pages[i])))
-			nr++;
+		nr += !PageReserved(call->pages[i]);
 	return nr;
 }
 
@@ -187,7 +188,7 @@ static void run_put_pages(struct pin_call *call, const struct pin_run *run)
 }
 
 /* All of a run that can fail. On an error, nothing has changed. */
-static int run_prepare(struct pin_call *call, const struct pin_run *run)
+static int run_prepare(struct pin_call *call, struct pin_run *run)
 {
 	struct vfio_dma *dma = run->dma;
 	int ret;
@@ -202,7 +203,7 @@ static int run_prepare(struct pin_call *call, const struct pin_run *run)
 		goto out_mm;
 	ret = run_get_pages(call, run);
 	if (!ret && call->account)
-		ret = vfio_lock_acct(dma, run_nr_fresh(call, run), false);
+		ret = vfio_lock_acct(dma, run->locked, false);
 	if (ret)
 		run_put_pages(call, run);
 out_mm:
@@ -213,18 +214,24 @@ out_mm:
 static void run_undo(struct pin_call *call, const struct pin_run *run)
 {
 	if (call->account)
-		vfio_lock_acct(run->dma, -run_nr_fresh(call, run), true);
+		vfio_lock_acct(run->dma, -run_count_locked(call, run), true);
 	run_put_pages(call, run);
 }
 
 static void run_commit(struct pin_call *call, const struct pin_run *run)
 {
-	int i;
+	unsigned long pfns[PIN_STORE_BATCH];
+	int i, j, n;
 
-	for (i = 0; i < run->n; i++)
-		pin_store_pin(&run->dma->pins, run->first + i,
-			      page_to_pfn(call->pages[run->at + i]),
+	for (i = 0; i < run->n; i += n) {
+		struct page **pages = call->pages + run->at + i;
+
+		n = min(run->n - i, PIN_STORE_BATCH);
+		for (j = 0; j < n; j++)
+			pfns[j] = page_to_pfn(pages[j]);
+		pin_store_pin(&run->dma->pins, run->first + i, n, pfns,
 			      call->prot & IOMMU_WRITE);
+	}
 }
 
 static int pin_call_prepare(struct pin_call *call)
@@ -317,33 +324,37 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 	return ret;
 }
 
-#define UNPIN_BATCH	32
+/* Release page frames of a mapping. Return: how many counted as locked. */
+static long put_pfns(struct vfio_dma *dma, const unsigned long *pfns, int n)
+{
+	struct page *pages[PIN_STORE_BATCH];
+	int i, nr = 0;
+
+	for (i = 0; i < n; i++) {
+		struct page *page = pfn_to_page(pfns[i]);
+
+		/* A frame of a VM_PFNMAP vma was never pinned. */
+		if (!PageReserved(page))
+			pages[nr++] = page;
+	}
+	unpin_user_pages_dirty_lock(pages, nr, dma->prot & IOMMU_WRITE);
+	return nr;
+}
 
 /* Unpin the pages of a run; those that are not pinned are left alone (R6). */
 static void run_unpin(struct vfio_iommu *iommu, const struct pin_run *run)
 {
 	struct vfio_dma *dma = run->dma;
-	bool dirty = dma->prot & IOMMU_WRITE;
-	struct page *batch[UNPIN_BATCH];
-	unsigned int nr = 0;
+	unsigned long pfns[PIN_STORE_BATCH];
 	long unlocked = 0;
-	int i;
+	int i, n, nr;
 
-	for (i = 0; i < run->n; i++) {
-		unsigned long pfn;
-
-		if (!pin_store_unpin(&dma->pins, run->first + i,
-				     iommu->dirty_page_tracking, &pfn) ||
-		    is_invalid_reserved_pfn(pfn))
-			continue;
-		batch[nr++] = pfn_to_page(pfn);
-		unlocked++;
-		if (nr == UNPIN_BATCH) {
-			unpin_user_pages_dirty_lock(batch, nr, dirty);
-			nr = 0;
-		}
+	for (i = 0; i < run->n; i += n) {
+		n = min(run->n - i, PIN_STORE_BATCH);
+		nr = pin_store_unpin(&dma->pins, run->first + i, n,
+				     iommu->dirty_page_tracking, pfns);
+		unlocked += put_pfns(dma, pfns, nr);
 	}
-	unpin_user_pages_dirty_lock(batch, nr, dirty);
 	if (list_empty(&iommu->domain_list))
 		vfio_lock_acct(dma, -unlocked, true);
 }

@@ -74,53 +74,95 @@ static void model_forget(unsigned int i)
 	model[i].reported = false;
 }
 
+/* Pin pages [first, last] of one part of the model, in one call if dense. */
+static void pin_pages(unsigned int first, unsigned int last, bool write)
+{
+	unsigned long pfns[NR_PAGES];
+	unsigned int i, n;
+
+	for (i = first; i <= last; i++) {
+		pfns[i] = unit_below(1ULL << 40);
+		pin_store_lookup(&store, page_of(i), &pfns[i]);
+		model_pin(i, pfns[i], write);
+	}
+	for (i = first; i <= last; i += n) {
+		n = 1;
+		if (last < NR_DENSE && last > first)
+			n += unit_below(PIN_STORE_BATCH);
+		if (n > last - i + 1)
+			n = last - i + 1;
+		pin_store_pin(&store, page_of(i), n, &pfns[i], write);
+	}
+}
+
 static void do_pin(void)
 {
 	bool write = unit_below(3);
-	unsigned int first, last, i;
+	unsigned int first, last;
 
 	random_range(&first, &last);
 	CHECK(!pin_store_reserve(&store, page_of(first), page_of(last)), "-");
-	if (!unit_below(5)) {
-		pin_store_cancel(&store, page_of(first), page_of(last));
-		return;
-	}
-	for (i = first; i <= last; i++) {
-		unsigned long pfn = unit_below(1ULL << 40);
-
-		if (!pin_store_lookup(&store, page_of(i), &pfn))
-			pfn = unit_below(1ULL << 40);
-		pin_store_pin(&store, page_of(i), pfn, write);
-		model_pin(i, pfn, write);
-	}
+	if (unit_below(5))
+		pin_pages(first, last, write);
 	/* What was reserved beside the pages must go. */
 	pin_store_cancel(&store, page_of(first), page_of(last));
+}
+
+static void model_unpin(unsigned int i, bool retain)
+{
+	struct model_page *page = &model[i];
+
+	if (page->refs == 1 && retain && page->written)
+		model_retain(i);
+	if (page->refs)
+		page->refs--;
+	if (!page->refs)
+		page->written = false;
+}
+
+/* Unpin @n dense pages, or a sparse one, and check which frames come back. */
+static void unpin_pages(unsigned int first, unsigned int n, bool retain)
+{
+	unsigned long pfns[PIN_STORE_BATCH], want[PIN_STORE_BATCH];
+	unsigned int i, nr = 0;
+
+	for (i = first; i < first + n; i++) {
+		if (model[i].refs == 1)
+			want[nr++] = model[i].pfn;
+		model_unpin(i, retain);
+	}
+	CHECK(pin_store_unpin(&store, page_of(first), n, retain, pfns) == nr,
+	      "pages %u + %u, should be %u", first, n, nr);
+	CHECK(!memcmp(pfns, want, nr * sizeof(*pfns)), "%u + %u", first, n);
 }
 
 static void do_unpin(void)
 {
 	bool retain = unit_below(4);
-	unsigned int first, last, i;
+	unsigned int first, last, i, n;
 
 	random_range(&first, &last);
 	shim_fail_in = 0;
-	for (i = first; i <= last; i++) {
-		struct model_page *page = &model[i];
-		bool is_last = page->refs == 1;
-		unsigned long pfn = ~0UL;
-
-		CHECK(pin_store_unpin(&store, page_of(i), retain, &pfn) ==
-		      is_last, "page %u", i);
-		if (is_last)
-			CHECK(pfn == page->pfn, "page %u: %lx", i, pfn);
-		if (is_last && retain && page->written)
-			model_retain(i);
-		if (page->refs)
-			page->refs--;
-		if (!page->refs)
-			page->written = false;
+	for (i = first; i <= last && !unit_failed; i += n) {
+		n = last < NR_DENSE ? 1 + unit_below(PIN_STORE_BATCH) : 1;
+		if (n > last - i + 1)
+			n = last - i + 1;
+		unpin_pages(i, n, retain);
 	}
 	shim_fail_in = -1;
+}
+
+static void do_next_pinned(void)
+{
+	unsigned int first, last, i;
+	u64 want;
+
+	random_range(&first, &last);
+	for (i = first; i <= last && !model[i].refs; i++)
+		;
+	want = i <= last ? page_of(i) : page_of(last) + 1;
+	CHECK(pin_store_next_pinned(&store, page_of(first), page_of(last)) ==
+	      want, "%u-%u", first, last);
 }
 
 static void do_retain(void)
@@ -278,7 +320,7 @@ static void random_ops(void)
 {
 	static void (*const ops[])(void) = {
 		do_pin, do_unpin, do_unpin, do_unpin, do_unpin, do_retain,
-		do_fail, do_report, do_report, do_drop, do_drop, do_drop_all,
+		do_fail, do_next_pinned, do_report, do_report, do_drop, do_drop, do_drop_all,
 		check_unreported,
 	};
 	uint64_t left = unit_env("OPS", 300000);
@@ -302,8 +344,10 @@ static void pin_range(u64 first, unsigned int n, unsigned int step)
 	for (i = 0; i < n; i++) {
 		u64 page = first + (u64)i * step;
 
+		unsigned long pfn = page;
+
 		CHECK(!pin_store_reserve(&store, page, page), "-");
-		pin_store_pin(&store, page, page, true);
+		pin_store_pin(&store, page, 1, &pfn, true);
 	}
 }
 
@@ -350,11 +394,11 @@ static void written_again_loses_the_mark(void)
 
 	begin();
 	pin_range(7, 1, 1);
-	pin_store_unpin(&store, 7, true, &pfn);
+	pin_store_unpin(&store, 7, 1, true, &pfn);
 	pin_store_report(&store, 0, 63, 0, bitmap, 0);
 	/* Between the snapshot and the drop the device writes once more. */
 	pin_range(7, 1, 1);
-	pin_store_unpin(&store, 7, true, &pfn);
+	pin_store_unpin(&store, 7, 1, true, &pfn);
 	CHECK(!pin_store_drop_reported(&store, 0, 63), "record dropped");
 	CHECK(store.nr_retained == 1, "%llu", store.nr_retained);
 	pin_store_destroy(&store);
@@ -369,7 +413,7 @@ static void drop_outside_range_stays(void)
 	begin();
 	pin_range(0, 192, 1);
 	for (page = 0; page < 192; page++)
-		pin_store_unpin(&store, page, true, &pfn);
+		pin_store_unpin(&store, page, 1, true, &pfn);
 	pin_store_report(&store, 0, 191, 0, bitmap, 0);
 	CHECK(pin_store_drop_reported(&store, 63, 128) == 66, "-");
 	CHECK(store.nr_retained == 192 - 66, "%llu", store.nr_retained);
@@ -378,18 +422,19 @@ static void drop_outside_range_stays(void)
 
 static void many_pins_of_one_page(void)
 {
-	unsigned long pfn = 0;
+	unsigned long pfn = (1UL << 40) - 1;
 	unsigned int i;
 
 	begin();
 	CHECK(!pin_store_reserve(&store, 5, 5), "-");
 	for (i = 0; i < PIN_STORE_REFS_MAX; i++)
-		pin_store_pin(&store, 5, (1UL << 40) - 1, false);
+		pin_store_pin(&store, 5, 1, &pfn, false);
+	pfn = 0;
 	CHECK(pin_store_lookup(&store, 5, &pfn) == PIN_STORE_REFS_MAX, "-");
 	CHECK(pfn == (1UL << 40) - 1, "%lx", pfn);
 	for (i = 1; i < PIN_STORE_REFS_MAX; i++)
-		CHECK(!pin_store_unpin(&store, 5, true, &pfn), "%u", i);
-	CHECK(pin_store_unpin(&store, 5, true, &pfn), "-");
+		CHECK(!pin_store_unpin(&store, 5, 1, true, &pfn), "%u", i);
+	CHECK(pin_store_unpin(&store, 5, 1, true, &pfn) == 1, "-");
 	CHECK(!store.nr_retained, "a page pinned for reading was retained");
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
