@@ -16,6 +16,7 @@ import scenario  # pylint: disable=wrong-import-position
 SOURCE = '''
 KEYS = {"rounds": (4, "how often"),
         "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "control")}
+ACCEL = "icount"
 '''
 
 
@@ -35,6 +36,11 @@ class Settings(unittest.TestCase):
         """Pairs become a dictionary; a value may hold an equals sign."""
         self.assertEqual(scenario.settings("one", ["rounds=2", "mutant=a=b"]),
                          {"rounds": "2", "mutant": "a=b"})
+
+    def test_accelerator(self):
+        """A scenario may want one; most do not."""
+        self.assertEqual(scenario.accelerator("one"), "icount")
+        self.assertIsNone(scenario.accelerator("free"))
 
     def test_bad(self):
         """Each kind of mistake is told in words."""

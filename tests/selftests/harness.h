@@ -27,7 +27,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 struct harness_test {
 	const char *name;

@@ -13,7 +13,7 @@
 static_assert(sizeof(struct vfio_iommu_type1_dirty_bitmap) == 8, "head");
 static_assert(sizeof(struct vfio_bitmap) == 24, "bitmap");
 static_assert(sizeof(struct GET) == 40, "range");
-static_assert(VFIO_IOMMU_DIRTY_PAGES == _IO(';', 100 + 17), "number");
+static_assert(_IO(';', 100 + 17) == VFIO_IOMMU_DIRTY_PAGES, "number");
 IS_AT(vfio_iommu_type1_dirty_bitmap, flags, 4);
 IS_AT(vfio_iommu_type1_dirty_bitmap, data, 8);
 IS_AT(GET, iova, 0);

@@ -319,24 +319,42 @@ static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 	} while (busy);
 }
 
+/* Takes what debugfs pinned of one page of a range, as a busy run: its count. */
+static unsigned long manual_take(struct mdma_access *access, u64 first,
+				 u64 last, struct mdma_run *run)
+{
+	unsigned long index = first >> MDMA_PAGE_SHIFT;
+	void *entry;
+
+	mutex_lock(&access->lock);
+	entry = xa_find(&access->manual, &index, last >> MDMA_PAGE_SHIFT,
+			XA_PRESENT);
+	if (entry) {
+		xa_erase(&access->manual, index);
+		run->iova = (u64)index << MDMA_PAGE_SHIFT;
+		list_add_tail(&run->node, &access->runs);
+	}
+	mutex_unlock(&access->lock);
+	return entry ? xa_to_value(entry) : 0;
+}
+
+/*
+ * Each page is a busy run until it is given back, so that a ->dma_unmap() at
+ * the same time waits for it. The run is on the stack: giving back never fails.
+ */
 static void release_manual(struct mdma_device *dev, u64 first, u64 last)
 {
 	struct mdma_access *access = to_access(dev);
-	unsigned long index = first >> MDMA_PAGE_SHIFT;
+	struct mdma_run run = { .busy = true, .npages = 1 };
 	unsigned long count;
-	void *entry;
 
-	for (;;) {
+	while ((count = manual_take(access, first, last, &run))) {
+		for (; count; count--)
+			unpin(dev, run.iova, 1);
 		mutex_lock(&access->lock);
-		entry = xa_find(&access->manual, &index,
-				last >> MDMA_PAGE_SHIFT, XA_PRESENT);
-		if (entry)
-			xa_erase(&access->manual, index);
+		list_del(&run.node);
 		mutex_unlock(&access->lock);
-		if (!entry)
-			return;
-		for (count = xa_to_value(entry); count; count--)
-			unpin(dev, (u64)index << MDMA_PAGE_SHIFT, 1);
+		notify_release(access);
 	}
 }
 
@@ -405,6 +423,8 @@ void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	going_begin(access, iova, last);
 	release_runs(dev, iova, last);
 	release_manual(dev, iova, last);
+	/* Wait for what another caller of release_manual() has taken. */
+	release_runs(dev, iova, last);
 	going_end(access);
 	trace_mdma_dma_unmap(dev->id, iova, length, false);
 }
