@@ -137,5 +137,10 @@ def _jobs():
 def run():
     """All results. Needs the kernel's scripts from the image (see image.py)."""
     packages.ensure(packages.FOR_LINT)
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda job: job[0](job[1]), _jobs()))
+    try:
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            return list(pool.map(lambda job: job[0](job[1]), _jobs()))
+    finally:
+        # checkpatch leaves a cache where it is run.
+        for cache in paths.REPO.glob(".checkpatch-camelcase*"):
+            cache.unlink()
