@@ -32,6 +32,9 @@ run: ## build the lab, live-migrate a guest in it, prove that no page is lost
 check: ## all tests: unit, style, build, selftests and migration in the lab
 	@scripts/lab check
 
+bench: ## what our type1 costs, the kernel's own beside it, in instructions
+	@scripts/lab run --results $(OUT)/bench bench $(ARGS)
+
 lint: ## style only
 	@scripts/lab check python lint
 
@@ -52,4 +55,4 @@ clean: ## remove what was built and all results, keep the image
 distclean: ## remove everything generated, the image as well
 	@scripts/lab clean --all
 
-.PHONY: help run check lint shell modules clean distclean
+.PHONY: help run check bench lint shell modules clean distclean

@@ -13,6 +13,7 @@ import dmesg
 import paths
 import report
 import say
+import scenario
 import vm
 
 MARKER = "job.json"
@@ -33,6 +34,7 @@ def results_directory(path):
             raise say.LabError(f"another run writes to {paths.short(path)} right now; "
                                "choose another with --results") from None
         _empty(path)
+        (path / MARKER).touch()
         yield path
     finally:
         os.close(handle)
@@ -70,14 +72,18 @@ class Outcome:
         return self.code
 
 
-def run(results, job, argv, *, options=(), terminal=False, timeout=None):
+def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
-    @job: what /results/job.json tells the program in the lab
+    @job:   what /results/job.json tells the program in the lab, and the
+            accelerator is added
+    @accel: the accelerator; None: the best there is
     """
+    accel = accel or vm.accelerator()
+    job = dict(job, accel=accel)
     (results / MARKER).write_text(json.dumps(job, indent=1) + "\n")
     (results / "argv").write_text("".join(f"{word}\n" for word in argv))
-    reason = vm.run(results, options, terminal, timeout)
+    reason = vm.run(results, accel, options, terminal, timeout)
     outcome = Outcome(_status(results), reason,
                       dmesg.scan_files([results / "dmesg.txt", results / "console.txt"]))
     if outcome.code is None and not reason:
@@ -113,9 +119,12 @@ def run_scenario(name, pairs, results, timeout=None):
     """Run a scenario of tests/scenarios."""
     argv = ["python3", f"/mdma/scenarios/{name}.py", "--results", "/results",
             *(f"{key}={value}" for key, value in pairs.items())]
+    accel = scenario.accelerator(name)
+    # No nested virtualisation under icount, and the scenario loads what it measures.
+    options = ["lab.bare"] if accel == "icount" else []
     with results_directory(results):
-        outcome = run(results, {"scenario": name, "args": pairs, "accel": vm.accelerator()},
-                      argv, timeout=timeout)
+        outcome = run(results, {"scenario": name, "args": pairs}, argv, accel=accel,
+                      options=options, timeout=timeout)
         if name in JUDGES:
             outcome.code = JUDGES[name](results)
     code = outcome.exit_code()

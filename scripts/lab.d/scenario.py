@@ -28,13 +28,27 @@ def source(name):
     return (paths.SCENARIOS / f"{name}.py").read_text()
 
 
+def _assigned(text, name):
+    """What is assigned to a name at module level, as a node; None if nothing is."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) \
+                and any(getattr(target, "id", None) == name for target in node.targets):
+            return node.value
+    return None
+
+
 def keys(text):
     """Names of the settings, from a module-level KEYS = {...}; None if it has none."""
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) \
-                and any(getattr(target, "id", None) == "KEYS" for target in node.targets):
-            return [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
-    return None
+    value = _assigned(text, "KEYS")
+    if not isinstance(value, ast.Dict):
+        return None
+    return [key.value for key in value.keys if isinstance(key, ast.Constant)]
+
+
+def accelerator(name):
+    """The accelerator that the scenario wants, from a module-level ACCEL = "..."; or None."""
+    value = _assigned(source(name), "ACCEL")
+    return value.value if isinstance(value, ast.Constant) else None
 
 
 def settings(name, words):

@@ -22,7 +22,16 @@ CPUS = 2
 MEMORY_NEEDED = 6 << 30
 
 # Seconds until a run counts as hung, by accelerator.
-TIMEOUT = {"kvm": 300, "tcg": 1200}
+TIMEOUT = {"kvm": 300, "tcg": 1200, "icount": 1200}
+
+# Under icount the clock of the lab counts instructions, 2 ns each, whatever else
+# the machine does: for measuring, and for nothing that needs a second CPU.
+HARDWARE = {
+    "kvm": ("-accel", "kvm", "-cpu", "host", "-smp", CPUS),
+    "tcg": ("-accel", "tcg,thread=multi", "-cpu", "qemu64,+svm,+npt,+x2apic", "-smp", CPUS),
+    "icount": ("-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off",
+               "-cpu", "qemu64,+x2apic", "-smp", 1),
+}
 
 MARK = "MDMA-LAB "
 
@@ -33,7 +42,7 @@ def accelerator():
     """kvm if it can be used, else tcg; ACCEL=tcg forces that."""
     forced = os.environ.get("ACCEL")
     if forced:
-        if forced not in TIMEOUT:
+        if forced not in ("kvm", "tcg"):
             raise say.UsageError(f"ACCEL={forced}: kvm or tcg expected")
         return forced
     try:
@@ -65,7 +74,7 @@ def kernel_command_line(accel, options):
     """A crash ends the run at once; slow emulation is not a lockup."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
              "nokaslr", *options]
-    if accel == "tcg":
+    if accel != "kvm":
         words += ["watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
                   "sysctl.kernel.hung_task_timeout_secs=300"]
     return " ".join(words)
@@ -73,14 +82,12 @@ def kernel_command_line(accel, options):
 
 def command(results, accel, options, terminal):
     """The whole command line of the lab VM."""
-    processor = "host" if accel == "kvm" else "qemu64,+svm,+npt,+x2apic"
     backend = ("stdio,id=term,signal=off,mux=on" if terminal
                else f"file,id=term,path={results}/output.txt")
     return [
         *qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", "mdma-lab", "-machine", "q35",
-        "-accel", "kvm" if accel == "kvm" else "tcg,thread=multi", "-cpu", processor,
-        "-smp", CPUS, "-m", MEMORY,
+        *HARDWARE[accel], "-m", MEMORY,
         "-kernel", image.kernel(), "-initrd", paths.LAB_INITRAMFS,
         "-append", kernel_command_line(accel, options),
         "-chardev", f"file,id=console,path={results}/console.txt",
@@ -162,13 +169,14 @@ def terminal_kept():
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
 
 
-def run(results, options=(), terminal=False, timeout=None):
+def run(results, accel, options=(), terminal=False, timeout=None):
     """Boot the lab on a results directory and wait for its end.
+
+    @accel: one of HARDWARE
 
     Returns None, or words on why there is no verdict: it hung, or crashed.
     """
     check_memory()
-    accel = accelerator()
     limit = None if terminal else timeout or TIMEOUT[accel]
     words = command(results, accel, options, terminal)
     (results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")

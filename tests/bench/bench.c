@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Measures the loaded type1 through the module mdma_bench. Prints a line "KEY
+ * VALUE" for each figure: nanoseconds, or bytes. What a key means is said by
+ * tests/scenarios/bench.py.
+ *
+ * usage: bench GROUP...        floor pin start get wait unmap memory growth
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mdma_bench.h"
+#include "procfs.h"
+#include "vfio.h"
+
+#define CREATE	"/sys/class/mdev_bus/mdma-bench/mdev_supported_types/" \
+		"mdma-bench-1/create"
+#define UUID	"6d646d61-0000-4000-8000-00000062656e"
+
+#define MIB	0x100000ULL
+#define GIB	(1024 * MIB)
+#define TIB	(1024 * GIB)
+#define IOVA	(4 * GIB)
+#define BATCH	512
+#define HUGE	(2 * MIB)
+
+/* Best of so many: the first one also pays for caches of the kernel's. */
+#define ROUNDS	3
+
+struct bench {
+	int container;
+	int group;
+	int device;
+	unsigned char *mem;
+	__u64 size;
+	unsigned char *bitmap;
+};
+
+static void die(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+/* What @ret >= 0 is; an error ends the program. */
+static long long check(const char *what, long long ret)
+{
+	if (ret < 0)
+		die("%s: %s", what, strerror(-ret));
+	return ret;
+}
+
+static void say(const char *key, double value)
+{
+	printf("%s %.3f\n", key, value);
+	fflush(stdout);
+}
+
+static double now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1e9 + ts.tv_nsec;
+}
+
+/* Memory that the kernel allocated for itself, in bytes. */
+static long long kernel_bytes(void)
+{
+	check("stat_refresh", file_write("/proc/sys/vm/stat_refresh", "1"));
+	return 1024 * (check("Slab", proc_kb("/proc/meminfo", "Slab")) +
+		       check("Vmalloc", proc_kb("/proc/meminfo", "VmallocUsed")));
+}
+
+static void *anonymous(__u64 size, int advice)
+{
+	__u64 slack = size + HUGE;
+	unsigned char *mem = mmap(NULL, slack, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+				  -1, 0);
+
+	if (mem == MAP_FAILED)
+		die("mmap: %s", strerror(errno));
+	/* As QEMU does, so that huge pages fit; the slack is never touched. */
+	mem = (void *)(((__u64)mem + HUGE - 1) & ~(HUGE - 1));
+	check("madvise", madvise(mem, size, advice) ? -errno : 0);
+	return mem;
+}
+
+static void *populated(__u64 size, int advice)
+{
+	unsigned char *mem = anonymous(size, advice);
+
+	memset(mem, 1, size);
+	return mem;
+}
+
+static void bench_open(struct bench *b, unsigned char *mem, __u64 size)
+{
+	b->mem = mem;
+	b->size = size;
+	b->bitmap = populated(bitmap_bytes(size >> PAGE_SHIFT), MADV_HUGEPAGE);
+	check("create", file_write(CREATE, UUID));
+	b->container = check("container", container_open());
+	b->group = check("group", group_open(UUID));
+	check("attach", group_attach(b->group, b->container));
+	check("type", container_set_type(b->container, VFIO_TYPE1v2_IOMMU));
+	b->device = check("device", group_get_device(b->group, UUID));
+	check("map", dma_map(b->container, mem, IOVA, size, MAP_RW));
+}
+
+static void bench_close(struct bench *b)
+{
+	close(b->device);
+	close(b->group);
+	close(b->container);
+	check("remove", mdev_remove(UUID));
+	munmap(b->mem, b->size);
+	munmap(b->bitmap, bitmap_bytes(b->size >> PAGE_SHIFT));
+}
+
+static struct mdma_bench_run run(struct bench *b, struct mdma_bench_run todo)
+{
+	check("run", ioctl(b->device, MDMA_BENCH_RUN, &todo) ? -errno : 0);
+	return todo;
+}
+
+/* Nanoseconds for @count calls, @stride bytes apart. */
+static double pins(struct bench *b, __u32 op, __u32 batch, __u64 stride,
+		   __u64 count)
+{
+	return run(b, (struct mdma_bench_run){
+		.op = op, .batch = batch, .start = IOVA, .stride = stride,
+		.count = count }).ns;
+}
+
+/* All pages of the first @size bytes, in batches. */
+static double pin_all(struct bench *b, __u32 op, __u64 size)
+{
+	return pins(b, op, BATCH, BATCH * PAGE_SIZE, size / BATCH / PAGE_SIZE);
+}
+
+static void keep_least(double *least, double value)
+{
+	if (!*least || value < *least)
+		*least = value;
+}
+
+/* --- floor ------------------------------------------------------------- */
+
+static void floor_of(struct bench *b, __u32 batch, const char *suffix)
+{
+	struct mdma_bench_run todo = {
+		.op = MDMA_BENCH_FLOOR, .batch = batch,
+		.start = (__u64)b->mem, .stride = batch * PAGE_SIZE,
+		.count = batch == 1 ? 16384 : 65536 / batch,
+	};
+	double pin = 0, unpin = 0;
+	char key[64];
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		struct mdma_bench_run done = run(b, todo);
+
+		keep_least(&pin, done.ns);
+		keep_least(&unpin, done.unpin_ns);
+	}
+	snprintf(key, sizeof(key), "pin_%s", suffix);
+	say(key, pin / (todo.count * batch));
+	snprintf(key, sizeof(key), "unpin_%s", suffix);
+	say(key, unpin / (todo.count * batch));
+}
+
+static void group_floor(void)
+{
+	struct bench b;
+	struct mdma_bench_run set = { .op = MDMA_BENCH_MEMSET, .batch = 1 };
+
+	bench_open(&b, populated(256 * MIB, MADV_HUGEPAGE), 256 * MIB);
+	floor_of(&b, BATCH, "512");
+	floor_of(&b, 1, "1");
+	set.count = TIB >> PAGE_SHIFT >> 3;
+	say("get_1t_1024", run(&b, set).ns);
+	set.count = GIB >> PAGE_SHIFT >> 3;
+	say("get_1g_all", run(&b, set).ns);
+	bench_close(&b);
+	bench_open(&b, populated(256 * MIB, MADV_NOHUGEPAGE), 256 * MIB);
+	floor_of(&b, BATCH, "512_small");
+	bench_close(&b);
+}
+
+/* --- pin, unpin -------------------------------------------------------- */
+
+static void pin_and_unpin(struct bench *b, __u32 batch, __u64 stride,
+			  __u64 count, const char *suffix)
+{
+	double pin = 0, unpin = 0;
+	char key[64];
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		keep_least(&pin, pins(b, MDMA_BENCH_PIN, batch, stride, count));
+		keep_least(&unpin,
+			   pins(b, MDMA_BENCH_UNPIN, batch, stride, count));
+	}
+	snprintf(key, sizeof(key), "pin_%s", suffix);
+	say(key, pin / (count * batch));
+	snprintf(key, sizeof(key), "unpin_%s", suffix);
+	say(key, unpin / (count * batch));
+}
+
+/* Per page, for the same pages pinned and unpinned again and again. */
+static double ring(struct bench *b)
+{
+	const int calls = 128;
+	double least = 0;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++)
+		keep_least(&least,
+			   pins(b, MDMA_BENCH_RING, BATCH, 0, calls));
+	return least / calls / BATCH;
+}
+
+static void group_pin(void)
+{
+	const __u64 size = 256 * MIB;
+	struct bench b;
+
+	bench_open(&b, populated(size, MADV_HUGEPAGE), size);
+	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512");
+	pin_and_unpin(&b, 1, PAGE_SIZE, 16384, "1");
+	pin_and_unpin(&b, 1, HUGE, size / HUGE, "1_isolated");
+	say("ring_512", ring(&b));
+
+	check("START", dirty_start(b.container));
+	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_tracking");
+	say("ring_512_tracking", ring(&b));
+	bench_close(&b);
+
+	bench_open(&b, populated(size, MADV_NOHUGEPAGE), size);
+	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_small");
+	bench_close(&b);
+}
+
+/* --- START ------------------------------------------------------------- */
+
+static double timed_start(struct bench *b)
+{
+	double begin = now_ns();
+
+	check("START", dirty_start(b->container));
+	return now_ns() - begin;
+}
+
+static double least_start(struct bench *b)
+{
+	double least = 0;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		keep_least(&least, timed_start(b));
+		check("STOP", dirty_stop(b->container));
+	}
+	return least;
+}
+
+static void group_start(void)
+{
+	struct bench b;
+	long long before;
+
+	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	say("start_1t", least_start(&b));
+	before = kernel_bytes();
+	check("START", dirty_start(b.container));
+	say("start_1t_bytes", kernel_bytes() - before);
+	bench_close(&b);
+
+	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
+	pin_all(&b, MDMA_BENCH_PIN, GIB);
+	say("start_1g", least_start(&b));
+	pin_all(&b, MDMA_BENCH_UNPIN, GIB);
+	bench_close(&b);
+}
+
+/* --- GET, UNMAP -------------------------------------------------------- */
+
+static void expect(struct bench *b, __u64 want)
+{
+	__u64 i, found = 0;
+
+	for (i = 0; i < bitmap_bytes(b->size >> PAGE_SHIFT) / 8; i++)
+		found += __builtin_popcountll(((__u64 *)b->bitmap)[i]);
+	if (found != want)
+		die("%llu pages reported, not %llu", found, want);
+}
+
+static double timed_get(struct bench *b)
+{
+	double begin = now_ns();
+
+	check("GET", dirty_get(b->container, IOVA, b->size, b->bitmap));
+	return now_ns() - begin;
+}
+
+/* Pin and unpin @count pages, as far from each other as can be. */
+static void scatter(struct bench *b, __u64 count)
+{
+	__u64 stride = b->size / count;
+
+	pins(b, MDMA_BENCH_PIN, 1, stride, count);
+	pins(b, MDMA_BENCH_UNPIN, 1, stride, count);
+}
+
+static double scattered_get(struct bench *b, __u64 count)
+{
+	double least = 0;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		scatter(b, count);
+		keep_least(&least, timed_get(b));
+		expect(b, count);
+	}
+	return least;
+}
+
+/* A buffer as QEMU gives it: from malloc(), not touched yet. */
+static void forget(void *mem, __u64 size)
+{
+	check("DONTNEED", madvise(mem, size, MADV_DONTNEED) ? -errno : 0);
+	check("NOHUGEPAGE", madvise(mem, size, MADV_NOHUGEPAGE) ? -errno : 0);
+}
+
+static void group_get(void)
+{
+	struct bench b;
+	double least = 0;
+	int i;
+
+	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	check("START", dirty_start(b.container));
+	say("get_1t_1024", scattered_get(&b, 1024));
+	scatter(&b, 1024);
+	forget(b.bitmap, bitmap_bytes(TIB >> PAGE_SHIFT));
+	say("get_1t_fresh", timed_get(&b));
+	bench_close(&b);
+
+	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
+	check("START", dirty_start(b.container));
+	say("get_1g_half", scattered_get(&b, GIB / PAGE_SIZE / 2));
+	pin_all(&b, MDMA_BENCH_PIN, GIB);
+	for (i = 0; i < ROUNDS; i++) {
+		keep_least(&least, timed_get(&b));
+		expect(&b, GIB / PAGE_SIZE);
+	}
+	say("get_1g_all", least);
+	pin_all(&b, MDMA_BENCH_UNPIN, GIB);
+	bench_close(&b);
+}
+
+static void group_growth(void)
+{
+	static const int thousands[] = { 1, 4, 16, 64 };
+	struct bench b;
+	unsigned int i;
+	char key[64];
+
+	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	check("START", dirty_start(b.container));
+	for (i = 0; i < sizeof(thousands) / sizeof(*thousands); i++) {
+		snprintf(key, sizeof(key), "growth_%dk", thousands[i]);
+		say(key, scattered_get(&b, thousands[i] * 1024));
+	}
+	bench_close(&b);
+}
+
+static void group_unmap(void)
+{
+	struct bench b;
+	double begin;
+
+	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
+	check("START", dirty_start(b.container));
+	pin_all(&b, MDMA_BENCH_PIN, GIB);
+	pin_all(&b, MDMA_BENCH_UNPIN, GIB);
+	begin = now_ns();
+	check("UNMAP", dma_unmap_get(b.container, IOVA, GIB, b.bitmap, NULL));
+	say("unmap_1g", now_ns() - begin);
+	expect(&b, GIB / PAGE_SIZE);
+	bench_close(&b);
+}
+
+/* --- waiting for a GET ------------------------------------------------- */
+
+#define PREEMPT	"/sys/kernel/debug/sched/preempt"
+
+struct waiter {
+	struct bench *b;
+	atomic_int stop;
+	double longest;
+};
+
+/* Before everybody else on this CPU. */
+static void *pin_again_and_again(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 20000 };
+	const struct sched_param param = { .sched_priority = 10 };
+	struct waiter *w = arg;
+
+	check("FIFO", -pthread_setschedparam(pthread_self(), SCHED_FIFO,
+					     &param));
+	while (!w->stop) {
+		double begin = now_ns(), took;
+
+		pins(w->b, MDMA_BENCH_RING, 1, 0, 1);
+		took = now_ns() - begin;
+		if (took > w->longest)
+			w->longest = took;
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static void group_wait(void)
+{
+	struct bench b;
+	struct waiter w = { .b = &b };
+	pthread_t thread;
+
+	/* So that it waits for locks only, and for no end of a system call. */
+	check("full", file_write(PREEMPT, "full"));
+	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	check("START", dirty_start(b.container));
+	scatter(&b, 1024);
+	check("thread", -pthread_create(&thread, NULL, pin_again_and_again, &w));
+	usleep(2000);
+	w.longest = 0;
+	timed_get(&b);
+	say("wait_1t", w.longest);
+	w.stop = 1;
+	pthread_join(thread, NULL);
+	bench_close(&b);
+	check("voluntary", file_write(PREEMPT, "voluntary"));
+}
+
+/* --- memory ------------------------------------------------------------ */
+
+static double bytes_a_page(struct bench *b, __u32 batch, __u64 stride,
+			   __u64 count)
+{
+	long long before, after;
+
+	/* Page tables and pages of the user are there before. */
+	pins(b, MDMA_BENCH_PIN, batch, stride, count);
+	pins(b, MDMA_BENCH_UNPIN, batch, stride, count);
+	before = kernel_bytes();
+	pins(b, MDMA_BENCH_PIN, batch, stride, count);
+	after = kernel_bytes();
+	pins(b, MDMA_BENCH_UNPIN, batch, stride, count);
+	return (double)(after - before) / (batch * count);
+}
+
+static void group_memory(void)
+{
+	struct bench b;
+
+	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
+	say("memory_dense", bytes_a_page(&b, BATCH, HUGE, GIB / HUGE));
+	bench_close(&b);
+
+	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	say("memory_isolated", bytes_a_page(&b, 1, 32 * MIB, TIB / 32 / MIB));
+	bench_close(&b);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} groups[] = {
+	{ "floor", group_floor },
+	{ "pin", group_pin },
+	{ "start", group_start },
+	{ "get", group_get },
+	{ "wait", group_wait },
+	{ "unmap", group_unmap },
+	{ "memory", group_memory },
+	{ "growth", group_growth },
+};
+
+int main(int argc, char **argv)
+{
+	unsigned int i;
+	int found;
+
+	while (*++argv) {
+		found = 0;
+		for (i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
+			if (strcmp(groups[i].name, *argv))
+				continue;
+			groups[i].run();
+			found = 1;
+		}
+		if (!found)
+			die("%s: no such group", *argv);
+	}
+	return argc < 2;
+}

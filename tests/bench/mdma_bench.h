@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the benchmark's module and its program share: one ioctl. */
+#ifndef MDMA_BENCH_H
+#define MDMA_BENCH_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* One call of vfio_pin_pages() for each batch. */
+#define MDMA_BENCH_PIN		0
+/* One call of vfio_unpin_pages() for each batch. */
+#define MDMA_BENCH_UNPIN	1
+/* Both, batch by batch, as a device does that uses a small ring. */
+#define MDMA_BENCH_RING		2
+/* What it costs without vfio: pin_user_pages_remote() and unpinning. */
+#define MDMA_BENCH_FLOOR	3
+/* memset() of @count bytes of kernel memory. */
+#define MDMA_BENCH_MEMSET	4
+
+/**
+ * struct mdma_bench_run - the argument of MDMA_BENCH_RUN
+ * @op: MDMA_BENCH_PIN to MDMA_BENCH_MEMSET
+ * @batch: pages of each call, 1 to 512
+ * @start: IOVA of the first batch, a virtual address for MDMA_BENCH_FLOOR
+ * @stride: bytes from one batch to the next
+ * @count: number of batches
+ * @ns: returned: time that all of it took
+ * @unpin_ns: returned by MDMA_BENCH_FLOOR, where @ns is of the pinning alone
+ */
+struct mdma_bench_run {
+	__u32 op;
+	__u32 batch;
+	__u64 start;
+	__u64 stride;
+	__u64 count;
+	__u64 ns;
+	__u64 unpin_ns;
+};
+
+#define MDMA_BENCH_RUN	_IOWR('B', 0, struct mdma_bench_run)
+
+#endif

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the backend costs, the kernel's own type1 beside it, in one run.
+
+The lab's clock counts instructions here, 2 ns each, so that the figures are the
+same on every machine, at any load. Writes bench.json and prints the table; fails
+if a figure of ours is above its target.
+
+usage: bench.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# How the lab is booted, read by scripts/lab.
+ACCEL = "icount"
+
+GROUPS = "floor,pin,start,get,wait,unmap,memory,growth"
+
+# key: (default, what it is)
+KEYS = {
+    "only": (GROUPS, "groups of figures, by comma"),
+    "backend": ("stock,ours", "stock, ours, or both by comma"),
+}
+
+PROGRAMS = Path("/mdma/bench")
+
+# key of the program: (operation, unit, target or None). A target that is a
+# string is a part of what stock needs.
+ROWS = {
+    "pin_512": ("pin, batches of 512, per page", "ns", 90),
+    "unpin_512": ("unpin, batches of 512, per page", "ns", 55),
+    "pin_1": ("pin, one page", "ns", 3000),
+    "unpin_1": ("unpin, one page", "ns", 700),
+    "start_1t": ("START, 1 TiB mapped, nothing pinned", "us", 20),
+    "start_1t_bytes": ("START, 1 TiB mapped, memory", "B", 0),
+    "start_1g": ("START, 1 GiB all pinned", "us", 20),
+    "get_1t_1024": ("GET, 1 TiB mapped, 1024 pages dirty", "us", 15000),
+    "get_1g_all": ("GET, 1 GiB all pinned", "us", 300),
+    "memory_dense": ("memory per pinned page, dense", "B", 10),
+    "memory_isolated": ("memory per pinned page, isolated", "B", 160),
+    "wait_1t": ("longest wait of a pin during the 1 TiB GET", "us", "1 %"),
+    "pin_1_isolated": ("pin, one page, 2 MiB apart", "ns", None),
+    "unpin_1_isolated": ("unpin, one page, 2 MiB apart", "ns", None),
+    "pin_512_small": ("pin, batches of 512, no huge pages", "ns", None),
+    "unpin_512_small": ("unpin, batches of 512, no huge pages", "ns", None),
+    "ring_512": ("pin and unpin 512 pages again and again, per page", "ns", None),
+    "pin_512_tracking": ("pin, batches of 512, tracking", "ns", None),
+    "unpin_512_tracking": ("unpin, batches of 512, tracking", "ns", None),
+    "ring_512_tracking": ("pin and unpin 512 pages, tracking", "ns", None),
+    "get_1t_fresh": ("GET, 1 TiB, into memory not touched before", "us", None),
+    "get_1g_half": ("GET, 1 GiB, every second page dirty", "us", None),
+    "unmap_1g": ("UNMAP with bitmap, 1 GiB all dirty", "us", None),
+    "growth_1k": ("GET, 1 TiB, 1024 pages dirty", "us", None),
+    "growth_4k": ("GET, 1 TiB, 4096 pages dirty", "us", None),
+    "growth_16k": ("GET, 1 TiB, 16384 pages dirty", "us", None),
+    "growth_64k": ("GET, 1 TiB, 65536 pages dirty", "us", None),
+}
+
+SCALE = {"ns": 1, "us": 1000, "B": 1}
+
+
+def settings(words):
+    """key=value words over the defaults, each a list."""
+    values = {key: default for key, (default, _) in KEYS.items()}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator or key not in KEYS:
+            sys.exit(f"{word}: no such setting; there are: {', '.join(KEYS)}")
+        values[key] = value
+    values = {key: value.split(",") for key, value in values.items()}
+    for key, (default, _) in KEYS.items():
+        for value in values[key]:
+            if value not in default.split(","):
+                sys.exit(f"{key}={value}: one of {default} expected")
+    return values
+
+
+def load_backend(name):
+    """Exchange the type1 in the kernel."""
+    modules = Path("/lib/modules") / os.uname().release
+    directory = modules / ("updates" if name == "ours" else "kernel/drivers/vfio")
+    path = next(directory.glob("vfio_iommu_type1.ko*"))
+    subprocess.run(["modprobe", "-a", "vfio", "mdev"], check=True)
+    subprocess.run(["rmmod", "vfio_iommu_type1"], check=True)
+    subprocess.run(["insmod", str(path)], check=True)
+    if not Path("/sys/module/mdma_bench").exists():
+        subprocess.run(["insmod", str(PROGRAMS / "mdma_bench.ko")], check=True)
+    tainted = "O" in Path("/sys/module/vfio_iommu_type1/taint").read_text()
+    if tainted != (name == "ours"):
+        sys.exit(f"{path}: not the {name} vfio_iommu_type1")
+
+
+def measure(groups):
+    """key -> figure, of the type1 that is loaded."""
+    found = {}
+    for group in groups:
+        print(f"  {group} ...", flush=True)
+        done = subprocess.run([str(PROGRAMS / "bench"), group], check=False, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            sys.exit(f"bench {group}: {done.stdout.strip().splitlines()[-1:]}")
+        for line in done.stdout.splitlines():
+            key, value = line.split()
+            found[key] = float(value)
+    return found
+
+
+def row(key, stock, ours, floor):
+    """One row of bench.json; ok is None where nothing was to be reached."""
+    name, unit, target = ROWS[key]
+
+    def value(figures):
+        return round(figures[key] / SCALE[unit], 1) if key in figures else None
+
+    line = {"key": key, "op": name, "unit": unit, "stock": value(stock), "ours": value(ours),
+            "floor": value(floor), "target": target, "ok": None}
+    if isinstance(target, str):
+        part = float(target.split()[0]) / 100
+        line["target"] = None if line["stock"] is None else round(line["stock"] * part, 1)
+    if line["target"] is not None and line["ours"] is not None:
+        line["ok"] = line["ours"] <= line["target"]
+    return line
+
+
+def table(rows):
+    """The rows as text."""
+    def cell(value):
+        return "-" if value is None else f"{value:g}" if abs(value) < 1e5 else f"{value:.0f}"
+
+    def gain(line):
+        if not line["stock"] or not line["ours"]:
+            return ""
+        return f"{line['stock'] / line['ours']:.1f}x"
+
+    verdict = {True: "ok", False: "MISSED", None: ""}
+    heads = ("operation", "unit", "stock", "ours", "gain", "floor", "target", "")
+    lines = [heads] + [(line["op"], line["unit"], cell(line["stock"]), cell(line["ours"]),
+                        gain(line), cell(line["floor"]), cell(line["target"]),
+                        verdict[line["ok"]]) for line in rows]
+    form = "{:<50} {:>4} {:>10} {:>10} {:>8} {:>10} {:>10} {}"
+    return "\n".join(form.format(*line).rstrip() for line in lines)
+
+
+def main(argv):
+    """Measure and judge; the exit code is 0 if every target is reached."""
+    if "--help" in argv or len(argv) < 2 or argv[0] != "--results":
+        print(__doc__.strip())
+        for key, (default, text) in KEYS.items():
+            print(f"  {key}={default}  {text}")
+        return 2
+    directory, config = Path(argv[1]), settings(argv[2:])
+    clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    figures = {"stock": {}, "ours": {}, "floor": {}}
+    for backend in config["backend"]:
+        print(f"bench: {backend}", flush=True)
+        load_backend(backend)
+        if "floor" in config["only"] and not figures["floor"]:
+            figures["floor"] = measure(["floor"])
+        figures[backend] = measure([group for group in config["only"] if group != "floor"])
+    rows = [row(key, **figures) for key in ROWS
+            if any(key in found for found in figures.values())]
+    (directory / "bench.json").write_text(json.dumps(
+        {"kernel": os.uname().release, "clock": clock.read_text().strip(),
+         "rows": rows}, indent=1) + "\n")
+    print(table(rows))
+    missed = [line["op"] for line in rows if line["ok"] is False]
+    for name in missed:
+        print(f"target missed: {name}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
