@@ -8,8 +8,8 @@
  */
 #include <linux/bitmap.h>
 #include <linux/errno.h>
-#include <linux/gfp.h>
 #include <linux/minmax.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
@@ -29,19 +29,17 @@ struct report_buffer {
 
 static void report_buffer_free(struct report_buffer *buf)
 {
-	free_page((unsigned long)buf->chunk.dirty);
-	free_page((unsigned long)buf->chunk.mapped);
-	free_page((unsigned long)buf->user);
+	kvfree(buf->chunk.dirty);
+	kvfree(buf->chunk.mapped);
+	kvfree(buf->user);
 }
 
 static int report_buffer_alloc(struct report_buffer *buf)
 {
-	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
-
 	*buf = (struct report_buffer){
-		.chunk.dirty = (u64 *)__get_free_page(gfp),
-		.chunk.mapped = (u64 *)__get_free_page(gfp),
-		.user = (u64 *)__get_free_page(gfp),
+		.chunk.dirty = kvzalloc(DIRTY_CHUNK_BYTES, GFP_KERNEL_ACCOUNT),
+		.chunk.mapped = kvzalloc(DIRTY_CHUNK_BYTES, GFP_KERNEL_ACCOUNT),
+		.user = kvmalloc(DIRTY_CHUNK_BYTES, GFP_KERNEL_ACCOUNT),
 	};
 	if (buf->chunk.dirty && buf->chunk.mapped && buf->user)
 		return 0;
@@ -60,18 +58,45 @@ void dirty_chunk_map(struct dirty_chunk *chunk, unsigned int bit,
 	chunk->masked = true;
 }
 
-/* All bits of the chunk's words are mapped: nothing of the user's stays. */
-static int chunk_write(struct dirty_chunk *chunk, u64 __user *to, size_t bytes)
+void dirty_chunk_mark(struct dirty_chunk *chunk, unsigned int first,
+		      unsigned int last)
 {
-	if (!chunk->nr_dirty)
-		return clear_user(to, bytes) ? -EFAULT : 0;
-	return copy_to_user(to, chunk->dirty, bytes) ? -EFAULT : 0;
+	if (chunk->first_dirty == chunk->end_dirty) {
+		chunk->first_dirty = first / 64;
+		chunk->end_dirty = last / 64 + 1;
+		return;
+	}
+	chunk->first_dirty = min(chunk->first_dirty, first / 64);
+	chunk->end_dirty = max(chunk->end_dirty, last / 64 + 1);
+}
+
+static int clear_words(u64 __user *from, u64 __user *end)
+{
+	size_t bytes = (end - from) * sizeof(u64);
+
+	return bytes && clear_user(from, bytes) ? -EFAULT : 0;
+}
+
+/* All bits of the chunk's words are mapped: nothing of the user's stays. */
+static int chunk_write(struct dirty_chunk *chunk, u64 __user *to,
+		       unsigned int words)
+{
+	unsigned int first = chunk->first_dirty, end = chunk->end_dirty;
+	int ret;
+
+	ret = clear_words(to, to + first);
+	if (!ret && copy_to_user(to + first, chunk->dirty + first,
+				 (end - first) * sizeof(u64)))
+		ret = -EFAULT;
+	return ret ? ret : clear_words(to + end, to + words);
 }
 
 /* Some bits are not ours to write: past the end, or not mapped. */
-static int chunk_merge(struct report_buffer *buf, u64 __user *to, size_t bytes)
+static int chunk_merge(struct report_buffer *buf, u64 __user *to,
+		       unsigned int words)
 {
 	struct dirty_chunk *chunk = &buf->chunk;
+	size_t bytes = words * sizeof(u64);
 	unsigned int i;
 
 	if (!chunk->masked) {
@@ -80,7 +105,7 @@ static int chunk_merge(struct report_buffer *buf, u64 __user *to, size_t bytes)
 	}
 	if (copy_from_user(buf->user, to, bytes))
 		return -EFAULT;
-	for (i = 0; i < bytes / sizeof(u64); i++)
+	for (i = 0; i < words; i++)
 		buf->user[i] = (buf->user[i] & ~chunk->mapped[i]) |
 			       chunk->dirty[i];
 	return copy_to_user(to, buf->user, bytes) ? -EFAULT : 0;
@@ -89,25 +114,26 @@ static int chunk_merge(struct report_buffer *buf, u64 __user *to, size_t bytes)
 static int chunk_out(struct report_buffer *buf, u64 __user *bitmap)
 {
 	struct dirty_chunk *chunk = &buf->chunk;
-	size_t bytes = DIV_ROUND_UP(chunk->nbits, 64) * sizeof(u64);
+	unsigned int words = DIV_ROUND_UP(chunk->nbits, 64);
 	u64 __user *to = bitmap + chunk->first / 64;
 
 	if (!chunk->nr_mapped)
 		return 0;
 	if (chunk->nr_mapped == chunk->nbits && chunk->nbits % 64 == 0)
-		return chunk_write(chunk, to, bytes);
-	return chunk_merge(buf, to, bytes);
+		return chunk_write(chunk, to, words);
+	return chunk_merge(buf, to, words);
 }
 
 static void chunk_begin(struct dirty_chunk *chunk, u64 first, u64 nbits)
 {
-	if (chunk->nr_dirty)
-		memset(chunk->dirty, 0, PAGE_SIZE);
+	memset(chunk->dirty + chunk->first_dirty, 0,
+	       (chunk->end_dirty - chunk->first_dirty) * sizeof(u64));
 	if (chunk->masked)
-		memset(chunk->mapped, 0, PAGE_SIZE);
+		memset(chunk->mapped, 0, DIRTY_CHUNK_BYTES);
 	chunk->first = first;
 	chunk->nbits = min_t(u64, nbits - first, DIRTY_CHUNK_BITS);
-	chunk->nr_dirty = 0;
+	chunk->first_dirty = 0;
+	chunk->end_dirty = 0;
 	chunk->nr_mapped = 0;
 	chunk->masked = false;
 }

@@ -11,15 +11,18 @@
 #include <linux/bits.h>
 #include <linux/types.h>
 
-/* Bits in a chunk: one page of bitmap, 128 MiB of memory at 4 KiB a bit. */
-#define DIRTY_CHUNK_BITS	(PAGE_SIZE * BITS_PER_BYTE)
+/* Bits in a chunk: 16 KiB of bitmap, 512 MiB of memory at 4 KiB a bit. */
+#define DIRTY_CHUNK_BYTES	16384
+#define DIRTY_CHUNK_BITS	(DIRTY_CHUNK_BYTES * BITS_PER_BYTE)
 
 /**
  * struct dirty_chunk - a piece of a report
  * @first: its first bit, in the report; a multiple of 64
  * @nbits: its number of bits, at most DIRTY_CHUNK_BITS
- * @dirty: bitmap, all 0 when handed out. Only mapped bits may be set
- * @nr_dirty: 0 when handed out; must be not 0 if a bit of @dirty is set
+ * @dirty: bitmap, all 0 when handed out. Only mapped bits may be set, and only
+ *	those that dirty_chunk_mark() was told of
+ * @first_dirty: first word of @dirty that is not 0, or @end_dirty
+ * @end_dirty: one past the last such word
  * @nr_mapped: how many bits are mapped; see dirty_chunk_map()
  * @mapped: which ones; all 0 as long as @masked is false
  * @masked: @mapped is in use
@@ -28,7 +31,8 @@ struct dirty_chunk {
 	u64 first;
 	unsigned int nbits;
 	u64 *dirty;
-	u64 nr_dirty;
+	unsigned int first_dirty;
+	unsigned int end_dirty;
 	unsigned int nr_mapped;
 	u64 *mapped;
 	bool masked;
@@ -42,6 +46,15 @@ struct dirty_chunk {
  */
 void dirty_chunk_map(struct dirty_chunk *chunk, unsigned int bit,
 		     unsigned int nbits);
+
+/**
+ * dirty_chunk_mark - say where bits of @dirty are set
+ * @chunk: the chunk
+ * @first: no bit before this one is set by the caller, in the chunk
+ * @last: and none after this one
+ */
+void dirty_chunk_mark(struct dirty_chunk *chunk, unsigned int first,
+		      unsigned int last);
 
 /**
  * typedef dirty_snapshot_fn - fill in a chunk
@@ -63,7 +76,8 @@ typedef int (*dirty_snapshot_fn)(void *ctx, struct dirty_chunk *chunk);
  * @ctx: for @snapshot
  *
  * Bits that are mapped become what the snapshot says; every other bit of the
- * buffer keeps its value (R8). Allocates three pages, whatever @nbits is.
+ * buffer keeps its value (R8). Allocates three times
+ * DIRTY_CHUNK_BYTES, whatever @nbits is.
  *
  * Return: 0, -ENOMEM, -EFAULT, -EINTR if the caller is being killed, or what
  * @snapshot returned. On an error the buffer may be partly written.

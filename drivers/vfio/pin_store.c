@@ -355,19 +355,43 @@ static void leaf_retain(struct pin_store *store, struct pin_leaf *leaf,
 	leaf->reported &= ~mask;
 }
 
+/*
+ * The usual case of leaf_put(): @n pages in a row, all pinned, with entries
+ * indexed by page. Return: false if some of them have pins left.
+ */
+static bool put_row(u64 *entry, unsigned int n, unsigned long *pfns)
+{
+	u64 any = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		u64 left = entry[i] - ENTRY_REF;
+
+		entry[i] = left;
+		pfns[i] = left;
+		any |= left;
+	}
+	return any < ENTRY_REF;
+}
+
 /* Undo one pin of each page of @mask: the pages that it was the last one of. */
 static u64 leaf_put(struct pin_leaf *leaf, u64 mask, unsigned long *pfns)
 {
-	u64 left = mask, gone = 0;
+	unsigned int slot = __ffs64(mask), n = hweight64(mask);
+	bool row = leaf->all && mask == GENMASK_ULL(n - 1, 0) << slot;
 	unsigned int nr = 0;
+	u64 gone = 0;
 
-	for (; left; left &= left - 1) {
-		u64 *entry = leaf_entry(leaf, __ffs64(left));
+	if (row && put_row(leaf->all + slot, n, pfns))
+		return mask;
+	for (; mask; mask &= mask - 1) {
+		u64 *entry = leaf_entry(leaf, __ffs64(mask));
 
-		*entry -= ENTRY_REF;
+		if (!row)
+			*entry -= ENTRY_REF;
 		if (*entry >= ENTRY_REF)
 			continue;
-		gone |= left & -left;
+		gone |= mask & -mask;
 		pfns[nr++] = *entry;
 	}
 	return gone;
@@ -383,9 +407,11 @@ unsigned int pin_store_unpin(struct pin_store *store, u64 first,
 	leaf = leaf_find_or_after(store, first >> LEAF_SHIFT);
 	for (; leaf && leaf->number <= last >> LEAF_SHIFT; leaf = next) {
 		u64 mask = leaf->pinned & leaf_mask(leaf, first, last);
-		u64 gone = leaf_put(leaf, mask, pfns + nr);
+		u64 gone = mask ? leaf_put(leaf, mask, pfns + nr) : 0;
 
 		next = leaf_next(leaf);
+		if (!gone)
+			continue;
 		nr += hweight64(gone);
 		leaf_del_entries(leaf, gone);
 		if (retain)
@@ -431,11 +457,12 @@ static void report_pages(u64 *bitmap, u64 bit, u64 dirty, u64 page,
 	}
 }
 
-u64 pin_store_report(struct pin_store *store, u64 first, u64 last,
-		     unsigned int order, u64 *bitmap, u64 bit)
+bool pin_store_report(struct pin_store *store, u64 first, u64 last,
+		      unsigned int order, u64 *bitmap, u64 bit,
+		      struct pin_span *span)
 {
 	struct pin_leaf *leaf;
-	u64 nr = 0;
+	bool any = false;
 
 	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
 	for (; leaf && leaf->number <= last >> LEAF_SHIFT;
@@ -445,15 +472,20 @@ u64 pin_store_report(struct pin_store *store, u64 first, u64 last,
 		u64 base = leaf->number << LEAF_SHIFT;
 		u64 page = max(base, first);
 
+		if (!dirty)
+			continue;
 		leaf->reported |= leaf->retained & mask;
-		nr += hweight64(dirty);
 		dirty >>= page - base;
 		if (order)
 			report_pages(bitmap, bit, dirty, page - first, order);
 		else
 			report_word(bitmap, bit + page - first, dirty);
+		if (!any)
+			span->first = page;
+		span->last = min(base + LEAF_PAGES - 1, last);
+		any = true;
 	}
-	return nr;
+	return any;
 }
 
 bool pin_store_unreported(struct pin_store *store, u64 first, u64 last)
@@ -482,18 +514,25 @@ static u64 leaf_drop(struct pin_store *store, struct pin_leaf *leaf, u64 mask)
 	return nr;
 }
 
-u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last)
+u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last,
+			    u64 *next)
 {
-	struct pin_leaf *leaf, *next;
+	unsigned int left = PIN_STORE_DROP_LEAVES;
+	struct pin_leaf *leaf, *after;
 	u64 nr = 0;
 
 	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT; leaf = next) {
-		u64 mask = leaf_mask(leaf, first, last);
+	for (; leaf && leaf->number <= last >> LEAF_SHIFT && left;
+	     leaf = after, left--) {
+		u64 mask = leaf->reported & leaf_mask(leaf, first, last);
 
-		next = leaf_next(leaf);
-		nr += leaf_drop(store, leaf, leaf->reported & mask);
+		after = leaf_next(leaf);
+		if (mask)
+			nr += leaf_drop(store, leaf, mask);
 	}
+	*next = last + 1;
+	if (leaf && leaf->number <= last >> LEAF_SHIFT)
+		*next = leaf->number << LEAF_SHIFT;
 	return nr;
 }
 

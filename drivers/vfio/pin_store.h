@@ -145,6 +145,16 @@ unsigned int pin_store_unpin(struct pin_store *store, u64 first,
 void pin_store_retain(struct pin_store *store, u64 first, u64 last);
 
 /**
+ * struct pin_span - pages from @first to @last
+ * @first: first page
+ * @last: last page
+ */
+struct pin_span {
+	u64 first;
+	u64 last;
+};
+
+/**
  * pin_store_report - the dirty pages of a range: pinned for writing, or retained
  * @store: the store
  * @first: first page
@@ -152,15 +162,17 @@ void pin_store_retain(struct pin_store *store, u64 first, u64 last);
  * @order: a bit stands for 2^@order pages; @first is a multiple of that
  * @bitmap: a bit is set for each dirty page; no bit is cleared
  * @bit: the bit of page @first
+ * @span: where pages are stored that no dirty page lies outside of
  *
  * Marks the retained pages of the range as reported, which
  * pin_store_drop_reported() looks for. A page that is written later loses the
  * mark, so a mark left by a report that failed does no harm.
  *
- * Return: how many pages are dirty.
+ * Return: true if a page is dirty; if not, @span is not touched.
  */
-u64 pin_store_report(struct pin_store *store, u64 first, u64 last,
-		     unsigned int order, u64 *bitmap, u64 bit);
+bool pin_store_report(struct pin_store *store, u64 first, u64 last,
+		      unsigned int order, u64 *bitmap, u64 bit,
+		      struct pin_span *span);
 
 /**
  * pin_store_unreported - is there something a report of this range must hold?
@@ -173,15 +185,22 @@ u64 pin_store_report(struct pin_store *store, u64 first, u64 last,
  */
 bool pin_store_unreported(struct pin_store *store, u64 first, u64 last);
 
+/* Leaves that one call of pin_store_drop_reported() looks at, at most. */
+#define PIN_STORE_DROP_LEAVES	256
+
 /**
- * pin_store_drop_reported - forget the retained pages that were reported (R3)
+ * pin_store_drop_reported - forget retained pages that were reported (R3)
  * @store: the store
  * @first: first page
  * @last: last page
+ * @next: where the page to go on with is stored, @last + 1 if that was all
+ *
+ * Looks at a limited number of leaves, so that the caller can drop its lock.
  *
  * Return: how many records were dropped.
  */
-u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last);
+u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last,
+			    u64 *next);
 
 /**
  * pin_store_drop_retained - forget all retained pages (R7)

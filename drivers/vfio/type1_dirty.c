@@ -19,7 +19,7 @@ static atomic64_t report_count = ATOMIC64_INIT(0);
  * @last: last IOVA
  * @shift: a bit stands for 2^@shift bytes
  * @id: number of the report, for tracing
- * @nr_dirty: dirty pages found
+ * @nr_dirty: dirty pages found, for tracing
  * @nr_dropped: retained records dropped after it
  */
 struct dirty_range {
@@ -98,6 +98,14 @@ static bool dma_all_dirty(struct vfio_iommu *iommu, struct vfio_dma *dma)
 	       (iommu->num_non_pinned_groups && dma->iommu_mapped);
 }
 
+/* A group that does not say what it writes can have written all of it (R9). */
+static void snapshot_all(struct dirty_chunk *chunk, unsigned int bit,
+			 unsigned int nbits)
+{
+	bitmap_set((unsigned long *)chunk->dirty, bit, nbits);
+	dirty_chunk_mark(chunk, bit, bit + nbits - 1);
+}
+
 /* Add to a chunk what is known of one mapping. Caller holds iommu->lock. */
 static void snapshot_dma(struct dirty_range *range, struct vfio_dma *dma,
 			 struct dirty_chunk *chunk)
@@ -105,22 +113,23 @@ static void snapshot_dma(struct dirty_range *range, struct vfio_dma *dma,
 	dma_addr_t base = range->first + (chunk->first << range->shift);
 	dma_addr_t last = base + ((u64)chunk->nbits << range->shift) - 1;
 	dma_addr_t first = max_t(u64, base, dma->iova);
+	unsigned int order = range->shift - PAGE_SHIFT;
 	unsigned int bit = (first - base) >> range->shift;
+	u64 page = dma_page(dma, first);
+	struct pin_span span;
 	unsigned int nbits;
 
 	last = min_t(u64, last, vfio_dma_last(dma));
 	nbits = (last - first + 1) >> range->shift;
 	dirty_chunk_map(chunk, bit, nbits);
 
-	if (dma_all_dirty(range->iommu, dma)) {
-		bitmap_set((unsigned long *)chunk->dirty, bit, nbits);
-		chunk->nr_dirty += nbits;
-	}
 	/* Also where all is dirty: it marks what is to be dropped. */
-	chunk->nr_dirty += pin_store_report(&dma->pins, dma_page(dma, first),
-					    dma_page(dma, last),
-					    range->shift - PAGE_SHIFT,
-					    chunk->dirty, bit);
+	if (pin_store_report(&dma->pins, page, dma_page(dma, last), order,
+			     chunk->dirty, bit, &span))
+		dirty_chunk_mark(chunk, bit + ((span.first - page) >> order),
+				 bit + ((span.last - page) >> order));
+	if (dma_all_dirty(range->iommu, dma))
+		snapshot_all(chunk, bit, nbits);
 
 	/* A report that begins at the mapping and holds all of it. */
 	if (dma->all_dirty && first == dma->iova &&
@@ -128,18 +137,25 @@ static void snapshot_dma(struct dirty_range *range, struct vfio_dma *dma,
 		dma->all_report = range->id;
 }
 
-static void trace_runs(const struct dirty_range *range,
+/* Trace what is dirty. Counts it too, for nobody else asks for the number. */
+static void trace_runs(struct dirty_range *range,
 		       const struct dirty_chunk *chunk)
 {
 	unsigned long *bitmap = (unsigned long *)chunk->dirty;
-	unsigned int from, to, order = range->shift - PAGE_SHIFT;
+	unsigned int order = range->shift - PAGE_SHIFT;
+	unsigned int from = chunk->first_dirty * 64, to;
 
-	if (!trace_vfio_dirty_run_enabled() || !chunk->nr_dirty)
+	if (!trace_vfio_dirty_run_enabled() &&
+	    !trace_vfio_dirty_report_enabled())
 		return;
-	for_each_set_bitrange(from, to, bitmap, chunk->nbits)
+	for_each_set_bitrange_from(from, to, bitmap, chunk->end_dirty * 64) {
+		u64 npages = (u64)(to - from) << order;
+
 		trace_vfio_dirty_run(range->id, range->first +
 				     ((chunk->first + from) << range->shift),
-				     (u64)(to - from) << order);
+				     npages);
+		range->nr_dirty += npages;
+	}
 }
 
 static int snapshot(void *ctx, struct dirty_chunk *chunk)
@@ -156,24 +172,50 @@ static int snapshot(void *ctx, struct dirty_chunk *chunk)
 		snapshot_dma(range, dma, chunk);
 	trace_runs(range, chunk);
 	mutex_unlock(&iommu->lock);
-	range->nr_dirty += chunk->nr_dirty;
 	return 0;
 }
 
-/* The report has reached user space: now its records can go (R3). */
-static void range_drop(struct dirty_range *range)
+/*
+ * Drop some records of a range from @at on. Caller holds iommu->lock.
+ * Return: false if that was all, else @at is where to go on.
+ */
+static bool range_drop_some(struct dirty_range *range, dma_addr_t *at)
 {
 	struct vfio_dma *dma;
+	u64 last, next;
 
-	for (dma = vfio_dma_first_in(range->iommu, range->first, range->last);
-	     dma; dma = vfio_dma_next_in(dma, range->last)) {
-		range->nr_dropped +=
-			pin_store_drop_reported(&dma->pins,
-						dma_page(dma, range->first),
-						dma_page(dma, range->last));
-		if (dma->all_report == range->id)
-			dma->all_dirty = false;
+	dma = vfio_dma_first_in(range->iommu, *at, range->last);
+	if (!dma)
+		return false;
+	last = dma_page(dma, range->last);
+	range->nr_dropped += pin_store_drop_reported(&dma->pins,
+						     dma_page(dma, *at), last,
+						     &next);
+	if (next <= last) {
+		*at = dma->iova + (next << PAGE_SHIFT);
+		return true;
 	}
+	if (dma->all_report == range->id)
+		dma->all_dirty = false;
+	*at = vfio_dma_last(dma) + 1;
+	return vfio_dma_last(dma) < range->last;
+}
+
+/*
+ * The report has reached user space: now its records can go (R3). The lock is
+ * dropped now and then, for pins not to wait long.
+ */
+static void range_drop(struct dirty_range *range)
+{
+	dma_addr_t at = range->first;
+	bool more;
+
+	do {
+		mutex_lock(&range->iommu->lock);
+		more = range_drop_some(range, &at);
+		mutex_unlock(&range->iommu->lock);
+		cond_resched();
+	} while (more);
 }
 
 static void range_init(struct dirty_range *range, struct vfio_iommu *iommu,
@@ -261,11 +303,8 @@ static int dirty_get(struct vfio_iommu *iommu,
 
 	range_init(&range, iommu, get->iova, get->size, get->bitmap.pgsize);
 	ret = range_report(&range, get->bitmap.data);
-	if (!ret) {
-		mutex_lock(&iommu->lock);
+	if (!ret)
 		range_drop(&range);
-		mutex_unlock(&iommu->lock);
-	}
 	range_trace(&range, false, ret);
 out_unlock:
 	mutex_unlock(&iommu->report_lock);

@@ -206,7 +206,9 @@ static void check_report(unsigned int first, unsigned int last,
 			 unsigned int order)
 {
 	static u64 want[BITMAP_WORDS], got[BITMAP_WORDS];
-	u64 base = page_of(first) >> order << order, nr = 0;
+	u64 base = page_of(first) >> order << order;
+	struct pin_span span = { 1, 0 };
+	u64 low = ~0ULL, high = 0;
 	u64 bit = unit_below(130);
 	unsigned int i;
 
@@ -223,12 +225,21 @@ static void check_report(unsigned int first, unsigned int last,
 			continue;
 		at = bit + ((page_of(i) - base) >> order);
 		want[at / 64] |= 1ULL << at % 64;
-		nr++;
+		low = low < page_of(i) ? low : page_of(i);
+		high = page_of(i);
 		if (model[i].retained)
 			model[i].reported = true;
 	}
-	CHECK(pin_store_report(&store, base, page_of(last), order, got, bit) ==
-	      nr, "%u-%u order %u, should be %llu", first, last, order, nr);
+	CHECK(pin_store_report(&store, base, page_of(last), order, got, bit,
+			       &span) == !!high,
+	      "%u-%u order %u", first, last, order);
+	if (high)
+		CHECK(span.first >= base && span.first <= low &&
+		      span.last >= high && span.last <= page_of(last),
+		      "%llu-%llu, span %llu-%llu", low, high, span.first,
+		      span.last);
+	else
+		CHECK(span.first == 1, "span was touched");
 	for (i = 0; i < BITMAP_WORDS; i++)
 		CHECK(want[i] == got[i], "%u-%u order %u word %u: %llx %llx",
 		      first, last, order, i, want[i], got[i]);
@@ -242,6 +253,16 @@ static void do_report(void)
 	check_report(first, last, unit_below(3) ? 0 : unit_below(10));
 }
 
+/* All of a drop, which stops now and then. */
+static u64 drop_reported(u64 first, u64 last)
+{
+	u64 nr = 0;
+
+	while (first <= last)
+		nr += pin_store_drop_reported(&store, first, last, &first);
+	return nr;
+}
+
 static void do_drop(void)
 {
 	unsigned int first, last, i;
@@ -253,8 +274,8 @@ static void do_drop(void)
 		if (model[i].reported)
 			model_forget(i);
 	}
-	CHECK(pin_store_drop_reported(&store, page_of(first), page_of(last)) ==
-	      nr, "%u-%u", first, last);
+	CHECK(drop_reported(page_of(first), page_of(last)) == nr, "%u-%u",
+	      first, last);
 }
 
 static void do_drop_all(void)
@@ -389,23 +410,25 @@ static void failed_reserve_changes_nothing(void)
 
 static void written_again_loses_the_mark(void)
 {
+	struct pin_span span;
 	u64 bitmap[2] = {};
 	unsigned long pfn;
 
 	begin();
 	pin_range(7, 1, 1);
 	pin_store_unpin(&store, 7, 1, true, &pfn);
-	pin_store_report(&store, 0, 63, 0, bitmap, 0);
+	pin_store_report(&store, 0, 63, 0, bitmap, 0, &span);
 	/* Between the snapshot and the drop the device writes once more. */
 	pin_range(7, 1, 1);
 	pin_store_unpin(&store, 7, 1, true, &pfn);
-	CHECK(!pin_store_drop_reported(&store, 0, 63), "record dropped");
+	CHECK(!drop_reported(0, 63), "record dropped");
 	CHECK(store.nr_retained == 1, "%llu", store.nr_retained);
 	pin_store_destroy(&store);
 }
 
 static void drop_outside_range_stays(void)
 {
+	struct pin_span span;
 	u64 bitmap[4] = {};
 	unsigned long pfn;
 	u64 page;
@@ -414,10 +437,34 @@ static void drop_outside_range_stays(void)
 	pin_range(0, 192, 1);
 	for (page = 0; page < 192; page++)
 		pin_store_unpin(&store, page, 1, true, &pfn);
-	pin_store_report(&store, 0, 191, 0, bitmap, 0);
-	CHECK(pin_store_drop_reported(&store, 63, 128) == 66, "-");
+	pin_store_report(&store, 0, 191, 0, bitmap, 0, &span);
+	CHECK(drop_reported(63, 128) == 66, "-");
 	CHECK(store.nr_retained == 192 - 66, "%llu", store.nr_retained);
 	pin_store_destroy(&store);
+}
+
+static void a_drop_has_a_limit(void)
+{
+	const u64 nr = PIN_STORE_DROP_LEAVES + 10;
+	unsigned long pfn;
+	u64 i, next;
+
+	begin();
+	pin_range(5, nr, 64);
+	for (i = 0; i < nr; i++) {
+		struct pin_span span;
+		u64 bitmap[1] = {};
+
+		pin_store_unpin(&store, 5 + i * 64, 1, true, &pfn);
+		pin_store_report(&store, i * 64, i * 64 + 63, 0, bitmap, 0,
+				 &span);
+	}
+	CHECK(pin_store_drop_reported(&store, 0, 1 << 20, &next) ==
+	      PIN_STORE_DROP_LEAVES, "next is %llu", next);
+	CHECK(next == PIN_STORE_DROP_LEAVES * 64, "%llu", next);
+	CHECK(pin_store_drop_reported(&store, next, 1 << 20, &next) == 10, "-");
+	CHECK(next == (1 << 20) + 1, "%llu", next);
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
 static void many_pins_of_one_page(void)
@@ -449,6 +496,7 @@ static const struct unit_test tests[] = {
 	  written_again_loses_the_mark },
 	{ "store: R3: records outside of the range stay",
 	  drop_outside_range_stays },
+	{ "store: a drop stops now and then, and goes on", a_drop_has_a_limit },
 	{ "store: R12: a page pinned very often, for reading, is not retained",
 	  many_pins_of_one_page },
 };

@@ -7,9 +7,7 @@
 #include <linux/types.h>
 
 #define GFP_KERNEL_ACCOUNT	0u
-#define __GFP_ZERO		0u
 #define SLAB_ACCOUNT		0u
-#define PAGE_SIZE		4096UL
 
 /* Bytes and objects in use; allocations until one fails, -1: never. */
 extern size_t shim_bytes;
@@ -63,15 +61,21 @@ static inline void kfree(const void *p)
 	shim_free(p);
 }
 
-static inline unsigned long __get_free_page(gfp_t gfp)
+static inline void *kvzalloc(size_t size, gfp_t gfp)
 {
 	(void)gfp;
-	return (unsigned long)shim_alloc(PAGE_SIZE);
+	return shim_alloc(size);
 }
 
-static inline void free_page(unsigned long p)
+static inline void *kvmalloc(size_t size, gfp_t gfp)
 {
-	shim_free((void *)p);
+	(void)gfp;
+	return shim_alloc(size);
+}
+
+static inline void kvfree(const void *p)
+{
+	shim_free(p);
 }
 
 #endif
