@@ -380,7 +380,7 @@ static void file_put(struct mdma_file **file)
 	fput(old->filp);
 }
 
-/* The file for the user of a new session. */
+/* The file for the user of a new migration. */
 static struct file *save_begin(struct mdma_device *dev)
 {
 	struct mdma_file *file;
