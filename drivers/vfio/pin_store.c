@@ -29,6 +29,7 @@
 #include <linux/bitops.h>
 #include <linux/bug.h>
 #include <linux/errno.h>
+#include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -166,14 +167,17 @@ static void leaf_trim(struct pin_store *store, struct pin_leaf *leaf)
 	leaf->all = NULL;
 }
 
-/* The pages of [first, last] that are in the leaf. */
+/* The pages of [first, last] that are in the leaf; mostly, all of them. */
 static u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
 {
 	u64 base = leaf->number << LEAF_SHIFT;
-	unsigned int low = first > base ? first - base : 0;
-	unsigned int high = min_t(u64, last - base, LEAF_PAGES - 1);
+	u64 mask = U64_MAX;
 
-	return GENMASK_ULL(high, low);
+	if (first > base)
+		mask <<= first - base;
+	if (last - base < LEAF_PAGES - 1)
+		mask &= GENMASK_ULL(last - base, 0);
+	return mask;
 }
 
 static u64 *leaf_entry(struct pin_leaf *leaf, unsigned int slot)
@@ -521,6 +525,9 @@ u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last,
 	struct pin_leaf *leaf, *after;
 	u64 nr = 0;
 
+	*next = last + 1;
+	if (!store->nr_retained)
+		return 0;
 	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
 	for (; leaf && leaf->number <= last >> LEAF_SHIFT && left;
 	     leaf = after, left--) {
@@ -530,7 +537,6 @@ u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last,
 		if (mask)
 			nr += leaf_drop(store, leaf, mask);
 	}
-	*next = last + 1;
 	if (leaf && leaf->number <= last >> LEAF_SHIFT)
 		*next = leaf->number << LEAF_SHIFT;
 	return nr;
