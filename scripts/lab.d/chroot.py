@@ -17,10 +17,12 @@ import say
 ENTER = r"""
 set -e
 root=$1; shift
-for dir in dev proc; do
-	mkdir -p "$root/$dir"
-	mount --rbind "/$dir" "$root/$dir"
-done
+mkdir -p "$root/dev" "$root/proc"
+mount --rbind /dev "$root/dev"
+# Of our own PID namespace, or a program that looks itself up there, as
+# LeakSanitizer does, finds another process or none. A container whose /proc is
+# partly hidden allows no other one: there, its own must do.
+mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
 mount -t tmpfs tmp "$root/tmp"
 mount -t tmpfs mnt "$root/mnt"
 while [ "$1" != -- ]; do
