@@ -25,6 +25,11 @@ PACKAGES = (
     "linux-image-amd64", "linux-headers-amd64", "linux-source-6.12",
     "qemu-system-x86", "mdevctl", "kmod", "busybox-static", "python3",
     "coccinelle", "sparse", "make", "gcc", "libc6-dev", "pciutils", "iproute2",
+    # what the kernel's own build needs besides, for a debug kernel
+    "flex", "bison", "bc", "libelf-dev",
+    "gnuplot-nox", "trace-cmd",
+    # two lab hosts that migrate with libvirt
+    "libvirt-daemon-system", "libvirt-clients", "udev", "dbus",
 )
 OPTIONS = (
     "--variant=minbase",
