@@ -38,18 +38,39 @@ MARK = "MDMA-LAB "
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
+def kvm_missing(device="/dev/kvm", cpuinfo="/proc/cpuinfo", modules="/sys/module"):
+    """Why KVM can't run the lab, or None. The guest in it needs nested virtualisation, so
+    a /dev/kvm alone does not do: some are not backed by the CPU's own, some do not nest."""
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError as error:
+        return f"{device}: {error.strerror}"
+    with open(cpuinfo) as stream:
+        flags = set(stream.read().split())
+    for flag, module in (("svm", "kvm_amd"), ("vmx", "kvm_intel")):
+        if flag in flags:
+            break
+    else:
+        return "the CPU has neither svm nor vmx"
+    try:
+        with open(f"{modules}/{module}/parameters/nested") as stream:
+            nested = stream.read().strip()
+    except OSError as error:
+        return f"{module}: {error.strerror}"
+    return None if nested in ("1", "Y") else f"{module}: nested={nested}"
+
+
 def accelerator():
-    """kvm if it can be used, else tcg; ACCEL=tcg forces that."""
+    """kvm if it can run the lab, else tcg; ACCEL= forces one."""
     forced = os.environ.get("ACCEL")
     if forced:
         if forced not in ("kvm", "tcg"):
             raise say.UsageError(f"ACCEL={forced}: kvm or tcg expected")
         return forced
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR))
-        return "kvm"
-    except OSError:
-        return "tcg"
+    why = kvm_missing()
+    if why:
+        say.info(f"no KVM: {why}")
+    return "tcg" if why else "kvm"
 
 
 def check_memory():
