@@ -66,5 +66,40 @@ class Settings(unittest.TestCase):
                          ["stale-pfn"])
 
 
+class InTheLab(unittest.TestCase):
+    """The command line of a scenario that runs."""
+
+    known = {"rounds": (4, "how often"), "pattern": ("random", "of the workload")}
+
+    def test_defaults_and_types(self):
+        """A value has its default's type."""
+        self.assertEqual(scenario.values(self.known, []), {"rounds": 4, "pattern": "random"})
+        self.assertEqual(scenario.values(self.known, ["rounds=7", "pattern=a=b"]),
+                         {"rounds": 7, "pattern": "a=b"})
+
+    def test_refused(self):
+        """What is wrong is said, and nothing is run."""
+        for words, text in ((["speed=3"], "unknown setting 'speed=3'; known: rounds pattern"),
+                            (["rounds"], "unknown setting"), (["rounds=many"], "wants a number")):
+            with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
+                scenario.values(self.known, words)
+
+    def test_arguments(self):
+        """--results comes first, and is not left out."""
+        self.assertEqual(scenario.arguments("Doc.", self.known, ["--results", "/r", "rounds=2"]),
+                         (Path("/r"), {"rounds": 2, "pattern": "random"}))
+        for words in ([], ["--results"], ["rounds=2"]):
+            with self.subTest(words=words), \
+                    self.assertRaisesRegex(SystemExit, "(?s)Doc.*rounds=4  how often"):
+                scenario.arguments("Doc.", self.known, words)
+
+    def test_help(self):
+        """Asked for, the usage is no error."""
+        with mock.patch("builtins.print") as shown, self.assertRaises(SystemExit) as ended:
+            scenario.arguments("Doc.", self.known, ["--help"])
+        self.assertEqual(ended.exception.code, 0)
+        self.assertIn("pattern=random", shown.call_args[0][0])
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -15,6 +15,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import backend
+import scenario
+
 # How the lab is booted, read by scripts/lab.
 ACCEL = "icount"
 
@@ -63,35 +71,14 @@ ROWS = {
 SCALE = {"ns": 1, "us": 1000, "B": 1}
 
 
-def settings(words):
-    """key=value words over the defaults, each a list."""
-    values = {key: default for key, (default, _) in KEYS.items()}
-    for word in words:
-        key, separator, value = word.partition("=")
-        if not separator or key not in KEYS:
-            sys.exit(f"{word}: no such setting; there are: {', '.join(KEYS)}")
-        values[key] = value
+def lists(values):
+    """Settings as lists; each word must be one of the default's."""
     values = {key: value.split(",") for key, value in values.items()}
     for key, (default, _) in KEYS.items():
         for value in values[key]:
             if value not in default.split(","):
                 sys.exit(f"{key}={value}: one of {default} expected")
     return values
-
-
-def load_backend(name):
-    """Exchange the type1 in the kernel."""
-    modules = Path("/lib/modules") / os.uname().release
-    directory = modules / ("updates" if name == "ours" else "kernel/drivers/vfio")
-    path = next(directory.glob("vfio_iommu_type1.ko*"))
-    subprocess.run(["modprobe", "-a", "vfio", "mdev"], check=True)
-    subprocess.run(["rmmod", "vfio_iommu_type1"], check=True)
-    subprocess.run(["insmod", str(path)], check=True)
-    if not Path("/sys/module/mdma_bench").exists():
-        subprocess.run(["insmod", str(PROGRAMS / "mdma_bench.ko")], check=True)
-    tainted = "O" in Path("/sys/module/vfio_iommu_type1/taint").read_text()
-    if tainted != (name == "ours"):
-        sys.exit(f"{path}: not the {name} vfio_iommu_type1")
 
 
 def measure(groups):
@@ -147,20 +134,18 @@ def table(rows):
 
 def main(argv):
     """Measure and judge; the exit code is 0 if every target is reached."""
-    if "--help" in argv or len(argv) < 2 or argv[0] != "--results":
-        print(__doc__.strip())
-        for key, (default, text) in KEYS.items():
-            print(f"  {key}={default}  {text}")
-        return 2
-    directory, config = Path(argv[1]), settings(argv[2:])
+    directory, values = scenario.arguments(__doc__, KEYS, argv)
+    config = lists(values)
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     figures = {"stock": {}, "ours": {}, "floor": {}}
-    for backend in config["backend"]:
-        print(f"bench: {backend}", flush=True)
-        load_backend(backend)
+    for name in config["backend"]:
+        print(f"bench: {name}", flush=True)
+        backend.load(name)
+        if not Path("/sys/module/mdma_bench").exists():
+            backend.run("insmod", PROGRAMS / "mdma_bench.ko")
         if "floor" in config["only"] and not figures["floor"]:
             figures["floor"] = measure(["floor"])
-        figures[backend] = measure([group for group in config["only"] if group != "floor"])
+        figures[name] = measure([group for group in config["only"] if group != "floor"])
     rows = [row(key, **figures) for key in ROWS
             if any(key in found for found in figures.values())]
     (directory / "bench.json").write_text(json.dumps(

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +26,10 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
+import backend
 import ram as ram_files
+import say
+import scenario
 from guest_vm import GuestError, GuestVM, tsc_khz
 from mdev import Mdev, MdevError
 from qmp import QmpError
@@ -74,35 +76,22 @@ class ScenarioError(Exception):
     """The scenario could not be played; the text says where it stopped."""
 
 
-FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, OSError,
-            subprocess.CalledProcessError)
+FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabError,
+            OSError)
 
 
 # --- settings ---------------------------------------------------------------
 
 
-def usage():
-    """The keys with their defaults."""
-    keys = "\n".join(f"  {key}={default}  {text}" for key, (default, text) in KEYS.items())
-    return f"{__doc__.strip()}\n\nkeys:\n{keys}"
-
-
-def parse_keys(words):
-    """key=value words to a configuration; an unknown key is an error."""
-    values = {key: default for key, (default, _) in KEYS.items()}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in KEYS:
-            raise SystemExit(f"migrate: unknown setting '{word}'; known: {' '.join(KEYS)}")
-        try:
-            values[key] = type(KEYS[key][0])(value)
-        except ValueError:
-            raise SystemExit(f"migrate: {key} wants a number, not '{value}'") from None
+def configuration(values):
+    """Settings as a namespace; those that can't work are an error."""
     if not 0 < values["mem_mb"] <= 2048:
         raise SystemExit("migrate: mem_mb must be 1 to 2048: beyond, an IOVA is no offset in RAM")
     if values["window_mb"] >= values["mem_mb"]:
         raise SystemExit("migrate: window_mb must be less than mem_mb")
-    return SimpleNamespace(**values)
+    config = SimpleNamespace(**values)
+    config.append = kernel_arguments(config)
+    return config
 
 
 def kernel_arguments(config):
@@ -114,48 +103,6 @@ def kernel_arguments(config):
     if khz:
         words += [f"tsc_early_khz={khz}", "tsc=reliable"]
     return " ".join(words)
-
-
-def parse_arguments(argv):
-    """Return (results directory, configuration)."""
-    if "--help" in argv or "-h" in argv:
-        raise SystemExit(print(usage()))
-    if len(argv) < 2 or argv[0] != "--results":
-        raise SystemExit(usage())
-    config = parse_keys(argv[2:])
-    config.append = kernel_arguments(config)
-    return Path(argv[1]), config
-
-
-# --- the backend ------------------------------------------------------------
-
-
-def run(*words):
-    """Run a program; what it printed belongs to the error."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ScenarioError(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
-    return done.stdout.strip()
-
-
-def backend_name():
-    """Which vfio_iommu_type1 is loaded: version and srcversion tell."""
-    module = Path("/sys/module/vfio_iommu_type1")
-    parts = [(module / name).read_text().strip() for name in ("version", "srcversion")
-             if (module / name).exists()]
-    return " ".join(["vfio_iommu_type1", *parts])
-
-
-def load_backend(path=None):
-    """Load the backend at @path, or the installed one, and mdma on it."""
-    for module in ("mdma", "vfio_iommu_type1"):
-        if Path("/sys/module", module).is_dir():
-            run("rmmod", module)
-    if path:
-        run("insmod", path)
-    else:
-        run("modprobe", "vfio_iommu_type1")
-    run("modprobe", "mdma")
 
 
 # --- a leg ------------------------------------------------------------------
@@ -215,7 +162,7 @@ class Leg:
 
     def _describe(self):
         self.facts["summary"].update(kernel=os.uname().release, accel=self.config.accel,
-                                     backend=backend_name())
+                                     backend=backend.name())
 
     def _start_workload(self, source, mdev):
         source.wait_console("MDMA-GUEST ready", self.config.patience)
@@ -373,19 +320,20 @@ def play_leg(name, config, results):
 def play_control(config, results):
     """The same on the broken backend; then the backend as it was."""
     try:
-        load_backend(config.mutant)
+        backend.load(config.mutant)
         return play_leg("control", config, results)
-    except ScenarioError as err:
+    except (ScenarioError, say.LabError) as err:
         (results / "control").mkdir(exist_ok=True)
         (results / "control/leg.json").write_text(json.dumps({"error": str(err)}))
         raise
     finally:
-        load_backend()
+        backend.load()
 
 
 def main(argv):
     """Main leg and control; proof.py judges what they leave."""
-    results, config = parse_arguments(argv)
+    results, values = scenario.arguments(__doc__, KEYS, argv)
+    config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
     (results / "run.json").write_text(json.dumps({"control": bool(config.control)}))

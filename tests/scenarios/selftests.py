@@ -21,8 +21,10 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
+import backend
 import dmesg
 import ktap
+import scenario
 
 # key: (default, what it is)
 KEYS = {
@@ -71,17 +73,6 @@ ON_STOCK = {
 PROGRAM_TIMEOUT = 300
 
 
-def settings(words):
-    """key=value words over the defaults."""
-    values = {key: default for key, (default, _) in KEYS.items()}
-    for word in words:
-        key, separator, value = word.partition("=")
-        if not separator or key not in KEYS:
-            sys.exit(f"{word}: no such setting; there are: {', '.join(KEYS)}")
-        values[key] = value
-    return values
-
-
 class KernelLog:
     """What the kernel logs from now on."""
 
@@ -111,18 +102,6 @@ class KernelLog:
         return found
 
 
-def load_backend(wanted):
-    """Exchange the loaded type1; nobody uses it between two programs."""
-    if not wanted:
-        return
-    release = os.uname().release
-    if wanted == "stock":
-        wanted = next(Path(f"/lib/modules/{release}/kernel/drivers/vfio").glob(
-            "vfio_iommu_type1.ko*"))
-    subprocess.run(["rmmod", "vfio_iommu_type1"], check=True)
-    subprocess.run(["insmod", str(wanted)], check=True)
-
-
 def run_program(path, prefixes, config):
     """Its KTAP; what it does not say because it hangs or dies is missing there."""
     environment = dict(os.environ, TIMEOUT_SCALE=str(config["scale"]))
@@ -131,7 +110,7 @@ def run_program(path, prefixes, config):
     try:
         done = subprocess.run([str(path), *prefixes], stdout=subprocess.PIPE, check=False,
                               stderr=subprocess.STDOUT, env=environment,
-                              timeout=PROGRAM_TIMEOUT * int(config["scale"]))
+                              timeout=PROGRAM_TIMEOUT * config["scale"])
     except subprocess.TimeoutExpired as err:
         return (err.stdout or b"").decode(errors="replace") + "Bail out! no end\n"
     text = done.stdout.decode(errors="replace")
@@ -194,14 +173,10 @@ def report(name, text, seconds, stock):
 
 def main(argv):
     """Run them; the exit code is 0 only if all is as it should be."""
-    if "--help" in argv or len(argv) < 2 or argv[0] != "--results":
-        print(__doc__.strip())
-        for key, (default, text) in KEYS.items():
-            print(f"  {key}={default}  {text}")
-        return 2
-    directory, config = Path(argv[1]), settings(argv[2:])
+    directory, config = scenario.arguments(__doc__, KEYS, argv)
     stock = config["backend"] == "stock"
-    load_backend(config["backend"])
+    if config["backend"]:
+        backend.load(config["backend"])
     log, everything, begin = KernelLog(), [], time.monotonic()
     for path, prefixes in chosen(config):
         started = time.monotonic()
