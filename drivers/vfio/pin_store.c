@@ -5,29 +5,38 @@
  * A leaf stands for 64 pages, so that each of its sets is one word, and a word
  * of a report is made of one word of a leaf:
  *
- *	pinned		pinned at least once; each has an entry
+ *	pinned		pinned at least once; has a frame and a number of pins
  *	written		of the pinned: at least one pin was for writing
- *	retained	written, and not in a report yet; needs no entry
+ *	retained	written, and not in a report yet; needs no frame
  *	reported	of the retained: in the report that is being made
  *
- * An entry is a page frame and the number of its pins. Up to four entries are
- * kept in the leaf itself, in the order of their pages; a leaf with more pinned
- * pages has an array of 64, indexed by page. Leaves are the nodes of a red-black
- * tree, ordered by number.
+ * The frames of a leaf are kept in one of three forms:
  *
- * Memory: 104 bytes for an isolated page, 9.6 bytes a page where all 64 are
- * pinned, 104 bytes for 64 retained pages. The worst case is five pinned pages
- * in each leaf: 123 bytes a page. Nothing for pages neither pinned nor retained.
+ *	linear		each page is pinned once, and the frames have the order of
+ *			the pages: the frame of the first page says them all. So it
+ *			is with huge pages, and with a page that is pinned alone
+ *	few		up to three entries (frame, number of pins) in the leaf, in
+ *			the order of their pages
+ *	all		an array of 64 entries, indexed by page
+ *
+ * Leaves are nodes of a red-black tree, ordered by number, and of a list in the
+ * same order: the tree finds a leaf, the list walks on from there.
+ *
+ * Memory: a leaf is 112 bytes, an array 512. So 112 bytes for an isolated page,
+ * 1.8 bytes a page for pinned huge pages or retained pages where all 64 of a
+ * leaf are, 9.8 bytes a page for scattered frames. The worst case is four pinned
+ * pages in each leaf, to scattered frames: 156 bytes a page. Nothing for pages
+ * neither pinned nor retained.
  *
  * Time: a look-up descends the tree, unless it asks for the leaf of the last
  * look-up, or the one after it. A walk costs one step for each leaf in its range,
- * whatever the size of the mapping (R17).
+ * whatever the size of the mapping (R17). Leaves are allocated and freed by the
+ * dozen.
  *
  * Because unpinning moves a page from one set to another, it never allocates
  * (R14).
  */
 #include <linux/bitops.h>
-#include <linux/bug.h>
 #include <linux/errno.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
@@ -38,17 +47,28 @@
 
 #define LEAF_SHIFT	6
 #define LEAF_PAGES	64
-#define LEAF_FEW	4
+#define LEAF_FEW	3
+
+enum leaf_form {
+	FORM_LINEAR,
+	FORM_FEW,
+	FORM_ALL,
+};
 
 struct pin_leaf {
 	struct rb_node node;
+	struct list_head list;
 	u64 number;		/* of the first page, shifted by LEAF_SHIFT */
 	u64 pinned;
 	u64 written;
 	u64 retained;
 	u64 reported;
-	u64 *all;		/* LEAF_PAGES entries, or NULL: use few */
-	u64 few[LEAF_FEW];
+	enum leaf_form form;
+	union {
+		u64 base;	/* linear: frame of the leaf's first page */
+		u64 few[LEAF_FEW];
+		u64 *all;	/* LEAF_PAGES entries */
+	};
 };
 
 /* An entry: 40 bits of page frame number, 24 bits of pin count. */
@@ -73,98 +93,174 @@ void pin_store_cache_destroy(void)
 void pin_store_init(struct pin_store *store)
 {
 	*store = (struct pin_store){ .root = RB_ROOT };
+	INIT_LIST_HEAD(&store->leaves);
 }
 
-static struct pin_leaf *leaf_of(struct rb_node *node)
+/* --- memory of leaves, by the dozen ------------------------------------- */
+
+/* Leaves that a call has allocated and not used yet, or will free at its end. */
+struct leaf_stock {
+	unsigned int nr;
+	void *leaves[16];
+};
+
+/* A leaf, all 0, or NULL; @want: how many the call will take from now on. */
+static struct pin_leaf *stock_take(struct leaf_stock *stock, u64 want)
 {
-	return rb_entry_safe(node, struct pin_leaf, node);
+	if (!stock->nr)
+		stock->nr = kmem_cache_alloc_bulk(leaf_cache,
+						  GFP_KERNEL_ACCOUNT | __GFP_ZERO,
+						  min_t(u64, want,
+							ARRAY_SIZE(stock->leaves)),
+						  stock->leaves);
+	return stock->nr ? stock->leaves[--stock->nr] : NULL;
 }
 
-static struct pin_leaf *leaf_next(struct pin_leaf *leaf)
+static void stock_free(struct leaf_stock *stock)
 {
-	return leaf_of(rb_next(&leaf->node));
+	kmem_cache_free_bulk(leaf_cache, stock->nr, stock->leaves);
+	stock->nr = 0;
 }
 
-/* The leaf with this number, or else the next higher one, or NULL. */
-static struct pin_leaf *leaf_at_or_after(struct pin_store *store, u64 number)
+static void stock_put(struct leaf_stock *stock, struct pin_leaf *leaf)
 {
-	struct rb_node *node = store->root.rb_node;
-	struct pin_leaf *found = NULL;
+	if (stock->nr == ARRAY_SIZE(stock->leaves))
+		stock_free(stock);
+	stock->leaves[stock->nr++] = leaf;
+}
 
-	while (node) {
-		struct pin_leaf *leaf = leaf_of(node);
+/* --- leaves of a store --------------------------------------------------- */
 
-		if (leaf->number < number) {
-			node = node->rb_right;
-		} else {
-			found = leaf;
-			if (leaf->number == number)
-				break;
-			node = node->rb_left;
-		}
+static struct pin_leaf *leaf_next(struct pin_store *store,
+				  struct pin_leaf *leaf)
+{
+	struct list_head *next = leaf ? leaf->list.next : store->leaves.next;
+
+	return next == &store->leaves ? NULL :
+					list_entry(next, struct pin_leaf, list);
+}
+
+static struct pin_leaf *leaf_prev(struct pin_store *store,
+				  struct pin_leaf *leaf)
+{
+	struct list_head *prev = leaf->list.prev;
+
+	return prev == &store->leaves ? NULL :
+					list_entry(prev, struct pin_leaf, list);
+}
+
+/*
+ * The leaf with the highest number up to this one, or NULL. leaf_next() of it,
+ * also where it is NULL, is the first one with a higher number.
+ */
+static struct pin_leaf *leaf_floor(struct pin_store *store, u64 number)
+{
+	struct pin_leaf *found = store->hint, *next;
+	struct rb_node *node;
+
+	if (found && found->number <= number) {
+		next = leaf_next(store, found);
+		if (!next || next->number > number)
+			return found;
+		if (next->number == number)
+			return store->hint = next;
 	}
+
+	found = NULL;
+	for (node = store->root.rb_node; node;) {
+		struct pin_leaf *leaf = rb_entry(node, struct pin_leaf, node);
+
+		if (leaf->number > number) {
+			node = node->rb_left;
+			continue;
+		}
+		found = leaf;
+		if (leaf->number == number)
+			break;
+		node = node->rb_right;
+	}
+	if (found)
+		store->hint = found;
 	return found;
 }
 
-static struct pin_leaf *leaf_find(struct pin_store *store, u64 number)
+/* The leaf after @leaf, if it has pages up to @last, or NULL. */
+static struct pin_leaf *leaf_next_in(struct pin_store *store,
+				     struct pin_leaf *leaf, u64 last)
 {
-	struct pin_leaf *leaf = store->hint;
+	leaf = leaf_next(store, leaf);
+	return leaf && leaf->number <= last >> LEAF_SHIFT ? leaf : NULL;
+}
 
-	if (leaf && leaf->number == number)
+/* The first leaf that has pages of [first, last], or NULL. */
+static struct pin_leaf *leaf_first_in(struct pin_store *store, u64 first,
+				      u64 last)
+{
+	struct pin_leaf *leaf = leaf_floor(store, first >> LEAF_SHIFT);
+
+	if (leaf && leaf->number == first >> LEAF_SHIFT)
 		return leaf;
-	if (leaf && leaf->number + 1 == number)
-		leaf = leaf_next(leaf);
-	else
-		leaf = leaf_at_or_after(store, number);
-	if (!leaf || leaf->number != number)
+	return leaf_next_in(store, leaf, last);
+}
+
+/* Insert a leaf; @prev: the one that comes before it, or NULL. */
+static void leaf_insert(struct pin_store *store, struct pin_leaf *prev,
+			struct pin_leaf *new)
+{
+	struct pin_leaf *next = leaf_next(store, prev);
+	struct rb_node **link = &store->root.rb_node, *parent = NULL;
+
+	/* Of two neighbours in the order, one has no child on the side between. */
+	if (prev && !prev->node.rb_right) {
+		parent = &prev->node;
+		link = &parent->rb_right;
+	} else if (next) {
+		parent = &next->node;
+		link = &parent->rb_left;
+	}
+	rb_link_node(&new->node, parent, link);
+	rb_insert_color(&new->node, &store->root);
+	list_add(&new->list, prev ? &prev->list : &store->leaves);
+}
+
+/* The leaf with this number, made if there is none, or NULL. */
+static struct pin_leaf *leaf_get(struct pin_store *store, u64 number,
+				 u64 last_number, struct leaf_stock *stock)
+{
+	struct pin_leaf *prev = leaf_floor(store, number), *leaf;
+
+	if (prev && prev->number == number)
+		return prev;
+	leaf = stock_take(stock, last_number - number + 1);
+	if (!leaf)
 		return NULL;
+	leaf->number = number;
+	leaf_insert(store, prev, leaf);
 	store->hint = leaf;
 	return leaf;
 }
 
-/* The same, but quick where it is the leaf of the last look-up. */
-static struct pin_leaf *leaf_find_or_after(struct pin_store *store, u64 number)
+static void leaf_forget_frames(struct pin_leaf *leaf)
 {
-	struct pin_leaf *leaf = leaf_find(store, number);
-
-	return leaf ? leaf : leaf_at_or_after(store, number);
-}
-
-static void leaf_insert(struct pin_store *store, struct pin_leaf *new)
-{
-	struct rb_node **link = &store->root.rb_node, *parent = NULL;
-
-	while (*link) {
-		parent = *link;
-		if (new->number < leaf_of(parent)->number)
-			link = &parent->rb_left;
-		else
-			link = &parent->rb_right;
-	}
-	rb_link_node(&new->node, parent, link);
-	rb_insert_color(&new->node, &store->root);
-}
-
-static void leaf_free(struct pin_store *store, struct pin_leaf *leaf)
-{
-	if (store->hint == leaf)
-		store->hint = NULL;
-	rb_erase(&leaf->node, &store->root);
-	kfree(leaf->all);
-	kmem_cache_free(leaf_cache, leaf);
+	if (leaf->form == FORM_ALL)
+		kfree(leaf->all);
+	leaf->form = FORM_LINEAR;
 }
 
 /* Give back what the leaf does not need any more, maybe the leaf itself. */
-static void leaf_trim(struct pin_store *store, struct pin_leaf *leaf)
+static void leaf_trim(struct pin_store *store, struct pin_leaf *leaf,
+		      struct leaf_stock *stock)
 {
 	if (leaf->pinned)
 		return;
-	if (!leaf->retained) {
-		leaf_free(store, leaf);
+	leaf_forget_frames(leaf);
+	if (leaf->retained)
 		return;
-	}
-	kfree(leaf->all);
-	leaf->all = NULL;
+	if (store->hint == leaf)
+		store->hint = leaf_prev(store, leaf);
+	rb_erase(&leaf->node, &store->root);
+	list_del(&leaf->list);
+	stock_put(stock, leaf);
 }
 
 /* The pages of [first, last] that are in the leaf; mostly, all of them. */
@@ -180,101 +276,71 @@ static u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
 	return mask;
 }
 
+/* The row of bits that begins with the lowest bit of @mask. */
+static u64 lowest_row(u64 mask)
+{
+	return mask & ~(mask + (mask & -mask));
+}
+
+static unsigned int row_length(u64 row)
+{
+	return fls64(row) - __ffs64(row);
+}
+
+/* --- frames of a leaf ---------------------------------------------------- */
+
+/* Where the entry of a page is, or where it is to be inserted; not if linear. */
 static u64 *leaf_entry(struct pin_leaf *leaf, unsigned int slot)
 {
-	if (leaf->all)
+	if (leaf->form == FORM_ALL)
 		return &leaf->all[slot];
 	return &leaf->few[hweight64(leaf->pinned & (BIT_ULL(slot) - 1))];
 }
 
-/* Have place for the pages of @mask besides those that are pinned. */
-static int leaf_grow(struct pin_leaf *leaf, u64 mask)
+static u64 leaf_value(struct pin_leaf *leaf, unsigned int slot)
+{
+	if (leaf->form == FORM_LINEAR)
+		return (leaf->base + slot) | ENTRY_REF;
+	return *leaf_entry(leaf, slot);
+}
+
+static void leaf_to_few(struct pin_leaf *leaf)
+{
+	u64 left = leaf->pinned, few[LEAF_FEW];
+	unsigned int n;
+
+	if (leaf->form == FORM_FEW)
+		return;
+	for (n = 0; left; left &= left - 1)
+		few[n++] = leaf_value(leaf, __ffs64(left));
+	memcpy(leaf->few, few, n * sizeof(*few));
+	leaf->form = FORM_FEW;
+}
+
+static bool leaf_to_all(struct pin_leaf *leaf)
 {
 	u64 left = leaf->pinned;
-	unsigned int n = 0;
 	u64 *all;
 
-	if (leaf->all || hweight64(leaf->pinned | mask) <= LEAF_FEW)
-		return 0;
-	all = kcalloc(LEAF_PAGES, sizeof(*all), GFP_KERNEL_ACCOUNT);
+	all = kmalloc_array(LEAF_PAGES, sizeof(*all), GFP_KERNEL_ACCOUNT);
 	if (!all)
-		return -ENOMEM;
+		return false;
 	for (; left; left &= left - 1)
-		all[__ffs64(left)] = leaf->few[n++];
+		all[__ffs64(left)] = leaf_value(leaf, __ffs64(left));
 	leaf->all = all;
-	return 0;
+	leaf->form = FORM_ALL;
+	return true;
 }
 
-static struct pin_leaf *leaf_get(struct pin_store *store, u64 number)
+/* Have entries, and place for those of @mask besides those that are pinned. */
+static bool leaf_make_entries(struct pin_leaf *leaf, u64 mask)
 {
-	struct pin_leaf *leaf = leaf_find(store, number);
-
-	if (leaf)
-		return leaf;
-	leaf = kmem_cache_zalloc(leaf_cache, GFP_KERNEL_ACCOUNT);
-	if (!leaf)
-		return NULL;
-	leaf->number = number;
-	leaf_insert(store, leaf);
-	store->hint = leaf;
-	return leaf;
-}
-
-int pin_store_reserve(struct pin_store *store, u64 first, u64 last)
-{
-	u64 number;
-
-	for (number = first >> LEAF_SHIFT; number <= last >> LEAF_SHIFT;
-	     number++) {
-		struct pin_leaf *leaf = leaf_get(store, number);
-
-		if (!leaf || leaf_grow(leaf, leaf_mask(leaf, first, last))) {
-			pin_store_cancel(store, first, last);
-			return -ENOMEM;
-		}
-	}
-	return 0;
-}
-
-void pin_store_cancel(struct pin_store *store, u64 first, u64 last)
-{
-	struct pin_leaf *leaf, *next;
-
-	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT; leaf = next) {
-		next = leaf_next(leaf);
-		leaf_trim(store, leaf);
-	}
-}
-
-unsigned int pin_store_lookup(struct pin_store *store, u64 page,
-			      unsigned long *pfn)
-{
-	struct pin_leaf *leaf = leaf_find(store, page >> LEAF_SHIFT);
-	unsigned int slot = page % LEAF_PAGES;
-	u64 entry;
-
-	if (!leaf || !(leaf->pinned & BIT_ULL(slot)))
-		return 0;
-	entry = *leaf_entry(leaf, slot);
-	if (pfn)
-		*pfn = entry & ENTRY_PFN;
-	return entry >> ENTRY_PFN_BITS;
-}
-
-u64 pin_store_next_pinned(struct pin_store *store, u64 first, u64 last)
-{
-	struct pin_leaf *leaf;
-
-	leaf = leaf_find_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT;
-	     leaf = leaf_next(leaf)) {
-		u64 pinned = leaf->pinned & leaf_mask(leaf, first, last);
-
-		if (pinned)
-			return (leaf->number << LEAF_SHIFT) + __ffs64(pinned);
-	}
-	return last + 1;
+	if (leaf->form == FORM_ALL)
+		return true;
+	if (hweight64(leaf->pinned | mask) > LEAF_FEW)
+		return leaf_to_all(leaf);
+	leaf_to_few(leaf);
+	return true;
 }
 
 /* Make place for the entry of a page that is not pinned. */
@@ -282,7 +348,7 @@ static u64 *leaf_add_entry(struct pin_leaf *leaf, unsigned int slot)
 {
 	u64 *entry = leaf_entry(leaf, slot);
 
-	if (!leaf->all)
+	if (leaf->form == FORM_FEW)
 		memmove(entry + 1, entry, (leaf->few + LEAF_FEW - 1 - entry) *
 						  sizeof(*entry));
 	leaf->pinned |= BIT_ULL(slot);
@@ -292,62 +358,85 @@ static u64 *leaf_add_entry(struct pin_leaf *leaf, unsigned int slot)
 /* Forget the entries of the pages of @gone, all of which have one. */
 static void leaf_del_entries(struct pin_leaf *leaf, u64 gone)
 {
-	u64 left = leaf->all ? 0 : leaf->pinned;
+	u64 left = leaf->form == FORM_FEW ? leaf->pinned : 0;
 	unsigned int from = 0, to = 0;
 
 	for (; left; left &= left - 1) {
-		if (!(gone & BIT_ULL(__ffs64(left))))
+		if (!(gone & left & -left))
 			leaf->few[to++] = leaf->few[from];
 		from++;
 	}
 	leaf->pinned &= ~gone;
 }
 
-static void leaf_pin_one(struct pin_store *store, struct pin_leaf *leaf,
-			 unsigned int slot, unsigned long pfn)
+/* --- pin, unpin, retain -------------------------------------------------- */
+
+/* Can the leaf be linear with these pages pinned, too? */
+static bool leaf_stays_linear(struct pin_leaf *leaf, u64 mask, u64 base)
 {
-	if (leaf->pinned & BIT_ULL(slot)) {
-		*leaf_entry(leaf, slot) += ENTRY_REF;
-	} else {
-		*leaf_add_entry(leaf, slot) = (pfn & ENTRY_PFN) | ENTRY_REF;
-		store->nr_pinned++;
-	}
+	if (leaf->form != FORM_LINEAR)
+		return false;
+	if (!leaf->pinned)
+		leaf->base = base;
+	return leaf->base == base && !(leaf->pinned & mask);
 }
 
-static void leaf_pin(struct pin_store *store, struct pin_leaf *leaf,
-		     unsigned int slot, unsigned int n,
-		     const unsigned long *pfns, bool write)
+static bool leaf_pin(struct pin_store *store, struct pin_leaf *leaf,
+		     unsigned int slot, unsigned int n, unsigned long pfn)
 {
 	u64 mask = GENMASK_ULL(slot + n - 1, slot);
 	unsigned int i;
 
-	/* The usual case is the quick one: all new, each to its place. */
-	if (leaf->all && !(leaf->pinned & mask)) {
-		for (i = 0; i < n; i++)
-			leaf->all[slot + i] = (pfns[i] & ENTRY_PFN) | ENTRY_REF;
+	if (leaf_stays_linear(leaf, mask, (u64)pfn - slot)) {
 		leaf->pinned |= mask;
 		store->nr_pinned += n;
-	} else {
-		for (i = 0; i < n; i++)
-			leaf_pin_one(store, leaf, slot + i, pfns[i]);
+		return true;
 	}
-	if (write)
-		leaf->written |= mask;
+	if (!leaf_make_entries(leaf, mask))
+		return false;
+	store->nr_pinned += hweight64(mask & ~leaf->pinned);
+	for (i = 0; i < n; i++) {
+		if (leaf->pinned & BIT_ULL(slot + i))
+			*leaf_entry(leaf, slot + i) += ENTRY_REF;
+		else
+			*leaf_add_entry(leaf, slot + i) = (pfn + i) | ENTRY_REF;
+	}
+	return true;
 }
 
-void pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
-		   const unsigned long *pfns, bool write)
+unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
+			   unsigned long pfn)
 {
-	while (n) {
-		unsigned int slot = first % LEAF_PAGES;
-		unsigned int here = min_t(unsigned int, n, LEAF_PAGES - slot);
+	u64 last_number = (first + n - 1) >> LEAF_SHIFT;
+	struct leaf_stock stock;
+	unsigned int done, here;
 
-		leaf_pin(store, leaf_find(store, first >> LEAF_SHIFT), slot,
-			 here, pfns, write);
-		first += here;
-		pfns += here;
-		n -= here;
+	stock.nr = 0;
+	for (done = 0; done < n; done += here) {
+		u64 page = first + done;
+		unsigned int slot = page % LEAF_PAGES;
+		struct pin_leaf *leaf;
+
+		leaf = leaf_get(store, page >> LEAF_SHIFT, last_number, &stock);
+		if (!leaf)
+			break;
+		here = min(n - done, LEAF_PAGES - slot);
+		if (!leaf_pin(store, leaf, slot, here, pfn + done)) {
+			leaf_trim(store, leaf, &stock);
+			break;
+		}
 	}
+	stock_free(&stock);
+	return done;
+}
+
+void pin_store_written(struct pin_store *store, u64 first, u64 last)
+{
+	struct pin_leaf *leaf;
+
+	for (leaf = leaf_first_in(store, first, last); leaf;
+	     leaf = leaf_next_in(store, leaf, last))
+		leaf->written |= leaf_mask(leaf, first, last);
 }
 
 /* Retain the pages of @mask; each was just written, so it is not reported. */
@@ -359,85 +448,175 @@ static void leaf_retain(struct pin_store *store, struct pin_leaf *leaf,
 	leaf->reported &= ~mask;
 }
 
-/*
- * The usual case of leaf_put(): @n pages in a row, all pinned, with entries
- * indexed by page. Return: false if some of them have pins left.
- */
-static bool put_row(u64 *entry, unsigned int n, unsigned long *pfns)
+static void frames_add(struct pin_frames *frames, unsigned int *nr,
+		       unsigned long pfn, unsigned int n)
 {
-	u64 any = 0;
-	unsigned int i;
+	struct pin_frames *end = frames + *nr;
 
-	for (i = 0; i < n; i++) {
-		u64 left = entry[i] - ENTRY_REF;
-
-		entry[i] = left;
-		pfns[i] = left;
-		any |= left;
+	if (*nr && end[-1].pfn + end[-1].n == pfn) {
+		end[-1].n += n;
+		return;
 	}
-	return any < ENTRY_REF;
+	*end = (struct pin_frames){ .pfn = pfn, .n = n };
+	++*nr;
+}
+
+/* All pages of @mask were pinned once, to frames in order. */
+static void leaf_put_linear(struct pin_leaf *leaf, u64 mask,
+			    struct pin_frames *frames, unsigned int *nr)
+{
+	while (mask) {
+		u64 row = lowest_row(mask);
+
+		frames_add(frames, nr, leaf->base + __ffs64(row),
+			   row_length(row));
+		mask &= ~row;
+	}
 }
 
 /* Undo one pin of each page of @mask: the pages that it was the last one of. */
-static u64 leaf_put(struct pin_leaf *leaf, u64 mask, unsigned long *pfns)
+static u64 leaf_put(struct pin_leaf *leaf, u64 mask, struct pin_frames *frames,
+		    unsigned int *nr)
 {
-	unsigned int slot = __ffs64(mask), n = hweight64(mask);
-	bool row = leaf->all && mask == GENMASK_ULL(n - 1, 0) << slot;
-	unsigned int nr = 0;
 	u64 gone = 0;
 
-	if (row && put_row(leaf->all + slot, n, pfns))
+	if (leaf->form == FORM_LINEAR) {
+		leaf_put_linear(leaf, mask, frames, nr);
 		return mask;
+	}
 	for (; mask; mask &= mask - 1) {
 		u64 *entry = leaf_entry(leaf, __ffs64(mask));
 
-		if (!row)
-			*entry -= ENTRY_REF;
+		*entry -= ENTRY_REF;
 		if (*entry >= ENTRY_REF)
 			continue;
 		gone |= mask & -mask;
-		pfns[nr++] = *entry;
+		frames_add(frames, nr, *entry, 1);
 	}
 	return gone;
 }
 
-unsigned int pin_store_unpin(struct pin_store *store, u64 first,
-			     unsigned int n, bool retain, unsigned long *pfns)
+/* How many elements of frames[] the pages of @mask can need, at most. */
+static unsigned int leaf_frames_max(const struct pin_leaf *leaf, u64 mask)
 {
-	u64 last = first + n - 1;
+	if (leaf->form == FORM_LINEAR && mask == lowest_row(mask))
+		return 1;
+	return hweight64(mask);
+}
+
+u64 pin_store_unpin(struct pin_store *store, u64 first, u64 last, bool retain,
+		    struct pin_frames *frames, unsigned int *nr)
+{
 	struct pin_leaf *leaf, *next;
-	unsigned int nr = 0;
+	struct leaf_stock stock;
 
-	leaf = leaf_find_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT; leaf = next) {
+	stock.nr = 0;
+	*nr = 0;
+	for (leaf = leaf_first_in(store, first, last); leaf; leaf = next) {
 		u64 mask = leaf->pinned & leaf_mask(leaf, first, last);
-		u64 gone = mask ? leaf_put(leaf, mask, pfns + nr) : 0;
+		u64 gone;
 
-		next = leaf_next(leaf);
+		next = leaf_next_in(store, leaf, last);
+		if (!mask)
+			continue;
+		if (*nr + leaf_frames_max(leaf, mask) > PIN_STORE_FRAMES) {
+			last = (leaf->number << LEAF_SHIFT) - 1;
+			break;
+		}
+		gone = leaf_put(leaf, mask, frames, nr);
 		if (!gone)
 			continue;
-		nr += hweight64(gone);
+		store->nr_pinned -= hweight64(gone);
 		leaf_del_entries(leaf, gone);
 		if (retain)
 			leaf_retain(store, leaf, leaf->written & gone);
 		leaf->written &= ~gone;
-		leaf_trim(store, leaf);
+		leaf_trim(store, leaf, &stock);
 	}
-	store->nr_pinned -= nr;
-	return nr;
+	stock_free(&stock);
+	return last + 1;
 }
 
-void pin_store_retain(struct pin_store *store, u64 first, u64 last)
+/* Have all leaves of a range. On false, there are no more than before. */
+static bool leaves_get(struct pin_store *store, u64 first, u64 last)
+{
+	u64 number, last_number = last >> LEAF_SHIFT;
+	struct pin_leaf *leaf, *next;
+	struct leaf_stock stock;
+
+	stock.nr = 0;
+	for (number = first >> LEAF_SHIFT; number <= last_number; number++)
+		if (!leaf_get(store, number, last_number, &stock))
+			break;
+	if (number <= last_number) {
+		leaf = leaf_first_in(store, first, last);
+		for (; leaf; leaf = next) {
+			next = leaf_next_in(store, leaf, last);
+			leaf_trim(store, leaf, &stock);
+		}
+	}
+	stock_free(&stock);
+	return number > last_number;
+}
+
+int pin_store_retain(struct pin_store *store, u64 first, u64 last)
 {
 	struct pin_leaf *leaf;
 
-	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT;
-	     leaf = leaf_next(leaf)) {
+	if (!leaves_get(store, first, last))
+		return -ENOMEM;
+	for (leaf = leaf_first_in(store, first, last); leaf;
+	     leaf = leaf_next_in(store, leaf, last))
 		leaf_retain(store, leaf, leaf_mask(leaf, first, last));
-		/* Reserving may have made room for entries: not needed. */
-		leaf_trim(store, leaf);
+	return 0;
+}
+
+bool pin_store_next_pinned(struct pin_store *store, u64 first, u64 last,
+			   struct pin_row *row)
+{
+	struct pin_leaf *leaf;
+
+	for (leaf = leaf_first_in(store, first, last); leaf;
+	     leaf = leaf_next_in(store, leaf, last)) {
+		u64 pinned = leaf->pinned & leaf_mask(leaf, first, last);
+		unsigned int slot;
+		u64 entry;
+
+		if (!pinned)
+			continue;
+		slot = __ffs64(pinned);
+		entry = leaf_value(leaf, slot);
+		row->page = (leaf->number << LEAF_SHIFT) + slot;
+		row->n = leaf->form == FORM_LINEAR ?
+			 row_length(lowest_row(pinned)) : 1;
+		row->pfn = entry & ENTRY_PFN;
+		row->pins = entry >> ENTRY_PFN_BITS;
+		return true;
 	}
+	return false;
+}
+
+/* --- reports ------------------------------------------------------------- */
+
+u64 pin_store_next_dirty(struct pin_store *store, u64 first, u64 last,
+			 enum pin_record which)
+{
+	struct pin_leaf *leaf;
+
+	for (leaf = leaf_first_in(store, first, last); leaf;
+	     leaf = leaf_next_in(store, leaf, last)) {
+		u64 dirty = leaf->retained;
+
+		if (which == PIN_UNREPORTED)
+			dirty &= ~leaf->reported;
+		dirty |= leaf->written;
+		if (!dirty)
+			continue;
+		dirty &= leaf_mask(leaf, first, last);
+		if (dirty)
+			return (leaf->number << LEAF_SHIFT) + __ffs64(dirty);
+	}
+	return last + 1;
 }
 
 /* Set the bits of @dirty, whose lowest bit stands for bit @bit of the bitmap. */
@@ -468,9 +647,8 @@ bool pin_store_report(struct pin_store *store, u64 first, u64 last,
 	struct pin_leaf *leaf;
 	bool any = false;
 
-	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT;
-	     leaf = leaf_next(leaf)) {
+	for (leaf = leaf_first_in(store, first, last); leaf;
+	     leaf = leaf_next_in(store, leaf, last)) {
 		u64 mask = leaf_mask(leaf, first, last);
 		u64 dirty = (leaf->written | leaf->retained) & mask;
 		u64 base = leaf->number << LEAF_SHIFT;
@@ -492,85 +670,50 @@ bool pin_store_report(struct pin_store *store, u64 first, u64 last,
 	return any;
 }
 
-bool pin_store_unreported(struct pin_store *store, u64 first, u64 last)
-{
-	struct pin_leaf *leaf;
-
-	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT;
-	     leaf = leaf_next(leaf)) {
-		u64 open = leaf->written | (leaf->retained & ~leaf->reported);
-
-		if (open & leaf_mask(leaf, first, last))
-			return true;
-	}
-	return false;
-}
-
-static u64 leaf_drop(struct pin_store *store, struct pin_leaf *leaf, u64 mask)
-{
-	u64 nr = hweight64(mask);
-
-	leaf->retained &= ~mask;
-	leaf->reported &= ~mask;
-	store->nr_retained -= nr;
-	leaf_trim(store, leaf);
-	return nr;
-}
-
-u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last,
-			    u64 *next)
+u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
+		   enum pin_drop which, u64 *next)
 {
 	unsigned int left = PIN_STORE_DROP_LEAVES;
 	struct pin_leaf *leaf, *after;
-	u64 nr = 0;
+	struct leaf_stock stock;
+	u64 before = store->nr_retained;
 
 	*next = last + 1;
-	if (!store->nr_retained)
+	if (!before)
 		return 0;
-	leaf = leaf_at_or_after(store, first >> LEAF_SHIFT);
-	for (; leaf && leaf->number <= last >> LEAF_SHIFT && left;
-	     leaf = after, left--) {
-		u64 mask = leaf->reported & leaf_mask(leaf, first, last);
+	stock.nr = 0;
+	for (leaf = leaf_first_in(store, first, last); leaf; leaf = after) {
+		u64 mask = leaf_mask(leaf, first, last);
 
-		after = leaf_next(leaf);
-		if (mask)
-			nr += leaf_drop(store, leaf, mask);
+		after = leaf_next_in(store, leaf, last);
+		if (!left--) {
+			*next = leaf->number << LEAF_SHIFT;
+			break;
+		}
+		mask &= which == PIN_DROP_ALL ? leaf->retained : leaf->reported;
+		if (!mask)
+			continue;
+		store->nr_retained -= hweight64(mask);
+		leaf->retained &= ~mask;
+		leaf->reported &= ~mask;
+		leaf_trim(store, leaf, &stock);
 	}
-	if (leaf && leaf->number <= last >> LEAF_SHIFT)
-		*next = leaf->number << LEAF_SHIFT;
-	return nr;
-}
-
-void pin_store_drop_retained(struct pin_store *store)
-{
-	struct pin_leaf *leaf, *next;
-
-	for (leaf = leaf_of(rb_first(&store->root)); leaf; leaf = next) {
-		next = leaf_next(leaf);
-		leaf_drop(store, leaf, leaf->retained);
-	}
-}
-
-void pin_store_walk_pinned(struct pin_store *store, pin_store_fn fn,
-			   void *arg)
-{
-	struct pin_leaf *leaf;
-
-	for (leaf = leaf_of(rb_first(&store->root)); leaf;
-	     leaf = leaf_next(leaf)) {
-		u64 left = leaf->pinned;
-
-		for (; left; left &= left - 1)
-			fn(arg, *leaf_entry(leaf, __ffs64(left)) & ENTRY_PFN);
-	}
+	stock_free(&stock);
+	return before - store->nr_retained;
 }
 
 void pin_store_destroy(struct pin_store *store)
 {
-	struct rb_node *node;
+	struct pin_leaf *leaf, *next;
+	struct leaf_stock stock;
 
-	while ((node = rb_first(&store->root)))
-		leaf_free(store, leaf_of(node));
+	/* All goes, so nothing has to be taken out of the tree. */
+	stock.nr = 0;
+	for (leaf = leaf_next(store, NULL); leaf; leaf = next) {
+		next = leaf_next(store, leaf);
+		leaf_forget_frames(leaf);
+		stock_put(&stock, leaf);
+	}
+	stock_free(&stock);
 	pin_store_init(store);
 }

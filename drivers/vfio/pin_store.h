@@ -7,11 +7,13 @@
  * begin of the mapping; "last" is inclusive.
  *
  * Locking: the caller serializes all calls on one store; the backend does it
- * with iommu->lock. Only pin_store_reserve() allocates, and it may sleep.
+ * with iommu->lock. pin_store_pin() and pin_store_retain() allocate, with
+ * GFP_KERNEL_ACCOUNT, and may sleep; nothing else does (R14).
  */
 #ifndef _PIN_STORE_H
 #define _PIN_STORE_H
 
+#include <linux/list.h>
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
@@ -20,28 +22,23 @@ struct pin_leaf;
 /**
  * struct pin_store - the pages of one mapping
  * @root: leaves, ordered by number
+ * @leaves: the same leaves, in the same order
  * @hint: leaf of the last look-up, or NULL
  * @nr_pinned: pages that are pinned at least once
  * @nr_retained: pages that are retained, pinned or not
  */
 struct pin_store {
 	struct rb_root root;
+	struct list_head leaves;
 	struct pin_leaf *hint;
 	u64 nr_pinned;
 	u64 nr_retained;
 };
 
 /**
- * typedef pin_store_fn - called for a page frame that is pinned
- * @arg: as given by the caller
- * @pfn: page frame
- */
-typedef void (*pin_store_fn)(void *arg, unsigned long pfn);
-
-/**
  * pin_store_cache_create - make the cache that leaves are allocated from
  *
- * Once, before the first pin_store_reserve().
+ * Once, before the first store is used.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -54,95 +51,135 @@ void pin_store_cache_destroy(void);
 
 /**
  * pin_store_init - make an empty store; allocates nothing
- * @store: the store
+ * @store: the store; must not be moved or copied afterwards
  */
 void pin_store_init(struct pin_store *store);
 
 /**
- * pin_store_reserve - have the memory to pin or retain a range (R14)
- * @store: the store
- * @first: first page
- * @last: last page
- *
- * What is reserved stays until the pages are pinned or retained, or until
- * pin_store_cancel(). The caller does one of both before it drops the lock.
- * Allocates with GFP_KERNEL_ACCOUNT.
- *
- * Return: 0, or -ENOMEM with nothing reserved and nothing changed.
+ * pin_store_destroy - forget everything and free all memory
+ * @store: the store; can be used again, it is empty
  */
-int pin_store_reserve(struct pin_store *store, u64 first, u64 last);
-
-/**
- * pin_store_cancel - give back what was reserved and not used
- * @store: the store
- * @first: first page, as reserved
- * @last: last page, as reserved
- */
-void pin_store_cancel(struct pin_store *store, u64 first, u64 last);
-
-/**
- * pin_store_lookup - look for a pinned page; retained alone is not pinned (D11)
- * @store: the store
- * @page: page number
- * @pfn: where its page frame is stored, or NULL
- *
- * Return: how often the page is pinned, 0 if it is not.
- */
-unsigned int pin_store_lookup(struct pin_store *store, u64 page,
-			      unsigned long *pfn);
+void pin_store_destroy(struct pin_store *store);
 
 /* A page can be pinned that often; the caller checks before it pins. */
 #define PIN_STORE_REFS_MAX	((1U << 24) - 1)
 
 /**
- * pin_store_next_pinned - the first pinned page of a range
- * @store: the store
- * @first: first page
- * @last: last page
- *
- * Return: its number, or @last + 1 if none is pinned.
- */
-u64 pin_store_next_pinned(struct pin_store *store, u64 first, u64 last);
-
-/* Pages that one call of pin_store_pin(), pin_store_unpin() takes at most. */
-#define PIN_STORE_BATCH		64
-
-/**
  * pin_store_pin - record one more pin of each page of a range
  * @store: the store
- * @first: first page; all pages are reserved or already pinned
- * @n: number of pages, 1 to PIN_STORE_BATCH
- * @pfns: their page frames; of a page that is pinned, the stored one
- * @write: the pages may be written; false for a pin for reading only (R12)
+ * @first: first page
+ * @n: number of pages
+ * @pfn: frame of the first page; those of the others follow it, one by one. Of
+ *	a page that is pinned, it is the one that pin_store_next_pinned() tells
  *
- * A retained page stays retained.
+ * The pins are for reading, until pin_store_written() says otherwise. A retained
+ * page stays retained (R5). Reserves what pin_store_unpin() needs (R14).
+ *
+ * Return: number of pages, from @first on, whose pins are recorded: less than @n
+ * if there is no memory for more. pin_store_unpin() undoes them.
  */
-void pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
-		   const unsigned long *pfns, bool write);
+unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
+			   unsigned long pfn);
+
+/**
+ * pin_store_written - the pins of a range are for writing, too (R12)
+ * @store: the store
+ * @first: first page
+ * @last: last page; all of the range are pinned
+ */
+void pin_store_written(struct pin_store *store, u64 first, u64 last);
+
+/**
+ * struct pin_frames - page frames with consecutive numbers
+ * @pfn: the first one
+ * @n: how many
+ */
+struct pin_frames {
+	unsigned long pfn;
+	unsigned int n;
+};
+
+/* So many of them does one call of pin_store_unpin() return at most. */
+#define PIN_STORE_FRAMES	64
 
 /**
  * pin_store_unpin - undo one pin of each page of a range; never allocates (R14)
  * @store: the store
  * @first: first page
- * @n: number of pages, 1 to PIN_STORE_BATCH
+ * @last: last page
  * @retain: retain a page if this was its last pin, and it was pinned for
  *	writing (R2)
- * @pfns: where the page frames go whose last pin this was; room for @n
+ * @frames: where the frames go whose last pin this was, in the order of their
+ *	pages; room for PIN_STORE_FRAMES. The caller has to release them
+ * @nr: where the number of @frames is stored
  *
  * Does nothing for a page that is not pinned, retained or not (R6).
  *
- * Return: number of page frames in @pfns, which the caller has to release.
+ * Return: where to go on, because @frames is full; @last + 1 if that was all.
  */
-unsigned int pin_store_unpin(struct pin_store *store, u64 first,
-			     unsigned int n, bool retain, unsigned long *pfns);
+u64 pin_store_unpin(struct pin_store *store, u64 first, u64 last, bool retain,
+		    struct pin_frames *frames, unsigned int *nr);
 
 /**
  * pin_store_retain - retain a range without a pin, as vfio_dma_rw() needs (R10)
  * @store: the store
- * @first: first page, reserved
- * @last: last page, reserved
+ * @first: first page
+ * @last: last page
+ *
+ * Return: 0, or -ENOMEM with nothing changed.
  */
-void pin_store_retain(struct pin_store *store, u64 first, u64 last);
+int pin_store_retain(struct pin_store *store, u64 first, u64 last);
+
+/**
+ * struct pin_row - consecutive pages that are pinned to consecutive frames
+ * @page: the first page
+ * @n: number of pages
+ * @pfn: frame of the first page
+ * @pins: how often each of them is pinned
+ */
+struct pin_row {
+	u64 page;
+	unsigned int n;
+	unsigned long pfn;
+	unsigned int pins;
+};
+
+/**
+ * pin_store_next_pinned - the first pinned pages of a range
+ * @store: the store
+ * @first: first page
+ * @last: last page
+ * @row: where they are stored
+ *
+ * A page that is retained alone is not pinned (D11). More pinned pages can follow
+ * the row at once.
+ *
+ * Return: false if no page of the range is pinned; then @row is not touched.
+ */
+bool pin_store_next_pinned(struct pin_store *store, u64 first, u64 last,
+			   struct pin_row *row);
+
+/**
+ * enum pin_record - why a page is dirty
+ * @PIN_DIRTY: it is pinned for writing, or retained
+ * @PIN_UNREPORTED: the same, but not a page retained and marked as reported
+ */
+enum pin_record {
+	PIN_DIRTY,
+	PIN_UNREPORTED,
+};
+
+/**
+ * pin_store_next_dirty - the first dirty page of a range
+ * @store: the store
+ * @first: first page
+ * @last: last page
+ * @which: dirty in which sense
+ *
+ * Return: its number, or @last + 1 if there is none.
+ */
+u64 pin_store_next_dirty(struct pin_store *store, u64 first, u64 last,
+			 enum pin_record which);
 
 /**
  * struct pin_span - pages from @first to @last
@@ -164,9 +201,9 @@ struct pin_span {
  * @bit: the bit of page @first
  * @span: where pages are stored that no dirty page lies outside of
  *
- * Marks the retained pages of the range as reported, which
- * pin_store_drop_reported() looks for. A page that is written later loses the
- * mark, so a mark left by a report that failed does no harm.
+ * Marks the retained pages of the range as reported, which pin_store_drop()
+ * looks for. A page that is written later loses the mark, so a mark left by a
+ * report that failed does no harm.
  *
  * Return: true if a page is dirty; if not, @span is not touched.
  */
@@ -174,53 +211,32 @@ bool pin_store_report(struct pin_store *store, u64 first, u64 last,
 		      unsigned int order, u64 *bitmap, u64 bit,
 		      struct pin_span *span);
 
-/**
- * pin_store_unreported - is there something a report of this range must hold?
- * @store: the store
- * @first: first page
- * @last: last page
- *
- * Return: true if a page of the range is pinned for writing, or is retained
- * and not marked as reported.
- */
-bool pin_store_unreported(struct pin_store *store, u64 first, u64 last);
-
-/* Leaves that one call of pin_store_drop_reported() looks at, at most. */
+/* Leaves that one call of pin_store_drop() looks at, at most. */
 #define PIN_STORE_DROP_LEAVES	256
 
 /**
- * pin_store_drop_reported - forget retained pages that were reported (R3)
+ * enum pin_drop - which retained pages to forget
+ * @PIN_DROP_REPORTED: those that were reported, and not written since (R3)
+ * @PIN_DROP_ALL: all of them (R7)
+ */
+enum pin_drop {
+	PIN_DROP_REPORTED,
+	PIN_DROP_ALL,
+};
+
+/**
+ * pin_store_drop - forget retained pages
  * @store: the store
  * @first: first page
  * @last: last page
+ * @which: which of them
  * @next: where the page to go on with is stored, @last + 1 if that was all
  *
  * Looks at a limited number of leaves, so that the caller can drop its lock.
  *
  * Return: how many records were dropped.
  */
-u64 pin_store_drop_reported(struct pin_store *store, u64 first, u64 last,
-			    u64 *next);
-
-/**
- * pin_store_drop_retained - forget all retained pages (R7)
- * @store: the store
- */
-void pin_store_drop_retained(struct pin_store *store);
-
-/**
- * pin_store_walk_pinned - call a function for each pinned page, once
- * @store: the store
- * @fn: the function; must not change the store
- * @arg: for @fn
- */
-void pin_store_walk_pinned(struct pin_store *store, pin_store_fn fn,
-			   void *arg);
-
-/**
- * pin_store_destroy - forget everything and free all memory
- * @store: the store; can be used again, it is empty
- */
-void pin_store_destroy(struct pin_store *store);
+u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
+		   enum pin_drop which, u64 *next);
 
 #endif /* _PIN_STORE_H */

@@ -188,9 +188,8 @@ static bool range_drop_some(struct dirty_range *range, dma_addr_t *at)
 	if (!dma)
 		return false;
 	last = dma_page(dma, range->last);
-	range->nr_dropped += pin_store_drop_reported(&dma->pins,
-						     dma_page(dma, *at), last,
-						     &next);
+	range->nr_dropped += pin_store_drop(&dma->pins, dma_page(dma, *at), last,
+					    PIN_DROP_REPORTED, &next);
 	if (next <= last) {
 		*at = dma->iova + (next << PAGE_SHIFT);
 		return true;
@@ -320,6 +319,15 @@ static void dirty_start(struct vfio_iommu *iommu)
 	mutex_unlock(&iommu->lock);
 }
 
+/* Forget all that is retained in a mapping (R7). */
+static void dma_drop_retained(struct vfio_dma *dma)
+{
+	u64 next = 0, last = dma_page(dma, U64_MAX);
+
+	while (next <= last)
+		pin_store_drop(&dma->pins, next, last, PIN_DROP_ALL, &next);
+}
+
 static void dirty_stop(struct vfio_iommu *iommu)
 {
 	struct vfio_dma *dma;
@@ -330,7 +338,7 @@ static void dirty_stop(struct vfio_iommu *iommu)
 	iommu->dirty_page_tracking = false;
 	for (dma = vfio_dma_first_in(iommu, 0, U64_MAX); dma;
 	     dma = vfio_dma_next_in(dma, U64_MAX)) {
-		pin_store_drop_retained(&dma->pins);
+		dma_drop_retained(dma);
 		dma->all_dirty = false;
 	}
 	mutex_unlock(&iommu->lock);

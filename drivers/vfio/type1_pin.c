@@ -5,10 +5,10 @@
  * Included by the hooked vfio_iommu_type1.c, whose mappings, accounting and
  * page table walks it uses. Everything here runs under iommu->lock.
  *
- * A call is worked off in runs, each inside of one mapping. A run first gets
- * all it can fail for: memory for the store, page frames, the allowance of
- * locked memory. Only when every run of the call has them, the pins are
- * recorded, which can't fail. So a call that fails has changed nothing.
+ * A call is worked off in runs, each inside of one mapping. Of each run the pins
+ * are recorded and its pages counted as locked memory, or what was done is undone
+ * by unpinning it. Only when every run of the call is pinned, the pages are said
+ * to be written, which can't fail. So a call that fails has changed nothing.
  */
 
 /**
@@ -20,7 +20,6 @@
  * @pages: where the pages go
  * @account: count new pins as locked memory. Not with an IOMMU-backed group:
  *	then all memory is pinned and counted already
- * @fresh: pages that this call has pinned, as opposed to found pinned
  */
 struct pin_call {
 	struct vfio_iommu *iommu;
@@ -29,7 +28,6 @@ struct pin_call {
 	int prot;
 	struct page **pages;
 	bool account;
-	DECLARE_BITMAP(fresh, VFIO_PIN_PAGES_MAX_ENTRIES);
 };
 
 /**
@@ -37,13 +35,15 @@ struct pin_call {
  * @dma: the mapping
  * @at: index of the first page, in the call
  * @n: number of pages
+ * @done: how many of them, from the first on, are pinned by this call
  * @first: number of the first page, in the mapping
- * @locked: pages that run_get_pages() pinned and that count as locked memory
+ * @locked: pages pinned by this call that count as locked memory
  */
 struct pin_run {
 	struct vfio_dma *dma;
 	int at;
 	int n;
+	int done;
 	u64 first;
 	long locked;
 };
@@ -51,25 +51,71 @@ struct pin_run {
 /* A retained page is not pinned: nobody must take it for that (D11). */
 static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova)
 {
-	return pin_store_lookup(&dma->pins, (iova - dma->iova) >> PAGE_SHIFT,
-				NULL);
+	u64 page = (iova - dma->iova) >> PAGE_SHIFT;
+	struct pin_row row;
+
+	return pin_store_next_pinned(&dma->pins, page, page, &row);
 }
 
-static void count_locked(void *arg, unsigned long pfn)
+/*
+ * How many of @n consecutive frames count as locked memory. Those of a VM_PFNMAP
+ * vma do not: they are reserved, all of a compound page or none of it.
+ */
+static long frames_locked(unsigned long pfn, unsigned long n)
 {
-	long *locked = arg;
+	unsigned long i, step;
+	long locked = 0;
 
-	if (!is_invalid_reserved_pfn(pfn))
-		(*locked)++;
+	for (i = 0; i < n; i += step) {
+		struct page *page = pfn_to_page(pfn + i);
+		struct folio *folio = page_folio(page);
+
+		step = folio_nr_pages(folio) - folio_page_idx(folio, page);
+		step = min(step, n - i);
+		if (!PageReserved(page))
+			locked += step;
+	}
+	return locked;
+}
+
+/* Release frames of a mapping. Return: how many counted as locked memory. */
+static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n)
+{
+	long locked = frames_locked(pfn, n);
+
+	if (locked == n)
+		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), n,
+						 dma->prot & IOMMU_WRITE);
+	else
+		while (n--)
+			put_pfn(pfn++, dma->prot);
+	return locked;
 }
 
 /* Pages of a mapping that are pinned here and count as locked memory. */
 static long vfio_dma_locked(struct vfio_dma *dma)
 {
+	u64 page = 0, last = dma_page(dma, U64_MAX);
+	struct pin_row row;
 	long locked = 0;
 
-	pin_store_walk_pinned(&dma->pins, count_locked, &locked);
+	while (page <= last &&
+	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
+		locked += frames_locked(row.pfn, row.n);
+		page = row.page + row.n;
+	}
 	return locked;
+}
+
+/*
+ * Count @npage more, or less, as locked memory of the mapping's owner. The caller
+ * has its mm, or is the owner.
+ */
+static int dma_account(struct vfio_dma *dma, long npage)
+{
+	bool owner = current->mm == dma->mm;
+
+	return vfio_lock_acct(dma, npage, !owner);
 }
 
 /*
@@ -108,18 +154,25 @@ static bool run_find(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
 	return true;
 }
 
-/* Get page frames for up to @n pages from page @i on, none of them pinned. */
-static int run_get_fresh(struct pin_call *call, struct pin_run *run, int i,
-			 int n)
+/*
+ * Get up to @n pages from @vaddr on. The owner's own memory is found without
+ * mmap_lock, where nothing has to be faulted in.
+ */
+static int dma_get_pages(struct vfio_dma *dma, unsigned long vaddr, int n,
+			 struct page **pages)
 {
-	struct vfio_dma *dma = run->dma;
-	struct page **pages = call->pages + run->at + i;
+	unsigned int flags = FOLL_LONGTERM;
 	unsigned long pfn;
-	int got, j;
+	int got;
 
-	got = vaddr_get_pfns(dma->mm,
-			     dma->vaddr + ((run->first + i) << PAGE_SHIFT),
-			     n, dma->prot, &pfn, pages);
+	if (current->mm == dma->mm) {
+		if (dma->prot & IOMMU_WRITE)
+			flags |= FOLL_WRITE;
+		got = pin_user_pages_fast(vaddr, n, flags, pages);
+		if (got > 0)
+			return got;
+	}
+	got = vaddr_get_pfns(dma->mm, vaddr, n, dma->prot, &pfn, pages);
 	if (got <= 0)
 		return got ? got : -EFAULT;
 	/* For a frame found in a VM_PFNMAP vma, pages[] was not filled in. */
@@ -128,113 +181,142 @@ static int run_get_fresh(struct pin_call *call, struct pin_run *run, int i,
 			return -EINVAL;
 		pages[0] = pfn_to_page(pfn);
 	}
-	bitmap_set(call->fresh, run->at + i, got);
-	for (j = 0; j < got; j++)
-		run->locked += !PageReserved(pages[j]);
 	return got;
 }
 
-/* Take a page that is pinned already. */
-static int run_get_pinned(struct pin_call *call, const struct pin_run *run,
-			  int i)
+/* How many of @n pages, from the first on, have consecutive frames. */
+static int pages_in_row(struct page **pages, int n)
 {
-	unsigned long pfn;
+	struct page *page = pages[0];
+	int i;
 
-	if (pin_store_lookup(&run->dma->pins, run->first + i, &pfn) ==
-	    PIN_STORE_REFS_MAX)
-		return -EOVERFLOW;
-	call->pages[run->at + i] = pfn_to_page(pfn);
-	return 1;
+	for (i = 1; i < n && pages[i] == page + i; i++)
+		;
+	return i;
 }
 
-static int run_get_pages(struct pin_call *call, struct pin_run *run)
+/* Pin up to @n pages that are not pinned yet, from the first one not done on. */
+static int run_pin_fresh(struct pin_call *call, struct pin_run *run, int n)
 {
-	u64 last = run->first + run->n - 1;
-	int i = 0, got;
+	struct vfio_dma *dma = run->dma;
+	u64 first = run->first + run->done;
+	struct page **pages = call->pages + run->at + run->done;
+	int got, i, row, done;
 
-	while (i < run->n) {
-		u64 pinned = pin_store_next_pinned(&run->dma->pins,
-						   run->first + i, last);
-		int gap = pinned - run->first - i;
+	got = dma_get_pages(dma, dma->vaddr + (first << PAGE_SHIFT), n, pages);
+	if (got < 0)
+		return got;
+	for (i = 0; i < got; i += row) {
+		unsigned long pfn = page_to_pfn(pages[i]);
 
-		got = gap ? run_get_fresh(call, run, i, gap) :
-			    run_get_pinned(call, run, i);
-		if (got < 0)
-			return got;
-		i += got;
+		row = pages_in_row(pages + i, got - i);
+		done = pin_store_pin(&dma->pins, first + i, row, pfn);
+		run->locked += frames_locked(pfn, done);
+		run->done += done;
+		if (done == row)
+			continue;
+		for (i += done; i < got; i++)
+			put_pfn(page_to_pfn(pages[i]), dma->prot);
+		return -ENOMEM;
 	}
 	return 0;
 }
 
-/* What run_get_pages() counted, once more: for a call that is undone. */
-static long run_count_locked(const struct pin_call *call,
-			     const struct pin_run *run)
+/* Pin once more the pages of @row, which begins with the first one not done. */
+static int run_pin_again(struct pin_call *call, struct pin_run *run,
+			 const struct pin_row *row)
 {
-	unsigned long i = run->at;
-	long nr = 0;
+	int i, n = min_t(int, row->n, run->n - run->done);
 
-	for_each_set_bit_from(i, call->fresh, run->at + run->n)
-		nr += !PageReserved(call->pages[i]);
-	return nr;
+	if (row->pins == PIN_STORE_REFS_MAX)
+		return -EOVERFLOW;
+	for (i = 0; i < n; i++)
+		call->pages[run->at + run->done + i] =
+			pfn_to_page(row->pfn + i);
+	i = pin_store_pin(&run->dma->pins, row->page, n, row->pfn);
+	run->done += i;
+	return i == n ? 0 : -ENOMEM;
 }
 
-static void run_put_pages(struct pin_call *call, const struct pin_run *run)
+static int run_pin_pages(struct pin_call *call, struct pin_run *run)
 {
-	unsigned long i = run->at;
+	u64 last = run->first + run->n - 1;
+	struct pin_row row;
+	int ret = 0;
 
-	for_each_set_bit_from(i, call->fresh, run->at + run->n)
-		put_pfn(page_to_pfn(call->pages[i]), run->dma->prot);
-	pin_store_cancel(&run->dma->pins, run->first, run->first + run->n - 1);
+	while (!ret && run->done < run->n) {
+		u64 next = run->first + run->done;
+
+		if (!pin_store_next_pinned(&run->dma->pins, next, last, &row))
+			row.page = last + 1;
+		if (row.page > next)
+			ret = run_pin_fresh(call, run, row.page - next);
+		else
+			ret = run_pin_again(call, run, &row);
+	}
+	return ret;
+}
+
+/*
+ * Undo one pin of the pages of a run that are done; a page that is not pinned is
+ * left alone (R6). Return: how many pages that counted as locked memory are not
+ * pinned any more.
+ */
+static long run_unpin(const struct pin_run *run, bool retain)
+{
+	u64 next = run->first, last = run->first + run->done - 1;
+	struct pin_frames frames[PIN_STORE_FRAMES];
+	unsigned int nr, i;
+	long unlocked = 0;
+
+	while (next <= last) {
+		next = pin_store_unpin(&run->dma->pins, next, last, retain,
+				       frames, &nr);
+		for (i = 0; i < nr; i++)
+			unlocked += frames_put(run->dma, frames[i].pfn,
+					       frames[i].n);
+	}
+	return unlocked;
 }
 
 /* All of a run that can fail. On an error, nothing has changed. */
-static int run_prepare(struct pin_call *call, struct pin_run *run)
+static int run_pin(struct pin_call *call, struct pin_run *run)
 {
 	struct vfio_dma *dma = run->dma;
+	bool owner = current->mm == dma->mm;
 	int ret;
 
 	if ((dma->prot & call->prot) != call->prot)
 		return -EPERM;
-	if (!mmget_not_zero(dma->mm))
+	if (!owner && !mmget_not_zero(dma->mm))
 		return -ENODEV;
-	ret = pin_store_reserve(&dma->pins, run->first,
-				run->first + run->n - 1);
-	if (ret)
-		goto out_mm;
-	ret = run_get_pages(call, run);
+	ret = run_pin_pages(call, run);
 	if (!ret && call->account)
 		ret = vfio_lock_acct(dma, run->locked, false);
 	if (ret)
-		run_put_pages(call, run);
-out_mm:
-	mmput(dma->mm);
+		run_unpin(run, false);
+	if (!owner)
+		mmput(dma->mm);
 	return ret;
 }
 
-static void run_undo(struct pin_call *call, const struct pin_run *run)
+static void run_undo(struct pin_call *call, struct pin_run *run)
 {
+	long unlocked;
+
+	run->done = run->n;
+	unlocked = run_unpin(run, false);
 	if (call->account)
-		vfio_lock_acct(run->dma, -run_count_locked(call, run), true);
-	run_put_pages(call, run);
+		dma_account(run->dma, -unlocked);
 }
 
-static void run_commit(struct pin_call *call, const struct pin_run *run)
+static void run_written(const struct pin_run *run)
 {
-	unsigned long pfns[PIN_STORE_BATCH];
-	int i, j, n;
-
-	for (i = 0; i < run->n; i += n) {
-		struct page **pages = call->pages + run->at + i;
-
-		n = min(run->n - i, PIN_STORE_BATCH);
-		for (j = 0; j < n; j++)
-			pfns[j] = page_to_pfn(pages[j]);
-		pin_store_pin(&run->dma->pins, run->first + i, n, pfns,
-			      call->prot & IOMMU_WRITE);
-	}
+	pin_store_written(&run->dma->pins, run->first,
+			  run->first + run->n - 1);
 }
 
-static int pin_call_prepare(struct pin_call *call)
+static int pin_call_run(struct pin_call *call)
 {
 	struct pin_run run;
 	int at, done, ret = 0;
@@ -242,30 +324,28 @@ static int pin_call_prepare(struct pin_call *call)
 	for (done = 0; done < call->npage; done += run.n) {
 		ret = -EINVAL;
 		if (run_find(call->iommu, call->iova, call->npage, done, &run))
-			ret = run_prepare(call, &run);
+			ret = run_pin(call, &run);
 		if (ret)
-			break;
+			goto undo;
 	}
-	if (!ret)
+	if (!(call->prot & IOMMU_WRITE))
 		return 0;
 
+	for (at = 0; at < call->npage; at += run.n) {
+		/* Mostly there was one run, and it is at hand. */
+		if (at != run.at)
+			run_find(call->iommu, call->iova, call->npage, at, &run);
+		run_written(&run);
+	}
+	return 0;
+
+undo:
 	for (at = 0; at < done; at += run.n) {
 		run_find(call->iommu, call->iova, done, at, &run);
 		run_undo(call, &run);
 	}
 	memset(call->pages, 0, call->npage * sizeof(*call->pages));
 	return ret;
-}
-
-static void pin_call_commit(struct pin_call *call)
-{
-	struct pin_run run;
-	int at;
-
-	for (at = 0; at < call->npage; at += run.n) {
-		run_find(call->iommu, call->iova, call->npage, at, &run);
-		run_commit(call, &run);
-	}
 }
 
 /* A group that pins says by it what it writes. Caller holds iommu->lock. */
@@ -313,50 +393,14 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 		ret = -EINVAL;
 	} else {
 		call.account = list_empty(&iommu->domain_list);
-		ret = pin_call_prepare(&call);
+		ret = pin_call_run(&call);
 	}
 	if (!ret) {
-		pin_call_commit(&call);
 		vfio_group_pins(iommu, iommu_group);
 		ret = npage;
 	}
 	mutex_unlock(&iommu->lock);
 	return ret;
-}
-
-/* Release page frames of a mapping. Return: how many counted as locked. */
-static long put_pfns(struct vfio_dma *dma, const unsigned long *pfns, int n)
-{
-	struct page *pages[PIN_STORE_BATCH];
-	int i, nr = 0;
-
-	for (i = 0; i < n; i++) {
-		struct page *page = pfn_to_page(pfns[i]);
-
-		/* A frame of a VM_PFNMAP vma was never pinned. */
-		if (!PageReserved(page))
-			pages[nr++] = page;
-	}
-	unpin_user_pages_dirty_lock(pages, nr, dma->prot & IOMMU_WRITE);
-	return nr;
-}
-
-/* Unpin the pages of a run; those that are not pinned are left alone (R6). */
-static void run_unpin(struct vfio_iommu *iommu, const struct pin_run *run)
-{
-	struct vfio_dma *dma = run->dma;
-	unsigned long pfns[PIN_STORE_BATCH];
-	long unlocked = 0;
-	int i, n, nr;
-
-	for (i = 0; i < run->n; i += n) {
-		n = min(run->n - i, PIN_STORE_BATCH);
-		nr = pin_store_unpin(&dma->pins, run->first + i, n,
-				     iommu->dirty_page_tracking, pfns);
-		unlocked += put_pfns(dma, pfns, nr);
-	}
-	if (list_empty(&iommu->domain_list))
-		vfio_lock_acct(dma, -unlocked, true);
 }
 
 static void vfio_iommu_type1_unpin_pages(void *iommu_data,
@@ -365,6 +409,7 @@ static void vfio_iommu_type1_unpin_pages(void *iommu_data,
 	struct vfio_iommu *iommu = iommu_data;
 	dma_addr_t iova = user_iova & PAGE_MASK;
 	struct pin_run run;
+	long unlocked;
 	int at = 0;
 
 	if (!iommu->v2)
@@ -372,26 +417,17 @@ static void vfio_iommu_type1_unpin_pages(void *iommu_data,
 
 	mutex_lock(&iommu->lock);
 	while (at < npage) {
-		if (run_find(iommu, iova, npage, at, &run)) {
-			run_unpin(iommu, &run);
-			at += run.n;
-		} else {
+		if (!run_find(iommu, iova, npage, at, &run)) {
 			at++;
+			continue;
 		}
+		run.done = run.n;
+		unlocked = run_unpin(&run, iommu->dirty_page_tracking);
+		if (list_empty(&iommu->domain_list))
+			dma_account(run.dma, -unlocked);
+		at += run.n;
 	}
 	mutex_unlock(&iommu->lock);
-}
-
-struct leaked_pins {
-	struct vfio_dma *dma;
-	long unlocked;
-};
-
-static void put_leaked(void *arg, unsigned long pfn)
-{
-	struct leaked_pins *leaked = arg;
-
-	leaked->unlocked += put_pfn(pfn, leaked->dma->prot);
 }
 
 /*
@@ -400,14 +436,19 @@ static void put_leaked(void *arg, unsigned long pfn)
  */
 static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
-	struct leaked_pins leaked = { .dma = dma };
+	u64 page = 0, last = dma_page(dma, U64_MAX);
+	struct pin_row row;
+	long unlocked = 0;
 
-	if (dma->pins.nr_pinned) {
+	if (dma->pins.nr_pinned)
 		pr_warn_ratelimited("a driver left %llu pages pinned\n",
 				    dma->pins.nr_pinned);
-		pin_store_walk_pinned(&dma->pins, put_leaked, &leaked);
+	while (dma->pins.nr_pinned && page <= last &&
+	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
+		unlocked += frames_put(dma, row.pfn, row.n);
+		page = row.page + row.n;
 	}
 	pin_store_destroy(&dma->pins);
 	if (list_empty(&iommu->domain_list))
-		vfio_lock_acct(dma, -leaked.unlocked, true);
+		dma_account(dma, -unlocked);
 }

@@ -17,14 +17,10 @@ static int rw_record(struct vfio_iommu *iommu, struct vfio_dma *dma,
 {
 	u64 first = offset >> PAGE_SHIFT;
 	u64 last = (offset + count - 1) >> PAGE_SHIFT;
-	int ret;
 
 	if (!iommu->dirty_page_tracking)
 		return 0;
-	ret = pin_store_reserve(&dma->pins, first, last);
-	if (!ret)
-		pin_store_retain(&dma->pins, first, last);
-	return ret;
+	return pin_store_retain(&dma->pins, first, last);
 }
 
 /* Copy with the mapping's mm in use. */

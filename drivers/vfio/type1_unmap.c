@@ -125,10 +125,13 @@ static bool unmap_unreported(struct unmap_call *call)
 	struct vfio_dma *dma;
 
 	for (dma = vfio_dma_first_in(call->iommu, call->first, call->last);
-	     dma; dma = vfio_dma_next_in(dma, call->last))
-		if (pin_store_unreported(&dma->pins, 0,
-					 dma_page(dma, U64_MAX)))
+	     dma; dma = vfio_dma_next_in(dma, call->last)) {
+		u64 last = dma_page(dma, U64_MAX);
+
+		if (pin_store_next_dirty(&dma->pins, 0, last,
+					 PIN_UNREPORTED) <= last)
 			return true;
+	}
 	return false;
 }
 

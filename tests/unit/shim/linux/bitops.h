@@ -9,6 +9,7 @@
 #define GENMASK_ULL(h, l)	((~0ULL << (l)) & (~0ULL >> (63 - (h))))
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define hweight64(x)		((unsigned int)__builtin_popcountll(x))
+#define fls64(x)		((unsigned int)(64 - __builtin_clzll(x)))
 #define __ffs64(x)		((unsigned int)__builtin_ctzll(x))
 
 #endif

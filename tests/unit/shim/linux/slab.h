@@ -4,10 +4,15 @@
 #define _SHIM_LINUX_SLAB_H
 
 #include <stdlib.h>
+#include <string.h>
 #include <linux/types.h>
+
+/* What is in memory that was not asked to be 0. */
+#define SHIM_JUNK		0x5a
 
 #define GFP_KERNEL_ACCOUNT	0u
 #define SLAB_ACCOUNT		0u
+#define __GFP_ZERO		1u
 
 /* Bytes and objects in use; allocations until one fails, -1: never. */
 extern size_t shim_bytes;
@@ -38,22 +43,38 @@ static inline void kmem_cache_destroy(struct kmem_cache *cache)
 	(void)cache;
 }
 
-static inline void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
-{
-	(void)gfp;
-	return shim_alloc(cache->size);
-}
-
-static inline void kmem_cache_free(struct kmem_cache *cache, void *p)
+static inline void kmem_cache_free_bulk(struct kmem_cache *cache, size_t n,
+					void **p)
 {
 	(void)cache;
-	shim_free(p);
+	while (n)
+		shim_free(p[--n]);
 }
 
-static inline void *kcalloc(size_t n, size_t size, gfp_t gfp)
+/* All of them or none, as in the kernel. */
+static inline int kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp,
+					size_t n, void **p)
 {
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		p[i] = shim_alloc(cache->size);
+		if (!p[i]) {
+			kmem_cache_free_bulk(cache, i, p);
+			return 0;
+		}
+		if (!(gfp & __GFP_ZERO))
+			memset(p[i], SHIM_JUNK, cache->size);
+	}
+	return n;
+}
+
+static inline void *kmalloc_array(size_t n, size_t size, gfp_t gfp)
+{
+	void *p = shim_alloc(n * size);
+
 	(void)gfp;
-	return shim_alloc(n * size);
+	return p ? memset(p, SHIM_JUNK, n * size) : NULL;
 }
 
 static inline void kfree(const void *p)
