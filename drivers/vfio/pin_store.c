@@ -57,7 +57,7 @@ enum leaf_form {
 
 struct pin_leaf {
 	struct rb_node node;
-	struct list_head list;
+	struct hlist_node list;
 	u64 number;		/* of the first page, shifted by LEAF_SHIFT */
 	u64 pinned;
 	u64 written;
@@ -93,40 +93,74 @@ void pin_store_cache_destroy(void)
 void pin_store_init(struct pin_store *store)
 {
 	*store = (struct pin_store){ .root = RB_ROOT };
-	INIT_LIST_HEAD(&store->leaves);
 }
 
 /* --- memory of leaves, by the dozen ------------------------------------- */
 
+#define STOCK_LEAVES	16
+
 /* Leaves that a call has allocated and not used yet, or will free at its end. */
 struct leaf_stock {
+	struct hlist_head leaves;
 	unsigned int nr;
-	void *leaves[16];
 };
+
+/* Its array is on the stack of the calls that need it only. */
+static noinline void stock_fill(struct leaf_stock *stock, u64 want)
+{
+	void *leaves[STOCK_LEAVES];
+	unsigned int i;
+
+	stock->nr = kmem_cache_alloc_bulk(leaf_cache,
+					  GFP_KERNEL_ACCOUNT | __GFP_ZERO,
+					  min_t(u64, want, STOCK_LEAVES),
+					  leaves);
+	for (i = stock->nr; i--;) {
+		struct pin_leaf *leaf = leaves[i];
+
+		hlist_add_head(&leaf->list, &stock->leaves);
+	}
+}
+
+static noinline void stock_empty(struct leaf_stock *stock)
+{
+	void *leaves[STOCK_LEAVES];
+	struct hlist_node *node = stock->leaves.first;
+	unsigned int n;
+
+	for (n = 0; node; node = node->next)
+		leaves[n++] = hlist_entry(node, struct pin_leaf, list);
+	kmem_cache_free_bulk(leaf_cache, n, leaves);
+	*stock = (struct leaf_stock){};
+}
 
 /* A leaf, all 0, or NULL; @want: how many the call will take from now on. */
 static struct pin_leaf *stock_take(struct leaf_stock *stock, u64 want)
 {
-	if (!stock->nr)
-		stock->nr = kmem_cache_alloc_bulk(leaf_cache,
-						  GFP_KERNEL_ACCOUNT | __GFP_ZERO,
-						  min_t(u64, want,
-							ARRAY_SIZE(stock->leaves)),
-						  stock->leaves);
-	return stock->nr ? stock->leaves[--stock->nr] : NULL;
-}
+	struct pin_leaf *leaf;
 
-static void stock_free(struct leaf_stock *stock)
-{
-	kmem_cache_free_bulk(leaf_cache, stock->nr, stock->leaves);
-	stock->nr = 0;
+	if (!stock->nr)
+		stock_fill(stock, want);
+	if (!stock->nr)
+		return NULL;
+	leaf = hlist_entry(stock->leaves.first, struct pin_leaf, list);
+	hlist_del(&leaf->list);
+	stock->nr--;
+	return leaf;
 }
 
 static void stock_put(struct leaf_stock *stock, struct pin_leaf *leaf)
 {
-	if (stock->nr == ARRAY_SIZE(stock->leaves))
-		stock_free(stock);
-	stock->leaves[stock->nr++] = leaf;
+	hlist_add_head(&leaf->list, &stock->leaves);
+	if (++stock->nr == STOCK_LEAVES)
+		stock_empty(stock);
+}
+
+/* At the end of each call that has a stock. */
+static void stock_free(struct leaf_stock *stock)
+{
+	if (stock->nr)
+		stock_empty(stock);
 }
 
 /* --- leaves of a store --------------------------------------------------- */
@@ -134,40 +168,19 @@ static void stock_put(struct leaf_stock *stock, struct pin_leaf *leaf)
 static struct pin_leaf *leaf_next(struct pin_store *store,
 				  struct pin_leaf *leaf)
 {
-	struct list_head *next = leaf ? leaf->list.next : store->leaves.next;
+	struct hlist_node *next = leaf ? leaf->list.next : store->leaves.first;
 
-	return next == &store->leaves ? NULL :
-					list_entry(next, struct pin_leaf, list);
+	return hlist_entry_safe(next, struct pin_leaf, list);
 }
 
-static struct pin_leaf *leaf_prev(struct pin_store *store,
-				  struct pin_leaf *leaf)
+/* leaf_floor() where the hint does not help. */
+static noinline struct pin_leaf *leaf_descend(struct pin_store *store,
+					      u64 number)
 {
-	struct list_head *prev = leaf->list.prev;
+	struct rb_node *node = store->root.rb_node;
+	struct pin_leaf *found = NULL;
 
-	return prev == &store->leaves ? NULL :
-					list_entry(prev, struct pin_leaf, list);
-}
-
-/*
- * The leaf with the highest number up to this one, or NULL. leaf_next() of it,
- * also where it is NULL, is the first one with a higher number.
- */
-static struct pin_leaf *leaf_floor(struct pin_store *store, u64 number)
-{
-	struct pin_leaf *found = store->hint, *next;
-	struct rb_node *node;
-
-	if (found && found->number <= number) {
-		next = leaf_next(store, found);
-		if (!next || next->number > number)
-			return found;
-		if (next->number == number)
-			return store->hint = next;
-	}
-
-	found = NULL;
-	for (node = store->root.rb_node; node;) {
+	while (node) {
 		struct pin_leaf *leaf = rb_entry(node, struct pin_leaf, node);
 
 		if (leaf->number > number) {
@@ -182,6 +195,26 @@ static struct pin_leaf *leaf_floor(struct pin_store *store, u64 number)
 	if (found)
 		store->hint = found;
 	return found;
+}
+
+/*
+ * The leaf with the highest number up to this one, or NULL. leaf_next() of it,
+ * also where it is NULL, is the first one with a higher number.
+ */
+static struct pin_leaf *leaf_floor(struct pin_store *store, u64 number)
+{
+	struct pin_leaf *hint = store->hint, *next;
+
+	if (!hint || hint->number > number)
+		return leaf_descend(store, number);
+	if (hint->number == number)
+		return hint;
+	next = leaf_next(store, hint);
+	if (!next || next->number > number)
+		return hint;
+	if (next->number == number)
+		return store->hint = next;
+	return leaf_descend(store, number);
 }
 
 /* The leaf after @leaf, if it has pages up to @last, or NULL. */
@@ -220,7 +253,10 @@ static void leaf_insert(struct pin_store *store, struct pin_leaf *prev,
 	}
 	rb_link_node(&new->node, parent, link);
 	rb_insert_color(&new->node, &store->root);
-	list_add(&new->list, prev ? &prev->list : &store->leaves);
+	if (prev)
+		hlist_add_behind(&new->list, &prev->list);
+	else
+		hlist_add_head(&new->list, &store->leaves);
 }
 
 /* The leaf with this number, made if there is none, or NULL. */
@@ -257,10 +293,21 @@ static void leaf_trim(struct pin_store *store, struct pin_leaf *leaf,
 	if (leaf->retained)
 		return;
 	if (store->hint == leaf)
-		store->hint = leaf_prev(store, leaf);
+		store->hint = NULL;
 	rb_erase(&leaf->node, &store->root);
-	list_del(&leaf->list);
+	hlist_del(&leaf->list);
 	stock_put(stock, leaf);
+}
+
+/* The same of one leaf, by a call that has no other to free. */
+static noinline void leaf_trim_alone(struct pin_store *store,
+				     struct pin_leaf *leaf)
+{
+	struct leaf_stock stock = {};
+
+	leaf_trim(store, leaf, &stock);
+	if (stock.nr)
+		kmem_cache_free(leaf_cache, leaf);
 }
 
 /* The pages of [first, last] that are in the leaf; mostly, all of them. */
@@ -274,6 +321,12 @@ static u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
 	if (last - base < LEAF_PAGES - 1)
 		mask &= GENMASK_ULL(last - base, 0);
 	return mask;
+}
+
+/* @n pages of a leaf, at least one, from @slot on. */
+static u64 pages_mask(unsigned int slot, unsigned int n)
+{
+	return U64_MAX >> (LEAF_PAGES - n) << slot;
 }
 
 /* The row of bits that begins with the lowest bit of @mask. */
@@ -366,7 +419,6 @@ static void leaf_del_entries(struct pin_leaf *leaf, u64 gone)
 			leaf->few[to++] = leaf->few[from];
 		from++;
 	}
-	leaf->pinned &= ~gone;
 }
 
 /* --- pin, unpin, retain -------------------------------------------------- */
@@ -384,7 +436,7 @@ static bool leaf_stays_linear(struct pin_leaf *leaf, u64 mask, u64 base)
 static bool leaf_pin(struct pin_store *store, struct pin_leaf *leaf,
 		     unsigned int slot, unsigned int n, unsigned long pfn)
 {
-	u64 mask = GENMASK_ULL(slot + n - 1, slot);
+	u64 mask = pages_mask(slot, n);
 	unsigned int i;
 
 	if (leaf_stays_linear(leaf, mask, (u64)pfn - slot)) {
@@ -405,13 +457,12 @@ static bool leaf_pin(struct pin_store *store, struct pin_leaf *leaf,
 }
 
 unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
-			   unsigned long pfn)
+			   unsigned long pfn, bool write)
 {
 	u64 last_number = (first + n - 1) >> LEAF_SHIFT;
-	struct leaf_stock stock;
+	struct leaf_stock stock = {};
 	unsigned int done, here;
 
-	stock.nr = 0;
 	for (done = 0; done < n; done += here) {
 		u64 page = first + done;
 		unsigned int slot = page % LEAF_PAGES;
@@ -425,6 +476,8 @@ unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 			leaf_trim(store, leaf, &stock);
 			break;
 		}
+		if (write)
+			leaf->written |= pages_mask(slot, here);
 	}
 	stock_free(&stock);
 	return done;
@@ -448,93 +501,99 @@ static void leaf_retain(struct pin_store *store, struct pin_leaf *leaf,
 	leaf->reported &= ~mask;
 }
 
-static void frames_add(struct pin_frames *frames, unsigned int *nr,
-		       unsigned long pfn, unsigned int n)
+/* The pages of @row, at least one, are not pinned any more. */
+static void leaf_unpinned(struct pin_store *store, struct pin_leaf *leaf,
+			  u64 row, unsigned int n, bool retain)
 {
-	struct pin_frames *end = frames + *nr;
-
-	if (*nr && end[-1].pfn + end[-1].n == pfn) {
-		end[-1].n += n;
-		return;
-	}
-	*end = (struct pin_frames){ .pfn = pfn, .n = n };
-	++*nr;
+	store->nr_pinned -= n;
+	if (retain)
+		leaf_retain(store, leaf, leaf->written & row);
+	leaf->written &= ~row;
+	leaf->pinned &= ~row;
+	if (!leaf->pinned)
+		leaf_trim_alone(store, leaf);
 }
 
-/* All pages of @mask were pinned once, to frames in order. */
-static void leaf_put_linear(struct pin_leaf *leaf, u64 mask,
-			    struct pin_frames *frames, unsigned int *nr)
+/* The last page of [.., last] that is before those of @mask, in a leaf. */
+static u64 page_before(const struct pin_leaf *leaf, u64 mask, u64 last)
 {
-	while (mask) {
-		u64 row = lowest_row(mask);
+	u64 base = leaf->number << LEAF_SHIFT;
 
-		frames_add(frames, nr, leaf->base + __ffs64(row),
-			   row_length(row));
-		mask &= ~row;
-	}
+	return mask ? base + __ffs64(mask) - 1 :
+		      min(base + LEAF_PAGES - 1, last);
 }
 
-/* Undo one pin of each page of @mask: the pages that it was the last one of. */
-static u64 leaf_put(struct pin_leaf *leaf, u64 mask, struct pin_frames *frames,
-		    unsigned int *nr)
+/* pin_store_unpin() of pages of @mask, where each has an entry. */
+static noinline struct pin_gone
+leaf_unpin_entries(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
+		   u64 first, u64 last, bool retain)
 {
-	u64 gone = 0;
+	struct pin_gone gone = {};
+	u64 row = 0;
 
-	if (leaf->form == FORM_LINEAR) {
-		leaf_put_linear(leaf, mask, frames, nr);
-		return mask;
-	}
 	for (; mask; mask &= mask - 1) {
 		u64 *entry = leaf_entry(leaf, __ffs64(mask));
 
+		/* Frames that do not follow are for the next call. */
+		if (row && *entry != ((gone.pfn + gone.n) | ENTRY_REF))
+			break;
 		*entry -= ENTRY_REF;
 		if (*entry >= ENTRY_REF)
 			continue;
-		gone |= mask & -mask;
-		frames_add(frames, nr, *entry, 1);
+		if (!row)
+			gone.pfn = *entry;
+		gone.n++;
+		row |= mask & -mask;
+	}
+	gone.pages = page_before(leaf, mask, last) - first + 1;
+	if (row) {
+		leaf_del_entries(leaf, row);
+		leaf_unpinned(store, leaf, row, gone.n, retain);
 	}
 	return gone;
 }
 
-/* How many elements of frames[] the pages of @mask can need, at most. */
-static unsigned int leaf_frames_max(const struct pin_leaf *leaf, u64 mask)
+static noinline struct pin_gone unpin_row(struct pin_store *store, u64 first,
+					  u64 last, bool retain)
 {
-	if (leaf->form == FORM_LINEAR && mask == lowest_row(mask))
-		return 1;
-	return hweight64(mask);
+	struct pin_leaf *leaf = leaf_first_in(store, first, last);
+	struct pin_gone gone = {};
+	u64 mask, row;
+
+	if (!leaf) {
+		gone.pages = last - first + 1;
+		return gone;
+	}
+	mask = leaf->pinned & leaf_mask(leaf, first, last);
+	if (leaf->form != FORM_LINEAR)
+		return leaf_unpin_entries(store, leaf, mask, first, last,
+					  retain);
+	row = lowest_row(mask);
+	gone.pages = page_before(leaf, mask & ~row, last) - first + 1;
+	if (row) {
+		gone.pfn = leaf->base + __ffs64(row);
+		gone.n = row_length(row);
+		leaf_unpinned(store, leaf, row, gone.n, retain);
+	}
+	return gone;
 }
 
-u64 pin_store_unpin(struct pin_store *store, u64 first, u64 last, bool retain,
-		    struct pin_frames *frames, unsigned int *nr)
+struct pin_gone pin_store_unpin(struct pin_store *store, u64 first, u64 last,
+				bool retain)
 {
-	struct pin_leaf *leaf, *next;
-	struct leaf_stock stock;
+	u64 row = BIT_ULL(first % LEAF_PAGES);
+	struct pin_leaf *leaf = store->hint;
 
-	stock.nr = 0;
-	*nr = 0;
-	for (leaf = leaf_first_in(store, first, last); leaf; leaf = next) {
-		u64 mask = leaf->pinned & leaf_mask(leaf, first, last);
-		u64 gone;
-
-		next = leaf_next_in(store, leaf, last);
-		if (!mask)
-			continue;
-		if (*nr + leaf_frames_max(leaf, mask) > PIN_STORE_FRAMES) {
-			last = (leaf->number << LEAF_SHIFT) - 1;
-			break;
-		}
-		gone = leaf_put(leaf, mask, frames, nr);
-		if (!gone)
-			continue;
-		store->nr_pinned -= hweight64(gone);
-		leaf_del_entries(leaf, gone);
-		if (retain)
-			leaf_retain(store, leaf, leaf->written & gone);
-		leaf->written &= ~gone;
-		leaf_trim(store, leaf, &stock);
-	}
-	stock_free(&stock);
-	return last + 1;
+	/* The quick way: one page, in the leaf of the last look-up, which stays. */
+	if (first != last || !leaf || leaf->number != first >> LEAF_SHIFT ||
+	    leaf->form != FORM_LINEAR || !(leaf->pinned & row) ||
+	    leaf->pinned == row || (retain && leaf->written & row))
+		return unpin_row(store, first, last, retain);
+	store->nr_pinned--;
+	leaf->pinned &= ~row;
+	leaf->written &= ~row;
+	return (struct pin_gone){ .pfn = leaf->base + first % LEAF_PAGES,
+				  .n = 1, .pages = 1 };
 }
 
 /* Have all leaves of a range. On false, there are no more than before. */
@@ -542,9 +601,8 @@ static bool leaves_get(struct pin_store *store, u64 first, u64 last)
 {
 	u64 number, last_number = last >> LEAF_SHIFT;
 	struct pin_leaf *leaf, *next;
-	struct leaf_stock stock;
+	struct leaf_stock stock = {};
 
-	stock.nr = 0;
 	for (number = first >> LEAF_SHIFT; number <= last_number; number++)
 		if (!leaf_get(store, number, last_number, &stock))
 			break;
@@ -644,30 +702,37 @@ bool pin_store_report(struct pin_store *store, u64 first, u64 last,
 		      unsigned int order, u64 *bitmap, u64 bit,
 		      struct pin_span *span)
 {
+	u64 first_number = first >> LEAF_SHIFT, last_number = last >> LEAF_SHIFT;
+	u64 low = U64_MAX, high = 0, page;
 	struct pin_leaf *leaf;
-	bool any = false;
 
 	for (leaf = leaf_first_in(store, first, last); leaf;
 	     leaf = leaf_next_in(store, leaf, last)) {
-		u64 mask = leaf_mask(leaf, first, last);
-		u64 dirty = (leaf->written | leaf->retained) & mask;
-		u64 base = leaf->number << LEAF_SHIFT;
-		u64 page = max(base, first);
+		u64 dirty = leaf->written | leaf->retained;
 
+		page = leaf->number << LEAF_SHIFT;
+		/* Only the leaves at the ends can have pages outside. */
+		if (leaf->number == first_number || leaf->number == last_number)
+			dirty &= leaf_mask(leaf, first, last);
 		if (!dirty)
 			continue;
-		leaf->reported |= leaf->retained & mask;
-		dirty >>= page - base;
+		leaf->reported |= leaf->retained & dirty;
+		low = min(low, page);
+		high = page;
+		if (page < first) {
+			dirty >>= first - page;
+			page = first;
+		}
 		if (order)
 			report_pages(bitmap, bit, dirty, page - first, order);
 		else
 			report_word(bitmap, bit + page - first, dirty);
-		if (!any)
-			span->first = page;
-		span->last = min(base + LEAF_PAGES - 1, last);
-		any = true;
 	}
-	return any;
+	if (low > high)
+		return false;
+	span->first = max(low, first);
+	span->last = min(high + LEAF_PAGES - 1, last);
+	return true;
 }
 
 u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
@@ -675,13 +740,12 @@ u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
 {
 	unsigned int left = PIN_STORE_DROP_LEAVES;
 	struct pin_leaf *leaf, *after;
-	struct leaf_stock stock;
+	struct leaf_stock stock = {};
 	u64 before = store->nr_retained;
 
 	*next = last + 1;
 	if (!before)
 		return 0;
-	stock.nr = 0;
 	for (leaf = leaf_first_in(store, first, last); leaf; leaf = after) {
 		u64 mask = leaf_mask(leaf, first, last);
 
@@ -705,10 +769,9 @@ u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
 void pin_store_destroy(struct pin_store *store)
 {
 	struct pin_leaf *leaf, *next;
-	struct leaf_stock stock;
+	struct leaf_stock stock = {};
 
 	/* All goes, so nothing has to be taken out of the tree. */
-	stock.nr = 0;
 	for (leaf = leaf_next(store, NULL); leaf; leaf = next) {
 		next = leaf_next(store, leaf);
 		leaf_forget_frames(leaf);

@@ -29,7 +29,7 @@ struct pin_leaf;
  */
 struct pin_store {
 	struct rb_root root;
-	struct list_head leaves;
+	struct hlist_head leaves;
 	struct pin_leaf *hint;
 	u64 nr_pinned;
 	u64 nr_retained;
@@ -51,7 +51,7 @@ void pin_store_cache_destroy(void);
 
 /**
  * pin_store_init - make an empty store; allocates nothing
- * @store: the store; must not be moved or copied afterwards
+ * @store: the store
  */
 void pin_store_init(struct pin_store *store);
 
@@ -71,15 +71,18 @@ void pin_store_destroy(struct pin_store *store);
  * @n: number of pages
  * @pfn: frame of the first page; those of the others follow it, one by one. Of
  *	a page that is pinned, it is the one that pin_store_next_pinned() tells
+ * @write: the pins are for writing, and so is each of the pages (R12). Where a
+ *	page is pinned already, unpinning does not undo that; then pass false,
+ *	and call pin_store_written() when nothing can fail any more
  *
- * The pins are for reading, until pin_store_written() says otherwise. A retained
- * page stays retained (R5). Reserves what pin_store_unpin() needs (R14).
+ * A retained page stays retained (R5). Reserves what pin_store_unpin() needs
+ * (R14).
  *
  * Return: number of pages, from @first on, whose pins are recorded: less than @n
  * if there is no memory for more. pin_store_unpin() undoes them.
  */
 unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
-			   unsigned long pfn);
+			   unsigned long pfn, bool write);
 
 /**
  * pin_store_written - the pins of a range are for writing, too (R12)
@@ -90,35 +93,33 @@ unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 void pin_store_written(struct pin_store *store, u64 first, u64 last);
 
 /**
- * struct pin_frames - page frames with consecutive numbers
- * @pfn: the first one
- * @n: how many
+ * struct pin_gone - what one call of pin_store_unpin() has done
+ * @pfn: first of the frames that are not pinned any more
+ * @n: how many there are, with consecutive numbers; may be 0
+ * @pages: of so many pages, from the first on, one pin is undone
  */
-struct pin_frames {
+struct pin_gone {
 	unsigned long pfn;
 	unsigned int n;
+	unsigned int pages;
 };
-
-/* So many of them does one call of pin_store_unpin() return at most. */
-#define PIN_STORE_FRAMES	64
 
 /**
  * pin_store_unpin - undo one pin of each page of a range; never allocates (R14)
  * @store: the store
  * @first: first page
- * @last: last page
+ * @last: last page, less than 2^32 behind @first
  * @retain: retain a page if this was its last pin, and it was pinned for
  *	writing (R2)
- * @frames: where the frames go whose last pin this was, in the order of their
- *	pages; room for PIN_STORE_FRAMES. The caller has to release them
- * @nr: where the number of @frames is stored
  *
- * Does nothing for a page that is not pinned, retained or not (R6).
+ * Stops where frames are found whose last pin this was, and which the caller has
+ * to release; the caller goes on behind them. Does nothing for a page that is not
+ * pinned, retained or not (R6).
  *
- * Return: where to go on, because @frames is full; @last + 1 if that was all.
+ * Return: the frames, and how many pages this call has dealt with, at least one.
  */
-u64 pin_store_unpin(struct pin_store *store, u64 first, u64 last, bool retain,
-		    struct pin_frames *frames, unsigned int *nr);
+struct pin_gone pin_store_unpin(struct pin_store *store, u64 first, u64 last,
+				bool retain);
 
 /**
  * pin_store_retain - retain a range without a pin, as vfio_dma_rw() needs (R10)

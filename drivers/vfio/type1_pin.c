@@ -5,47 +5,30 @@
  * Included by the hooked vfio_iommu_type1.c, whose mappings, accounting and
  * page table walks it uses. Everything here runs under iommu->lock.
  *
- * A call is worked off in runs, each inside of one mapping. Of each run the pins
- * are recorded and its pages counted as locked memory, or what was done is undone
- * by unpinning it. Only when every run of the call is pinned, the pages are said
- * to be written, which can't fail. So a call that fails has changed nothing.
+ * A call is worked off in parts, each inside of one mapping: the pins of a part
+ * are recorded as its pages are found, and then counted as locked memory in one
+ * go. A part that fails is undone by unpinning it, and so are those before it. A
+ * page that was pinned already is said to be written when every part of the call
+ * has succeeded, because unpinning does not undo that. So a call that fails has
+ * changed nothing.
+ *
+ * A page is pinned in about 500 instructions by pin_user_pages_fast(), and that is
+ * most of what a call for a single page costs. So the rest is written for few
+ * calls and for no structure on the stack where one page is all there is.
  */
 
 /**
  * struct pin_call - one call of vfio_pin_pages()
  * @iommu: the container
- * @iova: of the first page
- * @npage: number of pages
  * @prot: IOMMU_READ, IOMMU_WRITE
- * @pages: where the pages go
- * @account: count new pins as locked memory. Not with an IOMMU-backed group:
- *	then all memory is pinned and counted already
+ * @locked: new pins of the part that is worked on which count as locked memory
+ * @again: the call has pages that were pinned before: see pin_store_pin()
  */
 struct pin_call {
 	struct vfio_iommu *iommu;
-	dma_addr_t iova;
-	int npage;
 	int prot;
-	struct page **pages;
-	bool account;
-};
-
-/**
- * struct pin_run - pages of a call that lie in one mapping
- * @dma: the mapping
- * @at: index of the first page, in the call
- * @n: number of pages
- * @done: how many of them, from the first on, are pinned by this call
- * @first: number of the first page, in the mapping
- * @locked: pages pinned by this call that count as locked memory
- */
-struct pin_run {
-	struct vfio_dma *dma;
-	int at;
-	int n;
-	int done;
-	u64 first;
 	long locked;
+	bool again;
 };
 
 /* A retained page is not pinned: nobody must take it for that (D11). */
@@ -57,38 +40,68 @@ static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova)
 	return pin_store_next_pinned(&dma->pins, page, page, &row);
 }
 
+/* --- frames and accounting ----------------------------------------------- */
+
 /*
- * How many of @n consecutive frames count as locked memory. Those of a VM_PFNMAP
- * vma do not: they are reserved, all of a compound page or none of it.
+ * How many of @n pages with consecutive frames, from @page on, are in its folio.
+ * Either all or none of those are reserved; those of a VM_PFNMAP vma are.
  */
+static unsigned long pages_of_folio(struct folio *folio, struct page *page,
+				    unsigned long n)
+{
+	unsigned long left;
+
+	if (n == 1 || !folio_test_large(folio))
+		return 1;
+	left = folio_nr_pages(folio) - folio_page_idx(folio, page);
+	return min(left, n);
+}
+
+/* How many of @n frames count as locked memory: those that are not reserved. */
 static long frames_locked(unsigned long pfn, unsigned long n)
 {
-	unsigned long i, step;
+	unsigned long end = pfn + n, step;
 	long locked = 0;
 
-	for (i = 0; i < n; i += step) {
-		struct page *page = pfn_to_page(pfn + i);
-		struct folio *folio = page_folio(page);
+	for (; pfn < end; pfn += step) {
+		struct page *page = pfn_to_page(pfn);
 
-		step = folio_nr_pages(folio) - folio_page_idx(folio, page);
-		step = min(step, n - i);
+		step = pages_of_folio(page_folio(page), page, end - pfn);
 		if (!PageReserved(page))
 			locked += step;
 	}
 	return locked;
 }
 
+/*
+ * Release @n pages of a folio, from @page on. It is dirty, mostly: then there is no
+ * need for its lock. Return: how many counted as locked memory, all or none.
+ */
+static long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
+			    struct page *page, unsigned long n)
+{
+	if (PageReserved(page))
+		return 0;
+	if (!(dma->prot & IOMMU_WRITE) || folio_test_dirty(folio))
+		unpin_user_folio(folio, n);
+	else
+		unpin_user_page_range_dirty_lock(page, n, true);
+	return n;
+}
+
 /* Release frames of a mapping. Return: how many counted as locked memory. */
 static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n)
 {
-	long locked = frames_locked(pfn, n);
+	unsigned long end = pfn + n, step;
+	long locked = 0;
 
-	if (locked == n)
-		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), n,
-						 dma->prot & IOMMU_WRITE);
-	else
-		while (n--)
-			put_pfn(pfn++, dma->prot);
+	for (; pfn < end; pfn += step) {
+		struct page *page = pfn_to_page(pfn);
+		struct folio *folio = page_folio(page);
+
+		step = pages_of_folio(folio, page, end - pfn);
+		locked += folio_put_pages(dma, folio, page, step);
+	}
 	return locked;
 }
 
@@ -107,15 +120,38 @@ static long vfio_dma_locked(struct vfio_dma *dma)
 	return locked;
 }
 
-/*
- * Count @npage more, or less, as locked memory of the mapping's owner. The caller
- * has its mm, or is the owner.
- */
+/* Count @npage more as locked memory of the mapping's owner, who is alive. */
 static int dma_account(struct vfio_dma *dma, long npage)
 {
-	bool owner = current->mm == dma->mm;
+	int ret;
 
-	return vfio_lock_acct(dma, npage, !owner);
+	if (mmap_write_lock_killable(dma->mm))
+		return -EINTR;
+	ret = __account_locked_vm(dma->mm, npage, true, dma->task,
+				  dma->lock_cap);
+	mmap_write_unlock(dma->mm);
+	if (!ret)
+		dma->locked_vm += npage;
+	return ret;
+}
+
+/*
+ * Count @npage less as locked memory of the mapping's owner, who may have exited.
+ * Not killable as vfio_lock_acct() is: what is not counted down now never will be.
+ */
+static __always_inline void dma_unaccount(struct vfio_dma *dma, long npage)
+{
+	struct mm_struct *mm = dma->mm;
+	bool owner = current->mm == mm;
+
+	if (!owner && !mmget_not_zero(mm))
+		return;
+	mmap_write_lock(mm);
+	mm->locked_vm -= npage;
+	mmap_write_unlock(mm);
+	dma->locked_vm -= npage;
+	if (!owner)
+		mmput(mm);
 }
 
 /*
@@ -134,25 +170,118 @@ static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu)
 	}
 }
 
-/* The run of @npage pages at @iova that begins @at pages into the call. */
-static bool run_find(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
-		     int at, struct pin_run *run)
+/* --- unpin --------------------------------------------------------------- */
+
+/*
+ * Undo one pin of pages of a mapping; one that is not pinned is left alone (R6).
+ * Return: how many pages that counted as locked memory are not pinned any more.
+ */
+static long dma_unpin(struct vfio_dma *dma, u64 first, u64 last, bool retain)
 {
-	dma_addr_t start = iova + ((dma_addr_t)at << PAGE_SHIFT);
-	struct vfio_dma *dma = vfio_find_dma(iommu, start, PAGE_SIZE);
-	u64 left;
+	long unlocked = 0;
+
+	do {
+		struct pin_gone gone = pin_store_unpin(&dma->pins, first, last,
+						       retain);
+
+		first += gone.pages;
+		if (gone.n)
+			unlocked += frames_put(dma, gone.pfn, gone.n);
+	} while (first <= last);
+	return unlocked;
+}
+
+/* How many of @npage pages at @iova, which is in a mapping, are in the mapping. */
+static int pages_in_dma(const struct vfio_dma *dma, dma_addr_t iova, int npage)
+{
+	u64 left = (dma->iova + dma->size - iova) >> PAGE_SHIFT;
+
+	return min_t(u64, npage, left);
+}
+
+/* Undo one pin of each page of a range, and the accounting of it. */
+static void unpin_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
+			bool retain)
+{
+	while (npage > 0) {
+		struct vfio_dma *dma = vfio_find_dma(iommu, iova, PAGE_SIZE);
+		int n = 1;
+
+		if (dma) {
+			u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+			long unlocked;
+
+			n = pages_in_dma(dma, iova, npage);
+			unlocked = dma_unpin(dma, first, first + n - 1, retain);
+			if (unlocked && list_empty(&iommu->domain_list))
+				dma_unaccount(dma, unlocked);
+		}
+		iova += (dma_addr_t)n << PAGE_SHIFT;
+		npage -= n;
+	}
+}
+
+/* The same for one page, without loops: a device with a ring does just that. */
+static void unpin_page(struct vfio_iommu *iommu, dma_addr_t iova, bool retain)
+{
+	struct vfio_dma *dma = vfio_find_dma(iommu, iova, 1);
+	struct pin_gone gone;
+	struct page *page;
+	u64 number;
 
 	if (!dma)
-		return false;
-	left = (dma->iova + dma->size - start) >> PAGE_SHIFT;
-	*run = (struct pin_run){
-		.dma = dma,
-		.at = at,
-		.n = min_t(u64, npage - at, left),
-		.first = (start - dma->iova) >> PAGE_SHIFT,
-	};
-	return true;
+		return;
+	number = (iova - dma->iova) >> PAGE_SHIFT;
+	gone = pin_store_unpin(&dma->pins, number, number, retain);
+	if (!gone.n)
+		return;
+	page = pfn_to_page(gone.pfn);
+	if (folio_put_pages(dma, page_folio(page), page, 1) &&
+	    list_empty(&iommu->domain_list))
+		dma_unaccount(dma, 1);
 }
+
+static void vfio_iommu_type1_unpin_pages(void *iommu_data,
+					 dma_addr_t user_iova, int npage)
+{
+	struct vfio_iommu *iommu = iommu_data;
+	bool retain;
+
+	if (!iommu->v2)
+		return;
+	mutex_lock(&iommu->lock);
+	retain = iommu->dirty_page_tracking;
+	if (npage == 1)
+		unpin_page(iommu, user_iova, retain);
+	else
+		unpin_range(iommu, user_iova & PAGE_MASK, npage, retain);
+	mutex_unlock(&iommu->lock);
+}
+
+/*
+ * A mapping goes away. Pins that are left were leaked by a driver whose
+ * device is closed by now: the memory goes back to its owner (R15).
+ */
+static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma)
+{
+	u64 page = 0, last = dma_page(dma, U64_MAX);
+	struct pin_row row;
+	long unlocked = 0;
+
+	if (dma->pins.nr_pinned)
+		pr_warn_ratelimited("a driver left %llu pages pinned\n",
+				    dma->pins.nr_pinned);
+	while (dma->pins.nr_pinned && page <= last &&
+	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
+		unlocked += frames_put(dma, row.pfn, row.n);
+		page = row.page + row.n;
+	}
+	pin_store_destroy(&dma->pins);
+	if (unlocked && list_empty(&iommu->domain_list))
+		dma_unaccount(dma, unlocked);
+}
+
+/* --- pin ----------------------------------------------------------------- */
 
 /*
  * Get up to @n pages from @vaddr on. The owner's own memory is found without
@@ -161,14 +290,13 @@ static bool run_find(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
 static int dma_get_pages(struct vfio_dma *dma, unsigned long vaddr, int n,
 			 struct page **pages)
 {
-	unsigned int flags = FOLL_LONGTERM;
 	unsigned long pfn;
 	int got;
 
 	if (current->mm == dma->mm) {
-		if (dma->prot & IOMMU_WRITE)
-			flags |= FOLL_WRITE;
-		got = pin_user_pages_fast(vaddr, n, flags, pages);
+		got = pin_user_pages_fast(vaddr, n, FOLL_LONGTERM |
+					  (dma->prot & IOMMU_WRITE ?
+					   FOLL_WRITE : 0), pages);
 		if (got > 0)
 			return got;
 	}
@@ -195,156 +323,145 @@ static int pages_in_row(struct page **pages, int n)
 	return i;
 }
 
-/* Pin up to @n pages that are not pinned yet, from the first one not done on. */
-static int run_pin_fresh(struct pin_call *call, struct pin_run *run, int n)
+/*
+ * Pin up to @n pages, from @first on, that are not pinned yet.
+ * Return: how many, or an error with nothing changed.
+ */
+static int pin_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
+		     int n, struct page **pages)
 {
-	struct vfio_dma *dma = run->dma;
-	u64 first = run->first + run->done;
-	struct page **pages = call->pages + run->at + run->done;
-	int got, i, row, done;
+	int got, done, row, i;
 
 	got = dma_get_pages(dma, dma->vaddr + (first << PAGE_SHIFT), n, pages);
-	if (got < 0)
-		return got;
-	for (i = 0; i < got; i += row) {
-		unsigned long pfn = page_to_pfn(pages[i]);
+	for (done = 0; done < got; done += row) {
+		unsigned long pfn = page_to_pfn(pages[done]);
 
-		row = pages_in_row(pages + i, got - i);
-		done = pin_store_pin(&dma->pins, first + i, row, pfn);
-		run->locked += frames_locked(pfn, done);
-		run->done += done;
-		if (done == row)
-			continue;
-		for (i += done; i < got; i++)
-			put_pfn(page_to_pfn(pages[i]), dma->prot);
-		return -ENOMEM;
+		row = pages_in_row(pages + done, got - done);
+		i = pin_store_pin(&dma->pins, first + done, row, pfn,
+				  call->prot & IOMMU_WRITE);
+		if (i < row) {
+			done += i;
+			goto undo;
+		}
+		call->locked += frames_locked(pfn, row);
 	}
-	return 0;
+	return got;
+
+undo:
+	for (i = done; i < got; i++)
+		put_pfn(page_to_pfn(pages[i]), dma->prot);
+	if (done)
+		dma_unpin(dma, first, first + done - 1, false);
+	return -ENOMEM;
 }
 
-/* Pin once more the pages of @row, which begins with the first one not done. */
-static int run_pin_again(struct pin_call *call, struct pin_run *run,
-			 const struct pin_row *row)
+/* Pin pages once more: up to @n of @row. */
+static int pin_again(struct pin_call *call, struct vfio_dma *dma,
+		     const struct pin_row *row, int n, struct page **pages)
 {
-	int i, n = min_t(int, row->n, run->n - run->done);
+	int i, done;
 
 	if (row->pins == PIN_STORE_REFS_MAX)
 		return -EOVERFLOW;
-	for (i = 0; i < n; i++)
-		call->pages[run->at + run->done + i] =
-			pfn_to_page(row->pfn + i);
-	i = pin_store_pin(&run->dma->pins, row->page, n, row->pfn);
-	run->done += i;
-	return i == n ? 0 : -ENOMEM;
+	n = min_t(int, n, row->n);
+	done = pin_store_pin(&dma->pins, row->page, n, row->pfn, false);
+	if (!done)
+		return -ENOMEM;
+	for (i = 0; i < done; i++)
+		pages[i] = pfn_to_page(row->pfn + i);
+	call->again = true;
+	return done;
 }
 
-static int run_pin_pages(struct pin_call *call, struct pin_run *run)
+/* Pin @n pages of a mapping. On an error, nothing has changed. */
+static int pin_in_dma(struct pin_call *call, struct vfio_dma *dma, u64 first,
+		      int n, struct page **pages)
 {
-	u64 last = run->first + run->n - 1;
+	u64 last = first + n - 1, next = first;
 	struct pin_row row;
-	int ret = 0;
-
-	while (!ret && run->done < run->n) {
-		u64 next = run->first + run->done;
-
-		if (!pin_store_next_pinned(&run->dma->pins, next, last, &row))
-			row.page = last + 1;
-		if (row.page > next)
-			ret = run_pin_fresh(call, run, row.page - next);
-		else
-			ret = run_pin_again(call, run, &row);
-	}
-	return ret;
-}
-
-/*
- * Undo one pin of the pages of a run that are done; a page that is not pinned is
- * left alone (R6). Return: how many pages that counted as locked memory are not
- * pinned any more.
- */
-static long run_unpin(const struct pin_run *run, bool retain)
-{
-	u64 next = run->first, last = run->first + run->done - 1;
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned int nr, i;
-	long unlocked = 0;
-
-	while (next <= last) {
-		next = pin_store_unpin(&run->dma->pins, next, last, retain,
-				       frames, &nr);
-		for (i = 0; i < nr; i++)
-			unlocked += frames_put(run->dma, frames[i].pfn,
-					       frames[i].n);
-	}
-	return unlocked;
-}
-
-/* All of a run that can fail. On an error, nothing has changed. */
-static int run_pin(struct pin_call *call, struct pin_run *run)
-{
-	struct vfio_dma *dma = run->dma;
-	bool owner = current->mm == dma->mm;
 	int ret;
 
-	if ((dma->prot & call->prot) != call->prot)
-		return -EPERM;
-	if (!owner && !mmget_not_zero(dma->mm))
-		return -ENODEV;
-	ret = run_pin_pages(call, run);
-	if (!ret && call->account)
-		ret = vfio_lock_acct(dma, run->locked, false);
-	if (ret)
-		run_unpin(run, false);
-	if (!owner)
-		mmput(dma->mm);
+	call->locked = 0;
+	do {
+		if (!pin_store_next_pinned(&dma->pins, next, last, &row))
+			row.page = last + 1;
+		if (row.page > next)
+			ret = pin_fresh(call, dma, next, row.page - next,
+					pages + (next - first));
+		else
+			ret = pin_again(call, dma, &row, last - next + 1,
+					pages + (next - first));
+		if (ret < 0)
+			goto undo;
+		next += ret;
+	} while (next <= last);
+
+	if (!call->locked || !list_empty(&call->iommu->domain_list))
+		return 0;
+	ret = dma_account(dma, call->locked);
+	if (!ret)
+		return 0;
+undo:
+	if (next > first)
+		dma_unpin(dma, first, next - 1, false);
 	return ret;
 }
 
-static void run_undo(struct pin_call *call, struct pin_run *run)
+/* Pin those of @npage pages at @iova that are in one mapping. Return: how many. */
+static int pin_part(struct pin_call *call, dma_addr_t iova, int npage,
+		    struct page **pages)
 {
-	long unlocked;
+	struct vfio_dma *dma = vfio_find_dma(call->iommu, iova, PAGE_SIZE);
+	bool owner;
+	int n, ret;
 
-	run->done = run->n;
-	unlocked = run_unpin(run, false);
-	if (call->account)
-		dma_account(run->dma, -unlocked);
+	if (!dma)
+		return -EINVAL;
+	if ((dma->prot & call->prot) != call->prot)
+		return -EPERM;
+	owner = current->mm == dma->mm;
+	if (!owner && !mmget_not_zero(dma->mm))
+		return -ENODEV;
+	n = pages_in_dma(dma, iova, npage);
+	ret = pin_in_dma(call, dma, (iova - dma->iova) >> PAGE_SHIFT, n, pages);
+	if (!owner)
+		mmput(dma->mm);
+	return ret ? ret : n;
 }
 
-static void run_written(const struct pin_run *run)
+/* Pages that were pinned before are written now, too. */
+static void written_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 {
-	pin_store_written(&run->dma->pins, run->first,
-			  run->first + run->n - 1);
+	while (npage) {
+		struct vfio_dma *dma = vfio_find_dma(iommu, iova, PAGE_SIZE);
+		u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+		int n = pages_in_dma(dma, iova, npage);
+
+		pin_store_written(&dma->pins, first, first + n - 1);
+		iova += (dma_addr_t)n << PAGE_SHIFT;
+		npage -= n;
+	}
 }
 
-static int pin_call_run(struct pin_call *call)
+static int pin_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
+		     int prot, struct page **pages)
 {
-	struct pin_run run;
-	int at, done, ret = 0;
+	struct pin_call call = { .iommu = iommu, .prot = prot };
+	int done, ret;
 
-	for (done = 0; done < call->npage; done += run.n) {
-		ret = -EINVAL;
-		if (run_find(call->iommu, call->iova, call->npage, done, &run))
-			ret = run_pin(call, &run);
-		if (ret)
+	for (done = 0; done < npage; done += ret) {
+		ret = pin_part(&call, iova + ((dma_addr_t)done << PAGE_SHIFT),
+			       npage - done, pages + done);
+		if (ret < 0)
 			goto undo;
 	}
-	if (!(call->prot & IOMMU_WRITE))
-		return 0;
-
-	for (at = 0; at < call->npage; at += run.n) {
-		/* Mostly there was one run, and it is at hand. */
-		if (at != run.at)
-			run_find(call->iommu, call->iova, call->npage, at, &run);
-		run_written(&run);
-	}
-	return 0;
+	if (call.again && prot & IOMMU_WRITE)
+		written_range(iommu, iova, npage);
+	return npage;
 
 undo:
-	for (at = 0; at < done; at += run.n) {
-		run_find(call->iommu, call->iova, done, at, &run);
-		run_undo(call, &run);
-	}
-	memset(call->pages, 0, call->npage * sizeof(*call->pages));
+	unpin_range(iommu, iova, done, false);
+	memset(pages, 0, npage * sizeof(*pages));
 	return ret;
 }
 
@@ -369,86 +486,26 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 				      struct page **pages)
 {
 	struct vfio_iommu *iommu = iommu_data;
-	struct pin_call call = {
-		.iommu = iommu,
-		.iova = user_iova & PAGE_MASK,
-		.npage = npage,
-		.prot = prot,
-		.pages = pages,
-	};
+	dma_addr_t iova = user_iova & PAGE_MASK;
 	int ret;
 
 	if (!iommu || !pages || npage > (int)VFIO_PIN_PAGES_MAX_ENTRIES)
 		return -EINVAL;
 	/* The last byte, not the end: the range may end with the address space. */
-	if (call.iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 < call.iova)
+	if (iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 < iova)
 		return -EINVAL;
 	if (!iommu->v2)
 		return -EACCES;
 
 	mutex_lock(&iommu->lock);
-	if (iommu->vaddr_invalid_count) {
+	if (iommu->vaddr_invalid_count)
 		ret = -EBUSY;
-	} else if (list_empty(&iommu->device_list)) {
+	else if (list_empty(&iommu->device_list))
 		ret = -EINVAL;
-	} else {
-		call.account = list_empty(&iommu->domain_list);
-		ret = pin_call_run(&call);
-	}
-	if (!ret) {
+	else
+		ret = pin_range(iommu, iova, npage, prot, pages);
+	if (ret > 0)
 		vfio_group_pins(iommu, iommu_group);
-		ret = npage;
-	}
 	mutex_unlock(&iommu->lock);
 	return ret;
-}
-
-static void vfio_iommu_type1_unpin_pages(void *iommu_data,
-					 dma_addr_t user_iova, int npage)
-{
-	struct vfio_iommu *iommu = iommu_data;
-	dma_addr_t iova = user_iova & PAGE_MASK;
-	struct pin_run run;
-	long unlocked;
-	int at = 0;
-
-	if (!iommu->v2)
-		return;
-
-	mutex_lock(&iommu->lock);
-	while (at < npage) {
-		if (!run_find(iommu, iova, npage, at, &run)) {
-			at++;
-			continue;
-		}
-		run.done = run.n;
-		unlocked = run_unpin(&run, iommu->dirty_page_tracking);
-		if (list_empty(&iommu->domain_list))
-			dma_account(run.dma, -unlocked);
-		at += run.n;
-	}
-	mutex_unlock(&iommu->lock);
-}
-
-/*
- * A mapping goes away. Pins that are left were leaked by a driver whose
- * device is closed by now: the memory goes back to its owner (R15).
- */
-static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma)
-{
-	u64 page = 0, last = dma_page(dma, U64_MAX);
-	struct pin_row row;
-	long unlocked = 0;
-
-	if (dma->pins.nr_pinned)
-		pr_warn_ratelimited("a driver left %llu pages pinned\n",
-				    dma->pins.nr_pinned);
-	while (dma->pins.nr_pinned && page <= last &&
-	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
-		unlocked += frames_put(dma, row.pfn, row.n);
-		page = row.page + row.n;
-	}
-	pin_store_destroy(&dma->pins);
-	if (list_empty(&iommu->domain_list))
-		dma_account(dma, -unlocked);
 }

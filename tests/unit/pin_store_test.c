@@ -56,10 +56,11 @@ static void begin(void)
 	pin_store_init(&store);
 }
 
-static void model_pin(unsigned int i, unsigned long pfn)
+static void model_pin(unsigned int i, unsigned long pfn, bool write)
 {
 	if (!model[i].refs++)
 		model[i].pfn = pfn;
+	model[i].written |= write;
 }
 
 static void model_retain(unsigned int i)
@@ -95,6 +96,32 @@ static void random_frames(unsigned int first, unsigned int last,
 	}
 }
 
+/* Frames that are not pinned any more, as the store says them. */
+struct gone {
+	unsigned long pfns[NR_PAGES];
+	unsigned int nr;
+	unsigned int calls;
+};
+
+static void unpin(u64 first, u64 last, bool retain, struct gone *gone)
+{
+	struct pin_gone some;
+
+	gone->nr = 0;
+	gone->calls = 0;
+	while (first <= last) {
+		some = pin_store_unpin(&store, first, last, retain);
+		CHECK(some.pages && some.n <= some.pages &&
+		      some.pages <= last - first + 1, "%u of %u pages", some.n,
+		      some.pages);
+		first += some.pages;
+		gone->calls++;
+		for (; some.n; some.n--, gone->nr++, some.pfn++)
+			if (gone->nr < NR_PAGES)
+				gone->pfns[gone->nr] = some.pfn;
+	}
+}
+
 /* How many pages from @i on one call can pin: they and their frames are in a row. */
 static unsigned int in_row(unsigned int i, unsigned int last,
 			   const unsigned long *pfns)
@@ -107,8 +134,12 @@ static unsigned int in_row(unsigned int i, unsigned int last,
 	return n;
 }
 
-/* Pin [first, last], in as few calls as can be. Return: one past the last done. */
-static unsigned int pin_pages(unsigned int first, unsigned int last)
+/*
+ * Pin [first, last], in as few calls as can be. @written: whether the store is told
+ * by pin_store_written() what is written. Return: one past the last done.
+ */
+static unsigned int pin_pages(unsigned int first, unsigned int last,
+			      bool write, bool written)
 {
 	unsigned long pfns[NR_PAGES];
 	unsigned int i, j, n, done;
@@ -116,9 +147,13 @@ static unsigned int pin_pages(unsigned int first, unsigned int last)
 	random_frames(first, last, pfns);
 	for (i = first; i <= last; i += n) {
 		n = in_row(i, last, pfns);
-		done = pin_store_pin(&store, page_of(i), n, pfns[i]);
+		done = pin_store_pin(&store, page_of(i), n, pfns[i],
+				     write && !written);
 		for (j = i; j < i + done; j++)
-			model_pin(j, pfns[j]);
+			model_pin(j, pfns[j], write);
+		if (write && written && done)
+			pin_store_written(&store, page_of(i),
+					  page_of(i) + done - 1);
 		if (done < n)
 			return i + done;
 	}
@@ -127,25 +162,14 @@ static unsigned int pin_pages(unsigned int first, unsigned int last)
 
 static void do_pin(void)
 {
-	bool write = unit_below(3);
 	unsigned int first, last, end;
 
 	random_range(&first, &last);
 	if (!unit_below(8))
 		shim_fail_in = unit_below(8);
-	end = pin_pages(first, last);
+	end = pin_pages(first, last, unit_below(3), unit_below(2));
 	CHECK(end > last || shim_fail_in == 0, "%u of %u-%u", end, first, last);
 	shim_fail_in = -1;
-	if (!write || end == first)
-		return;
-	for (last = end - 1; end-- > first;)
-		model[end].written = true;
-	if (first < NR_DENSE)
-		pin_store_written(&store, page_of(first), page_of(last));
-	else
-		for (; first <= last; first++)
-			pin_store_written(&store, page_of(first),
-					  page_of(first));
 }
 
 static void model_unpin(unsigned int i, bool retain)
@@ -176,30 +200,20 @@ static unsigned int model_unpin_range(unsigned int first, unsigned int last,
 
 static void do_unpin(void)
 {
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned long got[NR_PAGES], want[NR_PAGES];
-	unsigned int first, last, nr, nr_want, nr_got = 0, i, j;
 	bool retain = unit_below(4);
-	u64 next;
+	unsigned long want[NR_PAGES];
+	unsigned int first, last, nr;
+	struct gone gone;
 
 	random_range(&first, &last);
-	nr_want = model_unpin_range(first, last, retain, want);
+	nr = model_unpin_range(first, last, retain, want);
 	shim_fail_in = 0;
-	for (next = page_of(first); next <= page_of(last);) {
-		u64 at = next;
-
-		next = pin_store_unpin(&store, next, page_of(last), retain,
-				       frames, &nr);
-		CHECK(next > at && nr <= PIN_STORE_FRAMES, "%u frames", nr);
-		for (i = 0; i < nr; i++)
-			for (j = 0; j < frames[i].n && nr_got < NR_PAGES; j++)
-				got[nr_got++] = frames[i].pfn + j;
-	}
-	CHECK(shim_fail_in == 0, "unpinning has allocated");
+	unpin(page_of(first), page_of(last), retain, &gone);
 	shim_fail_in = -1;
-	CHECK(nr_got == nr_want, "%u-%u: %u frames, should be %u", first, last,
-	      nr_got, nr_want);
-	CHECK(!memcmp(got, want, nr_want * sizeof(*got)), "%u-%u", first, last);
+	CHECK(gone.nr == nr, "%u-%u: %u frames, should be %u", first, last,
+	      gone.nr, nr);
+	CHECK(!memcmp(gone.pfns, want, nr * sizeof(*want)), "%u-%u", first,
+	      last);
 }
 
 /* Is every page of the row as it says? */
@@ -437,19 +451,18 @@ static void pin_range(u64 first, unsigned int n, unsigned int step,
 	for (i = 0; i < n; i++) {
 		u64 page = first + (u64)i * step;
 
-		CHECK(pin_store_pin(&store, page, 1, frame(page)) == 1, "-");
-		pin_store_written(&store, page, page);
+		CHECK(pin_store_pin(&store, page, 1, frame(page), true) == 1,
+		      "-");
 	}
 }
 
 /* Undo one pin of a page. Return: number of frames to release, 0 or 1. */
 static unsigned int unpin_page(u64 page)
 {
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned int nr;
+	struct gone gone;
 
-	pin_store_unpin(&store, page, page, true, frames, &nr);
-	return nr;
+	unpin(page, page, true, &gone);
+	return gone.nr;
 }
 
 static void memory_dense(void)
@@ -495,29 +508,22 @@ static void memory_worst(void)
 /* All of a range, or some from its begin on: then those are undone. */
 static void failed_pin_is_undone(void)
 {
-	unsigned int fail, done, nr, i;
+	unsigned int fail, done, i;
+	struct gone gone;
 
 	for (fail = 0; fail < 24; fail++) {
-		struct pin_frames frames[PIN_STORE_FRAMES];
-
 		begin();
 		pin_range(100, 3, 1, frame_scattered);
 		shim_fail_in = fail;
-		done = pin_store_pin(&store, 10, 90, frame_in_order(10));
-		CHECK(done <= 90, "%u", done);
-		if (done == 90) {
-			done += pin_store_pin(&store, 103, 1400,
-					      frame_in_order(103));
-			CHECK(done < 1490 || fail > 22, "%u", fail);
-		}
+		done = pin_store_pin(&store, 103, 1400, frame_in_order(103),
+				     true);
+		CHECK(done < 1400 || fail > 20, "%u", fail);
 		shim_fail_in = -1;
 		CHECK(store.nr_pinned == 3 + done, "%llu", store.nr_pinned);
 		for (i = 0; i < done; i++) {
-			u64 page = i < 90 ? 10 + i : 103 + i - 90;
-
-			pin_store_unpin(&store, page, page, false, frames, &nr);
-			CHECK(nr == 1 && frames[0].n == 1 &&
-			      frames[0].pfn == frame_in_order(page), "%u", i);
+			unpin(103 + i, 103 + i, false, &gone);
+			CHECK(gone.nr == 1 &&
+			      gone.pfns[0] == frame_in_order(103 + i), "%u", i);
 		}
 		CHECK(store.nr_pinned == 3, "%llu", store.nr_pinned);
 		CHECK(shim_objects <= 2, "%ld", shim_objects);
@@ -612,7 +618,7 @@ static void many_pins_of_one_page(void)
 
 	begin();
 	for (i = 0; i < PIN_STORE_REFS_MAX; i++)
-		pin_store_pin(&store, 5, 1, pfn);
+		pin_store_pin(&store, 5, 1, pfn, false);
 	CHECK(pin_store_next_pinned(&store, 0, 63, &row), "-");
 	CHECK(row.page == 5 && row.n == 1, "%llu, %u", row.page, row.n);
 	CHECK(row.pins == PIN_STORE_REFS_MAX, "%u", row.pins);
@@ -624,46 +630,47 @@ static void many_pins_of_one_page(void)
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
-/* Pages with frames in order take one element of frames[], not one each. */
-static void frames_in_order_come_back_as_one(void)
+/* Of 5000 pages in order, the frames of each leaf come back at once. */
+static void frames_in_order_come_back_by_leaf(void)
 {
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned int nr;
+	static struct gone gone;
 
 	begin();
-	CHECK(pin_store_pin(&store, 5, 5000, 123456) == 5000, "-");
-	CHECK(pin_store_unpin(&store, 0, 9999, true, frames, &nr) == 10000, "-");
-	CHECK(nr == 1 && frames[0].n == 5000 && frames[0].pfn == 123456,
-	      "%u elements, the first: %u from %lu", nr, frames[0].n,
-	      frames[0].pfn);
+	CHECK(pin_store_pin(&store, 5, 5000, 123456, true) == 5000, "-");
+	unpin(0, 9999, false, &gone);
+	/* 79 leaves, and then none any more. */
+	CHECK(gone.nr == 5000 && gone.calls == 80, "%u frames in %u calls",
+	      gone.nr, gone.calls);
+	CHECK(gone.pfns[0] == 123456, "%lu", gone.pfns[0]);
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
 /* A pin of a whole leaf, pinned again in part: at each border of the part. */
 static void pinned_again_in_part(void)
 {
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned int first, last, nr;
+	unsigned int first, last;
 	struct pin_row row;
+	struct gone gone;
 
 	for (first = 0; first < 64; first++) {
 		for (last = first; last < 64; last++) {
 			unsigned int n = last - first + 1;
 
 			begin();
-			pin_store_pin(&store, 64, 64, 1000);
-			pin_store_pin(&store, 64 + first, n, 1000 + first);
+			pin_store_pin(&store, 64, 64, 1000, false);
+			pin_store_pin(&store, 64 + first, n, 1000 + first,
+				      false);
 			CHECK(store.nr_pinned == 64, "%llu", store.nr_pinned);
-			pin_store_unpin(&store, 0, 191, false, frames, &nr);
+			unpin(0, 191, false, &gone);
+			CHECK(gone.nr == 64 - n, "%u-%u: %u", first, last,
+			      gone.nr);
 			CHECK(store.nr_pinned == n, "%llu", store.nr_pinned);
 			CHECK(pin_store_next_pinned(&store, 0, 191, &row), "-");
 			CHECK(row.page == 64 + first && row.pins == 1 &&
 			      row.pfn == 1000 + first, "%u-%u", first, last);
-			pin_store_unpin(&store, 64 + first, 64 + last, false,
-					frames, &nr);
-			CHECK(nr == 1 && frames[0].n == n &&
-			      frames[0].pfn == 1000 + first, "%u-%u", first,
-			      last);
+			unpin(64 + first, 64 + last, false, &gone);
+			CHECK(gone.nr == n && gone.pfns[0] == 1000 + first,
+			      "%u-%u", first, last);
 			CHECK(!shim_objects, "%ld leaked", shim_objects);
 		}
 	}
@@ -679,8 +686,8 @@ static const struct unit_test tests[] = {
 	  failed_pin_is_undone },
 	{ "store: R14: a retain that runs out of memory changes nothing",
 	  failed_retain_changes_nothing },
-	{ "store: frames in order come back as one",
-	  frames_in_order_come_back_as_one },
+	{ "store: frames in order come back by leaf",
+	  frames_in_order_come_back_by_leaf },
 	{ "store: a leaf pinned again in part, at all borders",
 	  pinned_again_in_part },
 	{ "store: R3: a page written after the snapshot keeps its record",

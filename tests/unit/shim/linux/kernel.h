@@ -7,6 +7,7 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
+#define noinline	__attribute__((noinline))
 #define unlikely(x)	(x)
 #define likely(x)	(x)
 

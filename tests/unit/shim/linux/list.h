@@ -1,34 +1,49 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A doubly linked list with a head: just what the units under test use. */
+/* A list with a head of one pointer: just what the units under test use. */
 #ifndef _SHIM_LINUX_LIST_H
 #define _SHIM_LINUX_LIST_H
 
 #include <linux/kernel.h>
 
-struct list_head {
-	struct list_head *next, *prev;
+struct hlist_node {
+	struct hlist_node *next, **link;
 };
 
-#define list_entry(ptr, type, member)	container_of(ptr, type, member)
+struct hlist_head {
+	struct hlist_node *first;
+};
 
-static inline void INIT_LIST_HEAD(struct list_head *head)
+#define hlist_entry(ptr, type, member)	container_of(ptr, type, member)
+#define hlist_entry_safe(ptr, type, member) \
+	((ptr) ? hlist_entry(ptr, type, member) : NULL)
+
+static inline void shim_hlist_link(struct hlist_node *new,
+				   struct hlist_node **link)
 {
-	head->next = head;
-	head->prev = head;
+	new->next = *link;
+	new->link = link;
+	if (new->next)
+		new->next->link = &new->next;
+	*link = new;
 }
 
-static inline void list_add(struct list_head *new, struct list_head *after)
+static inline void hlist_add_head(struct hlist_node *new,
+				  struct hlist_head *head)
 {
-	new->next = after->next;
-	new->prev = after;
-	after->next->prev = new;
-	after->next = new;
+	shim_hlist_link(new, &head->first);
 }
 
-static inline void list_del(struct list_head *entry)
+static inline void hlist_add_behind(struct hlist_node *new,
+				    struct hlist_node *prev)
 {
-	entry->next->prev = entry->prev;
-	entry->prev->next = entry->next;
+	shim_hlist_link(new, &prev->next);
+}
+
+static inline void hlist_del(struct hlist_node *node)
+{
+	*node->link = node->next;
+	if (node->next)
+		node->next->link = node->link;
 }
 
 #endif

@@ -43,6 +43,12 @@ static inline void kmem_cache_destroy(struct kmem_cache *cache)
 	(void)cache;
 }
 
+static inline void kmem_cache_free(struct kmem_cache *cache, void *p)
+{
+	(void)cache;
+	shim_free(p);
+}
+
 static inline void kmem_cache_free_bulk(struct kmem_cache *cache, size_t n,
 					void **p)
 {
