@@ -15,9 +15,12 @@ class GuestError(Exception):
     """The guest or its QEMU did not do what was expected of it."""
 
 
-# What the proof wants to know from QEMU itself, with QEMU's own clock.
+# What the proof and the experiment want to know from QEMU itself, with QEMU's own
+# clock: what it was told in each round, what it made of it, and when it stopped.
 TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
-                "vfio_get_dirty_bitmap", "vfio_migration_set_device_state")
+                "vfio_get_dirty_bitmap", "vfio_migration_set_device_state",
+                "migrate_transferred", "migrate_pending_exact",
+                "migration_thread_low_pending", "migration_completion_vm_stop")
 
 
 # Requests of /dev/kvm, see <linux/kvm.h>.
@@ -47,8 +50,13 @@ def tsc_khz():
         os.close(kvm)
 
 
-def command_line(name, config, mdev, directory, ram, monitor, incoming=False):
+def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
+                 paused=True, properties=""):
     """Build QEMU's arguments.
+
+    @incoming:   waits for a migration
+    @paused:     does not run by itself after it
+    @properties: more properties of the vfio-pci device, "name=value,..."
 
     kvmclock and steal time are off because KVM itself writes their pages at
     the switch: RAM could not be the same then, and no page is excused.
@@ -67,23 +75,25 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False):
     for event in TRACE_EVENTS:
         argv += ["-trace", event]
     if mdev:
-        argv += ["-device", f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma"]
+        argv += ["-device", ",".join(filter(None, (
+            f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma", properties)))]
     if incoming:
-        argv += ["-incoming", "defer", "-S"]
+        argv += ["-incoming", "defer"] + ["-S"] * paused
     return argv
 
 
 class GuestVM:
     """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
 
-    def __init__(self, name, config, directory, mdev, incoming=False):
+    def __init__(self, name, config, directory, mdev, incoming=False, **more):
+        """@more: paused and properties, see command_line()."""
         self.name = name
         self.directory = directory
         self.ram = directory / f"{name}.ram"
         self.monitor = directory / f"{name}.socket"
         self.serial = directory / f"{name}.serial"
         self._argv = command_line(name, config, mdev, directory, self.ram,
-                                  self.monitor, incoming)
+                                  self.monitor, incoming, **more)
         self.process = self.qmp = None
 
     def __enter__(self):

@@ -48,10 +48,20 @@ def keys(text):
     return [key.value for key in value.keys if isinstance(key, ast.Constant)]
 
 
-def accelerator(name):
-    """The accelerator that the scenario wants, from a module-level ACCEL = "..."; or None."""
-    value = _assigned(source(name), "ACCEL")
+def _constant(name, what):
+    """The constant that a scenario assigns at module level; or None."""
+    value = _assigned(source(name), what)
     return value.value if isinstance(value, ast.Constant) else None
+
+
+def accelerator(name):
+    """The accelerator that the scenario wants, from its ACCEL = "..."; or None."""
+    return _constant(name, "ACCEL")
+
+
+def timeout(name):
+    """Seconds that the scenario may take, from its TIMEOUT = ...; or None."""
+    return _constant(name, "TIMEOUT")
 
 
 def settings(name, words):
