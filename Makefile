@@ -35,6 +35,9 @@ check: ## all tests: unit, style, build, selftests and migration in the lab
 bench: ## what our type1 costs, the kernel's own beside it, in instructions
 	@scripts/lab run --results $(OUT)/bench bench $(ARGS)
 
+experiment: ## downtime, expected and actual: what reporting early, late, and holding pages cost
+	@scripts/lab run --results $(OUT)/experiment experiment $(ARGS)
+
 lint: ## style only
 	@scripts/lab check python lint
 
@@ -55,4 +58,4 @@ clean: ## remove what was built and all results, keep the image
 distclean: ## remove everything generated, the image as well
 	@scripts/lab clean --all
 
-.PHONY: help run check bench lint shell modules clean distclean
+.PHONY: help run check bench experiment lint shell modules clean distclean

@@ -74,15 +74,16 @@ def unit_tests():
     return results
 
 
-def in_lab(name):
-    """A part that runs a scenario and takes its KTAP files, if any, as results."""
+def in_lab(name, **pairs):
+    """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
+    as results."""
     def part():
         image.make_tree()
         image.make_initramfs()
-        build.all_targets(scenario.mutants(name, {}))
+        build.all_targets(scenario.mutants(name, pairs))
         payload.update()
         directory = paths.CHECK / name
-        outcome = job.run_scenario(name, {}, directory)
+        outcome = job.run_scenario(name, pairs, directory)
         results = []
         for path in sorted(directory.glob("*.ktap")):
             results += ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
@@ -108,6 +109,7 @@ PARTS = {
     "unit": unit_tests,
     "selftests": in_lab("selftests"),
     "migrate": in_lab("migrate"),
+    "experiment": in_lab("experiment", points="thread", repeat="1"),
 }
 
 

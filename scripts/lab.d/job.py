@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 import dmesg
+import downtime_report
 import paths
 import report
 import say
@@ -19,7 +20,7 @@ import vm
 MARKER = "job.json"
 
 # Scenarios that only gather evidence: who judges it, outside the lab.
-JUDGES = {"migrate": report.finish}
+JUDGES = {"migrate": report.finish, "experiment": downtime_report.finish}
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def run_scenario(name, pairs, results, timeout=None):
     options = ["lab.bare"] if accel == "icount" else []
     with results_directory(results):
         outcome = run(results, {"scenario": name, "args": pairs}, argv, accel=accel,
-                      options=options, timeout=timeout)
+                      options=options, timeout=timeout or scenario.timeout(name))
         if name in JUDGES:
             outcome.code = JUDGES[name](results)
     code = outcome.exit_code()

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Plots of the experiment on downtime, by the image's gnuplot, as SVG."""
+
+import json
+
+import chroot
+import paths
+import points
+
+WORKLOADS = tuple(points.WORKLOADS)
+
+HEAD = """\
+set terminal svg size 860,380 enhanced font "sans,13" background "#ffffff"
+set encoding utf8
+set title offset 0,1.2
+set border 3 lc rgb "#5b6675"
+set tics nomirror out
+set grid y lc rgb "#dfe3e8"
+set key above horizontal samplen 1.5
+set style fill solid 0.9 noborder
+"""
+
+BLUE, ORANGE, VIOLET, TEAL, GREY = "#2864c8", "#d9730d", "#7b4fc4", "#1f8a80", "#9aa7b6"
+
+
+def matrix(experiment):
+    """{(workload, load, reported): entry} of the points that every pair of bars needs."""
+    return {(entry["workload"], entry["load"], entry["reported"]): entry
+            for entry in experiment["points"] if entry["group"] == "matrix" and entry["measured"]}
+
+
+def bars(cells, reported, key, scale):
+    """Lines of a data block: place, median, lowest, highest."""
+    lines = []
+    for i, (workload, load) in enumerate((w, load) for w in WORKLOADS for load in points.LOADS):
+        entry = cells.get((workload, load, reported))
+        if entry:
+            lines.append(f"{i} " + " ".join(f"{entry[key][part] / scale:.4f}"
+                                            for part in ("median", "min", "max")))
+    return "\n".join(lines) or "0 0 0 0"
+
+
+def axis():
+    """Names of the nine places, and room for them."""
+    names = [f'"{workload}\\n{load:g}x" {i}' for i, (workload, load) in
+             enumerate((w, load) for w in WORKLOADS for load in points.LOADS)]
+    return (f"set xtics ({', '.join(names)}) scale 0\nset bmargin 4\nset xrange [-0.7:8.7]\n"
+            "set arrow from 2.5, graph 0 to 2.5, graph 1 nohead lc rgb '#dfe3e8'\n"
+            "set arrow from 5.5, graph 0 to 5.5, graph 1 nohead lc rgb '#dfe3e8'\n")
+
+
+def pair(block, shift, width, colour, title):
+    """The words that plot a data block as bars with their range."""
+    return (f'{block} using ($1+{shift}):2 with boxes lc rgb "{colour}" title "{title}", '
+            f'{block} using ($1+{shift}):2:3:4 with yerrorbars pt 0 lw 1.2 lc rgb "#1b2430" '
+            "notitle")
+
+
+def downtime_plot(experiment, reported):
+    """Expected and actual, in units of the budget."""
+    cells, scale = matrix(experiment), experiment["budget"]
+    word = "in pre-copy" if reported == points.PRECOPY else "at the stop"
+    return (HEAD + axis() + "set boxwidth 0.36\n"
+            f"$expected << E\n{bars(cells, reported, 'expected_pages', scale)}\nE\n"
+            f"$actual << E\n{bars(cells, reported, 'actual_pages', scale)}\nE\n"
+            f'set title "device-dirtied pages reported {word}"\n'
+            'set ylabel "pages at the stop / downtime limit"\nset yrange [0:4.2]\n'
+            f"plot 1 lc rgb '{GREY}' dt 2 title 'downtime limit', "
+            + pair("$expected", -0.19, 0.36, BLUE, "expected when QEMU stopped the guest")
+            + ", " + pair("$actual", 0.19, 0.36, ORANGE, "actual") + "\n")
+
+
+def bytes_plot(experiment):
+    """What was sent after the first round, for both ways to report."""
+    cells, scale = matrix(experiment), 1 << 20
+    return (HEAD + axis() + "set boxwidth 0.36\n"
+            f"$pre << E\n{bars(cells, points.PRECOPY, 'bytes_again', scale)}\nE\n"
+            f"$stop << E\n{bars(cells, points.STOP, 'bytes_again', scale)}\nE\n"
+            'set title "sent after the first round"\nset ylabel "MiB"\nset yrange [0:*]\n'
+            "plot " + pair("$pre", -0.19, 0.36, VIOLET, "reported in pre-copy") + ", "
+            + pair("$stop", 0.19, 0.36, TEAL, "reported at the stop") + "\n")
+
+
+def left_to_send(trial, scale):
+    """Lines of a data block: seconds since the first round ended, what is left."""
+    samples = [s for s in trial["samples"] if s["rounds"] >= 2 and s["status"] == "active"]
+    if not samples:
+        return None
+    return "\n".join(f"{s['time'] - samples[0]['time']:.2f} "
+                     f"{s['remaining'] / points.PAGE_SIZE / scale:.4f}" for s in samples)
+
+
+def convergence_plot(experiment, results):
+    """What is left to send over time: held pages, and what helps."""
+    names = ("pre-held-0.5", "fewer-held", "short-hold", "device-tracking", "read-only",
+             "pre-retained-0.5")
+    colours = (ORANGE, "#b3261e", BLUE, VIOLET, TEAL, GREY)
+    blocks, plots = "", []
+    for i, (name, colour) in enumerate(zip(names, colours)):
+        path = results / "trials" / f"{name}.1.json"
+        lines = left_to_send(json.loads(path.read_text()), experiment["budget"]) \
+            if path.exists() else None
+        if lines:
+            blocks += f"$b{i} << E\n{lines}\nE\n"
+            plots.append(f'$b{i} with lines lw 2 lc rgb "{colour}" title "{name}"')
+    if not plots:
+        return None
+    return (HEAD + blocks + 'set title "left to send, first trial of each"\n'
+            'set xlabel "seconds after the first round"\n'
+            'set ylabel "pages / downtime limit"\nset yrange [0:*]\nset xrange [0:*]\n'
+            f"plot 1 lc rgb '#1b2430' dt 2 title 'downtime limit', {', '.join(plots)}\n")
+
+
+def scripts(experiment, results):
+    """{name: gnuplot script} of the plots that there is data for."""
+    found = {}
+    if matrix(experiment):
+        found["downtime-pre"] = downtime_plot(experiment, points.PRECOPY)
+        found["downtime-stop"] = downtime_plot(experiment, points.STOP)
+        found["bytes"] = bytes_plot(experiment)
+    found["convergence"] = convergence_plot(experiment, results)
+    return {name: text for name, text in found.items() if text}
+
+
+def draw(experiment, results):
+    """Leave NAME.gnuplot and NAME.svg in the results; return {name: svg}."""
+    drawn = {}
+    for name, text in scripts(experiment, results).items():
+        (results / f"{name}.gnuplot").write_text(f'set output "/mnt/out/{name}.svg"\n{text}')
+        chroot.run(["gnuplot", f"/mnt/out/{name}.gnuplot"], paths.OUT / "lab.log",
+                   f"plotting {name}", binds={"out": results})
+        drawn[name] = (results / f"{name}.svg").read_text()
+    return drawn

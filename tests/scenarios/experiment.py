@@ -1,0 +1,349 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What reporting device-dirtied pages early, late and how does to downtime.
+
+One guest is migrated again and again, over a link of limited capacity, each time
+with another workload of its device; its CPU dirties memory as well. QEMU decides when
+to stop it. Each migration leaves what QEMU expected then, and what came of it;
+scripts/lab.d/downtime.py makes numbers of that, downtime_report.py the rest.
+
+A migration that does not converge is, after a while, given a downtime limit that it
+can't exceed, so that every one ends, and the guest can go on to the next point.
+
+usage: experiment.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
+                                       HERE) if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import backend
+import points as all_points
+import scenario
+from guest_vm import GuestVM
+from link import Link
+from mdev import Mdev
+from migrate import FAILURES, ScenarioError, kernel_arguments, qemu_version, wait_status
+
+# Seconds until a run counts as hung, read by scripts/lab.
+TIMEOUT = 4200
+
+# key: (default, what it is)
+KEYS = {
+    "points": ("all", "which: names, groups (thread, matrix, remedy, link) or patterns, by comma"),
+    "repeat": (3, "how often each is played"),
+    "bandwidth": (8, "MiB/s that the link carries, and QEMU's max-bandwidth"),
+    "downtime_limit_ms": (1000, "QEMU's downtime-limit"),
+    "give_up_s": (10, "seconds after the first round until it counts as not converging"),
+    "mem_mb": (160, "guest memory"),
+    "patience": (120, "seconds to wait for any one thing"),
+    "accel": ("kvm", "accelerator of the guest"),
+    "qemu": ("qemu-system-x86_64", "QEMU to run"),
+    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
+    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "shm": ("/dev/shm", "directory for guest memory"),
+}
+
+SAMPLE_S = 0.1
+# A downtime limit, in ms, that a migration that did not converge is ended with.
+ANY_DOWNTIME = 600_000
+
+
+# --- settings ---------------------------------------------------------------
+
+
+def configuration(values):
+    """Settings as a namespace, with what follows from them; nonsense is an error."""
+    for key, value in values.items():
+        if isinstance(value, int) and value < 1:
+            raise SystemExit(f"experiment: {key} must be at least 1")
+    config = SimpleNamespace(**values, smp=1)
+    try:
+        config.chosen = all_points.choose(config.points)
+    except ValueError as err:
+        raise SystemExit(f"experiment: {err}") from None
+    size_guest(config)
+    return config
+
+
+def size_guest(config):
+    """Sizes of the guest, and its command line."""
+    budget = all_points.budget(config.bandwidth, config.downtime_limit_ms)
+    largest = max(one.pages for one in all_points.all_points()) * budget
+    config.window_mb = (int(largest) >> 8) + 4
+    config.dirty_mb = max(1, round(all_points.VCPU_PAGES * budget / 256))
+    if config.window_mb + config.dirty_mb + 96 > config.mem_mb:
+        raise SystemExit(f"experiment: mem_mb must be more than "
+                         f"{config.window_mb + config.dirty_mb + 96} at this bandwidth")
+    rate = round(all_points.VCPU_RATE * all_points.capacity(config.bandwidth))
+    # Freed memory is zeroes, which cost no bandwidth: the first round is not the point.
+    config.append = (f"{kernel_arguments(config)} init_on_free=1 mdma.checks=0 "
+                     f"mdma.dirty_pages_per_s={rate}")
+
+
+def properties(one):
+    """What QEMU's vfio-pci must be told for a point; the source's counts."""
+    words = [f"x-pre-copy-dirty-page-tracking={'on' if one.reported == 'pre' else 'off'}"]
+    if one.tracking == "container":
+        words.append("x-device-dirty-page-tracking=off")
+    return ",".join(words)
+
+
+# --- the guest --------------------------------------------------------------
+
+
+class Host:
+    """A QEMU and its mdev. The guest goes from one to the next."""
+
+    number = 0
+
+    def __init__(self, config, directory, one, incoming):
+        Host.number += 1
+        self.point, self.stack = one, ExitStack()
+        self.name = f"vm{Host.number}"
+        with ExitStack() as stack:
+            self.mdev = stack.enter_context(Mdev("mdma-1"))
+            self.vm = stack.enter_context(
+                GuestVM(self.name, config, directory, self.mdev, incoming, paused=False,
+                        properties=properties(one)))
+            self.stack = stack.pop_all()
+
+    def serves(self, one):
+        """Whether this QEMU was started with what a point needs of its source."""
+        return properties(self.point) == properties(one)
+
+    def close(self):
+        """End QEMU, then remove the mdev."""
+        self.stack.close()
+
+
+def boot(config, directory, one):
+    """A new guest, on a host that serves @one."""
+    host = Host(config, directory, one, incoming=False)
+    try:
+        host.vm.wait_console("MDMA-GUEST ready", config.patience)
+        host.vm.connect()
+        if not host.mdev.settings()["window"]:
+            raise ScenarioError("the guest gave the device no window")
+    except BaseException:
+        host.close()
+        raise
+    return host
+
+
+def set_workload(host, values, patience):
+    """Start a workload; nothing of the one before may still be pinned."""
+    host.mdev.set(run=0, hold_ms=0)
+    deadline = time.monotonic() + patience
+    while host.mdev.stat("pinned"):
+        if time.monotonic() > deadline:
+            raise ScenarioError("pages stay pinned though none is held")
+        time.sleep(0.05)
+    host.mdev.set(**values, run=1)
+
+
+# --- a point ----------------------------------------------------------------
+
+
+class Trial:
+    """One migration at one point, and what was seen of it."""
+
+    def __init__(self, one, number, config, say):
+        self.one, self.config, self.say = one, config, say
+        self.workload = all_points.settings(one, config.bandwidth, config.downtime_limit_ms)
+        self.first_round_end = None
+        self.facts = {"point": one._asdict(), "repeat": number, "workload": self.workload,
+                      "bandwidth": config.bandwidth, "converged": None, "samples": [],
+                      "downtime_limit_ms": config.downtime_limit_ms,
+                      "ram_pages": config.mem_mb << 8}
+
+    def play(self, source, destination, directory):
+        """Migrate; the guest runs on the destination afterwards."""
+        set_workload(source, self.workload, self.config.patience)
+        rate = (self.config.bandwidth << 20) if self.one.limited else 0
+        here, there = directory / "link.socket", directory / "incoming.socket"
+        destination.vm.connect()
+        destination.vm.qmp.command("migrate-incoming", uri=f"unix:{there}")
+        with Link(here, there, rate) as link:
+            self._migrate(source, here)
+            wait_status(destination.vm, ("running",), self.config.patience)
+            self._ended(source, destination, link)
+
+    def _migrate(self, source, address):
+        config, qmp = self.config, source.vm.qmp
+        qmp.events.clear()
+        qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
+                    downtime_limit=config.downtime_limit_ms)
+        qmp.command("migrate", uri=f"unix:{address}")
+        deadline = time.monotonic() + config.patience
+        while True:
+            sample = self._sample(source)
+            if sample["status"] in ("completed", "failed", "cancelled"):
+                break
+            if self.facts["converged"] is None and self._is_late(sample):
+                self.facts["converged"] = False
+                qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME)
+            if time.monotonic() > deadline:
+                raise ScenarioError(f"migration is {sample['status']} after "
+                                    f"{config.patience} s in round {sample['rounds']}")
+            time.sleep(SAMPLE_S)
+        if sample["status"] != "completed":
+            raise ScenarioError(f"migration {sample['status']}")
+        self.facts["converged"] = self.facts["converged"] is None
+
+    def _is_late(self, sample):
+        """Whether pre-copy goes on for longer than is waited for."""
+        if sample["rounds"] < 2:
+            return False
+        self.first_round_end = self.first_round_end or sample["time"]
+        return sample["time"] > self.first_round_end + self.config.give_up_s
+
+    def _sample(self, source):
+        info = source.vm.qmp.command("query-migrate")
+        memory = info.get("ram", {})
+        sample = {"time": time.time(), "status": info.get("status", "none"),
+                  "rounds": memory.get("dirty-sync-count", 0),
+                  "remaining": memory.get("remaining", 0),
+                  "transferred": memory.get("transferred", 0),
+                  "expected_downtime": info.get("expected-downtime"),
+                  "written": source.mdev.stat("pages_written"),
+                  "pinned": source.mdev.stat("pinned")}
+        self.facts["samples"].append(sample)
+        return sample
+
+    def _ended(self, source, destination, link):
+        """What is known afterwards only."""
+        destination.vm.qmp.command("query-status")
+        self.facts.update(
+            migration=source.vm.qmp.command("query-migrate"),
+            stopped=event_time(source.vm.qmp, "STOP"),
+            resumed=event_time(destination.vm.qmp, "RESUME"),
+            link={"bytes": link.carried, "error": link.error, "series": thin(link.series)})
+        console = source.vm.console() + destination.vm.console()
+        self.facts["guest_complaints"] = [line for line in console.splitlines()
+                                          if "MDMA-GUEST fail" in line]
+
+
+def event_time(qmp, name):
+    """When QEMU says that an event was, in seconds; None if it was not."""
+    times = [event["timestamp"] for event in qmp.events if event["event"] == name]
+    return times[-1]["seconds"] + times[-1]["microseconds"] / 1e6 if times else None
+
+
+def thin(series, step=0.02):
+    """One entry of a time series per @step seconds, and the last."""
+    kept = series[:1]
+    for entry in series[1:]:
+        if entry[0] - kept[-1][0] >= step:
+            kept.append(entry)
+    return kept if kept[-1] == series[-1] else kept + series[-1:]
+
+
+# --- the run ----------------------------------------------------------------
+
+
+class Experiment:
+    """All points in their order, as often as is asked for."""
+
+    def __init__(self, config, results):
+        self.config, self.results = config, results
+        self.begin = time.time()
+        self.host, self.failed = None, 0
+
+    def say(self, text):
+        """Progress: people wait for this."""
+        print(f"experiment: {time.time() - self.begin:6.1f} s  {text}", flush=True)
+
+    def play(self, directory):
+        """Every trial; one that fails costs its guest, not the run."""
+        trials = [(one, number) for number in range(1, self.config.repeat + 1)
+                  for one in self.config.chosen]
+        try:
+            for i, (one, number) in enumerate(trials):
+                after = trials[i + 1][0] if i + 1 < len(trials) else one
+                self._trial(f"{i + 1}/{len(trials)} {one.name}", one, number, after, directory)
+        finally:
+            self._leave(None)
+        return self.failed == 0
+
+    def _leave(self, host):
+        """The guest is on @host now, or nowhere."""
+        if self.host:
+            self.host.close()
+        self.host = host
+
+    def _trial(self, title, one, number, after, directory):
+        trial = Trial(one, number, self.config, self.say)
+        destination = log = None
+        try:
+            if not self.host or not self.host.serves(one):
+                self._leave(None)
+                self.host = boot(self.config, directory, one)
+                self.say("guest is up")
+                self._describe()
+            log = directory / f"{self.host.name}.qemu"
+            destination = Host(self.config, directory, after, incoming=True)
+            trial.play(self.host, destination, directory)
+            self._leave(destination)
+            rounds = trial.facts["migration"]["ram"]["dirty-sync-count"]
+            self.say(f"{title}: {rounds} rounds, {'' if trial.facts['converged'] else 'not '}"
+                     f"converged, downtime {trial.facts['migration'].get('downtime')} ms")
+        except FAILURES as err:
+            self.failed += 1
+            trial.facts["error"] = f"{type(err).__name__}: {err}"
+            self.say(f"{title}: {trial.facts['error']}")
+            if destination and destination is not self.host:
+                destination.close()
+            self._leave(None)
+        self._file(trial, log)
+
+    def _describe(self):
+        """What it was played on, once."""
+        path = self.results / "machine.json"
+        if not path.exists():
+            path.write_text(json.dumps({
+                "kernel": os.uname().release, "backend": backend.name(),
+                "qemu": qemu_version(self.host.vm), "accel": self.config.accel}))
+
+    def _file(self, trial, log):
+        """Leave what is known of a trial."""
+        name = f"{trial.one.name}.{trial.facts['repeat']}"
+        directory = self.results / "trials"
+        directory.mkdir(exist_ok=True)
+        (directory / f"{name}.json").write_text(json.dumps(trial.facts))
+        if log and log.exists():
+            shutil.copy(log, directory / f"{name}.qemu")
+
+
+def main(argv):
+    """Play it; what it means is said by downtime_report.py, outside."""
+    results, values = scenario.arguments(__doc__, KEYS, argv)
+    config = configuration(values)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results.mkdir(parents=True, exist_ok=True)
+    plan = {key: getattr(config, key) for key in KEYS}
+    plan["chosen"] = [one.name for one in config.chosen]
+    (results / "plan.json").write_text(json.dumps(plan))
+    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
+    try:
+        return 0 if Experiment(config, results).play(directory) else 1
+    finally:
+        shutil.copytree(directory, results / "vms", dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("*.socket", "*.ram", "*.qemu"))
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
