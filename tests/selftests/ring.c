@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The device as its guest sees it, a friendly and a hostile one. */
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 #include "fixture.h"
+#include "irq.h"
 #include "ring.h"
 
 #define ENTRIES		16
@@ -355,31 +355,10 @@ TEST_F(guest, mdma_bad_windows, 20)
 	expect_bad_window(m, 0, 1);
 }
 
-/* Vector 0 of MSI-X to an eventfd. */
-static int set_vector(struct mdma *m)
-{
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} arg = {
-		.set = {
-			.argsz = sizeof(arg),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
-			.index = VFIO_PCI_MSIX_IRQ_INDEX,
-			.count = 1,
-		},
-		.fd = eventfd(0, EFD_NONBLOCK),
-	};
-
-	ASSERT_EQ(0, ioctl(m->device, VFIO_DEVICE_SET_IRQS, &arg));
-	return arg.fd;
-}
-
 TEST_F(guest, mdma_interrupt, 20)
 {
 	struct mdma_desc desc = { .op = MDMA_OP_NOP, .flags = MDMA_DESC_IRQ };
-	int fd = set_vector(&self->rig.dev);
+	int fd = irq_set_vector(&self->rig.dev, 0);
 	double end = now_ms() + 3000;
 	__u64 count = 0;
 
@@ -393,6 +372,53 @@ TEST_F(guest, mdma_interrupt, 20)
 	EXPECT_EQ(1, ring_reg(&self->ring, MDMA_CHAN_IRQ));
 	ring_set_reg(&self->ring, MDMA_CHAN_IRQ, 1);
 	EXPECT_EQ(0, ring_reg(&self->ring, MDMA_CHAN_IRQ));
+}
+
+/* Whatever goes wrong raises the vector, asked for or not. */
+static void expect_vector(struct guest *g, int fd)
+{
+	double end = now_ms() + 5000;
+	__u64 count = 0;
+
+	while (read(fd, &count, 8) != 8 && now_ms() < end)
+		usleep(1000);
+	EXPECT_LT(0, count);
+	EXPECT_EQ(1, ring_reg(&g->ring, MDMA_CHAN_IRQ));
+	ring_set_reg(&g->ring, MDMA_CHAN_IRQ, 1);
+}
+
+TEST_F(guest, mdma_errors_raise_an_interrupt, 20)
+{
+	int fd = irq_set_vector(&self->rig.dev, 0);
+	const __u64 d = at(DATA), end = at(256);
+
+	EXPECT_EQ(MDMA_STATUS_BAD_OP, run(self, 77, d, d, 8));
+	expect_vector(self, fd);
+	EXPECT_EQ(MDMA_STATUS_BAD_LENGTH, run(self, MDMA_OP_FILL, d, 0, ~0ULL));
+	expect_vector(self, fd);
+	EXPECT_EQ(MDMA_STATUS_BAD_ADDRESS, run(self, MDMA_OP_READ, 0, end, 8));
+	expect_vector(self, fd);
+	ring_set_reg(&self->ring, MDMA_CHAN_TAIL, 1 << 20);
+	EXPECT_EQ(MDMA_STATUS_BAD_DOORBELL,
+		  ring_reg(&self->ring, MDMA_CHAN_STATUS));
+	expect_vector(self, fd);
+}
+
+/* A descriptor that writes over its own ring gets no further than the ring. */
+TEST_F(guest, mdma_ring_that_rewrites_itself, 30)
+{
+	const __u64 half = ENTRIES / 2 * sizeof(struct mdma_desc);
+	struct mdma_desc desc = {
+		.op = MDMA_OP_COPY, .dst = at(0) + half, .src = at(0),
+		.len = half,
+	};
+	int i;
+
+	for (i = 0; i < ENTRIES; i++)
+		ring_put(&self->ring, &desc);
+	ring_doorbell(&self->ring);
+	EXPECT_EQ(ENTRIES, ring_wait(&self->ring));
+	EXPECT_EQ(0, ring_reg(&self->ring, MDMA_CHAN_STATUS));
 }
 
 /* Nonsense in the ring and in the registers, while the device works. */

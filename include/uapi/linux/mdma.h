@@ -95,7 +95,8 @@ enum mdma_op {
 	MDMA_OP_READ	= 4,
 };
 
-#define MDMA_DESC_IRQ			(1U << 0) /* raise the channel's vector when done */
+/* Raise the channel's vector when done; a descriptor that fails always does. */
+#define MDMA_DESC_IRQ			(1U << 0)
 #define MDMA_DESC_MAX_LEN		(512UL << MDMA_PAGE_SHIFT)
 
 /**
@@ -200,29 +201,39 @@ struct mdma_ledger_record {
 #define MDMA_CHANNEL_NONE		0xffffffffU
 
 /*
- * The migration stream is a sequence of records: CONFIG (sent in PRE_COPY),
- * STATE, END, each exactly once and in this order; nothing follows END.
+ * The migration stream is a sequence of records in this order: CONFIG (sent in
+ * PRE_COPY), STATE, PROGRESS, HELD, END. PROGRESS and HELD are there only if
+ * there is something to say, each of the others is there exactly once; nothing
+ * follows END.
  *
- * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload, of
- * which the receiver takes the part that it knows, and may add records of
- * unknown types between CONFIG and END, which the receiver skips. All records
- * of a stream have the same version.
+ * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload or
+ * the entries of an array, of which the receiver takes the part that it knows,
+ * and may add records of unknown types between CONFIG and END, which the
+ * receiver skips. All records of a stream have the same version.
+ *
+ * Minor 1 added PROGRESS and HELD.
  */
 #define MDMA_STREAM_MAGIC		0x7274736d	/* "mstr" */
 #define MDMA_STREAM_MAJOR		1
-#define MDMA_STREAM_MINOR		0
-#define MDMA_STREAM_MAX			0x10000		/* bytes of a whole stream */
+#define MDMA_STREAM_MINOR		1
+#define MDMA_STREAM_MAX			0x200000	/* bytes of a whole stream */
 
 /**
  * enum mdma_record_type - what a record of the stream is
  * @MDMA_RECORD_CONFIG: struct mdma_stream_config
  * @MDMA_RECORD_STATE: struct mdma_stream_state
  * @MDMA_RECORD_END: no payload
+ * @MDMA_RECORD_PROGRESS: struct mdma_stream_array of struct
+ *	mdma_stream_progress: channels that stopped within a descriptor
+ * @MDMA_RECORD_HELD: struct mdma_stream_array of struct mdma_stream_held: runs
+ *	of pages that the destination is to pin again, oldest first
  */
 enum mdma_record_type {
 	MDMA_RECORD_CONFIG	= 1,
 	MDMA_RECORD_STATE	= 2,
 	MDMA_RECORD_END		= 3,
+	MDMA_RECORD_PROGRESS	= 4,
+	MDMA_RECORD_HELD	= 5,
 };
 
 /**
@@ -396,6 +407,47 @@ struct mdma_stream_state {
 	struct mdma_stream_window window;
 	struct mdma_stream_workload workload;
 	struct mdma_stream_stats stats;
+};
+
+/**
+ * struct mdma_stream_array - begin of a payload with several entries
+ * @count: entries that follow
+ * @size: bytes of each
+ */
+struct mdma_stream_array {
+	__le32 count;
+	__le32 size;
+};
+
+/**
+ * struct mdma_stream_progress - a channel that stopped within a descriptor
+ * @channel: number, ascending; its ring is enabled and not empty
+ * @result: of what is done of a READ
+ * @done: bytes, more than 0 and less than the descriptor's length
+ * @desc: as the device read it when it began
+ */
+struct mdma_stream_progress {
+	__le32 channel;
+	__le32 result;
+	__le64 done;
+	struct mdma_desc desc;
+};
+
+#define MDMA_HELD_WRITE			(1U << 0) /* pinned for writing */
+#define MDMA_HELD_PAGES_MAX		65536	/* in all runs together */
+
+/**
+ * struct mdma_stream_held - a run of pages that was held
+ * @iova: page aligned
+ * @npages: 1 to MDMA_BATCH_MAX
+ * @flags: MDMA_HELD_*
+ * @age_us: for how long it was held, in microseconds
+ */
+struct mdma_stream_held {
+	__le64 iova;
+	__le32 npages;
+	__le32 flags;
+	__le64 age_us;
 };
 
 #endif /* _UAPI_LINUX_MDMA_H */

@@ -9,6 +9,10 @@
  * list, so ->dma_unmap() finds those in its range: it gives back the held ones
  * and waits for the busy ones.
  *
+ * A device that stops has nothing pinned, but remembers what it held: such runs
+ * are parked, in a list of their own, and pinned again when it runs; or at the
+ * destination of a migration.
+ *
  * type1 calls ->dma_unmap() and then looks whether anything is still pinned.
  * A device that pins again at once would make it ask, and ask again, and give
  * up. So the range stays closed for GOING_MS more; a pin in it gets
@@ -33,16 +37,17 @@ static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
 
 #define GOING_MS	20	/* a range stays closed after ->dma_unmap() */
 #define SETTLE_MS	1000	/* longest wait for ->dma_unmap() to end */
-#define HELD_PAGES_MAX	65536	/* beyond, the oldest run is given back */
 
 /* Pages that one call of vfio_pin_pages() pinned. */
 struct mdma_run {
-	struct list_head node;		/* in access->runs */
-	struct list_head held;		/* in access->held if not busy */
+	struct list_head node;		/* in access->runs, but parked */
+	struct list_head held;		/* in held or parked, if not busy */
 	bool busy;
+	bool write;
 	u64 iova;
 	u32 npages;
 	ktime_t held_since;
+	ktime_t age;			/* of a parked one: held that long */
 };
 
 static struct mdma_access *to_access(struct mdma_device *dev)
@@ -157,6 +162,7 @@ void mdma_access_init(struct mdma_access *access)
 	mutex_init(&access->lock);
 	INIT_LIST_HEAD(&access->runs);
 	INIT_LIST_HEAD(&access->held);
+	INIT_LIST_HEAD(&access->parked);
 	xa_init_flags(&access->manual, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&access->wait);
 	access->going_until = jiffies - 1;
@@ -182,6 +188,7 @@ int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
 	*run = run_begin(to_access(dev), iova, npages, true);
 	if (IS_ERR(*run))
 		return PTR_ERR(*run);
+	(*run)->write = write;
 	ret = pin(dev, iova, npages, write, pages);
 	if (ret)
 		run_end(to_access(dev), *run);
@@ -205,12 +212,29 @@ static struct mdma_run *take_oldest(struct mdma_access *access)
 	struct mdma_run *run = NULL;
 
 	mutex_lock(&access->lock);
-	if (access->held_pages > HELD_PAGES_MAX) {
+	if (access->held_pages > MDMA_HELD_PAGES_MAX) {
 		run = list_first_entry(&access->held, struct mdma_run, held);
 		run_take(access, run);
 	}
 	mutex_unlock(&access->lock);
 	return run;
+}
+
+static void hold_since(struct mdma_device *dev, struct mdma_run *run,
+		       ktime_t since)
+{
+	struct mdma_access *access = to_access(dev);
+
+	run->held_since = since;
+	mutex_lock(&access->lock);
+	run->busy = false;
+	list_add_tail(&run->held, &access->held);
+	access->nr_held++;
+	access->held_pages += run->npages;
+	mutex_unlock(&access->lock);
+	notify_release(access);
+	while ((run = take_oldest(access)))
+		mdma_access_unpin(dev, run);
 }
 
 /**
@@ -224,18 +248,7 @@ static struct mdma_run *take_oldest(struct mdma_access *access)
  */
 void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run)
 {
-	struct mdma_access *access = to_access(dev);
-
-	run->held_since = ktime_get();
-	mutex_lock(&access->lock);
-	run->busy = false;
-	list_add_tail(&run->held, &access->held);
-	access->nr_held++;
-	access->held_pages += run->npages;
-	mutex_unlock(&access->lock);
-	notify_release(access);
-	while ((run = take_oldest(access)))
-		mdma_access_unpin(dev, run);
+	hold_since(dev, run, ktime_get());
 }
 
 /**
@@ -284,7 +297,26 @@ ktime_t mdma_access_expire(struct mdma_device *dev, u32 hold_ms, u64 keep)
 	}
 }
 
-/* Gives back the held runs that touch a range, waits for the busy ones. */
+/* Forgets the parked runs that touch a range. */
+static void drop_parked(struct mdma_access *access, u64 first, u64 last)
+{
+	struct mdma_run *run, *next;
+
+	lockdep_assert_held(&access->lock);
+
+	list_for_each_entry_safe(run, next, &access->parked, held) {
+		if (!run_overlaps(run, first, last))
+			continue;
+		list_del(&run->held);
+		access->nr_parked--;
+		kfree(run);
+	}
+}
+
+/*
+ * Gives back the held runs that touch a range, forgets the parked ones, waits
+ * for the busy ones.
+ */
 static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 {
 	struct mdma_access *access = to_access(dev);
@@ -297,6 +329,7 @@ static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 		busy = false;
 		seen = atomic_read(&access->released);
 		mutex_lock(&access->lock);
+		drop_parked(access, first, last);
 		list_for_each_entry(run, &access->runs, node) {
 			if (!run_overlaps(run, first, last))
 				continue;
@@ -358,13 +391,179 @@ static void release_manual(struct mdma_device *dev, u64 first, u64 last)
 	}
 }
 
+static struct mdma_run *take_held(struct mdma_access *access)
+{
+	struct mdma_run *run;
+
+	mutex_lock(&access->lock);
+	run = list_first_entry_or_null(&access->held, struct mdma_run, held);
+	if (run)
+		run_take(access, run);
+	mutex_unlock(&access->lock);
+	return run;
+}
+
 /**
- * mdma_access_release_held() - give back all runs
+ * mdma_access_park() - give back all held runs, but remember them
  * @dev: open, and nothing executes
  */
-void mdma_access_release_held(struct mdma_device *dev)
+void mdma_access_park(struct mdma_device *dev)
 {
-	release_runs(dev, 0, U64_MAX);
+	struct mdma_access *access = to_access(dev);
+	struct mdma_run *run;
+
+	while ((run = take_held(access))) {
+		run->age = ktime_sub(ktime_get(), run->held_since);
+		unpin(dev, run->iova, run->npages);
+		mutex_lock(&access->lock);
+		list_del(&run->node);
+		list_add_tail(&run->held, &access->parked);
+		access->nr_parked++;
+		mutex_unlock(&access->lock);
+		notify_release(access);
+	}
+}
+
+/* The oldest parked run, busy now; -EINPROGRESS if its range is going. */
+static struct mdma_run *take_parked(struct mdma_access *access)
+{
+	struct mdma_run *run;
+
+	mutex_lock(&access->lock);
+	run = list_first_entry_or_null(&access->parked, struct mdma_run, held);
+	if (run && range_going(access, run->iova,
+			       last_byte(run->iova, run->npages))) {
+		run = ERR_PTR(-EINPROGRESS);
+	} else if (run) {
+		list_del(&run->held);
+		access->nr_parked--;
+		list_add_tail(&run->node, &access->runs);
+	}
+	mutex_unlock(&access->lock);
+	return run;
+}
+
+/**
+ * mdma_access_unpark() - pin again what was parked, and hold it
+ * @dev: open, and nothing executes
+ *
+ * The time that a run was held before counts. One that cannot be pinned any
+ * more is forgotten.
+ */
+void mdma_access_unpark(struct mdma_device *dev)
+{
+	struct page **pages = dev->channels[0].dst_pages;
+	struct mdma_access *access = to_access(dev);
+	struct mdma_run *run;
+
+	while ((run = take_parked(access))) {
+		if (IS_ERR(run))
+			mdma_access_settle(dev);
+		else if (pin(dev, run->iova, run->npages, run->write, pages))
+			run_end(access, run);
+		else
+			hold_since(dev, run, ktime_sub(ktime_get(), run->age));
+		cond_resched();
+	}
+}
+
+/**
+ * mdma_access_nr_held() - runs that a migration would have to take along
+ * @dev: any
+ *
+ * Return: held and parked ones.
+ */
+u32 mdma_access_nr_held(struct mdma_device *dev)
+{
+	struct mdma_access *access = to_access(dev);
+	u32 n;
+
+	mutex_lock(&access->lock);
+	n = access->nr_held + access->nr_parked;
+	mutex_unlock(&access->lock);
+	return n;
+}
+
+/**
+ * mdma_access_get_parked() - the parked runs, for a migration
+ * @dev: stopped
+ * @held: room for @max
+ * @max: entries
+ *
+ * Return: number of entries.
+ */
+u32 mdma_access_get_parked(struct mdma_device *dev,
+			   struct mdma_stream_held *held, u32 max)
+{
+	struct mdma_access *access = to_access(dev);
+	struct mdma_run *run;
+	u32 n = 0;
+
+	mutex_lock(&access->lock);
+	list_for_each_entry(run, &access->parked, held) {
+		if (n == max)
+			break;
+		held[n++] = (struct mdma_stream_held) {
+			.iova = cpu_to_le64(run->iova),
+			.npages = cpu_to_le32(run->npages),
+			.flags = cpu_to_le32(run->write ? MDMA_HELD_WRITE : 0),
+			.age_us = cpu_to_le64(ktime_to_us(run->age)),
+		};
+	}
+	mutex_unlock(&access->lock);
+	return n;
+}
+
+static struct mdma_run *parked_run(const struct mdma_stream_held *held)
+{
+	/* Longer than any hold; whoever sends more cannot make it wrap */
+	const u64 age_max = 2ULL * MDMA_HOLD_MS_MAX * USEC_PER_MSEC;
+	struct mdma_run *run = kmalloc(sizeof(*run), GFP_KERNEL_ACCOUNT);
+
+	if (!run)
+		return NULL;
+	run->busy = true;
+	run->write = le32_to_cpu(held->flags) & MDMA_HELD_WRITE;
+	run->iova = le64_to_cpu(held->iova);
+	run->npages = le32_to_cpu(held->npages);
+	run->age = ns_to_ktime(min(le64_to_cpu(held->age_us), age_max) *
+			       NSEC_PER_USEC);
+	return run;
+}
+
+/**
+ * mdma_access_set_parked() - what a migration brought
+ * @dev: stopped; what it had parked is forgotten
+ * @snap: valid
+ *
+ * Return: 0, or -ENOMEM: nothing was changed.
+ */
+int mdma_access_set_parked(struct mdma_device *dev,
+			   const struct mdma_snapshot *snap)
+{
+	struct mdma_access *access = to_access(dev);
+	struct mdma_stream_held held;
+	struct mdma_run *run, *next;
+	LIST_HEAD(mine);
+	u32 i;
+
+	for (i = 0; i < snap->nr_held; i++) {
+		held = mdma_snapshot_held(snap, i);
+		run = parked_run(&held);
+		if (!run)
+			break;
+		list_add_tail(&run->held, &mine);
+	}
+	if (i == snap->nr_held) {
+		mutex_lock(&access->lock);
+		drop_parked(access, 0, U64_MAX);
+		list_splice_init(&mine, &access->parked);
+		access->nr_parked = snap->nr_held;
+		mutex_unlock(&access->lock);
+	}
+	list_for_each_entry_safe(run, next, &mine, held)
+		kfree(run);
+	return i == snap->nr_held ? 0 : -ENOMEM;
 }
 
 /**

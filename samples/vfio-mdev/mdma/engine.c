@@ -5,9 +5,11 @@
  * host-side workload.
  *
  * A descriptor is executed in pieces of at most VFIO_PIN_PAGES_MAX_ENTRIES
- * pages: pin, access, ledger, trace event, unpin or hold. It always ends
- * before anybody who waits for the gate goes on, so a quiesced device has no
- * descriptor half done.
+ * pages: pin, access, ledger, trace event, unpin or hold. Whoever waits for the
+ * gate goes on when it has ended; but where the device is quiesced, a
+ * descriptor of the guest ends with the piece, and the channel remembers how
+ * far it came: mdma_channel.midway. It goes on there, here or at the
+ * destination of a migration.
  *
  * Whatever is read from guest memory is read once, into a copy, and checked
  * there.
@@ -16,6 +18,7 @@
  * read and advanced under mdma_channel.lock.
  */
 #include <linux/crc32.h>
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
@@ -29,7 +32,9 @@
 #include "trace.h"
 
 #define SPAN_PAGES	VFIO_PIN_PAGES_MAX_ENTRIES
+#define PIECE_PAGES	64	/* of a descriptor that can stop midway */
 #define GOING_TRIES	16	/* of a piece whose range is being unmapped */
+#define STALL_MS	10000	/* longest wait of the test hook */
 #define KICKED		0	/* bit of mdma_channel.kicked */
 
 /* Bytes of guest memory whose pages are pinned. */
@@ -230,40 +235,57 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 	return 0;
 }
 
-/* Bytes from @done that touch no more pages than one call can pin. */
+/* Bytes from @done that touch no more pages than a piece has. */
 static u32 piece_len(const struct mdma_job *job, u64 done)
 {
+	u64 room = (job->pausable ? PIECE_PAGES : SPAN_PAGES) * MDMA_PAGE_SIZE;
 	u64 len = job->len - done;
 
 	if (op_writes(job->op))
-		len = min(len, SPAN_PAGES * MDMA_PAGE_SIZE -
-			       offset_in_page(job->dst + done));
+		len = min(len, room - offset_in_page(job->dst + done));
 	if (op_reads(job->op))
-		len = min(len, SPAN_PAGES * MDMA_PAGE_SIZE -
-			       offset_in_page(job->src + done));
+		len = min(len, room - offset_in_page(job->src + done));
 	return len;
 }
 
+/* Whether a descriptor is to stop before its next piece. */
+static bool stops_midway(struct mdma_device *dev, const struct mdma_job *job)
+{
+	u32 ms;
+
+	if (!job->pausable || !job->done)
+		return false;
+	/* Test hook: wait for who quiesces the device, so that it comes now */
+	for (ms = 0; ms < STALL_MS && !READ_ONCE(dev->pausing) &&
+	     job->done - 1 >= READ_ONCE(dev->stall_midway) - 1; ms++)
+		usleep_range(1000, 2000);
+	return READ_ONCE(dev->pausing);
+}
+
 /**
- * mdma_engine_execute() - execute a descriptor
+ * mdma_engine_execute() - execute a descriptor, or the rest of one
  * @ch: gate held for reading, exec held
  * @job: checked; @result is set
  *
  * Return: 0, the error of vfio_pin_pages(), or -ENOMEM. If it failed, a part
- * of it may have been done, and is in the ledger.
+ * of it may have been done, and is in the ledger. -ERESTART if @pausable and
+ * the device is being quiesced: @done and @result tell how far it came.
  */
 int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
 {
 	u32 len, tries;
-	u64 done;
 	int ret;
 
-	mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
-	job->result = job->op == MDMA_OP_READ ? ~0 : 0;
-	for (done = 0; done < job->len; done += len) {
-		len = piece_len(job, done);
+	if (!job->done) {
+		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
+		job->result = job->op == MDMA_OP_READ ? ~0 : 0;
+	}
+	for (; job->done < job->len; job->done += len) {
+		if (stops_midway(ch->dev, job))
+			return -ERESTART;
+		len = piece_len(job, job->done);
 		for (tries = 0; tries < GOING_TRIES; tries++) {
-			ret = execute_piece(ch, job, done, len);
+			ret = execute_piece(ch, job, job->done, len);
 			if (ret != -EINPROGRESS)
 				break;
 			mdma_access_settle(ch->dev);
@@ -386,20 +408,32 @@ static enum mdma_status check_desc(const struct mdma_desc *desc,
 	return MDMA_STATUS_DONE;
 }
 
+/* MDMA_STATUS_NONE if it stopped midway; the channel remembers where. */
 static enum mdma_status execute_desc(struct mdma_channel *ch,
 				     const struct mdma_desc *desc, u32 *result)
 {
-	struct mdma_job job = {};
+	struct mdma_midway *midway = &ch->midway;
+	struct mdma_job job = { .pausable = true };
 	enum mdma_status status;
 	int ret;
 
 	*result = 0;
 	status = check_desc(desc, &job);
 	if (status != MDMA_STATUS_DONE) {
+		midway->done = 0;
 		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
 		return status;
 	}
+	job.done = midway->done;
+	job.result = midway->result;
+	midway->done = 0;
 	ret = mdma_engine_execute(ch, &job);
+	if (ret == -ERESTART) {
+		midway->desc = *desc;
+		midway->done = job.done;
+		midway->result = job.result;
+		return MDMA_STATUS_NONE;
+	}
 	if (ret)
 		return mdma_engine_status(ret, MDMA_STATUS_BAD_ADDRESS);
 	*result = job.result;
@@ -435,10 +469,19 @@ static bool ring_next(struct mdma_channel *ch, u64 *iova)
 	return queued;
 }
 
+/* The descriptor at @iova, or the one that the channel has begun. */
+static int load_desc(struct mdma_channel *ch, u64 iova, struct mdma_desc *desc)
+{
+	if (!ch->midway.done)
+		return mdma_engine_load(ch, iova, desc, sizeof(*desc));
+	*desc = ch->midway.desc;
+	return 0;
+}
+
 /* Executes one descriptor of the guest: whether there was one. */
 static bool ring_poll(struct mdma_channel *ch)
 {
-	enum mdma_status status;
+	enum mdma_status status = MDMA_STATUS_DONE;
 	struct mdma_desc desc;
 	u32 result;
 	u64 iova;
@@ -446,9 +489,11 @@ static bool ring_poll(struct mdma_channel *ch)
 
 	if (!ch->dev->bus_master || !ring_next(ch, &iova))
 		return false;
-	ret = mdma_engine_load(ch, iova, &desc, sizeof(desc));
+	ret = load_desc(ch, iova, &desc);
 	if (!ret) {
 		status = execute_desc(ch, &desc, &result);
+		if (status == MDMA_STATUS_NONE)
+			return true;
 		ret = store_status(ch, iova, status, result);
 	}
 	if (ret) {
@@ -459,7 +504,8 @@ static bool ring_poll(struct mdma_channel *ch)
 	spin_lock(&ch->lock);
 	ch->head++;
 	spin_unlock(&ch->lock);
-	if (le32_to_cpu(desc.flags) & MDMA_DESC_IRQ)
+	if (le32_to_cpu(desc.flags) & MDMA_DESC_IRQ ||
+	    status != MDMA_STATUS_DONE)
 		mdma_irq_raise(ch);
 	return true;
 }
@@ -525,12 +571,15 @@ void mdma_channel_kick(struct mdma_channel *ch)
 }
 
 /**
- * mdma_channel_sync() - wait for the descriptor that a channel executes
- * @ch: any; the caller does not hold exec
+ * mdma_channel_sync() - end the descriptor that a channel executes
+ * @ch: disabled; the caller does not hold exec
+ *
+ * Waits for it. One that stopped midway does not go on.
  */
 void mdma_channel_sync(struct mdma_channel *ch)
 {
 	mutex_lock(&ch->exec);
+	ch->midway.done = 0;
 	mutex_unlock(&ch->exec);
 }
 
@@ -543,6 +592,7 @@ void mdma_engine_run(struct mdma_device *dev, bool run)
 {
 	u32 i;
 
+	WRITE_ONCE(dev->pausing, !run);
 	down_write(&dev->gate);
 	dev->running = run;
 	up_write(&dev->gate);

@@ -71,6 +71,18 @@ enum mdma_stat {
 };
 
 /**
+ * struct mdma_midway - a descriptor that stopped midway
+ * @done: bytes, 0 if there is none
+ * @result: of what is done of a READ
+ * @desc: as it was read from the ring
+ */
+struct mdma_midway {
+	u64 done;
+	u32 result;
+	struct mdma_desc desc;
+};
+
+/**
  * struct mdma_channel - a ring, its registers and its thread
  * @dev: that it belongs to
  * @index: of the channel, and of its vector
@@ -83,6 +95,8 @@ enum mdma_stat {
  * @status: register
  * @irq: register
  * @exec: held while a descriptor is executed
+ * @midway: how far the descriptor at @head is, under @exec, or with the gate
+ *	held for writing
  * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec
  * @src_pages: likewise
  * @task: thread, while the device is open
@@ -102,6 +116,7 @@ struct mdma_channel {
 	u32 irq;
 
 	struct mutex exec;	/* one descriptor at a time */
+	struct mdma_midway midway;
 	struct page **dst_pages;
 	struct page **src_pages;
 	struct task_struct *task;
@@ -115,6 +130,9 @@ struct mdma_channel {
  * @held: runs held, oldest first
  * @nr_held: number of runs in @held
  * @held_pages: pages in @held
+ * @parked: runs that were held when the device stopped, oldest first: not
+ *	pinned, but to be pinned again when it runs
+ * @nr_parked: number of runs in @parked
  * @manual: pages pinned by the debugfs hook: page number to count
  * @going_first: the IOVA range that ->dma_unmap() announced lately
  * @going_last: its last byte
@@ -130,6 +148,8 @@ struct mdma_access {
 	struct list_head held;
 	u64 nr_held;
 	u64 held_pages;
+	struct list_head parked;
+	u32 nr_parked;
 	struct xarray manual;
 	u64 going_first;
 	u64 going_last;
@@ -232,6 +252,9 @@ struct mdma_migration {
  * @gate: held for reading while anything executes
  * @open: has a user; changes with @gate held for writing
  * @running: open, and in a migration state that does DMA; likewise
+ * @pausing: descriptors stop midway, so that who quiesces the device has not
+ *	to wait for their end
+ * @stall_midway: test hook: descriptors wait when so many bytes are done
  * @bus_master: PCI_COMMAND_MASTER: descriptors of the guest may execute;
  *	likewise
  * @regs_lock: guards @config, @memory and @window_regs, serialises register
@@ -258,6 +281,8 @@ struct mdma_device {
 	struct rw_semaphore gate;
 	bool open;
 	bool running;
+	bool pausing;
+	u64 stall_midway;
 	bool bus_master;
 
 	struct mutex regs_lock;	/* register accesses */
@@ -293,7 +318,13 @@ void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
 void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run);
 void mdma_access_settle(struct mdma_device *dev);
 ktime_t mdma_access_expire(struct mdma_device *dev, u32 hold_ms, u64 keep);
-void mdma_access_release_held(struct mdma_device *dev);
+void mdma_access_park(struct mdma_device *dev);
+void mdma_access_unpark(struct mdma_device *dev);
+u32 mdma_access_nr_held(struct mdma_device *dev);
+u32 mdma_access_get_parked(struct mdma_device *dev,
+			   struct mdma_stream_held *held, u32 max);
+int mdma_access_set_parked(struct mdma_device *dev,
+			   const struct mdma_snapshot *snap);
 void mdma_access_release_all(struct mdma_device *dev);
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
 int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
@@ -311,8 +342,10 @@ int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
  * @src: IOVA
  * @len: bytes
  * @data: pattern of MDMA_OP_FILL
+ * @done: bytes that are done
  * @result: of MDMA_OP_READ
  * @hold: the run stays pinned for the time that the workload says
+ * @pausable: it may stop midway, see mdma_engine_execute()
  */
 struct mdma_job {
 	u32 op;
@@ -320,8 +353,10 @@ struct mdma_job {
 	u64 src;
 	u64 len;
 	u64 data;
+	u64 done;
 	u32 result;
 	bool hold;
+	bool pausable;
 };
 
 int mdma_engine_init(struct mdma_device *dev);

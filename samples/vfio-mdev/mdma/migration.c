@@ -8,7 +8,9 @@
  *
  *	runs		the engine executes: RUNNING, PRE_COPY. A device in a
  *			P2P state initiates no DMA at all.
- *	stopped		nothing is pinned any more: STOP, STOP_COPY, RESUMING
+ *	stopped		nothing is pinned any more: STOP, STOP_COPY, RESUMING.
+ *			What was held is parked, and pinned again when the
+ *			device runs
  *	saves		a file to read the stream from: PRE_COPY,
  *			PRE_COPY_P2P, STOP_COPY
  *
@@ -30,7 +32,7 @@
 #include "mdma.h"
 #include "trace.h"
 
-#define SAVE_SIZE	(MDMA_STREAM_CONFIG_SIZE + MDMA_STREAM_STATE_SIZE)
+#define FIRST_ROOM	4096	/* of a migration file, in bytes */
 
 /*
  * A migration file. @lock guards all fields. @dead: the device has left the
@@ -40,14 +42,15 @@ struct mdma_file {
 	struct file *filp;
 	struct mutex lock;	/* all fields */
 	wait_queue_head_t wait;
+	u32 id;			/* of the device, for messages */
 	bool dead;
 	bool precopy;
 	int parsed;		/* what mdma_stream_read() said last */
 	size_t size;		/* of the stream so far */
 	size_t pos;		/* of the reader */
-	size_t room;
+	size_t room;		/* bytes of @data */
+	u8 *data;
 	struct mdma_snapshot snap;
-	u8 data[] __counted_by(room);
 };
 
 static bool state_runs(enum vfio_device_mig_state state)
@@ -68,6 +71,26 @@ static bool state_saves(enum vfio_device_mig_state state)
 	return state == VFIO_DEVICE_STATE_PRE_COPY ||
 	       state == VFIO_DEVICE_STATE_PRE_COPY_P2P ||
 	       state == VFIO_DEVICE_STATE_STOP_COPY;
+}
+
+/* Channels that stopped within a descriptor. */
+static void take_progress(struct mdma_device *dev, struct mdma_snapshot *snap)
+{
+	struct mdma_stream_progress *to = snap->progress;
+	struct mdma_channel *ch;
+
+	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
+		/* A guest that takes the doorbell back gives it up */
+		if (!ch->midway.done || ch->head == ch->tail)
+			continue;
+		*to++ = (struct mdma_stream_progress) {
+			.channel = cpu_to_le32(ch->index),
+			.result = cpu_to_le32(ch->midway.result),
+			.done = cpu_to_le64(ch->midway.done),
+			.desc = ch->midway.desc,
+		};
+	}
+	snap->nr_progress = to - snap->progress;
 }
 
 static void take_channels(struct mdma_device *dev,
@@ -127,16 +150,21 @@ static __le64 take_stat(struct mdma_device *dev, enum mdma_stat stat)
 	return cpu_to_le64(atomic64_read(&dev->stats[stat]));
 }
 
-/* The state of a device that is stopped. */
+/*
+ * The state of a device that is stopped, but for the runs that it held: they
+ * do not fit, see save_finish().
+ */
 static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 {
 	struct mdma_stream_stats *stats = &snap->state.stats;
 
 	memset(snap, 0, sizeof(*snap));
 	snap->channels = dev->nr_channels;
+	snap->held_size = sizeof(struct mdma_stream_held);
 	mutex_lock(&dev->regs_lock);
 	down_write(&dev->gate);
 	take_channels(dev, snap->state.channel);
+	take_progress(dev, snap);
 	take_window(dev, &snap->state.window);
 	take_workload(dev, &snap->state.workload);
 	stats->seq = take_stat(dev, MDMA_STAT_SEQ);
@@ -165,7 +193,22 @@ static void apply_channels(struct mdma_device *dev,
 		ch->status = le32_to_cpu(from->status);
 		ch->irq = le32_to_cpu(from->irq);
 		spin_unlock(&ch->lock);
+		ch->midway.done = 0;
 		from++;
+	}
+}
+
+static void apply_progress(struct mdma_device *dev,
+			   const struct mdma_snapshot *snap)
+{
+	const struct mdma_stream_progress *from = snap->progress;
+	struct mdma_midway *midway;
+
+	for (; from < snap->progress + snap->nr_progress; from++) {
+		midway = &dev->channels[le32_to_cpu(from->channel)].midway;
+		midway->done = le64_to_cpu(from->done);
+		midway->result = le32_to_cpu(from->result);
+		midway->desc = from->desc;
 	}
 }
 
@@ -203,15 +246,20 @@ static void apply_stat(struct mdma_device *dev, enum mdma_stat stat,
 	atomic64_set(&dev->stats[stat], le64_to_cpu(value));
 }
 
-/* A stopped device becomes what a valid snapshot says. */
-static void apply_snapshot(struct mdma_device *dev,
-			   const struct mdma_snapshot *snap)
+/* A stopped device becomes what a valid snapshot says: 0 or -ENOMEM. */
+static int apply_snapshot(struct mdma_device *dev,
+			  const struct mdma_snapshot *snap)
 {
 	const struct mdma_stream_stats *stats = &snap->state.stats;
+	int ret;
 
+	ret = mdma_access_set_parked(dev, snap);
+	if (ret)
+		return ret;
 	mutex_lock(&dev->regs_lock);
 	down_write(&dev->gate);
 	apply_channels(dev, snap->state.channel);
+	apply_progress(dev, snap);
 	apply_window(dev, &snap->state.window);
 	apply_workload(dev, &snap->state.workload);
 	apply_stat(dev, MDMA_STAT_SEQ, stats->seq);
@@ -223,6 +271,7 @@ static void apply_snapshot(struct mdma_device *dev,
 	apply_stat(dev, MDMA_STAT_PIN_ERRORS, stats->pin_errors);
 	up_write(&dev->gate);
 	mutex_unlock(&dev->regs_lock);
+	return 0;
 }
 
 static ssize_t save_read(struct file *filp, char __user *buf, size_t count,
@@ -290,6 +339,68 @@ static long save_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	return copy_to_user(uarg, &info, minsz) ? -EFAULT : 0;
 }
 
+/* Makes room for so many bytes in all; keeps what there is. */
+static int file_room(struct mdma_file *file, size_t size)
+{
+	u8 *data;
+
+	if (size <= file->room)
+		return 0;
+	data = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!data)
+		return -ENOMEM;
+	memcpy(data, file->data, file->size);
+	kvfree(file->data);
+	file->data = data;
+	file->room = size;
+	return 0;
+}
+
+/* Once for each stream that is refused: nothing else tells the user why. */
+static void tell_refusal(const struct mdma_file *file)
+{
+	struct mdma_stream_record record = {};
+
+	memcpy(&record, file->data, min(sizeof(record), file->size));
+	switch (file->parsed) {
+	case -EOPNOTSUPP:
+		pr_notice_ratelimited("mdma %08x: migration stream of version %u.%u refused, %u.x is known\n",
+				      file->id, le16_to_cpu(record.major),
+				      le16_to_cpu(record.minor),
+				      MDMA_STREAM_MAJOR);
+		break;
+	case -EINVAL:
+		pr_notice_ratelimited("mdma %08x: migration stream of another type of device, or with values out of range\n",
+				      file->id);
+		break;
+	default:
+		pr_notice_ratelimited("mdma %08x: migration stream is damaged\n",
+				      file->id);
+	}
+}
+
+static ssize_t take_data(struct mdma_file *file, const char __user *buf,
+			 size_t count)
+{
+	size_t size;
+	int ret;
+
+	if (count > MDMA_STREAM_MAX - file->size) {
+		file->parsed = -EFBIG;
+		return -EFBIG;
+	}
+	size = clamp_t(size_t, 2 * file->room, file->size + count,
+		       MDMA_STREAM_MAX);
+	ret = file->size + count > file->room ? file_room(file, size) : 0;
+	if (ret)
+		return ret;
+	if (copy_from_user(&file->data[file->size], buf, count))
+		return -EFAULT;
+	file->size += count;
+	file->parsed = mdma_stream_read(file->data, file->size, &file->snap);
+	return file->parsed && file->parsed != -EAGAIN ? file->parsed : count;
+}
+
 static ssize_t resume_write(struct file *filp, const char __user *buf,
 			    size_t count, loff_t *ppos)
 {
@@ -301,17 +412,10 @@ static ssize_t resume_write(struct file *filp, const char __user *buf,
 		ret = -ENODEV;
 	} else if (file->parsed != -EAGAIN && file->parsed) {
 		ret = file->parsed;
-	} else if (count > file->room - file->size) {
-		file->parsed = -EFBIG;
-		ret = -EFBIG;
-	} else if (copy_from_user(&file->data[file->size], buf, count)) {
-		ret = -EFAULT;
 	} else {
-		file->size += count;
-		file->parsed = mdma_stream_read(file->data, file->size,
-						&file->snap);
-		ret = file->parsed && file->parsed != -EAGAIN ? file->parsed :
-								count;
+		ret = take_data(file, buf, count);
+		if (file->parsed != -EAGAIN && file->parsed)
+			tell_refusal(file);
 	}
 	mutex_unlock(&file->lock);
 	return ret;
@@ -322,7 +426,8 @@ static int file_release(struct inode *inode, struct file *filp)
 	struct mdma_file *file = filp->private_data;
 
 	mutex_destroy(&file->lock);
-	kvfree(file);
+	kvfree(file->data);
+	kfree(file);
 	return 0;
 }
 
@@ -341,23 +446,26 @@ static const struct file_operations resume_fops = {
 	.release = file_release,
 };
 
-static struct mdma_file *file_create(const struct file_operations *fops,
-				     int flags, size_t room, u32 channels)
+static struct mdma_file *file_create(struct mdma_device *dev,
+				     const struct file_operations *fops,
+				     int flags)
 {
 	struct mdma_file *file;
 	struct file *filp;
 
-	file = kvzalloc(struct_size(file, data, room), GFP_KERNEL_ACCOUNT);
+	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
 	if (!file)
 		return ERR_PTR(-ENOMEM);
-	file->room = room;
+	file->id = dev->id;
 	file->parsed = -EAGAIN;
-	file->snap.channels = channels;
+	file->snap.channels = dev->nr_channels;
 	mutex_init(&file->lock);
 	init_waitqueue_head(&file->wait);
-	filp = anon_inode_getfile("[mdma-migration]", fops, file, flags);
+	filp = file_room(file, FIRST_ROOM) ? ERR_PTR(-ENOMEM) :
+	       anon_inode_getfile("[mdma-migration]", fops, file, flags);
 	if (IS_ERR(filp)) {
-		kvfree(file);
+		kvfree(file->data);
+		kfree(file);
 		return ERR_CAST(filp);
 	}
 	stream_open(filp->f_inode, filp);
@@ -385,7 +493,7 @@ static struct file *save_begin(struct mdma_device *dev)
 {
 	struct mdma_file *file;
 
-	file = file_create(&save_fops, O_RDONLY, SAVE_SIZE, dev->nr_channels);
+	file = file_create(dev, &save_fops, O_RDONLY);
 	if (IS_ERR(file))
 		return ERR_CAST(file);
 	file->precopy = true;
@@ -394,25 +502,53 @@ static struct file *save_begin(struct mdma_device *dev)
 	return get_file(file->filp);
 }
 
-static void save_finish(struct mdma_device *dev)
+static struct mdma_stream_held *get_parked(struct mdma_device *dev, u32 *nr)
+{
+	struct mdma_stream_held *held;
+
+	*nr = mdma_access_nr_held(dev);
+	held = kvcalloc(*nr, sizeof(*held), GFP_KERNEL_ACCOUNT);
+	if (held)
+		*nr = mdma_access_get_parked(dev, held, *nr);
+	return held;
+}
+
+/* The rest of the stream: 0 or -ENOMEM; then nothing has changed. */
+static int save_finish(struct mdma_device *dev)
 {
 	struct mdma_file *file = dev->migration.saving;
+	struct mdma_snapshot *snap = &file->snap;
+	struct mdma_stream_held *held;
+	u32 nr_held;
+	int ret;
 
+	held = get_parked(dev, &nr_held);
+	if (!held)
+		return -ENOMEM;
 	mutex_lock(&file->lock);
-	take_snapshot(dev, &file->snap);
-	file->size += mdma_stream_write_state(&file->data[file->size],
-					      &file->snap);
-	file->precopy = false;
+	take_snapshot(dev, snap);
+	snap->held = held;
+	snap->nr_held = nr_held;
+	ret = file_room(file, file->size +
+			      mdma_stream_state_size(snap->nr_progress,
+						     nr_held));
+	if (!ret) {
+		file->size += mdma_stream_write_state(&file->data[file->size],
+						      snap);
+		file->precopy = false;
+	}
+	snap->held = NULL;
 	mutex_unlock(&file->lock);
+	kvfree(held);
 	wake_up_all(&file->wait);
+	return ret;
 }
 
 static struct file *resume_begin(struct mdma_device *dev)
 {
 	struct mdma_file *file;
 
-	file = file_create(&resume_fops, O_WRONLY, MDMA_STREAM_MAX,
-			   dev->nr_channels);
+	file = file_create(dev, &resume_fops, O_WRONLY);
 	if (IS_ERR(file))
 		return ERR_CAST(file);
 	dev->migration.resuming = file;
@@ -427,7 +563,7 @@ static int resume_finish(struct mdma_device *dev)
 	mutex_lock(&file->lock);
 	ret = file->parsed == -EAGAIN ? -EINVAL : file->parsed;
 	if (!ret)
-		apply_snapshot(dev, &file->snap);
+		ret = apply_snapshot(dev, &file->snap);
 	mutex_unlock(&file->lock);
 	file_put(&dev->migration.resuming);
 	return ret;
@@ -435,6 +571,7 @@ static int resume_finish(struct mdma_device *dev)
 
 static void start_running(struct mdma_device *dev)
 {
+	mdma_access_unpark(dev);
 	mdma_engine_run(dev, true);
 	mdma_irq_replay(dev);
 	mutex_lock(&dev->regs_lock);
@@ -448,33 +585,49 @@ static void set_state(struct mdma_device *dev, enum vfio_device_mig_state to)
 	WRITE_ONCE(dev->migration.state, to);
 }
 
-/* One arc of the state machine: a file for the user, NULL or an ERR_PTR(). */
-static struct file *step(struct mdma_device *dev, enum vfio_device_mig_state to)
+/* What an arc does that can fail; then the device has not left its state. */
+static int arc(struct mdma_device *dev, enum vfio_device_mig_state from,
+	       enum vfio_device_mig_state to)
 {
-	enum vfio_device_mig_state from = dev->migration.state;
-	struct file *filp = NULL;
 	int ret;
 
 	if (from == VFIO_DEVICE_STATE_RESUMING) {
 		ret = resume_finish(dev);
 		if (ret) {
 			set_state(dev, VFIO_DEVICE_STATE_ERROR);
-			return ERR_PTR(ret);
+			return ret;
 		}
 	}
+	if (state_runs(from) && !state_runs(to))
+		mdma_engine_run(dev, false);
+	if (state_stopped(to) && !state_stopped(from))
+		mdma_access_park(dev);
+	return to == VFIO_DEVICE_STATE_STOP_COPY ? save_finish(dev) : 0;
+}
+
+/* One arc of the state machine: a file for the user, NULL or an ERR_PTR(). */
+static struct file *step(struct mdma_device *dev, enum vfio_device_mig_state to)
+{
+	enum vfio_device_mig_state from = dev->migration.state;
+	bool saves = state_saves(to) && !state_saves(from);
+	struct file *filp = NULL;
+	int ret;
+
 	if (to == VFIO_DEVICE_STATE_RESUMING)
 		filp = resume_begin(dev);
-	else if (state_saves(to) && !state_saves(from))
+	else if (saves)
 		filp = save_begin(dev);
 	if (IS_ERR(filp))
 		return filp;
 
-	if (state_runs(from) && !state_runs(to))
-		mdma_engine_run(dev, false);
-	if (state_stopped(to) && !state_stopped(from))
-		mdma_access_release_held(dev);
-	if (to == VFIO_DEVICE_STATE_STOP_COPY)
-		save_finish(dev);
+	ret = arc(dev, from, to);
+	if (ret && saves)
+		file_put(&dev->migration.saving);
+	if (ret) {
+		if (filp)
+			fput(filp);
+		return ERR_PTR(ret);
+	}
 	if (state_saves(from) && !state_saves(to))
 		file_put(&dev->migration.saving);
 	set_state(dev, to);
@@ -520,7 +673,11 @@ static int migration_get_state(struct vfio_device *vdev,
 static int migration_get_data_size(struct vfio_device *vdev,
 				   unsigned long *stop_copy_length)
 {
-	*stop_copy_length = SAVE_SIZE;
+	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+
+	/* How many channels will stop midway, nobody knows */
+	*stop_copy_length = MDMA_STREAM_CONFIG_SIZE +
+			    mdma_stream_state_size(0, mdma_access_nr_held(dev));
 	return 0;
 }
 

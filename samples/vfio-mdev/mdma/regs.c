@@ -34,6 +34,7 @@ static void channel_reset(struct mdma_channel *ch)
 	ch->status = MDMA_STATUS_NONE;
 	ch->irq = 0;
 	spin_unlock(&ch->lock);
+	ch->midway.done = 0;
 }
 
 /**

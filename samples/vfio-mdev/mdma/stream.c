@@ -9,6 +9,7 @@
 #include <linux/crc32.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/minmax.h>
 #include <linux/string.h>
 
 #include <asm/byteorder.h>
@@ -26,8 +27,8 @@ static u32 record_crc(const struct mdma_stream_record *record,
 	return crc32_le(crc, payload, length);
 }
 
-static size_t write_record(void *buf, enum mdma_record_type type,
-			   const void *payload, size_t length)
+/* Makes a record of the payload that is at @buf, behind the header. */
+static size_t seal_record(void *buf, enum mdma_record_type type, size_t length)
 {
 	struct mdma_stream_record record = {
 		.magic = cpu_to_le32(MDMA_STREAM_MAGIC),
@@ -37,10 +38,55 @@ static size_t write_record(void *buf, enum mdma_record_type type,
 		.length = cpu_to_le32(length),
 	};
 
-	record.crc = cpu_to_le32(record_crc(&record, payload, length));
+	record.crc = cpu_to_le32(record_crc(&record, buf + sizeof(record),
+					    length));
 	memcpy(buf, &record, sizeof(record));
-	memcpy(buf + sizeof(record), payload, length);
 	return sizeof(record) + length;
+}
+
+static size_t write_record(void *buf, enum mdma_record_type type,
+			   const void *payload, size_t length)
+{
+	memcpy(buf + sizeof(struct mdma_stream_record), payload, length);
+	return seal_record(buf, type, length);
+}
+
+/* Writes nothing if there are no entries. */
+static size_t write_array(void *buf, enum mdma_record_type type,
+			  const void *entries, u32 count, u32 size)
+{
+	struct mdma_stream_array array = {
+		.count = cpu_to_le32(count),
+		.size = cpu_to_le32(size),
+	};
+	void *at = buf + sizeof(struct mdma_stream_record);
+
+	if (!count)
+		return 0;
+	memcpy(at, &array, sizeof(array));
+	memcpy(at + sizeof(array), entries, (size_t)count * size);
+	return seal_record(buf, type, sizeof(array) + (size_t)count * size);
+}
+
+static size_t entries_size(u32 count, size_t size)
+{
+	return count ? sizeof(struct mdma_stream_record) +
+		       sizeof(struct mdma_stream_array) + count * size : 0;
+}
+
+/**
+ * mdma_stream_state_size() - bytes that mdma_stream_write_state() writes
+ * @nr_progress: channels within a descriptor
+ * @nr_held: held runs
+ *
+ * Return: bytes.
+ */
+size_t mdma_stream_state_size(u32 nr_progress, u32 nr_held)
+{
+	return 2 * sizeof(struct mdma_stream_record) +
+	       sizeof(struct mdma_stream_state) +
+	       entries_size(nr_progress, sizeof(struct mdma_stream_progress)) +
+	       entries_size(nr_held, sizeof(struct mdma_stream_held));
 }
 
 /**
@@ -62,18 +108,23 @@ size_t mdma_stream_write_config(void *buf, const struct mdma_snapshot *snap)
 
 /**
  * mdma_stream_write_state() - the part that STOP_COPY sends
- * @buf: room for MDMA_STREAM_STATE_SIZE
- * @snap: complete
+ * @buf: room for mdma_stream_state_size()
+ * @snap: complete; @held_size is that of struct mdma_stream_held
  *
  * Return: bytes written.
  */
 size_t mdma_stream_write_state(void *buf, const struct mdma_snapshot *snap)
 {
-	size_t size;
+	void *at = buf;
 
-	size = write_record(buf, MDMA_RECORD_STATE, &snap->state,
-			    sizeof(snap->state));
-	return size + write_record(buf + size, MDMA_RECORD_END, "", 0);
+	at += write_record(at, MDMA_RECORD_STATE, &snap->state,
+			   sizeof(snap->state));
+	at += write_array(at, MDMA_RECORD_PROGRESS, snap->progress,
+			  snap->nr_progress, sizeof(snap->progress[0]));
+	at += write_array(at, MDMA_RECORD_HELD, snap->held, snap->nr_held,
+			  sizeof(struct mdma_stream_held));
+	at += seal_record(at, MDMA_RECORD_END, 0);
+	return at - buf;
 }
 
 static bool all_zero(const void *buf, size_t size)
@@ -146,42 +197,187 @@ static bool state_valid(const struct mdma_stream_state *state, u32 channels)
 	       workload_valid(&state->workload);
 }
 
-/* Checks a header against its predecessor; @newer: of a newer minor version. */
-static int check_header(const struct mdma_stream_record *record, u32 last,
-			bool *newer)
+/* A channel that can have stopped within a descriptor, and where. */
+static bool progress_valid(const struct mdma_snapshot *snap,
+			   const struct mdma_stream_progress *progress)
 {
-	static const size_t known[] = {
-		[MDMA_RECORD_CONFIG] = sizeof(struct mdma_stream_config),
-		[MDMA_RECORD_STATE] = sizeof(struct mdma_stream_state),
-		[MDMA_RECORD_END] = 0,
+	const struct mdma_stream_channel *channel;
+	u32 n = le32_to_cpu(progress->channel);
+	u64 len = le64_to_cpu(progress->desc.len);
+	u64 done = le64_to_cpu(progress->done);
+
+	if (n >= snap->channels)
+		return false;
+	channel = &snap->state.channel[n];
+	return le32_to_cpu(channel->ctrl) & MDMA_CTRL_ENABLE &&
+	       channel->head != channel->tail &&
+	       done && done < len && len <= MDMA_DESC_MAX_LEN;
+}
+
+static int take_progress(struct mdma_snapshot *snap, const void *entries,
+			 u32 count, u32 size)
+{
+	u32 i;
+
+	if (count > MDMA_MAX_CHANNELS)
+		return -EINVAL;
+	for (i = 0; i < count; i++) {
+		memcpy(&snap->progress[i], entries + (size_t)i * size,
+		       sizeof(snap->progress[i]));
+		if (!progress_valid(snap, &snap->progress[i]))
+			return -EINVAL;
+		if (i && le32_to_cpu(snap->progress[i].channel) <=
+			 le32_to_cpu(snap->progress[i - 1].channel))
+			return -EINVAL;
+	}
+	snap->nr_progress = count;
+	return 0;
+}
+
+static bool held_valid(const struct mdma_stream_held *held)
+{
+	u64 iova = le64_to_cpu(held->iova);
+	u64 npages = le32_to_cpu(held->npages);
+
+	return npages && npages <= MDMA_BATCH_MAX &&
+	       !(iova & (MDMA_PAGE_SIZE - 1)) &&
+	       iova + ((npages << MDMA_PAGE_SHIFT) - 1) >= iova &&
+	       !(le32_to_cpu(held->flags) & ~MDMA_HELD_WRITE);
+}
+
+static int take_held(struct mdma_snapshot *snap, const void *entries,
+		     u32 count, u32 size)
+{
+	struct mdma_stream_held held;
+	u64 pages = 0;
+	u32 i;
+
+	snap->held = entries;
+	snap->held_size = size;
+	for (i = 0; i < count; i++) {
+		held = mdma_snapshot_held(snap, i);
+		if (!held_valid(&held))
+			return -EINVAL;
+		pages += le32_to_cpu(held.npages);
+		if (pages > MDMA_HELD_PAGES_MAX)
+			return -EINVAL;
+	}
+	snap->nr_held = count;
+	return 0;
+}
+
+/* Place of a record in the stream; 0 is before the first. */
+enum rank {
+	RANK_CONFIG = 1,
+	RANK_STATE,
+	RANK_PROGRESS,
+	RANK_HELD,
+	RANK_END,
+};
+
+/*
+ * What a receiver knows of a type. Records come by ascending @rank. @size: of
+ * the payload, or of an entry of an @array. @minor: that added it.
+ */
+struct known_record {
+	u8 rank;
+	bool array;
+	u16 minor;
+	size_t size;
+};
+
+static const struct known_record *known_record(u32 type)
+{
+	static const struct known_record known[] = {
+		[MDMA_RECORD_CONFIG] = {
+			RANK_CONFIG, false, 0, sizeof(struct mdma_stream_config),
+		},
+		[MDMA_RECORD_STATE] = {
+			RANK_STATE, false, 0, sizeof(struct mdma_stream_state),
+		},
+		[MDMA_RECORD_PROGRESS] = {
+			RANK_PROGRESS, true, 1, sizeof(struct mdma_stream_progress),
+		},
+		[MDMA_RECORD_HELD] = {
+			RANK_HELD, true, 1, sizeof(struct mdma_stream_held),
+		},
+		[MDMA_RECORD_END] = { RANK_END, false, 0, 0 },
 	};
+
+	return type && type < ARRAY_SIZE(known) ? &known[type] : NULL;
+}
+
+/* @rank: of the last known record; @newer: of a newer minor version. */
+static bool order_valid(const struct known_record *known, u32 rank, bool newer)
+{
+	if (!known)
+		return newer && rank;
+	if (known->rank <= rank)
+		return false;
+	/* The last that must come before this one */
+	return rank >= min_t(u32, known->rank - 1, RANK_STATE);
+}
+
+/* Checks a header, but for its CRC. */
+static int check_header(const struct mdma_stream_record *record, u32 rank)
+{
+	const struct known_record *known;
 	u32 type = le32_to_cpu(record->type);
 	u32 length = le32_to_cpu(record->length);
+	u16 minor = le16_to_cpu(record->minor);
+	bool newer = minor > MDMA_STREAM_MINOR;
 
 	if (le32_to_cpu(record->magic) != MDMA_STREAM_MAGIC)
 		return -EBADMSG;
 	if (le16_to_cpu(record->major) != MDMA_STREAM_MAJOR)
 		return -EOPNOTSUPP;
-	*newer = le16_to_cpu(record->minor) > MDMA_STREAM_MINOR;
-	if (record->reserved || length > MDMA_STREAM_MAX)
+	if (record->reserved || length > MDMA_STREAM_MAX || !type)
 		return -EBADMSG;
-	if (!type)
+	known = known_record(type);
+	if (!order_valid(known, rank, newer))
 		return -EBADMSG;
-	if (type < ARRAY_SIZE(known)) {
-		if (type != last + 1)
-			return -EBADMSG;
-		return length == known[type] ||
-		       (*newer && length > known[type]) ? 0 : -EBADMSG;
-	}
-	return *newer && last ? 0 : -EBADMSG;
+	if (!known)
+		return 0;
+	if (minor < known->minor)
+		return -EBADMSG;
+	if (known->array)
+		return length >= sizeof(struct mdma_stream_array) ? 0 :
+								    -EBADMSG;
+	return length == known->size || (newer && length > known->size) ?
+	       0 : -EBADMSG;
 }
 
-static int take_payload(u32 type, const void *payload,
-			struct mdma_snapshot *snap)
+/* Checks the begin of an array's payload, and takes its entries. */
+static int take_array(const struct mdma_stream_record *record,
+		      const void *payload, struct mdma_snapshot *snap)
+{
+	bool newer = le16_to_cpu(record->minor) > MDMA_STREAM_MINOR;
+	u32 type = le32_to_cpu(record->type);
+	u64 length = le32_to_cpu(record->length);
+	size_t known = known_record(type)->size;
+	struct mdma_stream_array array;
+	u32 count, size;
+	u64 used;
+
+	memcpy(&array, payload, sizeof(array));
+	count = le32_to_cpu(array.count);
+	size = le32_to_cpu(array.size);
+	used = sizeof(array) + (u64)count * size;
+	if (!count || size < known || used > length ||
+	    (!newer && (size != known || used != length)))
+		return -EBADMSG;
+	payload += sizeof(array);
+	if (type == MDMA_RECORD_PROGRESS)
+		return take_progress(snap, payload, count, size);
+	return take_held(snap, payload, count, size);
+}
+
+static int take_payload(const struct mdma_stream_record *record,
+			const void *payload, struct mdma_snapshot *snap)
 {
 	struct mdma_stream_config config;
 
-	switch (type) {
+	switch (le32_to_cpu(record->type)) {
 	case MDMA_RECORD_CONFIG:
 		memcpy(&config, payload, sizeof(config));
 		if (le32_to_cpu(config.channels) != snap->channels ||
@@ -191,17 +387,48 @@ static int take_payload(u32 type, const void *payload,
 	case MDMA_RECORD_STATE:
 		memcpy(&snap->state, payload, sizeof(snap->state));
 		return state_valid(&snap->state, snap->channels) ? 0 : -EINVAL;
+	case MDMA_RECORD_PROGRESS:
+	case MDMA_RECORD_HELD:
+		return take_array(record, payload, snap);
 	default:
 		return 0;
 	}
 }
 
+/* One record at @pos: the bytes of it, or a negative error. */
+static int read_record(const void *buf, size_t size, size_t pos, u32 *rank,
+		       struct mdma_snapshot *snap)
+{
+	const struct known_record *known;
+	struct mdma_stream_record record;
+	u32 length;
+	int ret;
+
+	memcpy(&record, buf + pos, sizeof(record));
+	ret = check_header(&record, *rank);
+	if (ret)
+		return ret;
+	pos += sizeof(record);
+	length = le32_to_cpu(record.length);
+	if (size - pos < length)
+		return -EAGAIN;
+	if (le32_to_cpu(record.crc) != record_crc(&record, buf + pos, length))
+		return -EBADMSG;
+	ret = take_payload(&record, buf + pos, snap);
+	if (ret)
+		return ret;
+	known = known_record(le32_to_cpu(record.type));
+	if (known)
+		*rank = known->rank;
+	return sizeof(record) + length;
+}
+
 /**
  * mdma_stream_read() - parse a stream, or the begin of one
  * @buf: the stream from its first byte on
- * @size: bytes
+ * @size: bytes, at most INT_MAX
  * @snap: @channels is that of the receiving device and must be the stream's;
- *	@state is valid only if 0 is returned
+ *	all else is valid only if 0 is returned, and @held as long as @buf is
  *
  * Return: 0 if the stream is complete and valid, -EAGAIN if nothing is wrong
  * so far but more must follow, -EBADMSG if it is damaged or goes on after its
@@ -210,36 +437,23 @@ static int take_payload(u32 type, const void *payload,
  */
 int mdma_stream_read(const void *buf, size_t size, struct mdma_snapshot *snap)
 {
-	struct mdma_stream_record record, first;
-	u32 length, last = 0;
+	const size_t minor = offsetof(struct mdma_stream_record, minor);
 	size_t pos = 0;
-	bool newer;
+	u32 rank = 0;
 	int ret;
 
-	while (size - pos >= sizeof(record)) {
-		memcpy(&record, buf + pos, sizeof(record));
-		if (!pos)
-			first = record;
-		if (last == MDMA_RECORD_END || record.minor != first.minor)
+	snap->nr_progress = 0;
+	snap->nr_held = 0;
+	while (size - pos >= sizeof(struct mdma_stream_record)) {
+		if (rank == RANK_END ||
+		    memcmp(buf + pos + minor, buf + minor, sizeof(__le16)))
 			return -EBADMSG;
-		ret = check_header(&record, last, &newer);
-		if (ret)
+		ret = read_record(buf, size, pos, &rank, snap);
+		if (ret < 0)
 			return ret;
-		pos += sizeof(record);
-		length = le32_to_cpu(record.length);
-		if (size - pos < length)
-			return -EAGAIN;
-		if (le32_to_cpu(record.crc) !=
-		    record_crc(&record, buf + pos, length))
-			return -EBADMSG;
-		ret = take_payload(le32_to_cpu(record.type), buf + pos, snap);
-		if (ret)
-			return ret;
-		pos += length;
-		if (le32_to_cpu(record.type) <= MDMA_RECORD_END)
-			last = le32_to_cpu(record.type);
+		pos += ret;
 	}
-	if (last != MDMA_RECORD_END)
+	if (rank != RANK_END)
 		return -EAGAIN;
 	return pos == size ? 0 : -EBADMSG;
 }

@@ -8,24 +8,33 @@
 
 #include <linux/log2.h>
 #include <linux/mdma.h>
+#include <linux/string.h>
 #include <linux/types.h>
 
 /**
  * struct mdma_snapshot - what a stream carries
  * @channels: of the device, 1 to MDMA_MAX_CHANNELS
+ * @nr_progress: used entries of @progress
+ * @nr_held: entries of @held
+ * @held_size: bytes of each
+ * @held: runs, in memory of the caller; after mdma_stream_read() a part of the
+ *	stream. See mdma_snapshot_held()
  * @state: of the quiesced device
+ * @progress: of channels that stopped within a descriptor, ascending
  */
 struct mdma_snapshot {
 	u32 channels;
+	u32 nr_progress;
+	u32 nr_held;
+	u32 held_size;
+	const void *held;
 	struct mdma_stream_state state;
+	struct mdma_stream_progress progress[MDMA_MAX_CHANNELS];
 };
 
-/* Bytes that mdma_stream_write_config() and mdma_stream_write_state() write. */
+/* Bytes that mdma_stream_write_config() writes. */
 #define MDMA_STREAM_CONFIG_SIZE \
 	(sizeof(struct mdma_stream_record) + sizeof(struct mdma_stream_config))
-#define MDMA_STREAM_STATE_SIZE \
-	(2 * sizeof(struct mdma_stream_record) + \
-	 sizeof(struct mdma_stream_state))
 
 /**
  * mdma_ring_valid() - whether a ring can be enabled
@@ -44,6 +53,23 @@ static inline bool mdma_ring_valid(u64 ring, u32 size)
 	       ring + (bytes - 1) >= ring;
 }
 
+/**
+ * mdma_snapshot_held() - one of the held runs
+ * @snap: written, or read without an error
+ * @i: less than @nr_held
+ *
+ * Return: a copy, as the stream may have it anywhere.
+ */
+static inline struct mdma_stream_held
+mdma_snapshot_held(const struct mdma_snapshot *snap, u32 i)
+{
+	struct mdma_stream_held held;
+
+	memcpy(&held, snap->held + (size_t)i * snap->held_size, sizeof(held));
+	return held;
+}
+
+size_t mdma_stream_state_size(u32 nr_progress, u32 nr_held);
 size_t mdma_stream_write_config(void *buf, const struct mdma_snapshot *snap);
 size_t mdma_stream_write_state(void *buf, const struct mdma_snapshot *snap);
 int mdma_stream_read(const void *buf, size_t size, struct mdma_snapshot *snap);

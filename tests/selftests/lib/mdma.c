@@ -181,16 +181,26 @@ int mdma_get_text(struct mdma *m, const char *name, char *text, int size)
 	return file_read(path, text, size);
 }
 
-int mdma_set_leak(struct mdma *m, int on)
+static int debugfs_write(struct mdma *m, const char *name, __u64 value)
 {
-	int fd = debugfs_open(m, "leak_on_unmap", O_WRONLY);
+	int fd = debugfs_open(m, name, O_WRONLY);
 	int ret;
 
 	if (fd < 0)
 		return fd;
-	ret = hook(fd, "%d", on);
+	ret = hook(fd, "%llu", value);
 	close(fd);
 	return ret;
+}
+
+int mdma_set_leak(struct mdma *m, int on)
+{
+	return debugfs_write(m, "leak_on_unmap", on);
+}
+
+int mdma_set_stall(struct mdma *m, __u64 bytes)
+{
+	return debugfs_write(m, "stall_midway", bytes);
 }
 
 long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records)

@@ -57,8 +57,9 @@ int mdma_set(struct mdma *m, const char *name, const char *fmt, ...)
 long long mdma_get(struct mdma *m, const char *name);
 int mdma_get_text(struct mdma *m, const char *name, char *text, int size);
 
-/* leak_on_unmap of debugfs. */
+/* leak_on_unmap and stall_midway of debugfs. */
 int mdma_set_leak(struct mdma *m, int on);
+int mdma_set_stall(struct mdma *m, __u64 bytes);
 
 /* The ledger in a buffer of malloc(); the number of records or -errno. */
 long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records);

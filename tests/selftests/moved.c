@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a migration takes along, and what it leaves at the source. */
+#include <sys/ioctl.h>
+
+#include "fixture.h"
+#include "migration.h"
+#include "ring.h"
+
+#define STREAM_MAX	0x200000
+
+#define SET(rig, name, value) \
+	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
+
+static void set_workload(struct rig *r)
+{
+	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/window", "%llx-%llx",
+				       at(16), at(RIG_PAGES) - 1)));
+	SET(r, "pattern", "random");
+	SET(r, "batch", "2");
+	SET(r, "seed", "12345");
+}
+
+/* Memory of the guest, as QEMU moves it. */
+static void copy_memory(struct rig *to, struct rig *from)
+{
+	memcpy(to->mem, from->mem, RIG_PAGES << PAGE_SHIFT);
+}
+
+static void expect_same_stamps(struct rig *a, struct rig *b)
+{
+	struct mdma_stamp *s, *t;
+	__u64 page;
+
+	for (page = 0; page < RIG_PAGES; page++) {
+		s = (void *)(a->mem + (page << PAGE_SHIFT));
+		t = (void *)(b->mem + (page << PAGE_SHIFT));
+		if (s->magic != t->magic || s->seq != t->seq ||
+		    s->iova != t->iova || s->channel != t->channel)
+			FAIL("page %llu: seq %llu and %llu", page,
+			     (long long)s->seq, (long long)t->seq);
+	}
+}
+
+/* Moved to a second device half way, or not: the same writes. */
+static void moved_run(struct rig *source, const char *pattern)
+{
+	char *buf = malloc(STREAM_MAX);
+	struct rig target, whole;
+	long long n;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	ASSERT_STR("0", error(rig_open(&whole, "mdma-1", RIG_PAGES)));
+	set_workload(source);
+	SET(source, "pattern", pattern);
+	SET(source, "step", "201");
+	n = mig_save(source->dev.device, buf, STREAM_MAX);
+	ASSERT_LT(0, n);
+	copy_memory(&target, source);
+	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
+	ASSERT_STR("0", error(mig_set(target.dev.device, MIG(RUNNING), NULL)));
+	SET(&target, "step", "99");
+
+	set_workload(&whole);
+	SET(&whole, "pattern", pattern);
+	SET(&whole, "step", "300");
+	expect_same_stamps(&whole, &target);
+	EXPECT_EQ(mdma_get(&whole.dev, "stats/seq"),
+		  mdma_get(&target.dev, "stats/seq"));
+	rig_close(&target);
+	rig_close(&whole);
+	free(buf);
+}
+
+TEST_F(rig, mdma_moved_workload_goes_on_where_it_was, 40)
+{
+	moved_run(self, "random");
+}
+
+TEST_F(rig, mdma_moved_sequential_workload, 40)
+{
+	moved_run(self, "sequential");
+}
+
+TEST_F(rig, mdma_moved_ring_workload, 40)
+{
+	moved_run(self, "ring");
+}
+
+TEST_F(rig, mdma_moved_with_precopy, 40)
+{
+	int device = self->dev.device, fd;
+	char *buf = malloc(STREAM_MAX);
+	long long n;
+	struct rig target;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	set_workload(self);
+	ASSERT_EQ(0, mig_set(device, MIG(PRE_COPY), &fd));
+	n = read(fd, buf, 7);
+	ASSERT_EQ(7, n);
+	SET(self, "step", "50");
+	ASSERT_EQ(0, mig_set(device, MIG(PRE_COPY_P2P), NULL));
+	ASSERT_EQ(0, mig_set(device, MIG(STOP_COPY), NULL));
+	n += mig_read(fd, buf + n, STREAM_MAX - n);
+	ASSERT_LT(7, n);
+	close(fd);
+	copy_memory(&target, self);
+	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
+	ASSERT_STR("0", error(mig_set(target.dev.device, MIG(RUNNING), NULL)));
+	ASSERT_STR("0", error(mig_set(device, MIG(RUNNING), NULL)));
+	SET(&target, "step", "50");
+	SET(self, "step", "50");
+	expect_same_stamps(self, &target);
+	rig_close(&target);
+}
+
+/* A descriptor that was announced when the device had stopped is not lost. */
+TEST_F(rig, mdma_moved_doorbell, 30)
+{
+	struct mdma_desc desc = {
+		.op = MDMA_OP_STAMP, .dst = at(100), .len = PAGE_SIZE,
+	};
+	char *buf = malloc(STREAM_MAX);
+	struct ring ring, moved;
+	struct rig target;
+	long long n;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	ring_enable(&ring, self, 0, 8);
+	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	desc.dst = at(101);
+	ring_put(&ring, &desc);
+	ring_doorbell(&ring);
+	usleep(50000);
+	EXPECT_EQ(1, ring_reg(&ring, MDMA_CHAN_HEAD));
+	n = mig_save(self->dev.device, buf, STREAM_MAX);
+	ASSERT_LT(0, n);
+	copy_memory(&target, self);
+	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
+	moved = ring;
+	moved.rig = &target;
+	moved.desc = (void *)target.mem;
+	EXPECT_EQ(2, ring_reg(&moved, MDMA_CHAN_TAIL));
+	ASSERT_EQ(0, mig_set(target.dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(2, ring_wait(&moved));
+	EXPECT_EQ(MDMA_STATUS_DONE, moved.desc[1].status);
+	EXPECT_EQ(0, ring.desc[1].status);
+	EXPECT_EQ(2, ((struct mdma_stamp *)(target.mem + 101 * PAGE_SIZE))->seq
+		     - ((struct mdma_stamp *)(self->mem + 100 * PAGE_SIZE))->seq);
+	rig_close(&target);
+}
+
+/* Every counter, the generator's state among what they follow from. */
+static void expect_same_stats(struct rig *a, struct rig *b)
+{
+	static const char * const names[] = {
+		"seq", "pages_written", "pages_read", "descriptors", "pins",
+		"unpins", "pin_errors",
+	};
+	char path[64];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "stats/%s", names[i]);
+		if (mdma_get(&a->dev, path) != mdma_get(&b->dev, path))
+			FAIL("%s: %lld and %lld", names[i],
+			     mdma_get(&a->dev, path), mdma_get(&b->dev, path));
+	}
+}
+
+/* Stops one, starts the other where it was; memory as QEMU moves it. */
+static void move(struct rig *from, struct rig *to)
+{
+	char *buf = malloc(STREAM_MAX);
+	long long n = mig_save(from->dev.device, buf, STREAM_MAX);
+
+	ASSERT_LT(0, n);
+	copy_memory(to, from);
+	ASSERT_STR("0", error(mig_load(to->dev.device, buf, n, NULL)));
+	expect_same_stats(from, to);
+	ASSERT_STR("0", error(mig_set(to->dev.device, MIG(RUNNING), NULL)));
+	free(buf);
+}
+
+/* Back and forth between two devices: as if it had never moved. */
+TEST_F(rig, mdma_moved_twenty_times, 60)
+{
+	struct rig other, whole, *here = self, *there = &other, *swap;
+	int i;
+
+	ASSERT_STR("0", error(rig_open(&other, "mdma-1", RIG_PAGES)));
+	ASSERT_STR("0", error(rig_open(&whole, "mdma-1", RIG_PAGES)));
+	set_workload(self);
+	SET(self, "direction", "mixed");
+	for (i = 0; i < 20; i++) {
+		SET(here, "step", "37");
+		move(here, there);
+		swap = here;
+		here = there;
+		there = swap;
+	}
+	set_workload(&whole);
+	SET(&whole, "direction", "mixed");
+	SET(&whole, "step", "740");
+	expect_same_stamps(&whole, here);
+	expect_same_stats(&whole, here);
+	rig_close(&other);
+	rig_close(&whole);
+}
+
+/* Ten runs of four pages that are held for ten minutes. */
+static void hold_ten_runs(struct rig *r, const char *direction)
+{
+	set_workload(r);
+	SET(r, "pattern", "sequential");
+	SET(r, "batch", "4");
+	SET(r, "direction", direction);
+	SET(r, "hold_ms", "600000");
+	SET(r, "step", "10");
+	ASSERT_EQ(40, mdma_get(&r->dev, "stats/pinned"));
+}
+
+TEST_F(rig, mdma_held_pins_move_along, 30)
+{
+	struct rig target;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	hold_ten_runs(self, "write");
+	START(&target);
+	move(self, &target);
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(40, mdma_get(&target.dev, "stats/pinned"));
+	/* Pinned for writing: dirty in each report. */
+	EXPECT_STR("16-55", dirty_all(&target));
+	EXPECT_STR("16-55", dirty_all(&target));
+	SET(&target, "hold_ms", "0");
+	SET(&target, "step", "1");
+	EXPECT_EQ(0, mdma_get(&target.dev, "stats/pinned"));
+	rig_close(&target);
+}
+
+TEST_F(rig, mdma_held_for_reading_moves_along, 30)
+{
+	struct rig target;
+
+	if (backend_is_stock())
+		SKIP("a backend that tells read pins from write pins (W11)");
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	hold_ten_runs(self, "read");
+	START(&target);
+	move(self, &target);
+	EXPECT_EQ(40, mdma_get(&target.dev, "stats/pinned"));
+	EXPECT_STR("none", dirty_all(&target));
+	rig_close(&target);
+}
+
+/* Moved, or stopped and started, twice in a row: nothing gets lost. */
+TEST_F(rig, mdma_held_pins_move_on, 30)
+{
+	struct rig target;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	hold_ten_runs(self, "write");
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(40, mdma_get(&self->dev, "stats/pinned"));
+	move(self, &target);
+	move(&target, self);
+	EXPECT_EQ(0, mdma_get(&target.dev, "stats/pinned"));
+	EXPECT_EQ(40, mdma_get(&self->dev, "stats/pinned"));
+	rig_close(&target);
+}
+
+/*
+ * What was unmapped meanwhile is not pinned again, nor is what was mapped anew
+ * since, if the container told the device: it does if something is pinned.
+ */
+TEST_F(rig, mdma_unmapped_runs_are_not_pinned_again, 30)
+{
+	hold_ten_runs(self, "write");
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	PIN(self, 900, 1, 'w');
+	ASSERT_EQ(0, dma_unmap(self->container, RIG_IOVA,
+			       RIG_PAGES << PAGE_SHIFT, NULL));
+	ASSERT_EQ(0, dma_map(self->container, self->mem, RIG_IOVA,
+			     RIG_PAGES << PAGE_SHIFT, MAP_RW));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pin_errors"));
+}
+
+TEST_F(rig, mdma_runs_that_cannot_be_pinned_are_forgotten, 30)
+{
+	hold_ten_runs(self, "write");
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	ASSERT_EQ(0, dma_unmap(self->container, RIG_IOVA,
+			       RIG_PAGES << PAGE_SHIFT, NULL));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(10, mdma_get(&self->dev, "stats/pin_errors"));
+}
+
+TEST_F(rig, mdma_reset_forgets_parked_runs, 30)
+{
+	hold_ten_runs(self, "write");
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	ASSERT_EQ(0, mdma_reset(&self->dev));
+	EXPECT_EQ(MIG(RUNNING), mig_get(self->dev.device));
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+}
+
+static void expect_data_size(struct rig *r, char *buf, int in_precopy)
+{
+	long long told = mig_data_size(r->dev.device), n;
+	int fd;
+
+	if (in_precopy)
+		ASSERT_EQ(0, mig_set(r->dev.device, MIG(PRE_COPY), &fd));
+	n = mig_set(r->dev.device, MIG(STOP_COPY), in_precopy ? NULL : &fd);
+	ASSERT_EQ(0, n);
+	n = mig_read(fd, buf, STREAM_MAX);
+	close(fd);
+	if (n < told * 9 / 10 || n > told * 11 / 10)
+		FAIL("%lld bytes were announced, %lld came", told, n);
+	/* What it still is, now that it is known. */
+	EXPECT_EQ(n, mig_data_size(r->dev.device));
+	ASSERT_EQ(0, mig_set(r->dev.device, MIG(RUNNING), NULL));
+}
+
+TEST_F(rig, mdma_data_size_is_true, 30)
+{
+	static const char * const steps[] = { "1", "9", "90", "400" };
+	char *buf = malloc(STREAM_MAX);
+	unsigned int i;
+
+	set_workload(self);
+	SET(self, "hold_ms", "600000");
+	expect_data_size(self, buf, 0);
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		SET(self, "step", steps[i]);
+		expect_data_size(self, buf, i & 1);
+	}
+	free(buf);
+}
+
+/*
+ * The channel breaks at some place, the destination says so; it can be used
+ * again, and the source goes on as if nothing had been.
+ */
+static void break_stream(struct rig *source, struct rig *target, long long cut)
+{
+	long long seq = mdma_get(&source->dev, "stats/seq"), n;
+	char *buf = malloc(STREAM_MAX);
+	int to_stop;
+
+	n = mig_save(source->dev.device, buf, STREAM_MAX);
+	ASSERT_LT(cut, n);
+	if (cut < 0)
+		cut += n;
+	mig_load(target->dev.device, buf, cut, &to_stop);
+	EXPECT_NE(0, to_stop);
+	EXPECT_EQ(MIG(ERROR), mig_get(target->dev.device));
+	EXPECT_EQ(0, mdma_get(&target->dev, "stats/pinned"));
+	ASSERT_EQ(0, mdma_reset(&target->dev));
+	EXPECT_EQ(0, mdma_get(&target->dev, "stats/seq"));
+	ASSERT_EQ(0, mig_set(source->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(40, mdma_get(&source->dev, "stats/pinned"));
+	EXPECT_EQ(seq, mdma_get(&source->dev, "stats/seq"));
+	free(buf);
+}
+
+TEST_F(rig, mdma_stream_that_breaks_harms_neither_side, 60)
+{
+	static const long long cuts[] = { 0, 1, 23, 24, 40, 1000, -150, -25, -1 };
+	struct rig target;
+	unsigned int i;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	hold_ten_runs(self, "write");
+	for (i = 0; i < ARRAY_SIZE(cuts); i++)
+		break_stream(self, &target, cuts[i]);
+	SET(self, "step", "1");
+	EXPECT_EQ(44, mdma_get(&self->dev, "stats/seq"));
+	move(self, &target);
+	SET(&target, "step", "1");
+	EXPECT_EQ(48, mdma_get(&target.dev, "stats/seq"));
+	rig_close(&target);
+}
+
+TEST_MAIN(mdev_remove_leftovers)
