@@ -7,6 +7,8 @@
  * follows from its number and from its generation, which is kept elsewhere;
  * so a page that was lost by a migration shows up, be it damaged or only old.
  *
+ * A tick that comes late is made up for, so the rate is what was asked for.
+ *
  * Prints nothing but errors, a line each, the first word of a page that
  * differs. Never ends, unless it can't start.
  */
@@ -21,6 +23,7 @@
 #define PAGE_WORDS	(PAGE_SIZE / sizeof(__u64))
 #define PAGES_PER_MIB	((1UL << 20) / PAGE_SIZE)
 #define TICKS_PER_S	20
+#define NSEC_PER_SEC	1000000000LL
 
 struct memory {
 	__u64 *words;
@@ -61,6 +64,15 @@ static void dirty(struct memory *m, unsigned long page)
 		words[i] = expected(page, generation, i);
 }
 
+/* In nanoseconds. */
+static long long now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * NSEC_PER_SEC + t.tv_nsec;
+}
+
 static unsigned long number(const char *text)
 {
 	char *end;
@@ -71,9 +83,10 @@ static unsigned long number(const char *text)
 
 int main(int argc, char **argv)
 {
-	const struct timespec tick = { .tv_nsec = 1000000000 / TICKS_PER_S };
+	const struct timespec tick = { .tv_nsec = NSEC_PER_SEC / TICKS_PER_S };
+	long long due, page_ns;
 	struct memory m;
-	unsigned long mib, rate, page = 0, owed = 0;
+	unsigned long mib, rate, page = 0;
 
 	mib = argc == 3 ? number(argv[1]) : 0;
 	rate = argc == 3 ? number(argv[2]) : 0;
@@ -91,12 +104,15 @@ int main(int argc, char **argv)
 		return 1;
 	}
 
-	for (;;) {
-		for (owed += rate; owed >= TICKS_PER_S; owed -= TICKS_PER_S) {
+	page_ns = NSEC_PER_SEC / rate;
+	for (due = now();; nanosleep(&tick, NULL)) {
+		/* Who could not run for a second does not write it all at once. */
+		if (now() - due > NSEC_PER_SEC)
+			due = now() - NSEC_PER_SEC;
+		for (; due <= now(); due += page_ns) {
 			check(&m, page);
 			dirty(&m, page);
 			page = (page + 1) % m.pages;
 		}
-		nanosleep(&tick, NULL);
 	}
 }
