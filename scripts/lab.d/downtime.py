@@ -26,7 +26,13 @@ MIB = 1 << 20
 # What a trial is summarised by.
 NUMBERS = ("rounds", "expected_pages", "actual_pages", "ratio", "expected_ms", "actual_ms",
            "ratio_ms", "reported_ms", "qemu_downtime_ms", "bytes", "bytes_again",
-           "device_rate", "last_reported")
+           "device_rate", "link_rate", "last_reported")
+
+# Those of them that say nothing where the link was not filled.
+TIMES = ("expected_ms", "actual_ms", "ratio_ms", "reported_ms", "qemu_downtime_ms")
+
+# Below this part of its capacity, the link was not what limited a migration.
+LINK_RATE_MIN = 0.8
 
 EVENT = re.compile(r"\d+@(\d+\.\d+):(\w+) ?(.*)")
 
@@ -114,6 +120,8 @@ def measure(facts, log):
     samples = [s for s in facts["samples"] if s["expected_downtime"] is not None]
     actual_ms = (facts["resumed"] - facts["stopped"]) * 1000
     series = facts["link"]["series"]
+    begin = counts[1][0] if len(counts) > 1 else series[-1][0]
+    again = facts["link"]["bytes"] - carried(series, begin)
     return {
         "converged": facts["converged"],
         "rounds": memory["dirty-sync-count"],
@@ -129,8 +137,9 @@ def measure(facts, log):
         "bytes": memory["transferred"],
         "bytes_link": facts["link"]["bytes"],
         "bytes_downtime": memory["downtime-bytes"],
-        "bytes_again": facts["link"]["bytes"] - carried(series, counts[1][0])
-        if len(counts) > 1 else 0,
+        "bytes_again": again,
+        "link_rate": again / max(series[-1][0] - begin, 0.001)
+        / (points.capacity(facts["bandwidth"]) * PAGE_SIZE),
         "device_rate": device_rate(facts["samples"]),
         "reports_before": sum(entry[2] for entry in before),
         "last_reported": counts[-1][1],
@@ -181,6 +190,12 @@ def judge_trial(path):
     return row
 
 
+def is_starved(one, row):
+    """Whether a trial's link did not get what it could carry: the machine was too slow
+    for it, or busy with something else. Its sizes count, its times do not."""
+    return one.limited and row["link_rate"] < LINK_RATE_MIN
+
+
 # --- points -----------------------------------------------------------------
 
 
@@ -197,7 +212,9 @@ def summarise(one, rows):
     good = [row for row in rows if not row["problems"]]
     entry = dict(one._asdict(), load=one.rate + points.VCPU_RATE, trials=rows,
                  converged=sum(row["converged"] for row in good), measured=len(good))
-    entry.update({key: spread(good, key) for key in NUMBERS})
+    timely = [row for row in good if not is_starved(one, row)]
+    entry["starved"] = len(good) - len(timely)
+    entry.update({key: spread(timely if key in TIMES else good, key) for key in NUMBERS})
     return entry
 
 

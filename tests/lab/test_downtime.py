@@ -60,7 +60,7 @@ def evidence(name="pre-thread"):
     """The facts of a trial that went well: 100 pages expected, 150 sent in 120 ms."""
     one = points.choose(name)[0]
     return {
-        "point": one._asdict(), "repeat": 1, "converged": True,
+        "point": one._asdict(), "repeat": 1, "converged": True, "bandwidth": 4,
         "samples": [sample(1000, "setup", None, 100), sample(1003, "active", 80, 400),
                     sample(1005, "active", 99, 600), sample(1006, "completed", None, 600)],
         "migration": {"downtime": 110, "ram": {
@@ -216,6 +216,8 @@ class Measure(unittest.TestCase):
         self.assertEqual((row["reports_before"], row["last_reported"]), (3, 30))
         # At 1004 s, half way between two entries, the link had carried 800 pages.
         self.assertEqual(row["bytes_again"], 201 * PAGE)
+        # In 2 s, of a link that carries 1024 pages a second.
+        self.assertAlmostEqual(row["link_rate"], 201 / 2 / 1024, 5)
         self.assertEqual(row["device_rate"], 100)
         self.assertEqual(downtime.problems(evidence(), row), [])
 
@@ -302,6 +304,19 @@ class Whole(unittest.TestCase):
                          [("pre-thread", 1, 1, 1.1), ("stop-thread", 1, 1, 1.5)])
         self.assertEqual(downtime.complaints(entry), [])
 
+    def test_starved(self):
+        """Times of a trial do not count where the machine did not fill the link."""
+        one = points.choose("pre-thread")[0]
+        row = dict(downtime.measure(evidence(), LOG), problems=[])
+        rows = [dict(row, link_rate=rate, actual_ms=ms, ratio=ratio)
+                for rate, ms, ratio in ((0.79, 9000, 1), (0.8, 100, 2), (1.1, 110, 3))]
+        entry = downtime.summarise(one, rows)
+        self.assertEqual((entry["starved"], entry["measured"], entry["ratio"]["median"]), (1, 3, 2))
+        self.assertEqual(entry["actual_ms"], {"median": 105, "min": 100, "max": 110})
+        self.assertIsNone(downtime.summarise(one, rows[:1])["actual_ms"])
+        free = points.choose("no-link")[0]
+        self.assertEqual(downtime.summarise(free, rows[:1])["actual_ms"]["median"], 9000)
+
     def test_a_trial_is_missing(self):
         (self.results / "trials/pre-thread.1.json").unlink()
         self.assertEqual(downtime.complaints(downtime.collect(self.results)),
@@ -336,7 +351,7 @@ class Whole(unittest.TestCase):
     def test_table_and_page(self):
         whole = downtime.collect(self.results)
         text = downtime_report.table(whole)
-        self.assertRegex(text, r"pre-thread +0.75 +1/1 +3 +0.05 +0.05 +1.10 +100 +120 +1 +4")
+        self.assertRegex(text, r"pre-thread +0.75 +1/1 +3 +0.05 +0.05 +1.10 +- +- +1 +4 +10\n")
         page = downtime_report.page(whole, {"x": "<?xml?><svg>a plot</svg>"},
                                     downtime_report.as_tests(whole))
         for words in ("1.50 times as much", "<svg>a plot</svg>", "Not measured in this run",

@@ -44,10 +44,10 @@ TIMEOUT = 4200
 KEYS = {
     "points": ("all", "which: names, groups (thread, matrix, remedy, link) or patterns, by comma"),
     "repeat": (3, "how often each is played"),
-    "bandwidth": (8, "MiB/s that the link carries, and QEMU's max-bandwidth"),
+    "bandwidth": (4, "MiB/s that the link carries, and QEMU's max-bandwidth"),
     "downtime_limit_ms": (1000, "QEMU's downtime-limit"),
-    "give_up_s": (10, "seconds after the first round until it counts as not converging"),
-    "mem_mb": (160, "guest memory"),
+    "give_up_s": (15, "seconds after the first round until it counts as not converging"),
+    "mem_mb": (128, "guest memory"),
     "patience": (120, "seconds to wait for any one thing"),
     "accel": ("kvm", "accelerator of the guest"),
     "qemu": ("qemu-system-x86_64", "QEMU to run"),
