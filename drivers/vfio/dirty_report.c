@@ -2,9 +2,9 @@
 /*
  * Writing a dirty bitmap to user space, a chunk at a time.
  *
- * The cost is one pass over the user's buffer, plus the dirty bits: a chunk
- * with nothing dirty in it is cleared without a buffer of ours, and the user's
- * old bits are read only where some of them must stay.
+ * The cost is one pass over the user's buffer, plus the dirty bits: what is clean
+ * up to the next dirty bit is cleared in one go, without a buffer of ours, and the
+ * user's old bits are read only where some of them must stay.
  */
 #include <linux/bitmap.h>
 #include <linux/errno.h>
@@ -47,6 +47,18 @@ static int report_buffer_alloc(struct report_buffer *buf)
 	return -ENOMEM;
 }
 
+static void chunk_place(struct dirty_chunk *chunk, u64 first)
+{
+	chunk->first = first;
+	chunk->nbits = min_t(u64, chunk->end - first, DIRTY_CHUNK_BITS);
+}
+
+void dirty_chunk_skip(struct dirty_chunk *chunk, unsigned int nbits)
+{
+	chunk_place(chunk, chunk->first + nbits);
+	chunk->skipped += nbits;
+}
+
 void dirty_chunk_map(struct dirty_chunk *chunk, unsigned int bit,
 		     unsigned int nbits)
 {
@@ -77,6 +89,17 @@ static int clear_words(u64 __user *from, u64 __user *end)
 	return bytes && clear_user(from, bytes) ? -EFAULT : 0;
 }
 
+/* A word or two, as pages far from each other make them, take no copy. */
+static int copy_words(u64 __user *to, const u64 *from, unsigned int words)
+{
+	if (words > 2)
+		return copy_to_user(to, from, words * sizeof(u64)) ? -EFAULT : 0;
+	for (; words; words--)
+		if (put_user(*from++, to++))
+			return -EFAULT;
+	return 0;
+}
+
 /* All bits of the chunk's words are mapped: nothing of the user's stays. */
 static int chunk_write(struct dirty_chunk *chunk, u64 __user *to,
 		       unsigned int words)
@@ -84,11 +107,14 @@ static int chunk_write(struct dirty_chunk *chunk, u64 __user *to,
 	unsigned int first = chunk->first_dirty, end = chunk->end_dirty;
 	int ret;
 
-	ret = clear_words(to, to + first);
-	if (!ret && copy_to_user(to + first, chunk->dirty + first,
-				 (end - first) * sizeof(u64)))
-		ret = -EFAULT;
-	return ret ? ret : clear_words(to + end, to + words);
+	if (first == end)
+		return clear_words(to - chunk->skipped / 64, to + words);
+	ret = clear_words(to - chunk->skipped / 64, to + first);
+	if (!ret)
+		ret = copy_words(to + first, chunk->dirty + first, end - first);
+	/* What is clean behind it is cleared with what is clean from there on. */
+	chunk->nbits = end * 64;
+	return ret;
 }
 
 /* Some bits are not ours to write: past the end, or not mapped. */
@@ -116,22 +142,24 @@ static int chunk_out(struct report_buffer *buf, u64 __user *bitmap)
 	struct dirty_chunk *chunk = &buf->chunk;
 	unsigned int words = DIV_ROUND_UP(chunk->nbits, 64);
 	u64 __user *to = bitmap + chunk->first / 64;
+	int ret;
 
-	if (!chunk->nr_mapped)
-		return 0;
 	if (chunk->nr_mapped == chunk->nbits && chunk->nbits % 64 == 0)
 		return chunk_write(chunk, to, words);
-	return chunk_merge(buf, to, words);
+	ret = clear_words(to - chunk->skipped / 64, to);
+	if (!ret && chunk->nr_mapped)
+		ret = chunk_merge(buf, to, words);
+	return ret;
 }
 
-static void chunk_begin(struct dirty_chunk *chunk, u64 first, u64 nbits)
+static void chunk_begin(struct dirty_chunk *chunk, u64 first)
 {
 	memset(chunk->dirty + chunk->first_dirty, 0,
 	       (chunk->end_dirty - chunk->first_dirty) * sizeof(u64));
 	if (chunk->masked)
 		memset(chunk->mapped, 0, DIRTY_CHUNK_BYTES);
-	chunk->first = first;
-	chunk->nbits = min_t(u64, nbits - first, DIRTY_CHUNK_BITS);
+	chunk_place(chunk, first);
+	chunk->skipped = 0;
 	chunk->first_dirty = 0;
 	chunk->end_dirty = 0;
 	chunk->nr_mapped = 0;
@@ -142,15 +170,16 @@ int dirty_report_write(u64 __user *bitmap, u64 nbits,
 		       dirty_snapshot_fn snapshot, void *ctx)
 {
 	struct report_buffer buf;
-	u64 first;
+	u64 next;
 	int ret;
 
 	ret = report_buffer_alloc(&buf);
 	if (ret)
 		return ret;
 
-	for (first = 0; first < nbits; first += buf.chunk.nbits) {
-		chunk_begin(&buf.chunk, first, nbits);
+	buf.chunk.end = nbits;
+	for (next = 0; next < nbits; next = buf.chunk.first + buf.chunk.nbits) {
+		chunk_begin(&buf.chunk, next);
 		ret = snapshot(ctx, &buf.chunk);
 		if (!ret)
 			ret = chunk_out(&buf, bitmap);

@@ -15,10 +15,15 @@
 #define DIRTY_CHUNK_BYTES	16384
 #define DIRTY_CHUNK_BITS	(DIRTY_CHUNK_BYTES * BITS_PER_BYTE)
 
+/* Bits that one chunk can skip as clean: 4 GiB of memory at 4 KiB a bit. */
+#define DIRTY_SKIP_BITS		(8 * DIRTY_CHUNK_BITS)
+
 /**
  * struct dirty_chunk - a piece of a report
  * @first: its first bit, in the report; a multiple of 64
  * @nbits: its number of bits, at most DIRTY_CHUNK_BITS
+ * @end: one past the last bit of the report
+ * @skipped: bits before @first that are mapped and clean; see dirty_chunk_skip()
  * @dirty: bitmap, all 0 when handed out. Only mapped bits may be set, and only
  *	those that dirty_chunk_mark() was told of
  * @first_dirty: first word of @dirty that is not 0, or @end_dirty
@@ -30,6 +35,8 @@
 struct dirty_chunk {
 	u64 first;
 	unsigned int nbits;
+	u64 end;
+	unsigned int skipped;
 	u64 *dirty;
 	unsigned int first_dirty;
 	unsigned int end_dirty;
@@ -37,6 +44,17 @@ struct dirty_chunk {
 	u64 *mapped;
 	bool masked;
 };
+
+/**
+ * dirty_chunk_skip - say that a chunk begins with bits that are mapped and clean
+ * @chunk: the chunk, of which nothing else was said yet
+ * @nbits: number of bits, from the first one on; a multiple of 64, at most
+ *	DIRTY_SKIP_BITS; may be more than the chunk has
+ *
+ * The chunk begins behind them now, and may be empty. They are cleared in the
+ * user's buffer at once, however many there are.
+ */
+void dirty_chunk_skip(struct dirty_chunk *chunk, unsigned int nbits);
 
 /**
  * dirty_chunk_map - say that bits of a chunk are mapped

@@ -2,25 +2,9 @@
 /*
  * Which pages of one mapping are pinned, and which are retained.
  *
- * A leaf stands for 64 pages, so that each of its sets is one word, and a word
- * of a report is made of one word of a leaf:
- *
- *	pinned		pinned at least once; has a frame and a number of pins
- *	written		of the pinned: at least one pin was for writing
- *	retained	written, and not in a report yet; needs no frame
- *	reported	of the retained: in the report that is being made
- *
- * The frames of a leaf are kept in one of three forms:
- *
- *	linear		each page is pinned once, and the frames have the order of
- *			the pages: the frame of the first page says them all. So it
- *			is with huge pages, and with a page that is pinned alone
- *	few		up to three entries (frame, number of pins) in the leaf, in
- *			the order of their pages
- *	all		an array of 64 entries, indexed by page
- *
- * Leaves are nodes of a red-black tree, ordered by number, and of a list in the
- * same order: the tree finds a leaf, the list walks on from there.
+ * A leaf (pin_leaf.h) stands for 64 pages, and is there only if some of them are
+ * pinned or retained. Leaves are nodes of a red-black tree, ordered by number, and
+ * of a list in the same order: the tree finds a leaf, the list walks on from there.
  *
  * Memory: a leaf is 112 bytes, an array 512. So 112 bytes for an isolated page,
  * 1.8 bytes a page for pinned huge pages or retained pages where all 64 of a
@@ -36,45 +20,12 @@
  * Because unpinning moves a page from one set to another, it never allocates
  * (R14).
  */
-#include <linux/bitops.h>
 #include <linux/errno.h>
-#include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>
-#include <linux/string.h>
 
+#include "pin_leaf.h"
 #include "pin_store.h"
-
-#define LEAF_SHIFT	6
-#define LEAF_PAGES	64
-#define LEAF_FEW	3
-
-enum leaf_form {
-	FORM_LINEAR,
-	FORM_FEW,
-	FORM_ALL,
-};
-
-struct pin_leaf {
-	struct rb_node node;
-	struct hlist_node list;
-	u64 number;		/* of the first page, shifted by LEAF_SHIFT */
-	u64 pinned;
-	u64 written;
-	u64 retained;
-	u64 reported;
-	enum leaf_form form;
-	union {
-		u64 base;	/* linear: frame of the leaf's first page */
-		u64 few[LEAF_FEW];
-		u64 *all;	/* LEAF_PAGES entries */
-	};
-};
-
-/* An entry: 40 bits of page frame number, 24 bits of pin count. */
-#define ENTRY_PFN_BITS	40
-#define ENTRY_PFN	GENMASK_ULL(ENTRY_PFN_BITS - 1, 0)
-#define ENTRY_REF	BIT_ULL(ENTRY_PFN_BITS)
 
 static struct kmem_cache *leaf_cache;
 
@@ -276,13 +227,6 @@ static struct pin_leaf *leaf_get(struct pin_store *store, u64 number,
 	return leaf;
 }
 
-static void leaf_forget_frames(struct pin_leaf *leaf)
-{
-	if (leaf->form == FORM_ALL)
-		kfree(leaf->all);
-	leaf->form = FORM_LINEAR;
-}
-
 /* Give back what the leaf does not need any more, maybe the leaf itself. */
 static void leaf_trim(struct pin_store *store, struct pin_leaf *leaf,
 		      struct leaf_stock *stock)
@@ -310,158 +254,15 @@ static noinline void leaf_trim_alone(struct pin_store *store,
 		kmem_cache_free(leaf_cache, leaf);
 }
 
-/* The pages of [first, last] that are in the leaf; mostly, all of them. */
-static u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
-{
-	u64 base = leaf->number << LEAF_SHIFT;
-	u64 mask = U64_MAX;
-
-	if (first > base)
-		mask <<= first - base;
-	if (last - base < LEAF_PAGES - 1)
-		mask &= GENMASK_ULL(last - base, 0);
-	return mask;
-}
-
-/* @n pages of a leaf, at least one, from @slot on. */
-static u64 pages_mask(unsigned int slot, unsigned int n)
-{
-	return U64_MAX >> (LEAF_PAGES - n) << slot;
-}
-
-/* The row of bits that begins with the lowest bit of @mask. */
-static u64 lowest_row(u64 mask)
-{
-	return mask & ~(mask + (mask & -mask));
-}
-
-static unsigned int row_length(u64 row)
-{
-	return fls64(row) - __ffs64(row);
-}
-
-/* --- frames of a leaf ---------------------------------------------------- */
-
-/* Where the entry of a page is, or where it is to be inserted; not if linear. */
-static u64 *leaf_entry(struct pin_leaf *leaf, unsigned int slot)
-{
-	if (leaf->form == FORM_ALL)
-		return &leaf->all[slot];
-	return &leaf->few[hweight64(leaf->pinned & (BIT_ULL(slot) - 1))];
-}
-
-static u64 leaf_value(struct pin_leaf *leaf, unsigned int slot)
-{
-	if (leaf->form == FORM_LINEAR)
-		return (leaf->base + slot) | ENTRY_REF;
-	return *leaf_entry(leaf, slot);
-}
-
-static void leaf_to_few(struct pin_leaf *leaf)
-{
-	u64 left = leaf->pinned, few[LEAF_FEW];
-	unsigned int n;
-
-	if (leaf->form == FORM_FEW)
-		return;
-	for (n = 0; left; left &= left - 1)
-		few[n++] = leaf_value(leaf, __ffs64(left));
-	memcpy(leaf->few, few, n * sizeof(*few));
-	leaf->form = FORM_FEW;
-}
-
-static bool leaf_to_all(struct pin_leaf *leaf)
-{
-	u64 left = leaf->pinned;
-	u64 *all;
-
-	all = kmalloc_array(LEAF_PAGES, sizeof(*all), GFP_KERNEL_ACCOUNT);
-	if (!all)
-		return false;
-	for (; left; left &= left - 1)
-		all[__ffs64(left)] = leaf_value(leaf, __ffs64(left));
-	leaf->all = all;
-	leaf->form = FORM_ALL;
-	return true;
-}
-
-/* Have entries, and place for those of @mask besides those that are pinned. */
-static bool leaf_make_entries(struct pin_leaf *leaf, u64 mask)
-{
-	if (leaf->form == FORM_ALL)
-		return true;
-	if (hweight64(leaf->pinned | mask) > LEAF_FEW)
-		return leaf_to_all(leaf);
-	leaf_to_few(leaf);
-	return true;
-}
-
-/* Make place for the entry of a page that is not pinned. */
-static u64 *leaf_add_entry(struct pin_leaf *leaf, unsigned int slot)
-{
-	u64 *entry = leaf_entry(leaf, slot);
-
-	if (leaf->form == FORM_FEW)
-		memmove(entry + 1, entry, (leaf->few + LEAF_FEW - 1 - entry) *
-						  sizeof(*entry));
-	leaf->pinned |= BIT_ULL(slot);
-	return entry;
-}
-
-/* Forget the entries of the pages of @gone, all of which have one. */
-static void leaf_del_entries(struct pin_leaf *leaf, u64 gone)
-{
-	u64 left = leaf->form == FORM_FEW ? leaf->pinned : 0;
-	unsigned int from = 0, to = 0;
-
-	for (; left; left &= left - 1) {
-		if (!(gone & left & -left))
-			leaf->few[to++] = leaf->few[from];
-		from++;
-	}
-}
-
 /* --- pin, unpin, retain -------------------------------------------------- */
-
-/* Can the leaf be linear with these pages pinned, too? */
-static bool leaf_stays_linear(struct pin_leaf *leaf, u64 mask, u64 base)
-{
-	if (leaf->form != FORM_LINEAR)
-		return false;
-	if (!leaf->pinned)
-		leaf->base = base;
-	return leaf->base == base && !(leaf->pinned & mask);
-}
-
-static bool leaf_pin(struct pin_store *store, struct pin_leaf *leaf,
-		     unsigned int slot, unsigned int n, unsigned long pfn)
-{
-	u64 mask = pages_mask(slot, n);
-	unsigned int i;
-
-	if (leaf_stays_linear(leaf, mask, (u64)pfn - slot)) {
-		leaf->pinned |= mask;
-		store->nr_pinned += n;
-		return true;
-	}
-	if (!leaf_make_entries(leaf, mask))
-		return false;
-	store->nr_pinned += hweight64(mask & ~leaf->pinned);
-	for (i = 0; i < n; i++) {
-		if (leaf->pinned & BIT_ULL(slot + i))
-			*leaf_entry(leaf, slot + i) += ENTRY_REF;
-		else
-			*leaf_add_entry(leaf, slot + i) = (pfn + i) | ENTRY_REF;
-	}
-	return true;
-}
 
 unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 			   unsigned long pfn, bool write)
 {
 	u64 last_number = (first + n - 1) >> LEAF_SHIFT;
 	struct leaf_stock stock = {};
-	unsigned int done, here;
+	unsigned int done, here, fresh;
+	u64 mask;
 
 	for (done = 0; done < n; done += here) {
 		u64 page = first + done;
@@ -472,12 +273,15 @@ unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 		if (!leaf)
 			break;
 		here = min(n - done, LEAF_PAGES - slot);
-		if (!leaf_pin(store, leaf, slot, here, pfn + done)) {
+		mask = leaf_slots(slot, here);
+		fresh = leaf_count(mask & ~leaf->pinned);
+		if (!leaf_pin(leaf, slot, here, pfn + done)) {
 			leaf_trim(store, leaf, &stock);
 			break;
 		}
+		store->nr_pinned += fresh;
 		if (write)
-			leaf->written |= pages_mask(slot, here);
+			leaf->written |= mask;
 	}
 	stock_free(&stock);
 	return done;
@@ -496,85 +300,37 @@ void pin_store_written(struct pin_store *store, u64 first, u64 last)
 static void leaf_retain(struct pin_store *store, struct pin_leaf *leaf,
 			u64 mask)
 {
-	store->nr_retained += hweight64(mask & ~leaf->retained);
+	store->nr_retained += leaf_count(mask & ~leaf->retained);
 	leaf->retained |= mask;
 	leaf->reported &= ~mask;
 }
 
-/* The pages of @row, at least one, are not pinned any more. */
-static void leaf_unpinned(struct pin_store *store, struct pin_leaf *leaf,
-			  u64 row, unsigned int n, bool retain)
-{
-	store->nr_pinned -= n;
-	if (retain)
-		leaf_retain(store, leaf, leaf->written & row);
-	leaf->written &= ~row;
-	leaf->pinned &= ~row;
-	if (!leaf->pinned)
-		leaf_trim_alone(store, leaf);
-}
-
-/* The last page of [.., last] that is before those of @mask, in a leaf. */
-static u64 page_before(const struct pin_leaf *leaf, u64 mask, u64 last)
-{
-	u64 base = leaf->number << LEAF_SHIFT;
-
-	return mask ? base + __ffs64(mask) - 1 :
-		      min(base + LEAF_PAGES - 1, last);
-}
-
-/* pin_store_unpin() of pages of @mask, where each has an entry. */
-static noinline struct pin_gone
-leaf_unpin_entries(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
-		   u64 first, u64 last, bool retain)
-{
-	struct pin_gone gone = {};
-	u64 row = 0;
-
-	for (; mask; mask &= mask - 1) {
-		u64 *entry = leaf_entry(leaf, __ffs64(mask));
-
-		/* Frames that do not follow are for the next call. */
-		if (row && *entry != ((gone.pfn + gone.n) | ENTRY_REF))
-			break;
-		*entry -= ENTRY_REF;
-		if (*entry >= ENTRY_REF)
-			continue;
-		if (!row)
-			gone.pfn = *entry;
-		gone.n++;
-		row |= mask & -mask;
-	}
-	gone.pages = page_before(leaf, mask, last) - first + 1;
-	if (row) {
-		leaf_del_entries(leaf, row);
-		leaf_unpinned(store, leaf, row, gone.n, retain);
-	}
-	return gone;
-}
-
-static noinline struct pin_gone unpin_row(struct pin_store *store, u64 first,
-					  u64 last, bool retain)
+/* pin_store_unpin() for any range: up to the end of a leaf, or of some frames. */
+static noinline struct pin_gone unpin_some(struct pin_store *store, u64 first,
+					   u64 last, bool retain)
 {
 	struct pin_leaf *leaf = leaf_first_in(store, first, last);
 	struct pin_gone gone = {};
-	u64 mask, row;
+	u64 mask, pages;
 
-	if (!leaf) {
-		gone.pages = last - first + 1;
-		return gone;
+	if (leaf) {
+		u64 base = leaf->number << LEAF_SHIFT;
+
+		mask = leaf->pinned & leaf_mask(leaf, first, last);
+		pages = leaf_unpin(leaf, &mask, &gone.pfn);
+		last = mask ? base + __ffs64(mask) - 1 :
+			      min(base + LEAF_PAGES - 1, last);
+		if (pages) {
+			gone.n = leaf_count(pages);
+			store->nr_pinned -= gone.n;
+			if (retain)
+				leaf_retain(store, leaf, leaf->written & pages);
+			leaf->written &= ~pages;
+			if (!leaf->pinned)
+				leaf_trim_alone(store, leaf);
+		}
 	}
-	mask = leaf->pinned & leaf_mask(leaf, first, last);
-	if (leaf->form != FORM_LINEAR)
-		return leaf_unpin_entries(store, leaf, mask, first, last,
-					  retain);
-	row = lowest_row(mask);
-	gone.pages = page_before(leaf, mask & ~row, last) - first + 1;
-	if (row) {
-		gone.pfn = leaf->base + __ffs64(row);
-		gone.n = row_length(row);
-		leaf_unpinned(store, leaf, row, gone.n, retain);
-	}
+	gone.pages = last - first + 1;
 	return gone;
 }
 
@@ -588,7 +344,7 @@ struct pin_gone pin_store_unpin(struct pin_store *store, u64 first, u64 last,
 	if (first != last || !leaf || leaf->number != first >> LEAF_SHIFT ||
 	    leaf->form != FORM_LINEAR || !(leaf->pinned & row) ||
 	    leaf->pinned == row || (retain && leaf->written & row))
-		return unpin_row(store, first, last, retain);
+		return unpin_some(store, first, last, retain);
 	store->nr_pinned--;
 	leaf->pinned &= ~row;
 	leaf->written &= ~row;
@@ -643,10 +399,10 @@ bool pin_store_next_pinned(struct pin_store *store, u64 first, u64 last,
 		if (!pinned)
 			continue;
 		slot = __ffs64(pinned);
-		entry = leaf_value(leaf, slot);
+		entry = leaf_entry(leaf, slot);
 		row->page = (leaf->number << LEAF_SHIFT) + slot;
 		row->n = leaf->form == FORM_LINEAR ?
-			 row_length(lowest_row(pinned)) : 1;
+			 leaf_row_length(leaf_row(pinned)) : 1;
 		row->pfn = entry & ENTRY_PFN;
 		row->pins = entry >> ENTRY_PFN_BITS;
 		return true;
@@ -698,40 +454,59 @@ static void report_pages(u64 *bitmap, u64 bit, u64 dirty, u64 page,
 	}
 }
 
+/* Report pages of a leaf, wherever its bits are, from page @first on. */
+static noinline void report_leaf(struct pin_leaf *leaf, u64 dirty, u64 first,
+				 unsigned int order, u64 *bitmap, u64 bit)
+{
+	u64 page = leaf->number << LEAF_SHIFT;
+
+	if (page < first) {
+		dirty >>= first - page;
+		page = first;
+	}
+	if (order)
+		report_pages(bitmap, bit, dirty, page - first, order);
+	else
+		report_word(bitmap, bit + page - first, dirty);
+}
+
 bool pin_store_report(struct pin_store *store, u64 first, u64 last,
 		      unsigned int order, u64 *bitmap, u64 bit,
 		      struct pin_span *span)
 {
 	u64 first_number = first >> LEAF_SHIFT, last_number = last >> LEAF_SHIFT;
-	u64 low = U64_MAX, high = 0, page;
+	/* Is each leaf a word of the bitmap? Then it is that of its number + @word. */
+	bool aligned = !order && (bit - first) % LEAF_PAGES == 0;
+	s64 word = (s64)(bit - first) / LEAF_PAGES;
+	u64 low = U64_MAX, high = 0;
 	struct pin_leaf *leaf;
 
-	for (leaf = leaf_first_in(store, first, last); leaf;
-	     leaf = leaf_next_in(store, leaf, last)) {
+	leaf = leaf_first_in(store, first, last);
+	for (; leaf; leaf = leaf_next(store, leaf)) {
 		u64 dirty = leaf->written | leaf->retained;
+		u64 number = leaf->number;
 
-		page = leaf->number << LEAF_SHIFT;
 		/* Only the leaves at the ends can have pages outside. */
-		if (leaf->number == first_number || leaf->number == last_number)
+		if (number >= last_number || number == first_number) {
+			if (number > last_number)
+				break;
 			dirty &= leaf_mask(leaf, first, last);
+		}
 		if (!dirty)
 			continue;
-		leaf->reported |= leaf->retained & dirty;
-		low = min(low, page);
-		high = page;
-		if (page < first) {
-			dirty >>= first - page;
-			page = first;
-		}
-		if (order)
-			report_pages(bitmap, bit, dirty, page - first, order);
+		if (leaf->retained)
+			leaf->reported |= leaf->retained & dirty;
+		low = min(low, number);
+		high = number;
+		if (aligned && number != first_number)
+			bitmap[number + word] |= dirty;
 		else
-			report_word(bitmap, bit + page - first, dirty);
+			report_leaf(leaf, dirty, first, order, bitmap, bit);
 	}
 	if (low > high)
 		return false;
-	span->first = max(low, first);
-	span->last = min(high + LEAF_PAGES - 1, last);
+	span->first = max(low << LEAF_SHIFT, first);
+	span->last = min((high << LEAF_SHIFT) + LEAF_PAGES - 1, last);
 	return true;
 }
 
@@ -757,7 +532,7 @@ u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
 		mask &= which == PIN_DROP_ALL ? leaf->retained : leaf->reported;
 		if (!mask)
 			continue;
-		store->nr_retained -= hweight64(mask);
+		store->nr_retained -= leaf_count(mask);
 		leaf->retained &= ~mask;
 		leaf->reported &= ~mask;
 		leaf_trim(store, leaf, &stock);

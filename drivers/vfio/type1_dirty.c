@@ -158,18 +158,46 @@ static void trace_runs(struct dirty_range *range,
 	}
 }
 
+/*
+ * Skip what is clean before the first dirty page. Caller holds iommu->lock, for as
+ * long as it takes to look at the leaves of DIRTY_SKIP_BITS pages.
+ */
+static void snapshot_skip(struct dirty_range *range, struct vfio_dma *dma,
+			  struct dirty_chunk *chunk)
+{
+	unsigned int order = range->shift - PAGE_SHIFT;
+	dma_addr_t first = range->first + (chunk->first << range->shift);
+	u64 bits = min(chunk->end - chunk->first, DIRTY_SKIP_BITS);
+	u64 page, last, dirty;
+
+	if (dma->iova > first || dma_all_dirty(range->iommu, dma))
+		return;
+	page = dma_page(dma, first);
+	last = dma_page(dma, first + (bits << range->shift) - 1);
+	dirty = pin_store_next_dirty(&dma->pins, page, last, PIN_DIRTY);
+	bits = round_down((dirty - page) >> order, 64);
+	if (bits)
+		dirty_chunk_skip(chunk, bits);
+}
+
 static int snapshot(void *ctx, struct dirty_chunk *chunk)
 {
 	struct dirty_range *range = ctx;
 	struct vfio_iommu *iommu = range->iommu;
 	dma_addr_t first = range->first + (chunk->first << range->shift);
-	dma_addr_t last = first + ((u64)chunk->nbits << range->shift) - 1;
 	struct vfio_dma *dma;
+	dma_addr_t last;
 
 	mutex_lock(&iommu->lock);
-	for (dma = vfio_dma_first_in(iommu, first, last); dma;
+	dma = vfio_dma_first_in(iommu, first, range->last);
+	if (dma)
+		snapshot_skip(range, dma, chunk);
+	first = range->first + (chunk->first << range->shift);
+	last = first + ((u64)chunk->nbits << range->shift) - 1;
+	for (; dma && chunk->nbits && dma->iova <= last;
 	     dma = vfio_dma_next_in(dma, last))
-		snapshot_dma(range, dma, chunk);
+		if (vfio_dma_last(dma) >= first)
+			snapshot_dma(range, dma, chunk);
 	trace_runs(range, chunk);
 	mutex_unlock(&iommu->lock);
 	return 0;

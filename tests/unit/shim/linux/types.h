@@ -12,6 +12,7 @@
 typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long long u64;
+typedef long long s64;
 typedef unsigned int gfp_t;
 
 #define __user

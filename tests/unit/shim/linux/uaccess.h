@@ -12,6 +12,11 @@ extern const char *shim_write_end;
 
 unsigned long copy_to_user(void *to, const void *from, unsigned long n);
 unsigned long copy_from_user(void *to, const void *from, unsigned long n);
+#define put_user(x, ptr) ({						\
+	__typeof__(*(ptr)) shim_value = (x);				\
+	copy_to_user((ptr), &shim_value, sizeof(shim_value)) ? -14 : 0;	\
+})
+
 unsigned long clear_user(void *to, unsigned long n);
 
 #endif

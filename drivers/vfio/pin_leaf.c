@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A leaf of a pin store: the frames of its pages, and how often they are pinned.
+ */
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "pin_leaf.h"
+
+/* Where the entry of a page is, or where it is to be inserted; not if linear. */
+static u64 *entry_of(struct pin_leaf *leaf, unsigned int slot)
+{
+	if (leaf->form == FORM_ALL)
+		return &leaf->all[slot];
+	return &leaf->few[leaf_count(leaf->pinned & (BIT_ULL(slot) - 1))];
+}
+
+u64 leaf_entry(const struct pin_leaf *leaf, unsigned int slot)
+{
+	if (leaf->form == FORM_LINEAR)
+		return (leaf->base + slot) | ENTRY_REF;
+	return *entry_of((struct pin_leaf *)leaf, slot);
+}
+
+static void to_few(struct pin_leaf *leaf)
+{
+	u64 left = leaf->pinned, few[LEAF_FEW];
+	unsigned int n;
+
+	if (leaf->form == FORM_FEW)
+		return;
+	for (n = 0; left; left &= left - 1)
+		few[n++] = leaf_entry(leaf, __ffs64(left));
+	memcpy(leaf->few, few, n * sizeof(*few));
+	leaf->form = FORM_FEW;
+}
+
+static bool to_all(struct pin_leaf *leaf)
+{
+	u64 left = leaf->pinned;
+	u64 *all;
+
+	all = kmalloc_array(LEAF_PAGES, sizeof(*all), GFP_KERNEL_ACCOUNT);
+	if (!all)
+		return false;
+	for (; left; left &= left - 1)
+		all[__ffs64(left)] = leaf_entry(leaf, __ffs64(left));
+	leaf->all = all;
+	leaf->form = FORM_ALL;
+	return true;
+}
+
+/* Have entries, and place for those of @mask besides those that are pinned. */
+static bool make_entries(struct pin_leaf *leaf, u64 mask)
+{
+	if (leaf->form == FORM_ALL)
+		return true;
+	if (leaf_count(leaf->pinned | mask) > LEAF_FEW)
+		return to_all(leaf);
+	to_few(leaf);
+	return true;
+}
+
+/* Make place for the entry of a page that is not pinned. */
+static u64 *add_entry(struct pin_leaf *leaf, unsigned int slot)
+{
+	u64 *entry = entry_of(leaf, slot);
+
+	if (leaf->form == FORM_FEW)
+		memmove(entry + 1, entry, (leaf->few + LEAF_FEW - 1 - entry) *
+						  sizeof(*entry));
+	leaf->pinned |= BIT_ULL(slot);
+	return entry;
+}
+
+/* Can the leaf be linear with these pages pinned, too? */
+static bool stays_linear(struct pin_leaf *leaf, u64 mask, u64 base)
+{
+	if (leaf->form != FORM_LINEAR)
+		return false;
+	if (!leaf->pinned)
+		leaf->base = base;
+	return leaf->base == base && !(leaf->pinned & mask);
+}
+
+bool leaf_pin(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
+	      unsigned long pfn)
+{
+	u64 mask = leaf_slots(slot, n);
+
+	if (stays_linear(leaf, mask, (u64)pfn - slot)) {
+		leaf->pinned |= mask;
+		return true;
+	}
+	if (!make_entries(leaf, mask))
+		return false;
+	for (; n; n--, slot++, pfn++) {
+		if (leaf->pinned & BIT_ULL(slot))
+			*entry_of(leaf, slot) += ENTRY_REF;
+		else
+			*add_entry(leaf, slot) = pfn | ENTRY_REF;
+	}
+	return true;
+}
+
+/* Forget the entries of the pages of @gone, all of which have one. */
+static void del_entries(struct pin_leaf *leaf, u64 gone)
+{
+	u64 left = leaf->form == FORM_FEW ? leaf->pinned : 0;
+	unsigned int from = 0, to = 0;
+
+	for (; left; left &= left - 1) {
+		if (!(gone & left & -left))
+			leaf->few[to++] = leaf->few[from];
+		from++;
+	}
+}
+
+static u64 unpin_entries(struct pin_leaf *leaf, u64 *mask, unsigned long *pfn)
+{
+	u64 gone = 0, next = 0;
+
+	for (; *mask; *mask &= *mask - 1) {
+		u64 *entry = entry_of(leaf, __ffs64(*mask));
+
+		/* Frames that do not follow are for the next call. */
+		if (gone && *entry != next)
+			break;
+		*entry -= ENTRY_REF;
+		if (*entry >= ENTRY_REF)
+			continue;
+		if (!gone)
+			*pfn = *entry;
+		next = (*entry + 1) | ENTRY_REF;
+		gone |= *mask & -*mask;
+	}
+	del_entries(leaf, gone);
+	return gone;
+}
+
+u64 leaf_unpin(struct pin_leaf *leaf, u64 *mask, unsigned long *pfn)
+{
+	u64 gone;
+
+	if (leaf->form == FORM_LINEAR) {
+		gone = leaf_row(*mask);
+		*mask &= ~gone;
+		if (gone)
+			*pfn = leaf->base + __ffs64(gone);
+	} else {
+		gone = unpin_entries(leaf, mask, pfn);
+	}
+	leaf->pinned &= ~gone;
+	return gone;
+}
+
+void leaf_forget_frames(struct pin_leaf *leaf)
+{
+	if (leaf->form == FORM_ALL)
+		kfree(leaf->all);
+	leaf->form = FORM_LINEAR;
+}

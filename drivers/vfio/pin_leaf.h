@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A leaf of a pin store: 64 pages, so that each of its sets is one word, and a
+ * word of a report is made of one word of a leaf:
+ *
+ *	pinned		pinned at least once; has a frame and a number of pins
+ *	written		of the pinned: at least one pin was for writing
+ *	retained	written, and not in a report yet; needs no frame
+ *	reported	of the retained: in the report that is being made
+ *
+ * The frames are kept in one of three forms:
+ *
+ *	linear		each page is pinned once, and the frames have the order of
+ *			the pages: the frame of the first page says them all. So it
+ *			is with huge pages, and with a page that is pinned alone
+ *	few		up to three entries (frame, number of pins) in the leaf, in
+ *			the order of their pages
+ *	all		an array of 64 entries, indexed by page
+ *
+ * For pin_store.c alone. A page of a leaf is named by its slot, 0 to 63, several
+ * by a mask of slots.
+ */
+#ifndef _PIN_LEAF_H
+#define _PIN_LEAF_H
+
+#include <linux/bitops.h>
+#include <linux/limits.h>
+#include <linux/list.h>
+#include <linux/rbtree.h>
+#include <linux/types.h>
+
+#define LEAF_SHIFT	6
+#define LEAF_PAGES	64
+#define LEAF_FEW	3
+
+enum leaf_form {
+	FORM_LINEAR,
+	FORM_FEW,
+	FORM_ALL,
+};
+
+/**
+ * struct pin_leaf - 64 pages of a store
+ * @node: in the store's tree
+ * @list: in the store's list
+ * @number: number of the first page, shifted by LEAF_SHIFT
+ * @pinned: a set of pages, see above
+ * @written: a set of pages
+ * @retained: a set of pages
+ * @reported: a set of pages
+ * @form: how frames are kept; linear where nothing is pinned
+ * @base: linear: frame of the first page, if it were pinned
+ * @few: few: entries, in the order of their pages
+ * @all: all: LEAF_PAGES entries, undefined where a page is not pinned
+ */
+struct pin_leaf {
+	struct rb_node node;
+	struct hlist_node list;
+	u64 number;
+	u64 pinned;
+	u64 written;
+	u64 retained;
+	u64 reported;
+	enum leaf_form form;
+	union {
+		u64 base;
+		u64 few[LEAF_FEW];
+		u64 *all;
+	};
+};
+
+/* An entry: 40 bits of page frame number, 24 bits of pin count. */
+#define ENTRY_PFN_BITS	40
+#define ENTRY_PFN	GENMASK_ULL(ENTRY_PFN_BITS - 1, 0)
+#define ENTRY_REF	BIT_ULL(ENTRY_PFN_BITS)
+
+/* @n pages, at least one, from @slot on. */
+static inline u64 leaf_slots(unsigned int slot, unsigned int n)
+{
+	return U64_MAX >> (LEAF_PAGES - n) << slot;
+}
+
+/* The pages of [first, last], of the whole store, that are in the leaf. */
+static inline u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
+{
+	u64 base = leaf->number << LEAF_SHIFT;
+	u64 mask = U64_MAX;
+
+	if (first > base)
+		mask <<= first - base;
+	if (last - base < LEAF_PAGES - 1)
+		mask &= GENMASK_ULL(last - base, 0);
+	return mask;
+}
+
+/* As hweight64(), which is slow where the CPU has no instruction for it. */
+static inline unsigned int leaf_count(u64 mask)
+{
+	if (mask == U64_MAX)
+		return LEAF_PAGES;
+	return mask & (mask - 1) ? hweight64(mask) : !!mask;
+}
+
+/* The row of bits that begins with the lowest bit of @mask. */
+static inline u64 leaf_row(u64 mask)
+{
+	return mask & ~(mask + (mask & -mask));
+}
+
+static inline unsigned int leaf_row_length(u64 row)
+{
+	return fls64(row) - __ffs64(row);
+}
+
+/**
+ * leaf_entry - frame and number of pins of a page that is pinned
+ * @leaf: the leaf
+ * @slot: the page
+ *
+ * Return: an entry, whatever form the leaf has.
+ */
+u64 leaf_entry(const struct pin_leaf *leaf, unsigned int slot);
+
+/**
+ * leaf_pin - one more pin of each of some pages; may allocate
+ * @leaf: the leaf
+ * @slot: first page
+ * @n: number of pages, at least one
+ * @pfn: frame of the first page; those of the others follow it
+ *
+ * Return: false if there is no memory; then nothing has changed.
+ */
+bool leaf_pin(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
+	      unsigned long pfn);
+
+/**
+ * leaf_unpin - undo one pin of each page of a mask, up to some frames
+ * @leaf: the leaf
+ * @mask: pages that are pinned; those that are left to do are stored
+ * @pfn: where the first of the frames is stored whose last pin this was
+ *
+ * Stops where there are such frames and the next page has not the next frame.
+ *
+ * Return: the pages of these frames, which are not pinned any more; may be 0.
+ */
+u64 leaf_unpin(struct pin_leaf *leaf, u64 *mask, unsigned long *pfn);
+
+/**
+ * leaf_forget_frames - give back the memory of frames
+ * @leaf: the leaf; nothing in it is pinned, or it is about to be freed
+ */
+void leaf_forget_frames(struct pin_leaf *leaf);
+
+#endif /* _PIN_LEAF_H */
