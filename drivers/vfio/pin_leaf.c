@@ -116,42 +116,61 @@ static void del_entries(struct pin_leaf *leaf, u64 gone)
 	}
 }
 
-static u64 unpin_entries(struct pin_leaf *leaf, u64 *mask, unsigned long *pfn)
+static void add_frames(struct pin_frames *frames, unsigned int *nr,
+		       unsigned long pfn, unsigned int n)
 {
-	u64 gone = 0, next = 0;
+	struct pin_frames *end = frames + *nr;
 
-	for (; *mask; *mask &= *mask - 1) {
-		u64 *entry = entry_of(leaf, __ffs64(*mask));
+	if (*nr && end[-1].pfn + end[-1].n == pfn) {
+		end[-1].n += n;
+		return;
+	}
+	end->pfn = pfn;
+	end->n = n;
+	++*nr;
+}
 
-		/* Frames that do not follow are for the next call. */
-		if (gone && *entry != next)
-			break;
+/* All pages of @mask are pinned once, to frames in order. */
+static void unpin_linear(struct pin_leaf *leaf, u64 mask,
+			 struct pin_frames *frames, unsigned int *nr)
+{
+	while (mask) {
+		u64 row = leaf_row(mask);
+
+		add_frames(frames, nr, leaf->base + __ffs64(row),
+			   leaf_row_length(row));
+		mask &= ~row;
+	}
+}
+
+/* Return: the pages of @mask that are not pinned any more. */
+static u64 unpin_entries(struct pin_leaf *leaf, u64 mask,
+			 struct pin_frames *frames, unsigned int *nr)
+{
+	u64 gone = 0;
+
+	for (; mask; mask &= mask - 1) {
+		u64 *entry = entry_of(leaf, __ffs64(mask));
+
 		*entry -= ENTRY_REF;
 		if (*entry >= ENTRY_REF)
 			continue;
-		if (!gone)
-			*pfn = *entry;
-		next = (*entry + 1) | ENTRY_REF;
-		gone |= *mask & -*mask;
+		gone |= mask & -mask;
+		add_frames(frames, nr, *entry, 1);
 	}
 	del_entries(leaf, gone);
 	return gone;
 }
 
-u64 leaf_unpin(struct pin_leaf *leaf, u64 *mask, unsigned long *pfn)
+u64 leaf_unpin(struct pin_leaf *leaf, u64 mask, struct pin_frames *frames,
+	       unsigned int *nr)
 {
-	u64 gone;
-
-	if (leaf->form == FORM_LINEAR) {
-		gone = leaf_row(*mask);
-		*mask &= ~gone;
-		if (gone)
-			*pfn = leaf->base + __ffs64(gone);
-	} else {
-		gone = unpin_entries(leaf, mask, pfn);
-	}
-	leaf->pinned &= ~gone;
-	return gone;
+	if (leaf->form == FORM_LINEAR)
+		unpin_linear(leaf, mask, frames, nr);
+	else
+		mask = unpin_entries(leaf, mask, frames, nr);
+	leaf->pinned &= ~mask;
+	return mask;
 }
 
 void leaf_forget_frames(struct pin_leaf *leaf)

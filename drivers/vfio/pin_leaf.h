@@ -29,6 +29,8 @@
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
+#include "pin_store.h"
+
 #define LEAF_SHIFT	6
 #define LEAF_PAGES	64
 #define LEAF_FEW	3
@@ -134,16 +136,29 @@ bool leaf_pin(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
 	      unsigned long pfn);
 
 /**
- * leaf_unpin - undo one pin of each page of a mask, up to some frames
+ * leaf_unpin - undo one pin of each page of a mask
  * @leaf: the leaf
- * @mask: pages that are pinned; those that are left to do are stored
- * @pfn: where the first of the frames is stored whose last pin this was
+ * @mask: pages that are pinned
+ * @frames: where the frames go whose last pin this was
+ * @nr: their number so far; goes up
  *
- * Stops where there are such frames and the next page has not the next frame.
- *
- * Return: the pages of these frames, which are not pinned any more; may be 0.
+ * Return: the pages of these frames, which are not pinned any more.
  */
-u64 leaf_unpin(struct pin_leaf *leaf, u64 *mask, unsigned long *pfn);
+u64 leaf_unpin(struct pin_leaf *leaf, u64 mask, struct pin_frames *frames,
+	       unsigned int *nr);
+
+/**
+ * leaf_frames_max - how many elements of frames[] leaf_unpin() can need at most
+ * @leaf: the leaf
+ * @mask: pages that are pinned
+ */
+static inline unsigned int leaf_frames_max(const struct pin_leaf *leaf,
+					   u64 mask)
+{
+	if (leaf->form == FORM_LINEAR && mask == leaf_row(mask))
+		return 1;
+	return leaf_count(mask);
+}
 
 /**
  * leaf_forget_frames - give back the memory of frames

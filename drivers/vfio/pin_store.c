@@ -59,11 +59,11 @@ struct leaf_stock {
 /* Its array is on the stack of the calls that need it only. */
 static noinline void stock_fill(struct leaf_stock *stock, u64 want)
 {
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
 	void *leaves[STOCK_LEAVES];
 	unsigned int i;
 
-	stock->nr = kmem_cache_alloc_bulk(leaf_cache,
-					  GFP_KERNEL_ACCOUNT | __GFP_ZERO,
+	stock->nr = kmem_cache_alloc_bulk(leaf_cache, gfp,
 					  min_t(u64, want, STOCK_LEAVES),
 					  leaves);
 	for (i = stock->nr; i--;) {
@@ -90,6 +90,8 @@ static struct pin_leaf *stock_take(struct leaf_stock *stock, u64 want)
 {
 	struct pin_leaf *leaf;
 
+	if (!stock->nr && want == 1)
+		return kmem_cache_zalloc(leaf_cache, GFP_KERNEL_ACCOUNT);
 	if (!stock->nr)
 		stock_fill(stock, want);
 	if (!stock->nr)
@@ -110,7 +112,10 @@ static void stock_put(struct leaf_stock *stock, struct pin_leaf *leaf)
 /* At the end of each call that has a stock. */
 static void stock_free(struct leaf_stock *stock)
 {
-	if (stock->nr)
+	if (stock->nr == 1)
+		kmem_cache_free(leaf_cache, hlist_entry(stock->leaves.first,
+							struct pin_leaf, list));
+	else if (stock->nr)
 		stock_empty(stock);
 }
 
@@ -243,17 +248,6 @@ static void leaf_trim(struct pin_store *store, struct pin_leaf *leaf,
 	stock_put(stock, leaf);
 }
 
-/* The same of one leaf, by a call that has no other to free. */
-static noinline void leaf_trim_alone(struct pin_store *store,
-				     struct pin_leaf *leaf)
-{
-	struct leaf_stock stock = {};
-
-	leaf_trim(store, leaf, &stock);
-	if (stock.nr)
-		kmem_cache_free(leaf_cache, leaf);
-}
-
 /* --- pin, unpin, retain -------------------------------------------------- */
 
 unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
@@ -305,51 +299,59 @@ static void leaf_retain(struct pin_store *store, struct pin_leaf *leaf,
 	leaf->reported &= ~mask;
 }
 
-/* pin_store_unpin() for any range: up to the end of a leaf, or of some frames. */
-static noinline struct pin_gone unpin_some(struct pin_store *store, u64 first,
-					   u64 last, bool retain)
+u64 pin_store_unpin(struct pin_store *store, u64 first, u64 last, bool retain,
+		    struct pin_frames *frames, unsigned int *nr)
 {
-	struct pin_leaf *leaf = leaf_first_in(store, first, last);
-	struct pin_gone gone = {};
-	u64 mask, pages;
+	struct pin_leaf *leaf, *next;
+	struct leaf_stock stock = {};
 
-	if (leaf) {
-		u64 base = leaf->number << LEAF_SHIFT;
+	*nr = 0;
+	for (leaf = leaf_first_in(store, first, last); leaf; leaf = next) {
+		u64 mask = leaf->pinned & leaf_mask(leaf, first, last);
 
-		mask = leaf->pinned & leaf_mask(leaf, first, last);
-		pages = leaf_unpin(leaf, &mask, &gone.pfn);
-		last = mask ? base + __ffs64(mask) - 1 :
-			      min(base + LEAF_PAGES - 1, last);
-		if (pages) {
-			gone.n = leaf_count(pages);
-			store->nr_pinned -= gone.n;
-			if (retain)
-				leaf_retain(store, leaf, leaf->written & pages);
-			leaf->written &= ~pages;
-			if (!leaf->pinned)
-				leaf_trim_alone(store, leaf);
+		next = leaf_next_in(store, leaf, last);
+		if (!mask)
+			continue;
+		if (*nr + leaf_frames_max(leaf, mask) > PIN_STORE_FRAMES) {
+			last = (leaf->number << LEAF_SHIFT) - 1;
+			break;
 		}
+		mask = leaf_unpin(leaf, mask, frames, nr);
+		store->nr_pinned -= leaf_count(mask);
+		if (retain)
+			leaf_retain(store, leaf, leaf->written & mask);
+		leaf->written &= ~mask;
+		leaf_trim(store, leaf, &stock);
 	}
-	gone.pages = last - first + 1;
-	return gone;
+	stock_free(&stock);
+	return last + 1;
 }
 
-struct pin_gone pin_store_unpin(struct pin_store *store, u64 first, u64 last,
-				bool retain)
+static noinline unsigned long unpin_page_slowly(struct pin_store *store,
+						u64 page, bool retain)
 {
-	u64 row = BIT_ULL(first % LEAF_PAGES);
+	struct pin_frames frame;
+	unsigned int nr;
+
+	pin_store_unpin(store, page, page, retain, &frame, &nr);
+	return nr ? frame.pfn : PIN_STORE_NO_FRAME;
+}
+
+unsigned long pin_store_unpin_page(struct pin_store *store, u64 page,
+				   bool retain)
+{
+	u64 slot = BIT_ULL(page % LEAF_PAGES);
 	struct pin_leaf *leaf = store->hint;
 
-	/* The quick way: one page, in the leaf of the last look-up, which stays. */
-	if (first != last || !leaf || leaf->number != first >> LEAF_SHIFT ||
-	    leaf->form != FORM_LINEAR || !(leaf->pinned & row) ||
-	    leaf->pinned == row || (retain && leaf->written & row))
-		return unpin_some(store, first, last, retain);
+	/* Quick for a page in the leaf of the last look-up, if that leaf stays. */
+	if (!leaf || leaf->number != page >> LEAF_SHIFT ||
+	    leaf->form != FORM_LINEAR || !(leaf->pinned & slot) ||
+	    leaf->pinned == slot || (retain && leaf->written & slot))
+		return unpin_page_slowly(store, page, retain);
 	store->nr_pinned--;
-	leaf->pinned &= ~row;
-	leaf->written &= ~row;
-	return (struct pin_gone){ .pfn = leaf->base + first % LEAF_PAGES,
-				  .n = 1, .pages = 1 };
+	leaf->pinned &= ~slot;
+	leaf->written &= ~slot;
+	return leaf->base + page % LEAF_PAGES;
 }
 
 /* Have all leaves of a range. On false, there are no more than before. */

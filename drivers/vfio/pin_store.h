@@ -93,33 +93,50 @@ unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 void pin_store_written(struct pin_store *store, u64 first, u64 last);
 
 /**
- * struct pin_gone - what one call of pin_store_unpin() has done
- * @pfn: first of the frames that are not pinned any more
- * @n: how many there are, with consecutive numbers; may be 0
- * @pages: of so many pages, from the first on, one pin is undone
+ * struct pin_frames - page frames with consecutive numbers
+ * @pfn: the first one
+ * @n: how many
  */
-struct pin_gone {
+struct pin_frames {
 	unsigned long pfn;
 	unsigned int n;
-	unsigned int pages;
 };
+
+/* So many of them does one call of pin_store_unpin() return at most. */
+#define PIN_STORE_FRAMES	64
 
 /**
  * pin_store_unpin - undo one pin of each page of a range; never allocates (R14)
  * @store: the store
  * @first: first page
- * @last: last page, less than 2^32 behind @first
+ * @last: last page
  * @retain: retain a page if this was its last pin, and it was pinned for
  *	writing (R2)
+ * @frames: where the frames go whose last pin this was, in the order of their
+ *	pages; room for PIN_STORE_FRAMES, or for one if the range is one page. The
+ *	caller has to release them
+ * @nr: where the number of @frames is stored
  *
- * Stops where frames are found whose last pin this was, and which the caller has
- * to release; the caller goes on behind them. Does nothing for a page that is not
- * pinned, retained or not (R6).
+ * Does nothing for a page that is not pinned, retained or not (R6).
  *
- * Return: the frames, and how many pages this call has dealt with, at least one.
+ * Return: where to go on, because @frames is full; @last + 1 if that was all.
  */
-struct pin_gone pin_store_unpin(struct pin_store *store, u64 first, u64 last,
-				bool retain);
+u64 pin_store_unpin(struct pin_store *store, u64 first, u64 last, bool retain,
+		    struct pin_frames *frames, unsigned int *nr);
+
+/* What pin_store_unpin_page() returns for a page that is still pinned, or was not. */
+#define PIN_STORE_NO_FRAME	ULONG_MAX
+
+/**
+ * pin_store_unpin_page - pin_store_unpin() of one page, quicker
+ * @store: the store
+ * @page: the page
+ * @retain: as for pin_store_unpin()
+ *
+ * Return: its frame, if this was its last pin, or PIN_STORE_NO_FRAME.
+ */
+unsigned long pin_store_unpin_page(struct pin_store *store, u64 page,
+				   bool retain);
 
 /**
  * pin_store_retain - retain a range without a pin, as vfio_dma_rw() needs (R10)

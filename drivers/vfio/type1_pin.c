@@ -77,8 +77,8 @@ static long frames_locked(unsigned long pfn, unsigned long n)
  * Release @n pages of a folio, from @page on. It is dirty, mostly: then there is no
  * need for its lock. Return: how many counted as locked memory, all or none.
  */
-static long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
-			    struct page *page, unsigned long n)
+static inline long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
+				   struct page *page, unsigned long n)
 {
 	if (PageReserved(page))
 		return 0;
@@ -92,17 +92,20 @@ static long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
 /* Release frames of a mapping. Return: how many counted as locked memory. */
 static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n)
 {
-	unsigned long end = pfn + n, step;
+	struct page *page = pfn_to_page(pfn);
 	long locked = 0;
 
-	for (; pfn < end; pfn += step) {
-		struct page *page = pfn_to_page(pfn);
+	for (;;) {
 		struct folio *folio = page_folio(page);
+		unsigned long step = pages_of_folio(folio, page, n);
 
-		step = pages_of_folio(folio, page, end - pfn);
 		locked += folio_put_pages(dma, folio, page, step);
+		n -= step;
+		if (!n)
+			return locked;
+		pfn += step;
+		page = pfn_to_page(pfn);
 	}
-	return locked;
 }
 
 /* Pages of a mapping that are pinned here and count as locked memory. */
@@ -178,15 +181,15 @@ static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu)
  */
 static long dma_unpin(struct vfio_dma *dma, u64 first, u64 last, bool retain)
 {
+	struct pin_frames frames[PIN_STORE_FRAMES];
+	unsigned int nr, i;
 	long unlocked = 0;
 
 	do {
-		struct pin_gone gone = pin_store_unpin(&dma->pins, first, last,
-						       retain);
-
-		first += gone.pages;
-		if (gone.n)
-			unlocked += frames_put(dma, gone.pfn, gone.n);
+		first = pin_store_unpin(&dma->pins, first, last, retain, frames,
+					&nr);
+		for (i = 0; i < nr; i++)
+			unlocked += frames_put(dma, frames[i].pfn, frames[i].n);
 	} while (first <= last);
 	return unlocked;
 }
@@ -225,17 +228,16 @@ static void unpin_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
 static void unpin_page(struct vfio_iommu *iommu, dma_addr_t iova, bool retain)
 {
 	struct vfio_dma *dma = vfio_find_dma(iommu, iova, 1);
-	struct pin_gone gone;
+	unsigned long pfn;
 	struct page *page;
-	u64 number;
 
 	if (!dma)
 		return;
-	number = (iova - dma->iova) >> PAGE_SHIFT;
-	gone = pin_store_unpin(&dma->pins, number, number, retain);
-	if (!gone.n)
+	pfn = pin_store_unpin_page(&dma->pins,
+				   (iova - dma->iova) >> PAGE_SHIFT, retain);
+	if (pfn == PIN_STORE_NO_FRAME)
 		return;
-	page = pfn_to_page(gone.pfn);
+	page = pfn_to_page(pfn);
 	if (folio_put_pages(dma, page_folio(page), page, 1) &&
 	    list_empty(&iommu->domain_list))
 		dma_unaccount(dma, 1);
