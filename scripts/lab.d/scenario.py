@@ -64,9 +64,23 @@ def timeout(name):
     return _constant(name, "TIMEOUT")
 
 
+def choices(text):
+    """Key -> what it can be, by comma, from a module-level CHOICES = {...}."""
+    value = _assigned(text, "CHOICES")
+    return {} if value is None else ast.literal_eval(value)
+
+
+def not_among(allowed, value):
+    """The first word of a value that is none of those allowed, both by comma; or None."""
+    return next((word for word in value.split(",") if word not in allowed.split(",")), None)
+
+
 def settings(name, words):
-    """key=value words as a dictionary, each key one that the scenario knows."""
-    known = keys(source(name))
+    """key=value words as a dictionary, each key one that the scenario knows, and each value
+    one that it allows, so that what is wrong is refused before anything is booted."""
+    text = source(name)
+    known = keys(text)
+    allowed = choices(text)
     pairs = {}
     for word in words:
         found = PAIR.fullmatch(word)
@@ -80,6 +94,9 @@ def settings(name, words):
             raise say.UsageError(f"{key}: given twice")
         if "\n" in value:
             raise say.UsageError(f"{key}: a line break in its value")
+        wrong = not_among(allowed[key], value) if key in allowed else None
+        if wrong is not None:
+            raise say.UsageError(f"{key}={wrong}: one of {allowed[key]} expected")
         pairs[key] = value
     return pairs
 

@@ -4,7 +4,7 @@
  * VALUE" for each figure: nanoseconds, or bytes. What a key means is said by
  * tests/scenarios/bench.py.
  *
- * usage: bench GROUP...        floor pin start get wait unmap memory growth
+ * usage: bench GROUP...        groups: see the table above main()
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +33,9 @@
 #define TIB	(1024 * GIB)
 #define IOVA	(4 * GIB)
 #define BATCH	512
+#define RING	(512 * PAGE_SIZE)
+/* Odd, so that it goes to each page before it comes back to one. */
+#define SCRAMBLE	(0x9e3779b1ULL * PAGE_SIZE)
 #define HUGE	(2 * MIB)
 
 /* Best of so many: the first one also pays for caches of the kernel's. */
@@ -108,6 +111,17 @@ static void *populated(__u64 size, int advice)
 	unsigned char *mem = anonymous(size, advice);
 
 	memset(mem, 1, size);
+	return mem;
+}
+
+/* Small pages whose frames are in no order; @size is a power of two. */
+static void *scattered(__u64 size)
+{
+	unsigned char *mem = anonymous(size, MADV_NOHUGEPAGE);
+	__u64 i;
+
+	for (i = 0; i < size >> PAGE_SHIFT; i++)
+		mem[(i * SCRAMBLE) & (size - 1)] = 1;
 	return mem;
 }
 
@@ -225,17 +239,43 @@ static void pin_and_unpin(struct bench *b, __u32 batch, __u64 stride,
 	say(key, unpin / (count * batch));
 }
 
-/* Per page, for the same pages pinned and unpinned again and again. */
-static double ring(struct bench *b)
+/* Per page, for 512 pages pinned and unpinned again and again. */
+static double ring(struct bench *b, __u32 batch)
 {
-	const int calls = 128;
+	struct mdma_bench_run todo = {
+		.op = MDMA_BENCH_RING, .batch = batch, .start = IOVA,
+		.stride = batch * PAGE_SIZE, .span = RING,
+		.count = batch == 1 ? 16384 : 128,
+	};
 	double least = 0;
 	int i;
 
 	for (i = 0; i < ROUNDS; i++)
-		keep_least(&least,
-			   pins(b, MDMA_BENCH_RING, BATCH, 0, calls));
-	return least / calls / BATCH;
+		keep_least(&least, run(b, todo).ns);
+	return least / todo.count / batch;
+}
+
+/* Single pages all over 1 TiB, in no order, each with a leaf of its own. */
+static void pin_random(void)
+{
+	struct mdma_bench_run todo = {
+		.batch = 1, .start = IOVA, .stride = SCRAMBLE, .span = TIB,
+		.count = 16384,
+	};
+	double pin = 0, unpin = 0;
+	struct bench b;
+	int i;
+
+	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	for (i = 0; i < ROUNDS; i++) {
+		todo.op = MDMA_BENCH_PIN;
+		keep_least(&pin, run(&b, todo).ns);
+		todo.op = MDMA_BENCH_UNPIN;
+		keep_least(&unpin, run(&b, todo).ns);
+	}
+	say("pin_1_random", pin / todo.count);
+	say("unpin_1_random", unpin / todo.count);
+	bench_close(&b);
 }
 
 static void group_pin(void)
@@ -247,16 +287,24 @@ static void group_pin(void)
 	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512");
 	pin_and_unpin(&b, 1, PAGE_SIZE, 16384, "1");
 	pin_and_unpin(&b, 1, HUGE, size / HUGE, "1_isolated");
-	say("ring_512", ring(&b));
+	say("ring_512", ring(&b, BATCH));
+	say("ring_1", ring(&b, 1));
 
 	check("START", dirty_start(b.container));
 	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_tracking");
-	say("ring_512_tracking", ring(&b));
+	say("ring_512_tracking", ring(&b, BATCH));
+	say("ring_1_tracking", ring(&b, 1));
 	bench_close(&b);
 
 	bench_open(&b, populated(size, MADV_NOHUGEPAGE), size);
 	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_small");
 	bench_close(&b);
+
+	bench_open(&b, scattered(size), size);
+	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_scattered");
+	bench_close(&b);
+
+	pin_random();
 }
 
 /* --- START ------------------------------------------------------------- */
@@ -376,20 +424,45 @@ static void group_get(void)
 	bench_close(&b);
 }
 
-static void group_growth(void)
+/* 1 TiB, more and more of it dirty. */
+static void group_dirty(void)
 {
-	static const int thousands[] = { 1, 4, 16, 64 };
+	static const int counts[] = { 256, 1024, 4096, 16384, 65536 };
 	struct bench b;
 	unsigned int i;
 	char key[64];
 
 	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
 	check("START", dirty_start(b.container));
-	for (i = 0; i < sizeof(thousands) / sizeof(*thousands); i++) {
-		snprintf(key, sizeof(key), "growth_%dk", thousands[i]);
-		say(key, scattered_get(&b, thousands[i] * 1024));
+	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+		snprintf(key, sizeof(key), "dirty_%d", counts[i]);
+		say(key, scattered_get(&b, counts[i]));
 	}
 	bench_close(&b);
+}
+
+/* 1024 dirty pages, more and more memory around them. */
+static void group_mapped(void)
+{
+	static const int gibs[] = { 1, 16, 256, 1024, 4096, 16384 };
+	struct bench b;
+	unsigned int i;
+	char key[64];
+	int ret;
+
+	for (i = 0; i < sizeof(gibs) / sizeof(*gibs); i++) {
+		__u64 size = gibs[i] * GIB;
+
+		bench_open(&b, anonymous(size, MADV_NOHUGEPAGE), size);
+		ret = dirty_start(b.container);
+		/* The kernel's own does no more than 8 TiB: no figure then. */
+		if (ret != -EINVAL)
+			check("START", ret);
+		snprintf(key, sizeof(key), "mapped_%d", gibs[i]);
+		if (!ret)
+			say(key, scattered_get(&b, 1024));
+		bench_close(&b);
+	}
 }
 
 static void group_unmap(void)
@@ -482,8 +555,12 @@ static void group_memory(void)
 {
 	struct bench b;
 
-	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
+	bench_open(&b, scattered(GIB), GIB);
 	say("memory_dense", bytes_a_page(&b, BATCH, HUGE, GIB / HUGE));
+	bench_close(&b);
+
+	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
+	say("memory_huge", bytes_a_page(&b, BATCH, HUGE, GIB / HUGE));
 	bench_close(&b);
 
 	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
@@ -502,7 +579,8 @@ static const struct {
 	{ "wait", group_wait },
 	{ "unmap", group_unmap },
 	{ "memory", group_memory },
-	{ "growth", group_growth },
+	{ "mapped", group_mapped },
+	{ "dirty", group_dirty },
 };
 
 int main(int argc, char **argv)

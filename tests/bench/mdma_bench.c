@@ -35,6 +35,12 @@ static struct mdev_parent bench_parent;
 static struct class *bench_class;
 static struct device *bench_device;
 
+/* Where batch @i is. */
+static u64 bench_at(const struct mdma_bench_run *run, u64 i)
+{
+	return run->start + ((i * run->stride) & (run->span - 1));
+}
+
 static int bench_pin(struct vfio_device *vdev, const struct mdma_bench_run *run,
 		     struct page **pages)
 {
@@ -42,9 +48,8 @@ static int bench_pin(struct vfio_device *vdev, const struct mdma_bench_run *run,
 	int ret;
 
 	for (i = 0; i < run->count; i++) {
-		ret = vfio_pin_pages(vdev, run->start + i * run->stride,
-				     run->batch, BENCH_PROT,
-				     pages + i * run->batch);
+		ret = vfio_pin_pages(vdev, bench_at(run, i), run->batch,
+				     BENCH_PROT, pages + i * run->batch);
 		if (ret != run->batch)
 			return ret < 0 ? ret : -EIO;
 	}
@@ -57,8 +62,7 @@ static int bench_unpin(struct vfio_device *vdev,
 	u64 i;
 
 	for (i = 0; i < run->count; i++)
-		vfio_unpin_pages(vdev, run->start + i * run->stride,
-				 run->batch);
+		vfio_unpin_pages(vdev, bench_at(run, i), run->batch);
 	return 0;
 }
 
@@ -69,11 +73,11 @@ static int bench_ring(struct vfio_device *vdev,
 	int ret;
 
 	for (i = 0; i < run->count; i++) {
-		ret = vfio_pin_pages(vdev, run->start, run->batch, BENCH_PROT,
-				     pages);
+		ret = vfio_pin_pages(vdev, bench_at(run, i), run->batch,
+				     BENCH_PROT, pages);
 		if (ret != run->batch)
 			return ret < 0 ? ret : -EIO;
-		vfio_unpin_pages(vdev, run->start, run->batch);
+		vfio_unpin_pages(vdev, bench_at(run, i), run->batch);
 	}
 	return 0;
 }
@@ -157,6 +161,8 @@ static long bench_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	if (copy_from_user(&run, (void __user *)arg, sizeof(run)))
 		return -EFAULT;
 	if (!run.batch || run.batch > VFIO_PIN_PAGES_MAX_ENTRIES)
+		return -EINVAL;
+	if (run.span & (run.span - 1))
 		return -EINVAL;
 	each = run.op == MDMA_BENCH_MEMSET ? 1 :
 	       run.batch * sizeof(struct page *);

@@ -10,7 +10,7 @@
 #define MDMA_BENCH_PIN		0
 /* One call of vfio_unpin_pages() for each batch. */
 #define MDMA_BENCH_UNPIN	1
-/* Both, batch by batch, as a device does that uses a small ring. */
+/* Both, batch by batch, as a device does whose ring has one batch in use. */
 #define MDMA_BENCH_RING		2
 /* What it costs without vfio: pin_user_pages_remote() and unpinning. */
 #define MDMA_BENCH_FLOOR	3
@@ -23,6 +23,8 @@
  * @batch: pages of each call, 1 to 512
  * @start: IOVA of the first batch, a virtual address for MDMA_BENCH_FLOOR
  * @stride: bytes from one batch to the next
+ * @span: where the batches are: beyond @start + @span, a power of two, they begin
+ *	anew at @start; 0: no limit
  * @count: number of batches
  * @ns: returned: time that all of it took
  * @unpin_ns: returned by MDMA_BENCH_FLOOR, where @ns is of the pinning alone
@@ -32,6 +34,7 @@ struct mdma_bench_run {
 	__u32 batch;
 	__u64 start;
 	__u64 stride;
+	__u64 span;
 	__u64 count;
 	__u64 ns;
 	__u64 unpin_ns;

@@ -3,8 +3,8 @@
 """What the backend costs, the kernel's own type1 beside it, in one run.
 
 The lab's clock counts instructions here, 2 ns each, so that the figures are the
-same on every machine, at any load. Writes bench.json and prints the table; fails
-if a figure of ours is above its target.
+same on every machine, at any load. Writes bench.json and bench.html and prints the
+table; fails if a figure of ours is above its target.
 
 usage: bench.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -21,17 +21,23 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 
 # pylint: disable=wrong-import-position
 import backend
+import bench_html
 import scenario
 
 # How the lab is booted, read by scripts/lab.
 ACCEL = "icount"
+TIMEOUT = 2400
 
-GROUPS = "floor,pin,start,get,wait,unmap,memory,growth"
+# What settings can be, by comma; read by scripts/lab, too, before anything is booted.
+CHOICES = {
+    "only": "floor,pin,start,get,wait,unmap,memory,mapped,dirty",
+    "backend": "stock,ours",
+}
 
 # key: (default, what it is)
 KEYS = {
-    "only": (GROUPS, "groups of figures, by comma"),
-    "backend": ("stock,ours", "stock, ours, or both by comma"),
+    "only": (CHOICES["only"], "groups of figures, by comma"),
+    "backend": (CHOICES["backend"], "stock, ours, or both by comma"),
 }
 
 PROGRAMS = Path("/mdma/bench")
@@ -48,37 +54,51 @@ ROWS = {
     "start_1g": ("START, 1 GiB all pinned", "us", 20),
     "get_1t_1024": ("GET, 1 TiB mapped, 1024 pages dirty", "us", 15000),
     "get_1g_all": ("GET, 1 GiB all pinned", "us", 300),
-    "memory_dense": ("memory per pinned page, dense", "B", 10),
+    "memory_dense": ("memory per pinned page, dense, scattered frames", "B", 10),
     "memory_isolated": ("memory per pinned page, isolated", "B", 160),
     "wait_1t": ("longest wait of a pin during the 1 TiB GET", "us", "1 %"),
+    "memory_huge": ("memory per pinned page, huge pages", "B", None),
     "pin_1_isolated": ("pin, one page, 2 MiB apart", "ns", None),
     "unpin_1_isolated": ("unpin, one page, 2 MiB apart", "ns", None),
-    "pin_512_small": ("pin, batches of 512, no huge pages", "ns", None),
-    "unpin_512_small": ("unpin, batches of 512, no huge pages", "ns", None),
-    "ring_512": ("pin and unpin 512 pages again and again, per page", "ns", None),
-    "pin_512_tracking": ("pin, batches of 512, tracking", "ns", None),
-    "unpin_512_tracking": ("unpin, batches of 512, tracking", "ns", None),
-    "ring_512_tracking": ("pin and unpin 512 pages, tracking", "ns", None),
+    "pin_1_random": ("pin, one page, anywhere in 1 TiB", "ns", None),
+    "unpin_1_random": ("unpin, one page, anywhere in 1 TiB", "ns", None),
+    "pin_512_small": ("pin, batches of 512, small pages, per page", "ns", None),
+    "unpin_512_small": ("unpin, batches of 512, small pages, per page", "ns", None),
+    "pin_512_scattered": ("pin, batches of 512, scattered frames, per page", "ns", None),
+    "unpin_512_scattered": ("unpin, batches of 512, scattered frames, per page", "ns", None),
+    "pin_512_tracking": ("pin, batches of 512, tracking, per page", "ns", None),
+    "unpin_512_tracking": ("unpin, batches of 512, tracking, per page", "ns", None),
+    "ring_512": ("ring of 512 pages re-pinned at once, per page", "ns", None),
+    "ring_512_tracking": ("the same, tracking", "ns", None),
+    "ring_1": ("ring of 512 pages re-pinned one by one, per page", "ns", None),
+    "ring_1_tracking": ("the same, tracking", "ns", None),
     "get_1t_fresh": ("GET, 1 TiB, into memory not touched before", "us", None),
     "get_1g_half": ("GET, 1 GiB, every second page dirty", "us", None),
     "unmap_1g": ("UNMAP with bitmap, 1 GiB all dirty", "us", None),
-    "growth_1k": ("GET, 1 TiB, 1024 pages dirty", "us", None),
-    "growth_4k": ("GET, 1 TiB, 4096 pages dirty", "us", None),
-    "growth_16k": ("GET, 1 TiB, 16384 pages dirty", "us", None),
-    "growth_64k": ("GET, 1 TiB, 65536 pages dirty", "us", None),
 }
+
+# What a GET costs as one thing grows: prefix of the keys -> (the figures of the keys,
+# what grows, the rows' names with one figure in them).
+GROWTH = {
+    "mapped": ((1, 16, 256, 1024, 4096, 16384), "GiB mapped, 1024 pages dirty",
+               "GET, {} GiB mapped, 1024 pages dirty"),
+    "dirty": ((256, 1024, 4096, 16384, 65536), "pages dirty, 1 TiB mapped",
+              "GET, 1 TiB mapped, {} pages dirty"),
+}
+for prefix, (sizes, _, text) in GROWTH.items():
+    for size in sizes:
+        ROWS[f"{prefix}_{size}"] = (text.format(size), "us", None)
 
 SCALE = {"ns": 1, "us": 1000, "B": 1}
 
 
 def lists(values):
-    """Settings as lists; each word must be one of the default's."""
-    values = {key: value.split(",") for key, value in values.items()}
-    for key, (default, _) in KEYS.items():
-        for value in values[key]:
-            if value not in default.split(","):
-                sys.exit(f"{key}={value}: one of {default} expected")
-    return values
+    """Settings as lists; each word must be one of CHOICES."""
+    for key, value in values.items():
+        wrong = scenario.not_among(CHOICES[key], value)
+        if wrong is not None:
+            sys.exit(f"{key}={wrong}: one of {CHOICES[key]} expected")
+    return {key: value.split(",") for key, value in values.items()}
 
 
 def measure(groups):
@@ -132,6 +152,19 @@ def table(rows):
     return "\n".join(form.format(*line).rstrip() for line in lines)
 
 
+def curves(rows):
+    """What bench.html plots: [(what grows, [(size, stock, ours)])], costs in us or None."""
+    found = {line["key"]: line for line in rows}
+    plots = []
+    for key, (points, what, _) in GROWTH.items():
+        lines = [(point, found[f"{key}_{point}"]) for point in points
+                 if f"{key}_{point}" in found]
+        if lines:
+            plots.append((what, [(point, line["stock"], line["ours"])
+                                 for point, line in lines]))
+    return plots
+
+
 def main(argv):
     """Measure and judge; the exit code is 0 if every target is reached."""
     directory, values = scenario.arguments(__doc__, KEYS, argv)
@@ -148,10 +181,10 @@ def main(argv):
         figures[name] = measure([group for group in config["only"] if group != "floor"])
     rows = [row(key, **figures) for key in ROWS
             if any(key in found for found in figures.values())]
-    (directory / "bench.json").write_text(json.dumps(
-        {"kernel": os.uname().release, "clock": clock.read_text().strip(),
-         "rows": rows}, indent=1) + "\n")
+    facts = {"kernel": os.uname().release, "clock": clock.read_text().strip(), "rows": rows}
+    (directory / "bench.json").write_text(json.dumps(facts, indent=1) + "\n")
     print(table(rows))
+    (directory / "bench.html").write_text(bench_html.render(facts, curves(rows)))
     missed = [line["op"] for line in rows if line["ok"] is False]
     for name in missed:
         print(f"target missed: {name}")
