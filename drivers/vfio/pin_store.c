@@ -500,7 +500,7 @@ bool pin_store_report(struct pin_store *store, u64 first, u64 last,
 			leaf->reported |= leaf->retained & dirty;
 		low = min(low, number);
 		high = number;
-		if (aligned && number != first_number)
+		if (aligned)
 			bitmap[number + word] |= dirty;
 		else
 			report_leaf(leaf, dirty, first, order, bitmap, bit);

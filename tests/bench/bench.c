@@ -465,19 +465,33 @@ static void group_mapped(void)
 	}
 }
 
+static double timed_unmap(struct bench *b)
+{
+	double begin = now_ns();
+
+	check("UNMAP", dma_unmap_get(b->container, IOVA, b->size, b->bitmap,
+				     NULL));
+	return now_ns() - begin;
+}
+
 static void group_unmap(void)
 {
 	struct bench b;
-	double begin;
+	double least = 0;
+	int i;
 
 	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
 	check("START", dirty_start(b.container));
-	pin_all(&b, MDMA_BENCH_PIN, GIB);
-	pin_all(&b, MDMA_BENCH_UNPIN, GIB);
-	begin = now_ns();
-	check("UNMAP", dma_unmap_get(b.container, IOVA, GIB, b.bitmap, NULL));
-	say("unmap_1g", now_ns() - begin);
-	expect(&b, GIB / PAGE_SIZE);
+	for (i = 0; i < ROUNDS; i++) {
+		if (i)
+			check("map", dma_map(b.container, b.mem, IOVA, GIB,
+					     MAP_RW));
+		pin_all(&b, MDMA_BENCH_PIN, GIB);
+		pin_all(&b, MDMA_BENCH_UNPIN, GIB);
+		keep_least(&least, timed_unmap(&b));
+		expect(&b, GIB / PAGE_SIZE);
+	}
+	say("unmap_1g", least);
 	bench_close(&b);
 }
 

@@ -546,25 +546,34 @@ static void failed_pin_is_undone(void)
 	}
 }
 
+/* At each allocation: more leaves than are allocated at once, three of them there. */
 static void failed_retain_changes_nothing(void)
 {
 	unsigned int fail;
+	int ret;
 
-	for (fail = 0; fail < 16; fail++) {
+	for (fail = 0; fail < 100; fail++) {
 		size_t bytes;
 
 		begin();
 		pin_range(70, 5, 1, frame_scattered);
-		CHECK(!pin_store_retain(&store, 700, 800), "-");
+		CHECK(!pin_store_retain(&store, 700, 720), "-");
 		bytes = shim_bytes;
 		shim_fail_in = fail;
-		CHECK(pin_store_retain(&store, 12, 64 * 20) == -12, "%u", fail);
+		ret = pin_store_retain(&store, 12, 64 * 40);
 		shim_fail_in = -1;
+		if (!ret)
+			break;
+		CHECK(ret == -12, "%d", ret);
 		CHECK(shim_bytes == bytes, "%zu", shim_bytes - bytes);
-		CHECK(store.nr_retained == 101, "%llu", store.nr_retained);
+		CHECK(store.nr_retained == 21, "%llu", store.nr_retained);
 		pin_store_destroy(&store);
 		CHECK(!shim_objects, "%ld leaked", shim_objects);
 	}
+	CHECK(fail == 41 - 3, "%u", fail);
+	CHECK(store.nr_retained == 64 * 40 - 12 + 1, "%llu", store.nr_retained);
+	pin_store_destroy(&store);
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
 static void written_again_loses_the_mark(void)
@@ -689,6 +698,33 @@ static void pinned_again_in_part(void)
 	}
 }
 
+/* The lowest frame number and the highest, alone and beside others. */
+static void frames_at_the_ends(void)
+{
+	static const unsigned long pfns[] = { 0, (1UL << 40) - 1 };
+	unsigned int i, others;
+	struct pin_row row;
+	struct gone gone;
+
+	for (i = 0; i < 4; i++) {
+		begin();
+		others = i / 2 * 3;
+		pin_range(20, others, 2, frame_scattered);
+		pin_store_pin(&store, 9, 1, pfns[i % 2], true);
+		pin_store_pin(&store, 9, 1, pfns[i % 2], true);
+		CHECK(!unpin_page(9), "one of two pins was the last");
+		CHECK(pin_store_next_pinned(&store, 0, 63, &row), "-");
+		CHECK(row.page == 9 && row.pfn == pfns[i % 2] && row.pins == 1,
+		      "%llu, %lx, %u", row.page, row.pfn, row.pins);
+		unpin(9, 9, false, &gone);
+		CHECK(gone.nr == 1 && gone.pfns[0] == pfns[i % 2], "%u, %lx",
+		      gone.nr, gone.pfns[0]);
+		CHECK(store.nr_pinned == others, "%llu", store.nr_pinned);
+		pin_store_destroy(&store);
+		CHECK(!shim_objects, "%ld leaked", shim_objects);
+	}
+}
+
 static const struct unit_test tests[] = {
 	{ "store: random operations as the model has them", random_ops },
 	{ "store: at most 10 bytes a page where all are pinned", memory_dense },
@@ -701,6 +737,7 @@ static const struct unit_test tests[] = {
 	  failed_retain_changes_nothing },
 	{ "store: frames in order come back as one",
 	  frames_in_order_come_back_as_one },
+	{ "store: the lowest and the highest frame", frames_at_the_ends },
 	{ "store: a leaf pinned again in part, at all borders",
 	  pinned_again_in_part },
 	{ "store: R3: a page written after the snapshot keeps its record",
