@@ -79,6 +79,7 @@ TARGETS = {target.name: target for target in (
                "dmatest/Kbuild": "obj-m := dmatest.o\n"}),
     Target("selftests", ("tests/selftests", "include"),
            (*MAKE, "-C", "{source}", "OUT={bin}")),
+    Target("nic", ("tests/nic",), KBUILD, ("mdma_nic.ko",)),
     Target("bench", ("tests/bench", "tests/selftests/lib"),
            (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", *CHECKED),
            ("mdma_bench.ko",)),
@@ -284,7 +285,7 @@ def all_targets(mutants=()):
     for target in (*TARGETS.values(), *mutant_targets):
         build(target)
     with image.locked(paths.BUILD, "putting it together"):
-        for target in (TARGETS["selftests"], TARGETS["bench"], *mutant_targets):
+        for target in (TARGETS["selftests"], TARGETS["nic"], TARGETS["bench"], *mutant_targets):
             publish(target)
         make_guest()
         install()
