@@ -128,12 +128,11 @@ static void snapshot_dma(struct dirty_range *range, struct vfio_dma *dma,
 			     chunk->dirty, bit, &span))
 		dirty_chunk_mark(chunk, bit + ((span.first - page) >> order),
 				 bit + ((span.last - page) >> order));
-	if (dma_all_dirty(range->iommu, dma))
-		snapshot_all(chunk, bit, nbits);
-
+	if (!dma_all_dirty(range->iommu, dma))
+		return;
+	snapshot_all(chunk, bit, nbits);
 	/* A report that begins at the mapping and holds all of it. */
-	if (dma->all_dirty && first == dma->iova &&
-	    vfio_dma_last(dma) <= range->last)
+	if (first == dma->iova && vfio_dma_last(dma) <= range->last)
 		dma->all_report = range->id;
 }
 

@@ -20,6 +20,7 @@
  * @last: last IOVA
  * @flags: VFIO_DMA_UNMAP_FLAG_*
  * @bitmap: for the report
+ * @report: number of the last report that was made for it
  */
 struct unmap_call {
 	struct vfio_iommu *iommu;
@@ -27,6 +28,7 @@ struct unmap_call {
 	dma_addr_t last;
 	u32 flags;
 	struct vfio_bitmap bitmap;
+	u64 report;
 };
 
 /*
@@ -119,7 +121,10 @@ static int unmap_check(struct unmap_call *call)
 	return unmap_bisects(call) ? -EINVAL : 0;
 }
 
-/* Has the range something that its last report does not hold? */
+/*
+ * Has the range something that its last report does not hold? Pages that a
+ * device dirtied, or a group that came and can have written all of it (R9).
+ */
 static bool unmap_unreported(struct unmap_call *call)
 {
 	struct vfio_dma *dma;
@@ -128,6 +133,9 @@ static bool unmap_unreported(struct unmap_call *call)
 	     dma; dma = vfio_dma_next_in(dma, call->last)) {
 		u64 last = dma_page(dma, U64_MAX);
 
+		if (dma_all_dirty(call->iommu, dma) &&
+		    dma->all_report != call->report)
+			return true;
 		if (pin_store_next_dirty(&dma->pins, 0, last,
 					 PIN_UNREPORTED) <= last)
 			return true;
@@ -143,6 +151,7 @@ static int unmap_report(struct unmap_call *call)
 
 	range_init(&range, iommu, call->first, call->last - call->first + 1,
 		   call->bitmap.pgsize);
+	call->report = range.id;
 	mutex_unlock(&iommu->lock);
 	ret = range_report(&range, call->bitmap.data);
 	range_trace(&range, true, ret);

@@ -62,12 +62,12 @@ void mdev_remove_leftovers(void)
 		closedir(dir);
 }
 
-int group_open(const char *uuid)
+int group_open_of(const char *device)
 {
 	char path[256], target[256];
 	int len, fd, tries;
 
-	snprintf(path, sizeof(path), MDEV_DEVICES "/%s/iommu_group", uuid);
+	snprintf(path, sizeof(path), "%s/iommu_group", device);
 	len = readlink(path, target, sizeof(target) - 1);
 	if (len < 0)
 		return -errno;
@@ -84,6 +84,14 @@ int group_open(const char *uuid)
 	return fd < 0 ? -errno : fd;
 }
 
+int group_open(const char *uuid)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), MDEV_DEVICES "/%s", uuid);
+	return group_open_of(path);
+}
+
 int group_attach(int group, int container)
 {
 	return ioctl_errno(group, VFIO_GROUP_SET_CONTAINER, &container);
@@ -94,9 +102,9 @@ int group_detach(int group)
 	return ioctl_errno(group, VFIO_GROUP_UNSET_CONTAINER, NULL);
 }
 
-int group_get_device(int group, const char *uuid)
+int group_get_device(int group, const char *name)
 {
-	return ioctl_errno(group, VFIO_GROUP_GET_DEVICE_FD, (void *)uuid);
+	return ioctl_errno(group, VFIO_GROUP_GET_DEVICE_FD, (void *)name);
 }
 
 int container_open(void)

@@ -33,11 +33,14 @@ int mdev_remove(const char *uuid);
 /* Removes all mdevs that mdev_create() made, whoever called it. */
 void mdev_remove_leftovers(void);
 
-/* Opens /dev/vfio/GROUP of an mdev. */
+/* Opens /dev/vfio/GROUP of a device by its directory in sysfs, or of an mdev. */
+int group_open_of(const char *device);
 int group_open(const char *uuid);
 int group_attach(int group, int container);
 int group_detach(int group);
-int group_get_device(int group, const char *uuid);
+
+/* By UUID, or by PCI address. */
+int group_get_device(int group, const char *name);
 
 int container_open(void);
 int container_set_type(int container, unsigned long type);
