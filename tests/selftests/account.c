@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* R14: what is pinned is counted in locked_vm, exactly, and given back. */
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-
-#include <linux/capability.h>
 
 #include "fixture.h"
 
@@ -96,27 +92,12 @@ TEST_F(rig, R14_failed_pin_counts_nothing, 20)
 	UNPIN(self, 290, 5);
 }
 
-static void drop_ipc_lock(void)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[2];
-
-	ASSERT_EQ(0, syscall(SYS_capget, &head, data));
-	data[0].effective &= ~(1U << CAP_IPC_LOCK);
-	ASSERT_EQ(0, syscall(SYS_capset, &head, data));
-}
-
 /* The right to lock is that of who maps, so the memory is mapped anew. */
 static void limit_locked(struct rig *r, int pages)
 {
-	struct rlimit limit = { pages << PAGE_SHIFT, pages << PAGE_SHIFT };
-
 	ASSERT_EQ(0, dma_unmap(r->container, at(0), r->pages << PAGE_SHIFT,
 			       NULL));
-	drop_ipc_lock();
-	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	ASSERT_STR("0", error(limit_locked_pages(pages)));
 	ASSERT_EQ(0, dma_map(r->container, r->mem, at(0),
 			     r->pages << PAGE_SHIFT, MAP_RW));
 }

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/capability.h>
 
 #include "procfs.h"
 
@@ -86,6 +90,24 @@ long long module_refcount(const char *name)
 
 	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", name);
 	return file_number(path);
+}
+
+int limit_locked_pages(int pages)
+{
+	rlim_t bytes = (rlim_t)pages * sysconf(_SC_PAGESIZE);
+	struct rlimit limit = { bytes, bytes };
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data))
+		return -errno;
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	if (syscall(SYS_capset, &head, data) ||
+	    setrlimit(RLIMIT_MEMLOCK, &limit))
+		return -errno;
+	return 0;
 }
 
 /* Only ours has tracepoints. */

@@ -18,6 +18,12 @@ long long proc_kb(const char *path, const char *key);
 /* mm->locked_vm of this process in pages. */
 long long locked_pages(void);
 
+/*
+ * Limits locked_vm to so many pages, and gives up the right to exceed limits.
+ * Returns 0 or -errno.
+ */
+int limit_locked_pages(int pages);
+
 /* Memory of the system that is neither free nor cache, in kB. */
 long long used_kb(void);
 
