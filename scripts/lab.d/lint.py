@@ -2,6 +2,7 @@
 """Style of the whole tree: one result a file and tool."""
 
 import os
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -114,9 +115,34 @@ def house_rules(path):
     return ktap.Result(f"house {path}", ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))
 
 
+ERRNO_ROW = re.compile(r"(\S.*?) {2,}(E[A-Z0-9]+) +``(\w+)``")
+TEST_BODY = re.compile(r"^TEST_F\(\w+, (\w+), \d+\)\n(\{.*?^\})", re.MULTILINE | re.DOTALL)
+
+
+def test_bodies():
+    """Name of a selftest -> its text."""
+    return {name: body for path in sorted(paths.SELFTESTS.glob("*.c"))
+            for name, body in TEST_BODY.findall(path.read_text())}
+
+
+def errno_table(path, text=None, tests=None):
+    """Each row names a selftest, which expects the errno of the row."""
+    text = (paths.REPO / path).read_text() if text is None else text
+    tests = test_bodies() if tests is None else tests
+    bad, rows = [], ERRNO_ROW.findall(text)
+    for what, error, name in rows:
+        if name not in tests:
+            bad.append(f"{what}: no test {name}")
+        elif error not in re.findall(r"\w+", tests[name]):
+            bad.append(f"{what}: {name} does not expect {error}")
+    if not rows:
+        bad.append("no row of the form: input  ERRNO  ``test``")
+    return ktap.Result(f"errno {path}", ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))
+
+
 def _jobs():
     """(check, path) of all that is to be done."""
-    jobs = []
+    jobs = [(errno_table, "Documentation/errno.rst")]
     for path in files():
         try:
             text = (paths.REPO / path).read_text()
