@@ -54,6 +54,11 @@ ON_STOCK = {
     "R8_random_calls_against_a_model": "W10",
     "R8_random_calls_many_small_trials": "W10",
     "R8_sub_ranges_of_every_shift": "W10",
+    "R9_first_pin_for_reading": "W5",
+    "R9_first_pin_narrows_the_scope": "W5",
+    "R9_holes_are_left_alone": "W15",
+    "R9_sub_range_after_a_detach": "W10",
+    "R9_sub_range_beside_a_nic": "W10",
     "R10_write_and_pin_of_one_page": "W11",
     "R10_write_that_faults_half_way": "W4",
     "R10_write_to_a_read_only_mapping": "W11",
@@ -65,9 +70,11 @@ ON_STOCK = {
     "R12_workload_that_only_reads_is_not_reported": "W11",
     "R12_write_pin_is_forgotten_once_reported": "W11",
     "R13_pin_outside_of_the_mappings": UNWOUND,
+    "R13_unmap_argument_read_only": "W6",
     "R14_memory_of_the_store_is_charged": "W8",
+    "R16_stalled_report_stalls_no_map": "W9",
     "R16_stalled_report_stalls_no_pin": "W9",
-    "R17_mapping_of_9_tib": "W8",
+    "R17_mapping_of_16_tib": "W8",
 }
 
 PROGRAM_TIMEOUT = 300

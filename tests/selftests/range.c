@@ -191,10 +191,11 @@ TEST_F(rig, R8_last_page_of_the_space, 20)
 	EXPECT_STR(unmapped ? "0" : "EEXIST", error(ret));
 }
 
-/* 9 TiB in one mapping, of which two pages are memory. */
-TEST_F(rig, R17_mapping_of_9_tib, 60)
+/* 16 TiB in one mapping, of which four pages at 3/4 of it are memory. */
+TEST_F(rig, R17_mapping_of_16_tib, 60)
 {
-	__u64 size = 9ULL << 40, iova = 1ULL << 44, far = 17ULL << 39;
+	__u64 size = 16ULL << 40, iova = 1ULL << 45, far = 12ULL << 40;
+	__u64 unmapped = 0;
 	char *mem = memory(size, PROT_NONE);
 	unsigned char bitmap[8] = "";
 
@@ -211,6 +212,9 @@ TEST_F(rig, R17_mapping_of_9_tib, 60)
 					64 << PAGE_SHIFT, bitmap)));
 	EXPECT_STR("2", bitmap_text(bitmap, 64));
 	EXPECT_STR("none", dirty_all(self));
+	ASSERT_EQ(0, dma_unmap(self->container, iova, size, &unmapped));
+	EXPECT_EQ(size, unmapped);
+	EXPECT_EQ(0, locked_pages());
 }
 
 /* A whole GET of 1 TiB with next to nothing in it is no long affair. */

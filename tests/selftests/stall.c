@@ -76,6 +76,37 @@ TEST_F(stalled, R16_stalled_report_stalls_no_pin, 60)
 	EXPECT_EQ(1, done);
 }
 
+/* A new mapping, pins in it, and its end. */
+static int call_map(void *arg)
+{
+	struct rig *r = &((struct stalled *)arg)->rig;
+	__u64 size = 64 << PAGE_SHIFT;
+	int ret;
+
+	ret = dma_map(r->container, memory(size, PROT_READ | PROT_WRITE),
+		      at(BIG_PAGES), size, MAP_RW);
+	if (!ret)
+		ret = mdma_pin(&r->dev, at(BIG_PAGES), 64, 'w');
+	if (!ret)
+		ret = mdma_unpin(&r->dev, at(BIG_PAGES), 32);
+	if (!ret)
+		ret = dma_unmap(r->container, at(BIG_PAGES), size, NULL);
+	return ret;
+}
+
+TEST_F(stalled, R16_stalled_report_stalls_no_map, 60)
+{
+	struct job map;
+	int done;
+
+	job_start(&map, call_map, self);
+	done = job_done(&map, 3000);
+	stall_release(&self->stall);
+	EXPECT_EQ(0, job_join(&self->get));
+	EXPECT_STR("0", error(job_join(&map)));
+	EXPECT_EQ(1, done);
+}
+
 /*
  * A page of which the report took no notice yet belongs to it; one of which it
  * did belongs to the next. A neighbour that was clean before tells which.

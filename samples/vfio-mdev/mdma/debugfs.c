@@ -162,6 +162,17 @@ static int rw_write_guest(struct mdma_device *dev, u64 iova, void *data,
 	return 0;
 }
 
+/* A pattern that no two pages share. */
+static bool is_pattern(const u8 *data, u32 len, u32 first)
+{
+	u32 i;
+
+	for (i = 0; i < len; i++)
+		if (data[i] != (first + i) % 251)
+			return false;
+	return true;
+}
+
 static int command_rw(struct mdma_device *dev, char *line)
 {
 	u32 len, byte = 0;
@@ -169,10 +180,10 @@ static int command_rw(struct mdma_device *dev, char *line)
 	void *data;
 	bool write;
 	u64 iova;
-	int ret;
+	int ret, n;
 
-	if (sscanf(line, "%lli %u %c %i", &iova, &len, &direction,
-		   &byte) < 3 || parse_direction(direction, &write) || !len ||
+	n = sscanf(line, "%lli %u %c %i", &iova, &len, &direction, &byte);
+	if (n < 3 || parse_direction(direction, &write) || !len ||
 	    len > MDMA_DESC_MAX_LEN || iova + (len - 1) < iova || byte > 0xff)
 		return -EINVAL;
 	data = kvmalloc(len, GFP_KERNEL_ACCOUNT);
@@ -183,6 +194,8 @@ static int command_rw(struct mdma_device *dev, char *line)
 		ret = rw_write_guest(dev, iova, data, len);
 	else
 		ret = mdma_access_manual_rw(dev, iova, data, len, false);
+	if (!ret && !write && n == 4 && !is_pattern(data, len, byte))
+		ret = -EILSEQ;
 	kvfree(data);
 	return ret;
 }

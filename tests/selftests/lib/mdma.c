@@ -148,6 +148,11 @@ int mdma_rw_read(struct mdma *m, __u64 iova, unsigned int len)
 	return hook(m->rw, "0x%llx %u r", iova, len);
 }
 
+int mdma_rw_expect(struct mdma *m, __u64 iova, unsigned int len, int first)
+{
+	return hook(m->rw, "0x%llx %u r %u", iova, len, first);
+}
+
 static void attribute(struct mdma *m, const char *name, char *path, int size)
 {
 	snprintf(path, size, "/sys/bus/mdev/devices/%s/%s", m->uuid, name);

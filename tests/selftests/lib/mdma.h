@@ -51,6 +51,9 @@ int mdma_unpin(struct mdma *m, __u64 iova, unsigned int npages);
 int mdma_rw_write(struct mdma *m, __u64 iova, unsigned int len, int byte);
 int mdma_rw_read(struct mdma *m, __u64 iova, unsigned int len);
 
+/* The same; -EILSEQ if what it read is not first, first + 1, ... modulo 251. */
+int mdma_rw_expect(struct mdma *m, __u64 iova, unsigned int len, int first);
+
 /* "workload/window" and so on, by name under the mdev's directory. */
 int mdma_set(struct mdma *m, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
