@@ -38,6 +38,9 @@ bench: ## what our type1 costs, the kernel's own beside it, in instructions
 experiment: ## downtime, expected and actual: what reporting early, late, and holding pages cost
 	@scripts/lab run --results $(OUT)/experiment experiment $(ARGS)
 
+series: ## the backend as patches for the lab's kernel (git am), tried, in OUT/series
+	@scripts/lab series
+
 lint: ## style only
 	@scripts/lab check python lint
 
@@ -58,4 +61,4 @@ clean: ## remove what was built and all results, keep the image
 distclean: ## remove everything generated, the image as well
 	@scripts/lab clean --all
 
-.PHONY: help run check bench experiment lint shell modules clean distclean
+.PHONY: help run check bench series experiment lint shell modules clean distclean

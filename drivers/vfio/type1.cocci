@@ -15,12 +15,12 @@
  ...
 -	struct rb_root pfn_list;
 -	unsigned long *bitmap;
-+	struct pin_store pins;
-+	bool all_dirty;
-+	u64 all_report;
++	struct pin_store	pins;
++	bool			all_dirty;
++	u64			all_report;	/* held all of it */
  ...
  };
-// hook: 1 struct pin_store pins;
+// hook: 1 pins;
 // hook: 0 pfn_list;
 
 // The container: reports are made one at a time (type1_dirty.c).
@@ -28,11 +28,12 @@
  struct vfio_iommu {
  ...
  struct mutex lock;
-+	struct mutex report_lock;
++	struct mutex		report_lock;	/* one report at a time */
  ...
  };
-// hook: 1 struct mutex report_lock;
+// hook: 1 report_lock;
 
+// ... by a lock that is made with the container's own one.
 @@ expression E; @@
  mutex_init(&E->lock);
 +	mutex_init(&E->report_lock);
@@ -42,6 +43,7 @@
 @@ @@
 -struct vfio_pfn { ... };
 
+// All that look it up, change it, or pin and unpin a page by it.
 @@
 identifier f = {vfio_find_vpfn, vfio_link_pfn, vfio_unlink_pfn,
 	vfio_add_to_pfn_list, vfio_remove_from_pfn_list,
@@ -54,7 +56,8 @@ type T;
 // hook: 0 vfio_add_to_pfn_list
 // hook: 0 vfio_pin_page_external
 
-// The bitmap of each mapping goes, and with it its limit of 8 TiB (R17).
+// The bitmap of each mapping goes, and with it its limit of 8 TiB (R17): its
+// allocation by START (R1), its writing under the lock (R16, W1, W2, W15).
 @@
 identifier f = {vfio_dma_bitmap_alloc, vfio_dma_bitmap_free,
 	vfio_dma_populate_bitmap, vfio_iommu_populate_bitmap_full,
@@ -97,6 +100,7 @@ type T;
 -	D->pfn_list = RB_ROOT;
 +	pin_store_init(&D->pins);
 
+// While tracking, a new mapping had a bitmap allocated. It needs nothing now.
 @@ expression D, E, R, S; @@
 -	if (!R && E->dirty_page_tracking) {
 -		R = vfio_dma_bitmap_alloc(D, S);
@@ -105,10 +109,12 @@ type T;
 -	}
 // hook: 1 pin_store_init(&dma->pins);
 
+// A pin that is left was a WARN, and a page lost for ever. It is given back.
 @@ expression D; @@
 -	WARN_ON(!RB_EMPTY_ROOT(&D->pfn_list));
 +	vfio_dma_drop_pins(iommu, D);
 
+// vfio_dma_drop_pins() freed the store, so there is no bitmap to be freed.
 @@ expression D; @@
 -	vfio_dma_bitmap_free(D);
 // hook: 1 vfio_dma_drop_pins(iommu, dma);
@@ -143,6 +149,8 @@ type T;
 -vfio_register_iommu_driver(O)
 +type1_register(O)
 // hook: 1 type1_register(
+
+// It is destroyed when no container can be made any more.
 @@ expression O; @@
 -vfio_unregister_iommu_driver(O)
 +type1_unregister(O)

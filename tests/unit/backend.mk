@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The backend's data structures in user space, unmodified, under ASan and UBSan,
+# with the kernel's own red-black tree.
+#
+#   make -C tools/testing/vfio check [SEED=n] [OPS=n]      in a kernel's tree
+
+KERNEL_SRC ?= ../../..
+BACKEND ?= $(KERNEL_SRC)/drivers/vfio
+OUT ?= .
+
+CFLAGS := -O1 -g -std=gnu11 -Wall -Wextra -Werror -I. \
+	-fsanitize=address,undefined -fno-sanitize-recover=all
+BACKEND_FLAGS := -Ishim -I$(BACKEND)
+RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
+RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
+SHIM := shim/shim.c $(wildcard shim/linux/*.h) unit.h
+
+TESTS := pin_store_test dirty_report_test
+PROGRAMS = $(TESTS:%=$(OUT)/%)
+
+all: $(PROGRAMS)
+
+# All programs are run; one that fails does not hide the others.
+check: all
+	@status=0; for program in $(PROGRAMS); do $$program || status=1; done; exit $$status
+
+$(OUT)/rbtree.o: $(RBTREE)
+	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -Wno-unused-parameter -c -o $@ $<
+
+STORE := $(BACKEND)/pin_store.c $(BACKEND)/pin_leaf.c $(BACKEND)/pin_store.h \
+	$(BACKEND)/pin_leaf.h
+
+$(OUT)/pin_store_test: pin_store_test.c $(STORE) $(OUT)/rbtree.o $(SHIM)
+	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h,$^)
+
+$(OUT)/dirty_report_test: dirty_report_test.c $(BACKEND)/dirty_report.c $(BACKEND)/dirty_report.h $(SHIM)
+	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
+
+clean:
+	rm -f $(PROGRAMS) $(OUT)/rbtree.o
+
+.PHONY: all check clean
