@@ -9,10 +9,18 @@ import points
 
 WORKLOADS = tuple(points.WORKLOADS)
 
+CAPTIONS = {
+    "downtime-pre": "Device-dirtied pages reported in pre-copy: what QEMU expected and what "
+                    "it had to send. What did not converge was stopped in the end.",
+    "downtime-stop": "The same, reported at the stop.",
+    "bytes": "Sent after the first round.",
+    "convergence": "Left to send, over time, in the first trial of each: held pages, and what "
+                   "makes them converge.",
+}
+
 HEAD = """\
-set terminal svg size 860,380 enhanced font "sans,13" background "#ffffff"
+set terminal svg size 860,340 enhanced font "sans,13" background "#ffffff"
 set encoding utf8
-set title offset 0,1.2
 set border 3 lc rgb "#5b6675"
 set tics nomirror out
 set grid y lc rgb "#dfe3e8"
@@ -44,7 +52,7 @@ def axis():
     """Names of the nine places, and room for them."""
     names = [f'"{workload}\\n{load:g}x" {i}' for i, (workload, load) in
              enumerate((w, load) for w in WORKLOADS for load in points.LOADS)]
-    return (f"set xtics ({', '.join(names)}) scale 0\nset bmargin 4\nset xrange [-0.7:8.7]\n"
+    return (f"set xtics ({', '.join(names)}) scale 0\nset bmargin 3\nset xrange [-0.7:8.7]\n"
             "set arrow from 2.5, graph 0 to 2.5, graph 1 nohead lc rgb '#dfe3e8'\n"
             "set arrow from 5.5, graph 0 to 5.5, graph 1 nohead lc rgb '#dfe3e8'\n")
 
@@ -59,14 +67,12 @@ def pair(block, shift, width, colour, title):
 def downtime_plot(experiment, reported):
     """Expected and actual, in units of the budget."""
     cells, scale = matrix(experiment), experiment["budget"]
-    word = "in pre-copy" if reported == points.PRECOPY else "at the stop"
     return (HEAD + axis() + "set boxwidth 0.36\n"
             f"$expected << E\n{bars(cells, reported, 'expected_pages', scale)}\nE\n"
             f"$actual << E\n{bars(cells, reported, 'actual_pages', scale)}\nE\n"
-            f'set title "device-dirtied pages reported {word}"\n'
-            'set ylabel "pages at the stop / downtime limit"\nset yrange [0:4.2]\n'
+            'set ylabel "pages / downtime limit"\nset yrange [0:4.2]\n'
             f"plot 1 lc rgb '{GREY}' dt 2 title 'downtime limit', "
-            + pair("$expected", -0.19, 0.36, BLUE, "expected when QEMU stopped the guest")
+            + pair("$expected", -0.19, 0.36, BLUE, "expected")
             + ", " + pair("$actual", 0.19, 0.36, ORANGE, "actual") + "\n")
 
 
@@ -76,7 +82,7 @@ def bytes_plot(experiment):
     return (HEAD + axis() + "set boxwidth 0.36\n"
             f"$pre << E\n{bars(cells, points.PRECOPY, 'bytes_again', scale)}\nE\n"
             f"$stop << E\n{bars(cells, points.STOP, 'bytes_again', scale)}\nE\n"
-            'set title "sent after the first round"\nset ylabel "MiB"\nset yrange [0:*]\n'
+            'set ylabel "MiB"\nset yrange [0:*]\n'
             "plot " + pair("$pre", -0.19, 0.36, VIOLET, "reported in pre-copy") + ", "
             + pair("$stop", 0.19, 0.36, TEAL, "reported at the stop") + "\n")
 
@@ -105,8 +111,7 @@ def convergence_plot(experiment, results):
             plots.append(f'$b{i} with lines lw 2 lc rgb "{colour}" title "{name}"')
     if not plots:
         return None
-    return (HEAD + blocks + 'set title "left to send, first trial of each"\n'
-            'set xlabel "seconds after the first round"\n'
+    return (HEAD + blocks + 'set xlabel "seconds after the first round"\n'
             'set ylabel "pages / downtime limit"\nset yrange [0:*]\nset xrange [0:*]\n'
             f"plot 1 lc rgb '#1b2430' dt 2 title 'downtime limit', {', '.join(plots)}\n")
 

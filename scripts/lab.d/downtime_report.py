@@ -29,6 +29,7 @@ COLUMNS = (
     ("actual ms", "actual_ms", 1, 0),
     ("again MiB", "bytes_again", MIB, 0),
     ("sent MiB", "bytes", MIB, 0),
+    ("rep/wr", "reported_per_write", 1, 1),
     ("link %", "link_rate", 0.01, 0),
 )
 
@@ -36,8 +37,9 @@ NOTES = """\
 load: what CPU and device dirty, against what the link carries. expected, actual: pages left
 to send when QEMU decided to stop the guest, and pages sent while it was stopped, both in
 units of the downtime limit (1 is what the link carries in it). again: sent after the first
-round. link: how much of what it could it carried then; times are of those trials only where
-it was filled to 80 % and more. Median (lowest to highest of the trials)."""
+round. rep/wr: pages that the device's reports held then, for each page that it wrote. link:
+how much of what it could it carried then; times, and convergence, are of those trials only
+where it was filled to 80 % and more. Median (lowest to highest of the trials)."""
 
 # What the mail thread says, and which of the findings answer it.
 POSITIONS = (
@@ -70,7 +72,7 @@ def rows(experiment):
         units = [(key, experiment["budget"] if unit == "budget" else unit, digits)
                  for _, key, unit, digits in COLUMNS]
         lines.append((entry["name"], f"{entry['load']:g}",
-                      f"{entry['converged']}/{entry['measured']}",
+                      f"{entry['converged']}/{entry['judged']}",
                       *(cell(entry, *unit) for unit in units)))
     return lines
 
@@ -101,12 +103,13 @@ def sentence(entry, experiment):
     """What came of a point, in words."""
     budget = experiment["budget"]
     median = {key: entry[key]["median"] for key in downtime.NUMBERS if entry[key]}
-    ended = (f"converged in {entry['converged']} of {entry['measured']} trials"
-             if entry["converged"] else "never converged")
+    ended = f"converged in {entry['converged']} of {entry['judged']} trials"
     return (f"<b>{entry['name']}</b> {ended}, after {median['rounds']:.0f} rounds: expected "
             f"{median['expected_pages'] / budget:.2f} of the limit, actual "
             f"{median['actual_pages'] / budget:.2f} ({median['ratio']:.2f} times as much); "
-            f"{median['bytes_again'] / MIB:.0f} MiB sent after the first round.")
+            f"{median['bytes_again'] / MIB:.0f} MiB sent after the first round, in which "
+            f"{median['reported_again']:.0f} pages were reported and "
+            f"{median['written_again']:.0f} written by the device.")
 
 
 def positions(experiment):
@@ -138,8 +141,9 @@ def page(experiment, plots, tests):
         f'{"shown" if test.state == ktap.PASSED else "NOT shown"}: {escape(test.name)}'
         + (f"<pre>{escape(test.reason)}</pre>" if test.reason else "") + "</li>"
         for test in tests)
-    figures = "".join(f'<figure class="plot">{svg[svg.index("<svg"):]}</figure>'
-                      for svg in plots.values())
+    figures = "".join(f'<figure class="plot">{svg[svg.index("<svg"):]}<figcaption>'
+                      f"{downtime_plots.CAPTIONS[name]}</figcaption></figure>"
+                      for name, svg in plots.items())
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -147,6 +151,7 @@ def page(experiment, plots, tests):
 <style>{report_html.STYLE}
 .plot {{ background: #fff; margin-top: 12px; overflow-x: auto; }}
 .plot svg {{ min-width: 560px; }} .plot svg text {{ fill: #1b2430; font-size: 12px; }}
+.plot figcaption {{ color: #1b2430; }}
 blockquote {{ margin: 20px 0 4px; padding-left: 14px; border-left: 3px solid var(--line); }}
 .bad {{ color: var(--fail); }}</style></head><body><main>
 <h1>What reporting device-dirtied pages in pre-copy does to downtime</h1>

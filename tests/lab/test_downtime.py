@@ -219,6 +219,11 @@ class Measure(unittest.TestCase):
         # In 2 s, of a link that carries 1024 pages a second.
         self.assertAlmostEqual(row["link_rate"], 201 / 2 / 1024, 5)
         self.assertEqual(row["device_rate"], 100)
+        # After the count at 1004 s, none was written between the samples of 1005 and 1006.
+        self.assertEqual((row["reported_again"], row["written_again"]), (30, 0))
+        facts = evidence()
+        facts["samples"][1]["time"] = 1004
+        self.assertEqual(downtime.measure(facts, LOG)["reported_per_write"], 30 / 200)
         self.assertEqual(downtime.problems(evidence(), row), [])
 
     def test_incomplete(self):
@@ -299,9 +304,9 @@ class Whole(unittest.TestCase):
     def test_good(self):
         entry = downtime.collect(self.results)
         self.assertEqual((entry["budget"], entry["capacity"]), (2048, 2048))
-        self.assertEqual([(p["name"], p["converged"], p["measured"], p["ratio"]["median"])
-                          for p in entry["points"]],
-                         [("pre-thread", 1, 1, 1.1), ("stop-thread", 1, 1, 1.5)])
+        self.assertEqual([(p["name"], p["converged"], p["judged"], p["measured"],
+                           p["ratio"]["median"]) for p in entry["points"]],
+                         [("pre-thread", 0, 0, 1, 1.1), ("stop-thread", 0, 0, 1, 1.5)])
         self.assertEqual(downtime.complaints(entry), [])
 
     def test_starved(self):
@@ -312,8 +317,12 @@ class Whole(unittest.TestCase):
                 for rate, ms, ratio in ((0.79, 9000, 1), (0.8, 100, 2), (1.1, 110, 3))]
         entry = downtime.summarise(one, rows)
         self.assertEqual((entry["starved"], entry["measured"], entry["ratio"]["median"]), (1, 3, 2))
+        self.assertEqual((entry["converged"], entry["judged"]), (2, 2))
+        self.assertEqual((downtime.always(entry), downtime.never(entry)), (True, False))
         self.assertEqual(entry["actual_ms"], {"median": 105, "min": 100, "max": 110})
-        self.assertIsNone(downtime.summarise(one, rows[:1])["actual_ms"])
+        slow = downtime.summarise(one, rows[:1])
+        self.assertEqual((slow["actual_ms"], downtime.always(slow), downtime.never(slow)),
+                         (None, None, None))
         free = points.choose("no-link")[0]
         self.assertEqual(downtime.summarise(free, rows[:1])["actual_ms"]["median"], 9000)
 
@@ -351,10 +360,10 @@ class Whole(unittest.TestCase):
     def test_table_and_page(self):
         whole = downtime.collect(self.results)
         text = downtime_report.table(whole)
-        self.assertRegex(text, r"pre-thread +0.75 +1/1 +3 +0.05 +0.05 +1.10 +- +- +1 +4 +10\n")
-        page = downtime_report.page(whole, {"x": "<?xml?><svg>a plot</svg>"},
+        self.assertRegex(text, r"pre-thread +0.75 +0/0 +3 +0.05 +0.05 +1.10 +- +- +1 +4 +- +10\n")
+        page = downtime_report.page(whole, {"bytes": "<?xml?><svg>a plot</svg>"},
                                     downtime_report.as_tests(whole))
-        for words in ("1.50 times as much", "<svg>a plot</svg>", "Not measured in this run",
+        for words in ("1.50 times as much", "<svg>a plot</svg><figcaption>Sent after", "Not measured in this run",
                       "NOT shown: thread: reported at the stop"):
             self.assertIn(words, page)
 
