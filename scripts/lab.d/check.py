@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """All tests: each part leaves KTAP in out/check, the last line is the count."""
 
+import os
 import subprocess
 import sys
 
@@ -74,6 +75,14 @@ def unit_tests():
     return results
 
 
+def model(**pairs):
+    """The model run; SEED= and OPS= of the environment, for another or a longer one."""
+    for key in ("seed", "ops"):
+        if os.environ.get(key.upper()):
+            pairs[key] = os.environ[key.upper()]
+    return in_lab("model", **pairs)
+
+
 def in_lab(name, **pairs):
     """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
     as results."""
@@ -108,6 +117,7 @@ PARTS = {
     "build": builds,
     "unit": unit_tests,
     "selftests": in_lab("selftests"),
+    "model": model(),
     "migrate": in_lab("migrate"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
 }

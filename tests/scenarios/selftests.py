@@ -51,8 +51,6 @@ ON_STOCK = {
     "R8_first_pages_of_the_space": "W15",
     "R8_last_page_of_the_space": "a mapping that ends at 2^64 is never found again",
     "R8_many_small_mappings": "W15",
-    "R8_random_calls_against_a_model": "W10",
-    "R8_random_calls_many_small_trials": "W10",
     "R8_sub_ranges_of_every_shift": "W10",
     "R9_first_pin_for_reading": "W5",
     "R9_first_pin_narrows_the_scope": "W5",

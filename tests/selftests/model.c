@@ -1,37 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R2, R3, R6, R8, R12, R14 together: random calls, and a simple model that
- * knows what each report, each count and each error must be.
+ * R2, R3, R6, R8, R11, R12 together: random sequences of calls, and a plain
+ * reference that knows what each call must return and each report must say.
  *
- * The space is SPACE pages with mappings and holes. A page of the model is
- * mapped or not, has a number of pins, may be a target of writes (pinned for
- * write since it was last free), and has a record or not.
+ * $OPS calls are made, from $SEED, in trials of TRIAL_CALLS. Each call is drawn
+ * from the trial's seed and its own number, so that any of them can be left
+ * out: a trial that differs is made as short as it stays different, and printed.
+ *
+ * On the kernel's own type1 a difference must be one of its known weaknesses
+ * (enum weakness); they are counted, and any other one fails.
  */
 #include "fixture.h"
+#include "reference.h"
 
-#define SPACE		2000
-#define MAPPINGS	12
+#define TRIAL_CALLS	400
 #define MAX_PINS	5
+#define DEFAULT_OPS	6000
+#define BITMAP_ROOM	(2 * PAGE_SIZE)
 
-struct model_page {
-	bool mapped;
-	bool target;
-	bool record;
-	int pins;
+enum weakness { W1, W2, W6, W10, W11, W15, UNWOUND, WEAKNESSES };
+
+static const char *const weakness_text[WEAKNESSES] = {
+	[W1] = "W1: pages reported wrongly after a report that faulted",
+	[W2] = "W2: pages lost by a report that faulted",
+	[W6] = "W6: failed unmaps that had unmapped",
+	[W10] = "W10: reports of a part of a mapping refused",
+	[W11] = "W11: pages reported that were pinned for read only",
+	[W15] = "W15: stale bits kept, or bits changed beside a mapping",
+	[UNWOUND] = "pages reported that a failing pin call had unwound",
 };
 
 struct model {
 	struct rig rig;
-	struct model_page page[SPACE];
-	__u64 seed;
-	bool tracking;
-	int op;
+	struct reference ref;
+	unsigned char *memory;		/* what is mapped, page by page */
+	unsigned char *room;		/* for a bitmap; what follows faults */
+	unsigned char before[BITMAP_ROOM];
+	bool stock;
+	bool say;			/* print each call */
+	__u64 random;
+	__u64 calls;
+	__u64 seen[WEAKNESSES];
+	unsigned char skip[TRIAL_CALLS];
+	int call;
 };
 
 FIXTURE_SETUP(model)
 {
-	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-1", 0)));
-	self->seed = random_seed();
+	self->stock = backend_is_stock();
+	self->memory = memory(REF_PAGES << PAGE_SHIFT, PROT_READ | PROT_WRITE);
+	self->room = memory(BITMAP_ROOM + PAGE_SIZE, PROT_READ | PROT_WRITE);
+	mprotect(self->room + BITMAP_ROOM, PAGE_SIZE, PROT_NONE);
+	self->rig.container = -1;
 }
 
 FIXTURE_TEARDOWN(model)
@@ -40,199 +60,510 @@ FIXTURE_TEARDOWN(model)
 	EXPECT_EQ(0, locked_pages());
 }
 
-static __u64 pick(struct model *m, __u64 n)
+/* The difference that ended the trial, and the way out of it. */
+static char difference[200];
+static jmp_buf differs;
+
+#define differ(fmt, ...) do {						\
+	snprintf(difference, sizeof(difference), fmt, ##__VA_ARGS__);	\
+	longjmp(differs, 1);						\
+} while (0)
+
+static void must(struct model *m, const char *what, int first, int n, int want,
+		 int ret)
 {
-	return random_next(&m->seed) % n;
+	if (m->say)
+		printf("#   %3d: %s %d+%d: %s\n", m->call, what, first, n,
+		       error(ret));
+	m->calls++;
+	if (want != ret)
+		differ("%s %d+%d: want %s, seen %s", what, first, n,
+		       error(want), error(ret));
 }
 
-#define MODEL_FAIL(m, fmt, ...) \
-	FAIL("operation %d: " fmt, (m)->op, ##__VA_ARGS__)
-
-static void map_some(struct model *m)
+static int pick(struct model *m, int n)
 {
-	__u64 page = pick(m, 5), n, i;
-
-	while (page < SPACE - 1) {
-		n = 1 + pick(m, pick(m, 2) ? 8 : 2 * SPACE / MAPPINGS);
-		n = page + n > SPACE ? SPACE - page : n;
-		ASSERT_EQ(0, dma_map(m->rig.container,
-				     memory(n << PAGE_SHIFT,
-					    PROT_READ | PROT_WRITE),
-				     at(page), n << PAGE_SHIFT, MAP_RW));
-		for (i = page; i < page + n; i++)
-			m->page[i].mapped = true;
-		page += n + pick(m, 3) * pick(m, 100);
-	}
+	return random_next(&m->random) % n;
 }
 
 /* A run of pages, short or long, that may reach into holes. */
-static void pick_run(struct model *m, __u64 *first, __u64 *n, __u64 most)
+static void pick_run(struct model *m, int *first, int *n, int most)
 {
-	*n = 1 + pick(m, pick(m, 3) ? 10 : most);
-	*first = pick(m, SPACE - *n + 1);
+	*n = 1 + pick(m, pick(m, 32) ? 10 : most);
+	*first = pick(m, REF_PAGES - *n + 1);
 }
 
-static void do_pin(struct model *m)
+/* Mostly one or more whole mappings; also holes, and parts. */
+static void pick_range(struct model *m, int *first, int *n)
 {
-	bool write = pick(m, 3), good = true;
-	__u64 first, n, i;
-	int ret;
+	const struct ref_page *page = m->ref.page;
+	int last;
 
-	pick_run(m, &first, &n, 512);
-	for (i = first; i < first + n; i++) {
-		if (m->page[i].pins >= MAX_PINS)
+	pick_run(m, first, n, REF_PAGES);
+	if (!pick(m, 3))
+		return;
+	last = *first + *n - 1;
+	while (*first && page[*first].mapping &&
+	       page[*first - 1].mapping == page[*first].mapping)
+		--*first;
+	while (last < REF_PAGES - 1 && page[last].mapping &&
+	       page[last + 1].mapping == page[last].mapping)
+		last++;
+	*n = last - *first + 1;
+}
+
+/* --- reports ------------------------------------------------------------- */
+
+/* A buffer of which only the first so many bytes can be written. */
+static unsigned char *make_bitmap(struct model *m, int good)
+{
+	unsigned char *bitmap = m->room + BITMAP_ROOM - good;
+	int i;
+
+	for (i = 0; i < good; i++)
+		bitmap[i] = pick(m, 256);
+	memcpy(m->before, bitmap, good);
+	return bitmap;
+}
+
+/* Bytes that can be written: all of it and some more, or with a fault less. */
+static int pick_good(struct model *m, int n, bool fault)
+{
+	int bytes = bitmap_bytes(n);
+
+	return fault ? 8 * pick(m, bytes / 8) : bytes + 16;
+}
+
+/* Has a page whose bit can't be written? */
+static bool must_fault(struct model *m, int first, int n, int good)
+{
+	int i;
+
+	for (i = good * 8; i < n; i++)
+		if (m->ref.page[first + i].mapping)
+			return true;
+	return false;
+}
+
+/* Is there a mapped page in the u64 of this bit? */
+static bool near_mapping(struct model *m, int first, int n, int bit)
+{
+	int i;
+
+	for (i = bit & ~63; i <= (bit | 63) && i < n; i++)
+		if (m->ref.page[first + i].mapping)
+			return true;
+	return false;
+}
+
+/* Is it in the first u64 of a mapping that does not begin with that u64? */
+static bool shifted(struct model *m, int first, int bit)
+{
+	const struct ref_page *page = m->ref.page + first;
+	int begin = bit;
+
+	while (begin && page[begin - 1].mapping == page[bit].mapping)
+		begin--;
+	return begin % 64 && begin / 64 == bit / 64;
+}
+
+/* The kernel's own reports a page that is not dirty. */
+static enum weakness explain(struct model *m, int first, int bit)
+{
+	struct ref_page *p = &m->ref.page[first + bit];
+
+	if (p->touched)
+		return W11;
+	if (p->unwound)
+		return UNWOUND;
+	if (bitmap_bit(m->before, bit) && shifted(m, first, bit))
+		return W15;
+	return WEAKNESSES;
+}
+
+static void check_bit(struct model *m, int first, int n, int bit, bool seen)
+{
+	struct ref_page *p = &m->ref.page[first + bit];
+	bool was = bitmap_bit(m->before, bit);
+
+	if (bit >= n || !p->mapping) {
+		if (seen == was)
 			return;
-		good &= m->page[i].mapped;
+		if (!m->stock || !near_mapping(m, first, n, bit))
+			differ("report %d+%d: bit %d is of no mapped page, and changed",
+			       first, n, bit);
+		m->seen[W15]++;
+	} else if (seen != ref_dirty(p)) {
+		enum weakness w = explain(m, first, bit);
+
+		if (!m->stock || !seen || w == WEAKNESSES)
+			differ("report %d+%d: page %d: want %d, pins %d", first,
+			       n, first + bit, !seen, p->pins);
+		m->seen[w]++;
 	}
-	ret = mdma_pin(&m->rig.dev, at(first), n, write ? 'w' : 'r');
-	if (good != !ret)
-		MODEL_FAIL(m, "pin %llu+%llu: %s", first, n, error(ret));
-	for (i = first; good && i < first + n; i++) {
-		m->page[i].target |= write;
-		m->page[i].pins++;
+}
+
+static void check_report(struct model *m, int first, int n,
+			 const unsigned char *bitmap, int good)
+{
+	int i;
+
+	for (i = 0; i < good * 8; i++)
+		check_bit(m, first, n, i, bitmap_bit(bitmap, i));
+}
+
+/* After a fault: what is not of a mapped page must be as it was. */
+static void check_rest(struct model *m, int first, int n,
+		       const unsigned char *bitmap, int good)
+{
+	int i;
+
+	for (i = 0; !m->stock && i < good * 8; i++)
+		if (i >= n || !m->ref.page[first + i].mapping)
+			check_bit(m, first, n, i, bitmap_bit(bitmap, i));
+}
+
+/* --- the kernel's own type1 after a fault ------------------------------- */
+
+static void restart(struct model *m)
+{
+	STOP(&m->rig);
+	ref_stop(&m->ref);
+	START(&m->rig);
+	ref_start(&m->ref);
+}
+
+/* Its records are not what they were: see how, then begin anew. */
+static void stock_get_faulted(struct model *m)
+{
+	unsigned char *bitmap = make_bitmap(m, bitmap_bytes(REF_PAGES));
+	int i;
+
+	ASSERT_EQ(0, dirty_get(m->rig.container, at(0),
+			       (__u64)REF_PAGES << PAGE_SHIFT, bitmap));
+	for (i = 0; i < REF_PAGES; i++) {
+		struct ref_page *p = &m->ref.page[i];
+		bool seen = bitmap_bit(bitmap, i);
+
+		if (!p->mapping)
+			continue;
+		m->seen[W1] += seen && !ref_dirty(p) && !p->touched &&
+			       !p->unwound;
+		m->seen[W2] += !seen && ref_dirty(p);
 	}
+	restart(m);
+}
+
+static void unmap_all(struct model *m)
+{
+	ASSERT_EQ(0, dma_unmap(m->rig.container, at(0),
+			       (__u64)REF_PAGES << PAGE_SHIFT, NULL));
+	ref_unmap(&m->ref, 0, REF_PAGES);
+}
+
+static void stock_unmap_faulted(struct model *m, int n)
+{
+	__u64 left = 0;
+	int i, mapped = 0;
+
+	for (i = 0; i < REF_PAGES; i++)
+		mapped += !!m->ref.page[i].mapping;
+	ASSERT_EQ(0, dma_unmap(m->rig.container, at(0),
+			       (__u64)REF_PAGES << PAGE_SHIFT, &left));
+	if (left >> PAGE_SHIFT > (__u64)mapped ||
+	    mapped - (int)(left >> PAGE_SHIFT) > n)
+		differ("a failed unmap of %d pages left %lld of %d", n,
+		       left >> PAGE_SHIFT, mapped);
+	m->seen[W6] += left >> PAGE_SHIFT != (__u64)mapped;
+	ref_unmap(&m->ref, 0, REF_PAGES);
+	restart(m);
+}
+
+/* --- the calls ----------------------------------------------------------- */
+
+static void do_map(struct model *m)
+{
+	int first, n;
+
+	n = 1 + pick(m, pick(m, 2) ? 8 : REF_PAGES / 6);
+	first = pick(m, REF_PAGES - n + 1);
+	must(m, "map", first, n, ref_map(&m->ref, first, n),
+	     dma_map(m->rig.container, m->memory + ((__u64)first << PAGE_SHIFT),
+		     at(first), (__u64)n << PAGE_SHIFT, MAP_RW));
+}
+
+static void do_unmap(struct model *m)
+{
+	__u64 unmapped = 0;
+	int first, n, pages;
+
+	pick_range(m, &first, &n);
+	pages = ref_unmap(&m->ref, first, n);
+	must(m, "unmap", first, n, pages < 0 ? pages : 0,
+	     dma_unmap(m->rig.container, at(first), (__u64)n << PAGE_SHIFT,
+		       &unmapped));
+	if (pages >= 0 && unmapped >> PAGE_SHIFT != (__u64)pages)
+		differ("unmap %d+%d: want %d pages, seen %lld", first, n,
+		       pages, unmapped >> PAGE_SHIFT);
+}
+
+static void unmap_get(struct model *m, bool fault)
+{
+	int first, n, good, ret, wanted = 0;
+	unsigned char *bitmap;
+
+	pick_range(m, &first, &n);
+	good = pick_good(m, n, fault);
+	bitmap = make_bitmap(m, good);
+	ret = dma_unmap_get(m->rig.container, at(first),
+			    (__u64)n << PAGE_SHIFT, bitmap, NULL);
+	if (!m->ref.tracking || ref_cuts(&m->ref, first, n))
+		wanted = -EINVAL;
+	else if (must_fault(m, first, n, good) ||
+		 (fault && ret == -EFAULT))
+		wanted = -EFAULT;
+	must(m, fault ? "unmap+get, fault," : "unmap+get", first, n, wanted, ret);
+	if (!ret) {
+		check_report(m, first, n, bitmap, good);
+		ref_unmap(&m->ref, first, n);
+		return;
+	}
+	check_rest(m, first, n, bitmap, good);
+	if (ret != -EFAULT)
+		return;
+	if (m->stock)
+		stock_unmap_faulted(m, n);
+	else
+		ref_give_back(&m->ref, first, n);
+}
+
+static void do_unmap_get(struct model *m)
+{
+	unmap_get(m, false);
+}
+
+static void do_unmap_get_fault(struct model *m)
+{
+	unmap_get(m, true);
+}
+
+static void get_range(struct model *m, bool fault)
+{
+	int first, n, good, ret, wanted = m->ref.tracking ? 0 : -EINVAL;
+	unsigned char *bitmap;
+
+	pick_range(m, &first, &n);
+	good = pick_good(m, n, fault);
+	bitmap = make_bitmap(m, good);
+	ret = dirty_get(m->rig.container, at(first), (__u64)n << PAGE_SHIFT,
+			bitmap);
+	if (m->stock && !wanted && ref_cuts(&m->ref, first, n)) {
+		wanted = -EINVAL;
+		m->seen[W10]++;
+	} else if (!wanted && (must_fault(m, first, n, good) ||
+			       (fault && ret == -EFAULT))) {
+		wanted = -EFAULT;
+	}
+	must(m, fault ? "get, fault," : "get", first, n, wanted, ret);
+	if (!ret) {
+		check_report(m, first, n, bitmap, good);
+		ref_reported(&m->ref, first, n);
+		return;
+	}
+	check_rest(m, first, n, bitmap, good);
+	if (m->stock && ret == -EFAULT)
+		stock_get_faulted(m);
+}
+
+static void do_get(struct model *m)
+{
+	get_range(m, false);
+}
+
+static void do_get_fault(struct model *m)
+{
+	get_range(m, true);
 }
 
 /* Also of pages that are not pinned; not of pages that are not mapped. */
 static void do_unpin(struct model *m)
 {
-	__u64 first, n, i;
-	int ret;
+	int first, most, n = 0;
+
+	pick_run(m, &first, &most, 512);
+	while (n < most && m->ref.page[first + n].mapping)
+		n++;
+	if (!n)
+		return;
+	ref_unpin(&m->ref, first, n);
+	must(m, "unpin", first, n, 0, mdma_unpin(&m->rig.dev, at(first), n));
+}
+
+static void do_pin(struct model *m)
+{
+	bool write = pick(m, 3);
+	int first, n, i;
 
 	pick_run(m, &first, &n, 512);
 	for (i = first; i < first + n; i++)
-		if (!m->page[i].mapped)
+		if (m->ref.page[i].pins >= MAX_PINS)
 			return;
-	ret = mdma_unpin(&m->rig.dev, at(first), n);
-	if (ret)
-		MODEL_FAIL(m, "unpin %llu+%llu: %s", first, n, error(ret));
-	for (i = first; i < first + n; i++) {
-		struct model_page *p = &m->page[i];
-
-		if (!p->pins || --p->pins)
-			continue;
-		p->record |= p->target && m->tracking;
-		p->target = false;
-	}
+	must(m, write ? "pin for write" : "pin for read", first, n,
+	     ref_pin(&m->ref, first, n, write),
+	     mdma_pin(&m->rig.dev, at(first), n, write ? 'w' : 'r'));
 }
 
 static void do_rw(struct model *m)
 {
-	__u64 first = pick(m, SPACE - 1), offset = pick(m, PAGE_SIZE);
-	__u64 len = 1 + pick(m, PAGE_SIZE - 1), last, i;
+	int first = pick(m, REF_PAGES - 1), offset = pick(m, PAGE_SIZE);
+	int len = 1 + pick(m, PAGE_SIZE - 1);
+	int last = first + (offset + len - 1) / PAGE_SIZE;
 	bool write = pick(m, 2);
-	int ret;
 
-	last = first + (offset + len - 1) / PAGE_SIZE;
-	if (!m->page[first].mapped || !m->page[last].mapped)
-		return;
-	ret = write ? mdma_rw_write(&m->rig.dev, at(first) + offset, len, 1) :
-		      mdma_rw_read(&m->rig.dev, at(first) + offset, len);
-	if (ret)
-		MODEL_FAIL(m, "rw %llu: %s", first, error(ret));
-	for (i = first; i <= last; i++)
-		m->page[i].record |= write && m->tracking;
-}
-
-static void do_get(struct model *m)
-{
-	static unsigned char bitmap[SPACE / 8 + 16], before[sizeof(bitmap)];
-	__u64 first, n, i, bits;
-	int ret, want;
-
-	pick_run(m, &first, &n, SPACE);
-	bits = bitmap_bytes(n) * 8;
-	for (i = 0; i < sizeof(bitmap); i++)
-		bitmap[i] = pick(m, 256);
-	memcpy(before, bitmap, sizeof(bitmap));
-	ret = dirty_get(m->rig.container, at(first), n << PAGE_SHIFT, bitmap);
-	if (ret != (m->tracking ? 0 : -EINVAL))
-		MODEL_FAIL(m, "get %llu+%llu: %s", first, n, error(ret));
-	for (i = 0; i < bits; i++) {
-		struct model_page *p = &m->page[first + i];
-
-		want = bitmap_bit(before, i);
-		if (m->tracking && i < n && p->mapped) {
-			want = p->record || (p->pins && p->target);
-			p->record = false;
-		}
-		if (bitmap_bit(bitmap, i) != want)
-			MODEL_FAIL(m, "get %llu+%llu: %llu: want %d (mapped %d, pins %d)",
-				   first, n, first + i, want, p->mapped,
-				   p->pins);
-	}
-	if (memcmp(bitmap + bits / 8, before + bits / 8,
-		   sizeof(bitmap) - bits / 8))
-		MODEL_FAIL(m, "get %llu+%llu wrote past the bitmap", first, n);
+	must(m, write ? "write" : "read", first, last - first + 1,
+	     ref_rw(&m->ref, first, last, write),
+	     write ? mdma_rw_write(&m->rig.dev, at(first) + offset, len, 1) :
+		     mdma_rw_read(&m->rig.dev, at(first) + offset, len));
 }
 
 static void do_start_stop(struct model *m)
 {
-	__u64 i;
-
-	if (pick(m, 10))
-		return;
-	m->tracking = pick(m, 4);
-	if (m->tracking)
-		START(&m->rig);
-	else
-		STOP(&m->rig);
-	for (i = 0; !m->tracking && i < SPACE; i++)
-		m->page[i].record = false;
-}
-
-static void check_counts(struct model *m)
-{
-	long long pinned = 0, i;
-
-	for (i = 0; i < SPACE; i++)
-		pinned += m->page[i].pins > 0;
-	if (locked_pages() != pinned)
-		MODEL_FAIL(m, "VmLck is %lld, want %lld pages", locked_pages(),
-			   pinned);
-}
-
-static void trial(struct model *m, int operations)
-{
-	static void (*const op[])(struct model *m) = {
-		do_pin, do_pin, do_pin, do_unpin, do_unpin, do_unpin, do_unpin,
-		do_rw, do_get, do_start_stop,
-	};
-	__u64 i;
-
-	map_some(m);
-	for (m->op = 0; m->op < operations; m->op++) {
-		op[pick(m, ARRAY_SIZE(op))](m);
-		if (!pick(m, 8))
-			check_counts(m);
+	if (pick(m, 4)) {
+		ref_start(&m->ref);
+		must(m, "start", 0, 0, 0, dirty_start(m->rig.container));
+	} else {
+		ref_stop(&m->ref);
+		must(m, "stop", 0, 0, 0, dirty_stop(m->rig.container));
 	}
-	check_counts(m);
+}
+
+static void check_locked(struct model *m)
+{
+	long long locked = locked_pages();
+
+	if (locked != ref_locked(&m->ref))
+		differ("%lld pages are charged, want %lld", locked,
+		       ref_locked(&m->ref));
+}
+
+/* Of 64: how often each is drawn. */
+static const struct {
+	int share;
+	void (*call)(struct model *m);
+} mix[] = {
+	{ 7, do_map }, { 2, do_unmap }, { 2, do_unmap_get },
+	{ 1, do_unmap_get_fault }, { 18, do_pin }, { 18, do_unpin },
+	{ 7, do_rw }, { 5, do_get }, { 2, do_get_fault }, { 2, do_start_stop },
+};
+
+static void draw(struct model *m)
+{
+	int n = pick(m, 64), i;
+
+	for (i = 0; n >= mix[i].share; i++)
+		n -= mix[i].share;
+	mix[i].call(m);
+}
+
+/* --- trials -------------------------------------------------------------- */
+
+/* Returns whether it differs. Leaves nothing mapped or tracked if not. */
+static bool trial(struct model *m, __u64 seed)
+{
+	memset(&m->ref, 0, sizeof(m->ref));
+	if (setjmp(differs))
+		return true;
+	for (m->call = 0; m->call < TRIAL_CALLS; m->call++) {
+		if (m->skip[m->call])
+			continue;
+		m->random = (seed + m->call + 1) * 0x9e3779b97f4a7c15ULL | 1;
+		random_next(&m->random);
+		draw(m);
+		if (!(m->call % 50))
+			check_locked(m);
+	}
+	check_locked(m);
+	unmap_all(m);
+	check_locked(m);
 	STOP(&m->rig);
-	for (i = 0; i < SPACE; i++)
-		while (m->page[i].pins-- > 0)
-			UNPIN(&m->rig, i, 1);
-	EXPECT_EQ(0, locked_pages());
-	EXPECT_EQ(0, mdma_get(&m->rig.dev, "stats/pinned"));
-	ASSERT_EQ(0, dma_unmap(m->rig.container, at(0), SPACE << PAGE_SHIFT,
-			       NULL));
-	memset(m->page, 0, sizeof(m->page));
-	m->tracking = false;
+	return false;
 }
 
-TEST_F(model, R8_random_calls_against_a_model, 60)
+/* The same in a container that nothing has gone wrong in. */
+static bool fresh_trial(struct model *m, __u64 seed)
 {
-	int i;
-
-	for (i = 0; i < 6; i++)
-		trial(self, 700);
+	rig_close(&m->rig);
+	ASSERT_STR("0", error(rig_open(&m->rig, "mdma-1", 0)));
+	return trial(m, seed);
 }
 
-TEST_F(model, R8_random_calls_many_small_trials, 60)
+/* Leave out calls as long as the trial still differs; say what remains. */
+static void shrink(struct model *m, __u64 seed)
 {
+	int some, first;
+
+	memset(m->skip + m->call + 1, 1, TRIAL_CALLS - m->call - 1);
+	if (!fresh_trial(m, seed))
+		printf("# not by itself: what the trials before left matters\n");
+	for (some = TRIAL_CALLS / 2; some; some /= 2)
+		for (first = 0; first < TRIAL_CALLS; first += some) {
+			unsigned char before[TRIAL_CALLS];
+			int n = TRIAL_CALLS - first;
+
+			memcpy(before, m->skip, sizeof(before));
+			memset(m->skip + first, 1, n < some ? n : some);
+			if (!memcmp(before, m->skip, sizeof(before)))
+				continue;
+			if (!fresh_trial(m, seed))
+				memcpy(m->skip, before, sizeof(before));
+		}
+	m->say = true;
+	printf("# the shortest that differs:\n");
+	fresh_trial(m, seed);
+	FAIL("%s", difference);
+}
+
+static void run(struct model *m, __u64 seed, __u64 ops)
+{
+	double begin = now_ms();
 	int i;
 
-	for (i = 0; i < 40; i++)
-		trial(self, 40);
+	ASSERT_STR("0", error(rig_open(&m->rig, "mdma-1", 0)));
+	for (; m->calls < ops; seed += TRIAL_CALLS)
+		if (trial(m, seed)) {
+			printf("# SEED=0x%llx OPS=1: %s\n", seed,
+			       difference);
+			shrink(m, seed);
+		}
+	printf("# %llu calls in %.0f ms\n", m->calls, now_ms() - begin);
+	for (i = 0; i < WEAKNESSES; i++)
+		if (m->seen[i])
+			printf("# %llu %s\n", m->seen[i], weakness_text[i]);
+}
+
+/* One process a CPU, each with a container and seeds of its own. */
+TEST_F(model, R8_random_calls_against_a_model, 120)
+{
+	long workers = sysconf(_SC_NPROCESSORS_ONLN), i;
+	const char *text = getenv("OPS");
+	__u64 ops = text && *text ? strtoull(text, NULL, 0) : DEFAULT_OPS;
+	__u64 seed = random_seed();
+	int status;
+
+	for (i = 0; i < workers; i++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			run(self, seed + ((__u64)i << 40),
+			    (ops + workers - 1) / workers);
+			return;
+		}
+	}
+	for (i = 0; i < workers; i++) {
+		ASSERT_LT(0, wait(&status));
+		EXPECT_EQ(0, status);
+	}
 }
 
 TEST_MAIN(mdev_remove_leftovers)

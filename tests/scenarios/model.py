@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Random sequences of calls against a plain reference, on our type1 and on the kernel's own.
+
+Both get the same sequences (tests/selftests/model.c). Ours must do what the reference
+says; the kernel's own may differ by its known weaknesses, which are counted.
+
+usage: model.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import backend
+import ktap
+import scenario
+
+# key: (default, what it is)
+KEYS = {
+    "seed": ("0x6d646d61", "of the sequences; 0: a new one"),
+    "ops": (1000000, "calls on each backend"),
+    "backends": ("ours,stock", "which, by comma: ours, stock, or the file of a module"),
+    "program": (str(HERE.parent / "selftests/model"), "what makes the calls"),
+}
+
+TEST = "R8_random_calls_against_a_model"
+# The program's own limit, and that of the lab, are far off: a million calls take a minute.
+TIMEOUT = 7200
+TIMEOUT_SCALE = "50"
+
+
+def run(program, name, seed, ops):
+    """One backend's KTAP; what it says of the run is printed as it comes."""
+    environment = dict(os.environ, SEED=seed, OPS=str(ops), TIMEOUT_SCALE=TIMEOUT_SCALE)
+    lines = []
+    with subprocess.Popen([program, TEST], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=environment, text=True, errors="replace") as child:
+        for line in child.stdout:
+            lines.append(line)
+            if line.startswith(("#", "not ok", "Bail")):
+                print(f"{name}: {line.lstrip('# ')}", end="", flush=True)
+    if child.returncode < 0:
+        lines.append(f"Bail out! signal {-child.returncode}\n")
+    return "".join(lines)
+
+
+def main(argv):
+    """Run it; the exit code is 0 only if each backend does as it should."""
+    directory, config = scenario.arguments(__doc__, KEYS, argv)
+    everything = []
+    for word in config["backends"].split(","):
+        name = Path(word).stem
+        backend.load(word)
+        begin = time.monotonic()
+        text = run(config["program"], name, config["seed"], config["ops"])
+        (directory / f"{name}.ktap").write_text(text)
+        results = ktap.parse(text, name)
+        everything += results
+        passed, failed, _ = ktap.counts(results)
+        print(f"{name}: {passed} passed, {failed} failed ({time.monotonic() - begin:.0f} s)",
+              flush=True)
+    passed, failed, skipped = ktap.counts(everything)
+    return 1 if failed or skipped or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
