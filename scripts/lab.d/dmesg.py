@@ -7,11 +7,19 @@ import re
 PATTERNS = {
     "warning": r"WARNING: (CPU|at |possible|suspicious|bad unlock|nested lock|inconsistent)",
     "lockdep": r"(possible (circular|recursive|irq)|INFO: possible|lock held when returning"
-               r"|BUG: Invalid wait context|held lock freed|suspicious RCU usage)",
+               r"|BUG: Invalid wait context|held lock freed|suspicious RCU usage"
+               r"|INFO: trying to register non-static key"
+               r"|turning off the locking correctness validator)",
     "bug": r"(kernel BUG at |BUG: |Oops: |Oops\b.*#\d|general protection fault"
            r"|unable to handle|Internal error:)",
+    # Reports of the slab, and of memory that a cache still has when it goes.
+    "slab": r"(BUG \S+ \(|Slab corruption|Objects remaining)",
+    "list": r"list_(add|del) corruption",
     "panic": r"Kernel panic",
-    "sanitizer": r"(UBSAN: |KASAN: |KCSAN: |KFENCE: |kmemleak: [1-9]\d* new suspected)",
+    "sanitizer": r"(UBSAN: |KASAN: |KCSAN: |KFENCE: |kmemleak: [1-9]\d* new suspected"
+                 r"|usercopy: Kernel memory)",
+    # a tool that turned itself off finds nothing
+    "tool off": r"kmemleak: (Kernel memory leak detector disabled|Cannot|Memory pool empty)",
     "hung task": r"INFO: task .* blocked for more than",
     "lockup": r"(soft lockup|hard LOCKUP)",
     "rcu stall": r"rcu.*(detected (expedited )?stalls|self-detected stall)",

@@ -32,6 +32,12 @@ BAD = (
     "[   12.3] UBSAN: shift-out-of-bounds in drivers/vfio/dirty_report.c:50:2",
     "[   12.3] BUG: Bad page state in process qemu  pfn:12345",
     "[   12.3] BUG: Bad rss-counter state mm:00000000 type:MM_ANONPAGES val:3",
+    "[   12.3] BUG vfio_pin_leaf (Tainted: G    O): Objects remaining in vfio_pin_leaf",
+    "[   12.3] INFO: trying to register non-static key.",
+    "[   12.3] turning off the locking correctness validator.",
+    "[   12.3] list_del corruption. prev->next should be ffff888000000000",
+    "[   12.3] usercopy: Kernel memory exposure attempt detected from SLUB object",
+    "[   12.3] kmemleak: Kernel memory leak detector disabled",
     "[   12.3] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
 )
 

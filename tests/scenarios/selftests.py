@@ -176,6 +176,18 @@ def report(name, text, seconds, stock):
     return results
 
 
+def unload(log):
+    """What is still in use, or left in a cache of ours, shows when our modules go."""
+    bad = []
+    for name in ("mdma", "vfio_iommu_type1"):
+        done = subprocess.run(["rmmod", name], capture_output=True, text=True, check=False)
+        bad += [done.stderr.strip() or f"rmmod {name}"] if done.returncode else []
+    bad += [line for _, line in log.findings()]
+    lines = ["KTAP version 1", "1..1", *(f"# {line}" for line in bad),
+             f"{'not ok' if bad else 'ok'} 1 R7_modules_unload_and_leave_nothing"]
+    return "\n".join(lines) + "\n"
+
+
 def main(argv):
     """Run them; the exit code is 0 only if all is as it should be."""
     directory, config = scenario.arguments(__doc__, KEYS, argv)
@@ -192,6 +204,9 @@ def main(argv):
         text = mark(text, findings, stock)
         (directory / f"{path.name}.ktap").write_text(text)
         everything += report(path.name, text, time.monotonic() - started, stock)
+    text = unload(log)
+    (directory / "unload.ktap").write_text(text)
+    everything += report("unload", text, 0, stock)
     passed, failed, skipped = ktap.counts(everything)
     print(f"selftests: {passed} passed, {failed} failed, {skipped} skipped "
           f"in {time.monotonic() - begin:.0f} s")
