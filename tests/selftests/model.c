@@ -156,15 +156,23 @@ static bool near_mapping(struct model *m, int first, int n, int bit)
 	return false;
 }
 
-/* Is it in the first u64 of a mapping that does not begin with that u64? */
-static bool shifted(struct model *m, int first, int bit)
+/*
+ * Is it in the first u64 of a mapping that does not begin with that u64? All of
+ * what the user's buffer has there is kept: what was in it before the call, and
+ * what mappings before it put there, whose own bitmaps keep the user's bits
+ * behind their end from one report to the next.
+ */
+static bool stale(struct model *m, int first, int bit)
 {
 	const struct ref_page *page = m->ref.page + first;
-	int begin = bit;
+	bool kept = bitmap_bit(m->before, bit);
+	int begin = bit, i;
 
 	while (begin && page[begin - 1].mapping == page[bit].mapping)
 		begin--;
-	return begin % 64 && begin / 64 == bit / 64;
+	for (i = begin & ~63; i < begin; i++)
+		kept |= !!page[i].mapping;
+	return kept && begin % 64 && begin / 64 == bit / 64;
 }
 
 /* The kernel's own reports a page that is not dirty. */
@@ -176,7 +184,7 @@ static enum weakness explain(struct model *m, int first, int bit)
 		return W11;
 	if (p->unwound)
 		return UNWOUND;
-	if (bitmap_bit(m->before, bit) && shifted(m, first, bit))
+	if (stale(m, first, bit))
 		return W15;
 	return WEAKNESSES;
 }
