@@ -117,7 +117,7 @@ PARTS = {
     "build": builds,
     "unit": unit_tests,
     "selftests": in_lab("selftests"),
-    "model": model(backends="ours"),
+    "model": model(backends="ours", ops="100000"),
     "migrate": in_lab("migrate"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
 }
