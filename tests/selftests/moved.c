@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a migration takes along, and what it leaves at the source. */
+#include <errno.h>
 #include <sys/ioctl.h>
 
 #include "fixture.h"
@@ -387,6 +388,29 @@ TEST_F(rig, mdma_stream_that_breaks_harms_neither_side, 60)
 	SET(&target, "step", "1");
 	EXPECT_EQ(48, mdma_get(&target.dev, "stats/seq"));
 	rig_close(&target);
+}
+
+/* What comes behind the end is refused, and so is what cannot be read then. */
+TEST_F(rig, mdma_nothing_is_taken_behind_the_end, 30)
+{
+	char *buf = malloc(STREAM_MAX), *bad = memory(STREAM_MAX, PROT_NONE);
+	struct rig target;
+	long long n;
+	int fd;
+
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	hold_ten_runs(self, "write");
+	n = mig_save(self->dev.device, buf, STREAM_MAX);
+	ASSERT_LT(0, n);
+	ASSERT_EQ(0, mig_set(target.dev.device, MIG(RESUMING), &fd));
+	ASSERT_EQ(n, write(fd, buf, n));
+	EXPECT_EQ(-1, write(fd, bad, STREAM_MAX / 2));
+	EXPECT_EQ(EBADMSG, errno);
+	close(fd);
+	EXPECT_STR("EBADMSG", error(mig_set(target.dev.device, MIG(STOP), NULL)));
+	EXPECT_EQ(MIG(ERROR), mig_get(target.dev.device));
+	rig_close(&target);
+	free(buf);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

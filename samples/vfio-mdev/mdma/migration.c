@@ -385,6 +385,11 @@ static ssize_t take_data(struct mdma_file *file, const char __user *buf,
 	size_t size;
 	int ret;
 
+	/* Nothing follows the end; and @snap points into the data, which may move */
+	if (!file->parsed && count) {
+		file->parsed = -EBADMSG;
+		return -EBADMSG;
+	}
 	if (count > MDMA_STREAM_MAX - file->size) {
 		file->parsed = -EFBIG;
 		return -EFBIG;
