@@ -40,6 +40,12 @@ FIXTURE_TEARDOWN(iommu)
 	ASSERT_STR("0", error(nic_detach(who)))
 #define OPEN(who) \
 	ASSERT_STR("0", error(nic_open(who)))
+/* While tracking, a group comes and goes that can have written everything. */
+#define START_AND_GO(self) do {		\
+	START(&(self)->rig);		\
+	ATTACH(self, &(self)->nic);	\
+	DETACH(&(self)->nic);		\
+} while (0)
 /* The NIC writes to this page. */
 #define NIC_WRITE(self, who, page) \
 	ASSERT_STR("0", error(nic_dma_write(who, at(page), \
@@ -181,9 +187,7 @@ TEST_F(iommu, R9_detached_and_attached_again, 30)
 {
 	struct rig *r = &self->rig;
 
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	ATTACH(self, &self->nic);
 	EXPECT_STR(ALL, dirty_all(r));
 	EXPECT_STR(ALL, dirty_all(r));
@@ -197,9 +201,7 @@ TEST_F(iommu, R9_sub_range_after_a_detach, 30)
 {
 	struct rig *r = &self->rig;
 
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	EXPECT_STR("10-19", dirty(r, 10, 10));
 	EXPECT_STR("0-99", dirty(r, 0, 100));
 	EXPECT_STR("1000-1023", dirty(r, 1000, 24));
@@ -222,9 +224,7 @@ TEST_F(iommu, R7_stop_forgets_what_a_nic_wrote, 30)
 {
 	struct rig *r = &self->rig;
 
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	STOP(r);
 	START(r);
 	EXPECT_STR("none", dirty_all(r));
@@ -250,9 +250,7 @@ TEST_F(iommu, R9_mapped_after_a_detach_is_clean, 30)
 {
 	struct rig *r = &self->rig;
 
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	ASSERT_EQ(0, dma_map(r->container, r->mem, at(RIG_PAGES), SIZE(64),
 			     MAP_RW));
 	EXPECT_STR(ALL, dirty(r, 0, RIG_PAGES + 64));
@@ -265,9 +263,7 @@ TEST_F(iommu, R9_fault_after_a_detach_loses_nothing, 30)
 	void *bad = memory(PAGE_SIZE, PROT_READ);
 	struct rig *r = &self->rig;
 
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	EXPECT_STR("EFAULT", error(dirty_get(r->container, at(0),
 					     SIZE(RIG_PAGES), bad)));
 	EXPECT_STR(ALL, dirty_all(r));
@@ -279,9 +275,7 @@ TEST_F(iommu, R9_unmap_after_a_detach, 30)
 	unsigned char bitmap[RIG_PAGES / 8] = "";
 	struct rig *r = &self->rig;
 
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	ASSERT_STR("0", error(dma_unmap_get(r->container, at(0),
 					    SIZE(RIG_PAGES), bitmap, NULL)));
 	EXPECT_STR(ALL, bitmap_text(bitmap, RIG_PAGES));
@@ -491,9 +485,7 @@ TEST_F(iommu, R9_second_detach_during_a_report, 60)
 	struct rig *r = &self->rig;
 
 	needs_r16();
-	START(r);
-	ATTACH(self, &self->nic);
-	DETACH(&self->nic);
+	START_AND_GO(self);
 	report_begin(&report, self, call_get);
 	ATTACH(self, &self->nic);
 	DETACH(&self->nic);

@@ -7,18 +7,6 @@
 
 #define STREAM_MAX	0x10000
 
-#define SET(rig, name, value) \
-	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
-
-static void set_workload(struct rig *r)
-{
-	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/window", "%llx-%llx",
-				       at(16), at(RIG_PAGES) - 1)));
-	SET(r, "pattern", "random");
-	SET(r, "batch", "2");
-	SET(r, "seed", "12345");
-}
-
 static void wait_for_writes(struct rig *r, long long more)
 {
 	long long seen = mdma_get(&r->dev, "stats/pages_written");

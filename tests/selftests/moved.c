@@ -9,18 +9,6 @@
 
 #define STREAM_MAX	0x200000
 
-#define SET(rig, name, value) \
-	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
-
-static void set_workload(struct rig *r)
-{
-	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/window", "%llx-%llx",
-				       at(16), at(RIG_PAGES) - 1)));
-	SET(r, "pattern", "random");
-	SET(r, "batch", "2");
-	SET(r, "seed", "12345");
-}
-
 /* Memory of the guest, as QEMU moves it. */
 static void copy_memory(struct rig *to, struct rig *from)
 {

@@ -6,15 +6,6 @@
 
 #define FILLER	0xc7
 
-static void set_window(struct rig *r, __u64 first, __u64 end)
-{
-	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/window", "%llx-%llx",
-				       at(first), at(end) - 1)));
-}
-
-#define SET(rig, name, value) \
-	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
-
 static void set_random(struct rig *r, const char *seed)
 {
 	SET(r, "pattern", "random");

@@ -37,4 +37,24 @@ FIXTURE_TEARDOWN(rig)
 	UNPIN(rig, page, npages);	\
 } while (0)
 
+/* An attribute of the workload. */
+#define SET(rig, name, value) \
+	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
+
+/* The workload's window: pages of the rig from @first to before @end. */
+static inline void set_window(struct rig *r, __u64 first, __u64 end)
+{
+	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/window", "%llx-%llx",
+				       at(first), at(end) - 1)));
+}
+
+/* A random workload that always is the same. */
+static inline void set_workload(struct rig *r)
+{
+	set_window(r, 16, RIG_PAGES);
+	SET(r, "pattern", "random");
+	SET(r, "batch", "2");
+	SET(r, "seed", "12345");
+}
+
 #endif
