@@ -20,7 +20,6 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,9 +31,8 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 import backend
 import points as all_points
 import scenario
-from guest_vm import GuestVM
+from host import Host, boot, set_workload
 from link import Link
-from mdev import Mdev
 from migrate import FAILURES, ScenarioError, kernel_arguments, qemu_version, wait_status
 
 # Seconds until a run counts as hung, read by scripts/lab.
@@ -99,59 +97,6 @@ def properties(one):
     if one.tracking == "container":
         words.append("x-device-dirty-page-tracking=off")
     return ",".join(words)
-
-
-# --- the guest --------------------------------------------------------------
-
-
-class Host:
-    """A QEMU and its mdev. The guest goes from one to the next."""
-
-    number = 0
-
-    def __init__(self, config, directory, one, incoming):
-        Host.number += 1
-        self.point, self.stack = one, ExitStack()
-        self.name = f"vm{Host.number}"
-        with ExitStack() as stack:
-            self.mdev = stack.enter_context(Mdev("mdma-1"))
-            self.vm = stack.enter_context(
-                GuestVM(self.name, config, directory, self.mdev, incoming, paused=False,
-                        properties=properties(one)))
-            self.stack = stack.pop_all()
-
-    def serves(self, one):
-        """Whether this QEMU was started with what a point needs of its source."""
-        return properties(self.point) == properties(one)
-
-    def close(self):
-        """End QEMU, then remove the mdev."""
-        self.stack.close()
-
-
-def boot(config, directory, one):
-    """A new guest, on a host that serves @one."""
-    host = Host(config, directory, one, incoming=False)
-    try:
-        host.vm.wait_console("MDMA-GUEST ready", config.patience)
-        host.vm.connect()
-        if not host.mdev.settings()["window"]:
-            raise ScenarioError("the guest gave the device no window")
-    except BaseException:
-        host.close()
-        raise
-    return host
-
-
-def set_workload(host, values, patience):
-    """Start a workload; nothing of the one before may still be pinned."""
-    host.mdev.set(run=0, hold_ms=0)
-    deadline = time.monotonic() + patience
-    while host.mdev.stat("pinned"):
-        if time.monotonic() > deadline:
-            raise ScenarioError("pages stay pinned though none is held")
-        time.sleep(0.05)
-    host.mdev.set(**values, run=1)
 
 
 # --- a point ----------------------------------------------------------------
@@ -288,13 +233,14 @@ class Experiment:
         trial = Trial(one, number, self.config, self.say)
         destination = log = None
         try:
-            if not self.host or not self.host.serves(one):
+            if not self.host or self.host.properties != properties(one):
                 self._leave(None)
-                self.host = boot(self.config, directory, one)
+                self.host = boot(self.config, directory, properties=properties(one))
                 self.say("guest is up")
                 self._describe()
             log = directory / f"{self.host.name}.qemu"
-            destination = Host(self.config, directory, after, incoming=True)
+            destination = Host(self.config, directory, incoming=True, paused=False,
+                               properties=properties(after))
             trial.play(self.host, destination, directory)
             self._leave(destination)
             rounds = trial.facts["migration"]["ram"]["dirty-sync-count"]
