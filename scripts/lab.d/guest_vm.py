@@ -20,7 +20,8 @@ class GuestError(Exception):
 TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
                 "vfio_get_dirty_bitmap", "vfio_migration_set_device_state",
                 "migrate_transferred", "migrate_pending_exact",
-                "migration_thread_low_pending", "migration_completion_vm_stop")
+                "migration_thread_low_pending", "migration_completion_vm_stop",
+                "loadvm_approve_switchover")
 
 
 # Requests of /dev/kvm, see <linux/kvm.h>.
@@ -82,6 +83,13 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     return argv
 
 
+def _text(path):
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 class GuestVM:
     """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
 
@@ -137,10 +145,11 @@ class GuestVM:
 
     def console(self):
         """The guest's console so far."""
-        try:
-            return self.serial.read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
+        return _text(self.serial)
+
+    def log(self):
+        """QEMU's own trace so far."""
+        return _text(self.directory / f"{self.name}.qemu")
 
     def wait_console(self, pattern, timeout, count=1):
         """Wait until @pattern is on the console @count times."""

@@ -4,6 +4,8 @@
 import uuid as uuids
 from pathlib import Path
 
+import backend
+
 PARENT = Path("/sys/class/mdev_bus/mdma")
 DEVICES = Path("/sys/bus/mdev/devices")
 DEBUG = Path("/sys/kernel/debug/mdma")
@@ -27,6 +29,14 @@ def _read(path):
         return Path(path).read_text().strip()
     except OSError as err:
         raise MdevError(f"{path}: {err.strerror}") from err
+
+
+def load(path=None):
+    """Load the file of a module as mdma, by default the one that is installed; no mdev may
+    be there."""
+    if PARENT.is_dir():
+        backend.run("rmmod", "mdma")
+    backend.run(*(("insmod", path) if path else ("modprobe", "mdma")))
 
 
 class Mdev:

@@ -48,6 +48,7 @@ Write = namedtuple("Write", "pos device channel iova npages seq")
 Run = namedtuple("Run", "pos report iova npages")
 Report = namedtuple("Report", "pos report op iova size dirty retained ret")
 Tracking = namedtuple("Tracking", "pos on container")
+State = namedtuple("State", "pos device to")
 
 
 class BrokenOracle(Exception):
@@ -59,13 +60,17 @@ class BrokenOracle(Exception):
 
 def read_ledger(path):
     """Return {page number: Ledger}; a torn or unsorted file is no evidence."""
-    data = Path(path).read_bytes()
+    return parse_ledger(Path(path).read_bytes(), Path(path).name)
+
+
+def parse_ledger(data, name):
+    """The same for the bytes of a ledger that @name stands for in messages."""
     if len(data) % LEDGER_RECORD.size:
-        raise BrokenOracle(f"{Path(path).name}: {len(data)} bytes is no whole number of records")
+        raise BrokenOracle(f"{name}: {len(data)} bytes is no whole number of records")
     ledger, last = {}, -1
     for iova, seq, writes, channel, _ in LEDGER_RECORD.iter_unpack(data):
         if iova <= last:
-            raise BrokenOracle(f"{Path(path).name}: IOVA {iova:#x} is out of order")
+            raise BrokenOracle(f"{name}: IOVA {iova:#x} is out of order")
         last = iova
         ledger[iova >> PAGE_SHIFT] = Ledger(seq, writes, channel)
     return ledger
@@ -140,8 +145,12 @@ class Trace:
     def _stop(self, pos, f):
         self.tracking.append(Tracking(pos, False, f["container"]))
 
+    def _state(self, pos, f):
+        self.states.append(State(pos, int(f["device"], 16), int(f["to"])))
+
     PARSERS = {
         "mdma_write": _write,
+        "mdma_state": _state,
         "vfio_dirty_run": _run,
         "vfio_dirty_report": _report,
         "vfio_dirty_start": _start,

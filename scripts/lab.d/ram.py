@@ -18,6 +18,18 @@ def stamp_seq(page):
     return seq if magic == STAMP_MAGIC else None
 
 
+def stamps(path, pages):
+    """{page: number of the write that it holds}; None for a page without a good stamp."""
+    found = {}
+    with open(path, "rb", buffering=0) as file:
+        for page in pages:
+            file.seek(page * PAGE_SIZE)
+            magic, seq, iova = STAMP.unpack(file.read(STAMP.size))
+            good = magic == STAMP_MAGIC and iova == page * PAGE_SIZE
+            found[page] = seq if good else None
+    return found
+
+
 def _differing_pages(left, right, first_page):
     """The pages of a chunk that differ, with the stamps on both sides."""
     for offset in range(0, len(left), PAGE_SIZE):

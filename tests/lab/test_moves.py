@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The oracles of the scenario failures, and the traps on its link, must be able to fail."""
+
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
+
+# pylint: disable=wrong-import-position
+import failures
+import link
+import moves
+import proof
+import ram
+import scenario
+
+HERE, THERE = 0xa, 0xb
+
+
+def trace(*events):
+    """A trace of ("write", device, seq, npages) and ("state", device, state)."""
+    found = proof.Trace()
+    for pos, (kind, device, *rest) in enumerate(events):
+        if kind == "write":
+            found.writes.append(proof.Write(pos, device, 0, 0, rest[1], rest[0]))
+        else:
+            found.states.append(proof.State(pos, device, rest[0]))
+    return found
+
+
+class Numbers(unittest.TestCase):
+    """Each page write has a number of its own."""
+
+    def test_good(self):
+        good = trace(("write", HERE, 1, 2), ("write", HERE, 4, 1), ("write", HERE, 3, 1),
+                     ("write", THERE, 5, 1))
+        self.assertEqual(moves.numbers(good), [])
+        self.assertEqual(moves.visits(good), [HERE, THERE])
+
+    def test_twice(self):
+        bad = trace(("write", HERE, 1, 2), ("write", THERE, 2, 1))
+        self.assertRegex(moves.numbers(bad)[0], "write 2 of device 0000000b, where 3")
+
+    def test_lost(self):
+        self.assertTrue(moves.numbers(trace(("write", HERE, 1, 1), ("write", HERE, 3, 1))))
+        self.assertTrue(moves.numbers(trace(("write", HERE, 2, 1))))
+
+    def test_nothing(self):
+        with self.assertRaises(proof.BrokenOracle):
+            moves.numbers(trace())
+
+    def test_elsewhere(self):
+        back = trace(("write", HERE, 1, 1), ("write", THERE, 2, 1), ("write", HERE, 3, 1))
+        self.assertEqual(moves.visits(back), [HERE, THERE, HERE])
+
+
+class AfterStop(unittest.TestCase):
+    """No DMA but in RUNNING and PRE_COPY."""
+
+    def test_good(self):
+        good = trace(("write", HERE, 1, 1), ("state", HERE, moves.PRE_COPY),
+                     ("write", HERE, 2, 1), ("state", HERE, 1), ("write", THERE, 3, 1),
+                     ("state", HERE, moves.RUNNING), ("write", HERE, 4, 1))
+        self.assertEqual(moves.after_stop(good), [])
+
+    def test_bad(self):
+        for state in (0, 1, 3, 4, 5, 7):
+            bad = trace(("state", HERE, state), ("write", HERE, 1, 1))
+            self.assertRegex(moves.after_stop(bad)[0], f"in state {state}")
+
+
+class Written(unittest.TestCase):
+    """RAM against what the devices say that they wrote."""
+
+    def missing(self, held, *ledgers, window="0x1000-0x2fff"):
+        """Reasons for RAM that holds these stamps: page -> (number, IOVA's page)."""
+        written = moves.Written()
+        for ledger in ledgers:
+            written.add({page: proof.Ledger(seq, 1, 0) for page, seq in ledger.items()})
+        data = bytearray(4 * ram.PAGE_SIZE)
+        for page, (seq, where) in held.items():
+            ram.STAMP.pack_into(data, page * ram.PAGE_SIZE, ram.STAMP_MAGIC, seq, where << 12)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, "ram")
+            path.write_bytes(data)
+            return written.missing(path, moves.window_pages(window))
+
+    def test_good(self):
+        self.assertEqual(self.missing({1: (9, 1)}, {1: 5}, {1: 9, 3: 8}), [])
+        self.assertEqual(self.missing({1: (9, 1), 3: (4, 3)}, {1: 9, 3: 4},
+                                      window="0x1000-0x1fff,0x3000-0x3fff"), [])
+
+    def test_old(self):
+        self.assertIn("holds write 5, the last was 9", self.missing({1: (5, 1)}, {1: 9})[1])
+
+    def test_newer_than_its_ledger(self):
+        self.assertTrue(self.missing({1: (9, 1), 2: (10, 2)}, {1: 9}))
+
+    def test_in_another_place(self):
+        self.assertTrue(self.missing({1: (9, 2)}, {1: 9}))
+
+    def test_nothing_written(self):
+        self.assertTrue(self.missing({}, {}))
+        self.assertTrue(self.missing({}, {3: 7}))
+
+
+class Trap(unittest.TestCase):
+    """What breaks a link at a certain place."""
+
+    def carry(self, pieces, trap, deaf=False):
+        """What arrives of @pieces."""
+        with tempfile.TemporaryDirectory() as directory:
+            here, there = Path(directory, "here"), Path(directory, "there")
+            with socket.socket(socket.AF_UNIX) as listener, \
+                    socket.socket(socket.AF_UNIX) as sender:
+                listener.bind(str(there))
+                listener.listen(1)
+                got = []
+
+                def receive():
+                    peer, _ = listener.accept()
+                    with peer:
+                        while data := peer.recv(1 << 16):
+                            got.append(data)
+
+                thread = threading.Thread(target=receive)
+                thread.start()
+                with link.Link(here, there, there=trap) as one:
+                    if deaf:
+                        one.deaf.set()
+                    sender.connect(str(here))
+                    sender.settimeout(10)
+                    try:
+                        for piece in pieces:
+                            sender.sendall(piece)
+                            threading.Event().wait(0.02)
+                        sender.shutdown(socket.SHUT_WR)
+                        self.assertEqual(sender.recv(1), b"")
+                    except (BrokenPipeError, ConnectionResetError):
+                        pass
+                    thread.join()
+                return b"".join(got)
+
+    def test_damage(self):
+        trap = link.Trap(b"ab.c", failures.damage)
+        self.assertEqual(self.carry([b"xxa", b"b", b"-cd", b"ab-c"], trap),
+                         b"xxab-" + bytes([ord("c") ^ 0xff]) + b"dab-c")
+
+    def test_break(self):
+        trap = link.Trap(b"ab", failures.break_link)
+        self.assertEqual(self.carry([b"xxa", b"byy", b"zz"], trap), b"xxa")
+
+    def test_deaf(self):
+        self.assertEqual(self.carry([b"xx"], None, deaf=True), b"")
+
+    def test_mark_of_the_state(self):
+        record = b"mstr" + struct.pack("<HHIII", 1, 7, 2, 500, 0)
+        trap = link.Trap(failures.STATE_RECORD, failures.break_link)
+        trap.look(record + bytes(50))
+        with self.assertRaises(ConnectionAbortedError):
+            trap.look(bytes(200))
+        other = link.Trap(failures.STATE_RECORD, failures.break_link)
+        other.look(b"mstr" + struct.pack("<HHIII", 1, 7, 1, 8, 0) + bytes(200))
+        self.assertFalse(other.sprung)
+
+
+class Keys(unittest.TestCase):
+    """Settings that can't work."""
+
+    def configuration(self, *words):
+        """The configuration of a command line."""
+        return failures.configuration(scenario.values(failures.KEYS, words))
+
+    def test_cases(self):
+        self.assertEqual(len(self.configuration().chosen), len(failures.CASES))
+        self.assertEqual(self.configuration("cases=none").chosen, [])
+        with self.assertRaisesRegex(SystemExit, "no case x; there are: cancelled"):
+            self.configuration("cases=x")
+
+    def test_types_differ(self):
+        self.assertNotEqual(self.configuration("type=mdma-4").other_type, "mdma-4")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,543 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Migrations that are cancelled, refused or broken, and many in a row.
+
+One guest, its device and its CPU busy, is tried to be migrated again and again. Where
+that must fail, the guest and its device must go on at the source as if nothing had
+been, and a second try must succeed. scripts/lab.d/moves.py has the oracles: the RAM of
+both sides at each switchover, what the device wrote against RAM at each stop, and the
+numbers of all page writes.
+
+The control is a device that always has more initial data: QEMU's switchover-ack must
+hold the switchover back, and without it the guest must be moved.
+
+usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections import namedtuple
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
+                                       HERE) if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import backend
+import ktap
+import mdev
+import moves
+import proof
+import ram as ram_files
+import scenario
+from guest_vm import GuestError
+from host import Host, boot, set_workload, wait_until
+from link import Link, Trap
+from migrate import FAILURES, UNLIMITED, WORKLOAD, kernel_arguments, wait_status
+from trace import Tracer
+
+# key: (default, what it is)
+KEYS = {
+    "cases": ("all", "which of the failures, by comma; none: only the moves"),
+    "moves": (10, "moves in a row, after the failures"),
+    "control": (1, "1: also the device that always has more initial data"),
+    "device": ("", "file of an mdma.ko to run this on; default: the one that is installed"),
+    "backend": ("", "the same for vfio_iommu_type1"),
+    "type": ("mdma-1", "mdev type: mdma-1, mdma-4 or mdma-16"),
+    "bandwidth": (32, "MiB/s in pre-copy"),
+    "pattern": ("random", "workload: sequential, random or ring"),
+    "direction": ("write", "workload: write, read or mixed"),
+    "batch": (16, "workload: pages per descriptor"),
+    "hold_ms": (5, "workload: how long a run stays pinned"),
+    "rate": (200, "workload: descriptors per second, 0 for no limit"),
+    "seed": (1, "workload: seed"),
+    "pages": (0, "workload: working set in pages, 0 for the whole window"),
+    "mem_mb": (128, "guest memory, at most 2048"),
+    "window_mb": (16, "memory that the guest gives to the workload"),
+    "dirty_mb": (2, "memory that the guest's CPU dirties"),
+    "patience": (180, "seconds to wait for any one thing"),
+    "accel": ("kvm", "accelerator of the guest"),
+    "qemu": ("qemu-system-x86_64", "QEMU to run"),
+    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
+    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "mutant": ("/mdma/mutant/endless-initial-data/mdma.ko", "device of the control"),
+    "buffer_kb": (16384, "trace buffer per CPU"),
+    "shm": ("/dev/shm", "directory for guest memory"),
+}
+
+EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
+# What is asked of QEMU about a guest that is silent; twice, for what changes.
+LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
+ENDS = ("completed", "failed", "cancelled")
+ANY_DOWNTIME = 600_000
+# How long a switchover that must not come is waited for.
+HELD_BACK_S = 2
+
+# The record of the device's state in the stream, and a byte of its payload; see
+# struct mdma_stream_record in <linux/mdma.h>.
+STATE_RECORD = b"mstr" + struct.pack("<H", 1) + b".." + struct.pack("<I", 2) + b".{100}"
+# QEMU's answer that all was loaded without error: type, length, value.
+LOADED = struct.pack(">HHI", 1, 4, 0)
+
+
+def configuration(values):
+    """Settings as a namespace; those that can't work are an error."""
+    if not 0 < values["mem_mb"] <= 2048:
+        raise SystemExit("failures: mem_mb must be 1 to 2048: beyond, an IOVA is no offset in RAM")
+    config = SimpleNamespace(**values, smp=1)
+    config.append = f"{kernel_arguments(config)} mdma.iterations=5"
+    config.other_type = "mdma-4" if config.type != "mdma-4" else "mdma-1"
+    known = list(CASES) if config.cases == "all" else config.cases.split(",")
+    config.chosen = [] if config.cases == "none" else known
+    for name in config.chosen:
+        if name not in CASES:
+            raise SystemExit(f"failures: no case {name}; there are: {' '.join(CASES)}")
+    return config
+
+
+# --- what goes wrong --------------------------------------------------------
+
+
+class Attempt:
+    """One try to migrate: both sides, the link between them, and what is done to it."""
+
+    def __init__(self, run, source, destination, link):
+        self.run, self.source, self.destination, self.link = run, source, destination, link
+
+    def start(self, **capabilities):
+        """Let pre-copy begin, with these of QEMU's capabilities and no others. It does not
+        end before let_go()."""
+        for host in (self.source, self.destination):
+            host.vm.qmp.command("migrate-set-capabilities", capabilities=[
+                {"capability": name, "state": capabilities.get(name.replace("-", "_"), False)}
+                for name in ("return-path", "switchover-ack", "pause-before-switchover")])
+        self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=1,
+                                   max_bandwidth=self.run.config.bandwidth << 20)
+        self.destination.vm.qmp.command("migrate-incoming", uri=f"unix:{self.link.target}")
+        self.source.vm.qmp.command("migrate", uri=f"unix:{self.link.path}")
+
+    def let_go(self, rounds=2):
+        """The switchover may come, after some rounds under load."""
+        self.wait_precopy(rounds)
+        self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
+                                   max_bandwidth=UNLIMITED)
+
+    def info(self):
+        """What the source says of the migration."""
+        return self.source.vm.qmp.command("query-migrate")
+
+    def wait(self, *statuses):
+        """Wait until the migration is one of these."""
+        wait_until(f"migration is {' or '.join(statuses)}", self.run.config.patience,
+                   lambda: self.info()["status"] in statuses)
+        return self.info()["status"]
+
+    def wait_precopy(self, rounds):
+        """Wait until it is in that round of pre-copy, and the device with it."""
+        wait_until(f"round {rounds} of pre-copy", self.run.config.patience,
+                   lambda: self.info().get("ram", {}).get("dirty-sync-count", 0) >= rounds)
+        self.expect("the device", self.source.mdev.state(), "pre_copy")
+
+    def expect(self, what, is_, must):
+        """A check that does not end the attempt."""
+        if is_ != must:
+            self.run.complain(f"{what} is {is_}, not {must}")
+
+
+def break_link(*_):
+    """A trap's spring: the link breaks here."""
+    raise ConnectionAbortedError("broken")
+
+
+def damage(data, at):
+    """A trap's spring: one byte arrives changed."""
+    data[at] ^= 0xff
+
+
+# Cancelled without a return path: QEMU closes it a moment before it says that the
+# migration is cancelled, so that its own thread may see an error first, and say failed.
+
+def cancelled_in_precopy(one):
+    """By the administrator, in the second round."""
+    one.start()
+    one.wait_precopy(2)
+    one.source.vm.qmp.command("migrate_cancel")
+
+
+def cancelled_at_switchover(one):
+    """By the administrator, with the guest stopped already."""
+    one.start(pause_before_switchover=True)
+    one.let_go()
+    one.wait("pre-switchover")
+    one.expect("the device", one.source.mdev.state(), "stop_copy")
+    one.source.vm.qmp.command("migrate_cancel")
+
+
+def refused_in_precopy(one):
+    """By a device of another type, which it is from the first record on."""
+    one.start(return_path=True)
+
+
+def refused_at_stop(one):
+    """By the device, since a byte of its state is damaged."""
+    one.link.there = Trap(STATE_RECORD, damage)
+    one.start(return_path=True)
+    one.let_go()
+
+
+def killed_in_precopy(one):
+    """The destination's QEMU."""
+    one.start(return_path=True)
+    one.wait_precopy(2)
+    one.destination.vm.process.kill()
+
+
+def killed_at_stop(one):
+    """The destination's QEMU, when the device's state comes."""
+    one.link.there = Trap(STATE_RECORD, lambda *_: one.destination.vm.process.kill())
+    one.start(return_path=True)
+    one.let_go()
+
+
+def broken_in_precopy(one):
+    """The link, in the first round."""
+    one.start(return_path=True)
+    one.wait_precopy(1)
+    one.link.cut()
+
+
+def broken_at_stop(one):
+    """The link, within the device's state."""
+    one.link.there = Trap(STATE_RECORD, break_link)
+    one.start(return_path=True)
+    one.let_go()
+
+
+def broken_at_answer(one):
+    """The link, when the destination has all and says so."""
+    one.link.back = Trap(LOADED, break_link)
+    one.start(return_path=True)
+    one.let_go()
+
+
+def completed_to_nobody(one):
+    """Without a return path, QEMU can't know that nobody got it: the administrator lets
+    the source go on."""
+    def vanish(*_):
+        one.destination.vm.process.kill()
+        one.link.deaf.set()
+
+    one.link.there = Trap(STATE_RECORD, vanish)
+    one.start()
+    one.let_go()
+    one.wait("completed")
+    wait_status(one.source.vm, ("postmigrate",), one.run.config.patience)
+    one.source.vm.qmp.command("cont")
+
+
+Case = namedtuple("Case", "disturb stage statuses other_type", defaults=(False,))
+Case.__doc__ = """A migration that must not succeed.
+
+@disturb:    sees to that
+@stage:      where it ends: PRECOPY, or STOP: with the guest stopped
+@statuses:   what QEMU says of it then
+@other_type: the destination has a device of another type
+"""
+PRECOPY, STOP = "pre-copy", "stop"
+CASES = {
+    "cancelled-in-precopy": Case(cancelled_in_precopy, PRECOPY, ("cancelled",)),
+    "cancelled-at-switchover": Case(cancelled_at_switchover, STOP, ("cancelled",)),
+    "refused-in-precopy": Case(refused_in_precopy, PRECOPY, ("failed",), True),
+    "refused-at-stop": Case(refused_at_stop, STOP, ("failed",)),
+    "killed-in-precopy": Case(killed_in_precopy, PRECOPY, ("failed",)),
+    "killed-at-stop": Case(killed_at_stop, STOP, ("failed",)),
+    "broken-in-precopy": Case(broken_in_precopy, PRECOPY, ("failed",)),
+    "broken-at-stop": Case(broken_at_stop, STOP, ("failed",)),
+    "broken-at-answer": Case(broken_at_answer, STOP, ("failed",)),
+    "completed-to-nobody": Case(completed_to_nobody, STOP, ("completed",)),
+}
+
+
+# --- what goes right --------------------------------------------------------
+
+
+def move(one):
+    """As it should be."""
+    one.start(return_path=True)
+    one.let_go()
+
+
+def move_with_ack(one):
+    """The source waits until the destination says that it has the device's initial data;
+    here it says so late."""
+    one.link.answers.clear()
+    one.start(return_path=True, switchover_ack=True)
+    one.let_go()
+    time.sleep(HELD_BACK_S)
+    one.expect("without the destination's word the migration", one.info()["status"], "active")
+    one.link.answers.set()
+    one.wait("completed")
+    one.run.complain_if("loadvm_approve_switchover" not in one.destination.vm.log(),
+                        "the destination did not have the device's word")
+
+
+def move_without_ack(one):
+    """The answers come late as well, but nobody waits for them before the switchover."""
+    one.link.answers.clear()
+    one.start(return_path=True)
+    one.let_go()
+    wait_until("switchover without an answer", one.run.config.patience,
+               lambda: one.source.mdev.state() == "stop_copy")
+    one.link.answers.set()
+
+
+def move_at_once(one):
+    """Without waiting for a second round, which the control's device never lets come."""
+    one.start(return_path=True)
+    one.let_go(rounds=1)
+
+
+def held_back(one):
+    """The control: a device that always has more initial data."""
+    one.start(return_path=True, switchover_ack=True)
+    one.let_go(rounds=1)    # QEMU counts its data as left, so there is no second one
+    time.sleep(HELD_BACK_S)
+    one.expect("a migration with initial data left", one.info()["status"], "active")
+    one.run.complain_if("loadvm_approve_switchover" in one.destination.vm.log(),
+                        "the switchover was approved with initial data left")
+    # "failed" as well: see above, and switchover-ack needs a return path.
+    one.source.vm.qmp.command("migrate_cancel")
+
+
+# --- the run ----------------------------------------------------------------
+
+
+class Run:
+    """One guest from its boot to its end, on two devices in turn."""
+
+    def __init__(self, name, config, results, directory):
+        self.name, self.config, self.results, self.directory = name, config, results, directory
+        self.begin = time.monotonic()
+        self.written, self.results_of, self.reasons = moves.Written(), [], []
+        self.moves, self.host, self.mdevs = 0, None, []
+
+    def say(self, text):
+        """Progress: people wait for this."""
+        print(f"failures: {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
+
+    def complain(self, text):
+        """Something is not as it should be; the attempt goes on."""
+        self.reasons.append(text)
+        self.say(f"    {text}")
+
+    def complain_if(self, wrong, text):
+        """The same, if it is."""
+        if wrong:
+            self.complain(text)
+
+    def boot(self, stack):
+        """Devices, trace and guest; they end with @stack."""
+        config = self.config
+        self.mdevs = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
+        tracer = stack.enter_context(Tracer("mdma-failures", EVENTS, config.buffer_kb))
+        stack.callback(tracer.collect, self.directory)
+        stack.callback(lambda: self.host and self.host.close())
+        self.host = boot(config, self.directory, self.mdevs[0])
+        self.window = moves.window_pages(self.host.mdev.settings()["window"])
+        set_workload(self.host, {key: getattr(config, key) for key in WORKLOAD}, config.patience)
+        self.host.vm.wait_console("MDMA-GUEST pass", config.patience)
+        self.say("guest is up")
+
+    # An attempt, and what must be afterwards
+
+    def fail(self, title, case, there=None):
+        """A try that must fail; @there: the destination's mdev, if it is none of the two."""
+        self._attempt(title, case, there or self._elsewhere())
+
+    def succeed(self, title, disturb):
+        """A try that must succeed."""
+        self._attempt(title, Case(disturb, STOP, ("completed",)), self._elsewhere(), True)
+
+    def _elsewhere(self):
+        return next(one for one in self.mdevs if one is not self.host.mdev)
+
+    def _attempt(self, title, case, there, moves=False):
+        """One try to migrate to the mdev @there; @moves: whether the guest must be moved."""
+        self.reasons = []
+        begin = time.monotonic()
+        with ExitStack() as stack:
+            destination = Host(self.config, self.directory, there, incoming=True)
+            stack.callback(destination.close)
+            destination.vm.connect()
+            here, socket = self.directory / "link.socket", self.directory / "incoming.socket"
+            link = stack.enter_context(Link(here, socket))
+            one = Attempt(self, self.host, destination, link)
+            traced = len(self.host.vm.log())
+            case.disturb(one)
+            ended = one.wait(*ENDS)
+            self.complain_if(ended not in case.statuses, f"the migration is {ended}")
+            stopped = "state STOP_COPY" in self.host.vm.log()[traced:]
+            one.expect("it ended at", STOP if stopped else PRECOPY, case.stage)
+            if moves:
+                self._moved(destination)
+                stack.pop_all()
+                link.__exit__()
+        if not moves:
+            self._stayed()
+        self._file(title, time.monotonic() - begin)
+
+    def _file(self, title, seconds):
+        state = ktap.FAILED if self.reasons else ktap.PASSED
+        self.results_of.append(ktap.Result(f"{self.name}{title}", state, "\n".join(self.reasons)))
+        self.say(f"{title}: {'not ' if self.reasons else ''}ok ({seconds:.1f} s)")
+
+    def _account(self, path, host):
+        """The guest is stopped: RAM must hold what the device wrote, whichever it was."""
+        self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
+        for reason in self.written.missing(path, self.window):
+            self.complain(reason)
+        self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
+
+    def _goes_on(self, host, checks):
+        """Guest and device work; @checks were passed before."""
+        patience = self.config.patience
+        seq = host.mdev.stat("seq")
+        wait_until("the device goes on", patience, lambda: host.mdev.stat("seq") > seq)
+        try:
+            host.vm.wait_console("MDMA-GUEST pass", patience, checks + 1)
+        except GuestError:
+            self._look_at(host)
+            raise
+        self.complain_if("MDMA-GUEST fail" in host.vm.console(), "a check of the guest failed")
+
+    def _look_at(self, host):
+        """A guest does not say anything any more: leave what may tell why."""
+        with open(self.directory / f"{host.name}.state", "w") as file:
+            for command in LOOKS:
+                file.write(f"{command}\n")
+                file.write(host.vm.qmp.command("human-monitor-command", command_line=command))
+
+    def _stayed(self):
+        """It failed: the guest must be whole at the source."""
+        host, qmp = self.host, self.host.vm.qmp
+        wait_status(host.vm, ("running",), self.config.patience)
+        if host.mdev.state() != "running":
+            self.complain(f"the device is {host.mdev.state()} after a failure")
+        self._goes_on(host, host.vm.console().count("MDMA-GUEST pass"))
+        qmp.command("stop")
+        self._account(host.vm.ram, host)
+        qmp.command("cont")
+
+    def _moved(self, destination):
+        """It succeeded: both are stopped, and must be the same."""
+        source = self.host
+        wait_status(source.vm, ("postmigrate",), self.config.patience)
+        wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
+        compared = ram_files.compare(source.vm.ram, destination.vm.ram)
+        self.complain_if(compared["pages_compared"] != self.config.mem_mb << 8,
+                         f"only {compared['pages_compared']} pages compared")
+        self.complain_if(compared["pages_different"],
+                         f"{compared['pages_different']} pages differ, the first "
+                         f"{compared['different'][:1]}")
+        self._account(source.vm.ram, source)
+        settings = source.mdev.settings()
+        destination.vm.qmp.command("cont")
+        wait_status(destination.vm, ("running",), self.config.patience)
+        self.complain_if(destination.mdev.settings() != settings,
+                         "the workload's settings did not travel")
+        self.host = destination
+        self.moves += 1
+        source.close()
+        self._goes_on(destination, 0)
+
+    def judge(self):
+        """What only the whole trace tells."""
+        self.reasons = []
+        try:
+            proof.check_trace_stats((self.directory / "trace-stats.txt").read_text())
+            trace = proof.Trace.read(self.directory / "trace.txt")
+            known = [proof.device_number(one.uuid) for one in self.mdevs]
+            visits, must = moves.visits(trace), [known[i % 2] for i in range(self.moves + 1)]
+            for reason in moves.numbers(trace) + moves.after_stop(trace):
+                self.complain(reason)
+            self.complain_if(visits != must, f"devices wrote in the order "
+                             f"{' '.join(f'{device:08x}' for device in visits)}")
+            self.say(f"{len(trace.writes)} writes, {self.moves} moves")
+        except proof.BrokenOracle as err:
+            self.complain(f"oracle broken: {err}")
+        self._file("every write has a number of its own, where the guest was", 0)
+
+
+def play_failures(run):
+    """All that must fail, each with a second try; then moves in a row."""
+    config = run.config
+    with ExitStack() as stack:
+        run.boot(stack)
+        other = stack.enter_context(mdev.Mdev(config.other_type))
+        for name in config.chosen:
+            run.fail(name, CASES[name], other if CASES[name].other_type else None)
+            run.succeed(f"second try after {name}", move)
+        run.succeed("answers come late, with switchover-ack", move_with_ack)
+        run.succeed("answers come late, without switchover-ack", move_without_ack)
+        for number in range(1, config.moves + 1):
+            run.succeed(f"move {number} in a row", move)
+    run.judge()
+
+
+def play_control(run):
+    """On a device that always has more initial data."""
+    mdev.load(run.config.mutant)
+    try:
+        with ExitStack() as stack:
+            run.boot(stack)
+            run.fail("switchover-ack holds the switchover back",
+                     Case(held_back, PRECOPY, ("cancelled", "failed")))
+            run.succeed("without it the guest is moved", move_at_once)
+    finally:
+        mdev.load()
+
+
+def play(name, config, results, function):
+    """One guest's run in memory; what it left goes to the results."""
+    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
+    run = Run(name, config, results, directory)
+    try:
+        function(run)
+    except FAILURES as err:
+        run.complain(f"{type(err).__name__}: {err}")
+        run.results_of.append(ktap.Result(f"{name}the end", ktap.FAILED, "\n".join(run.reasons)))
+    finally:
+        shutil.copytree(directory, results / (name.strip(": ") or "main"), dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("*.socket", "*.ram"))
+        shutil.rmtree(directory)
+    return run.results_of
+
+
+def main(argv):
+    """Failures, moves and the control; the exit code is 0 only if all is well."""
+    results, values = scenario.arguments(__doc__, KEYS, argv)
+    config = configuration(values)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results.mkdir(parents=True, exist_ok=True)
+    if config.backend:
+        backend.load(config.backend)
+    if config.device:
+        mdev.load(config.device)
+    found = play("", config, results, play_failures)
+    if config.control:
+        found += play("control: ", config, results, play_control)
+    (results / "failures.ktap").write_text(ktap.render(found))
+    passed, failed, _ = ktap.counts(found)
+    print(f"failures: {passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
