@@ -9,9 +9,7 @@
  * list, so ->dma_unmap() finds those in its range: it gives back the held ones
  * and waits for the busy ones.
  *
- * A device that stops has nothing pinned, but remembers what it held: such runs
- * are parked, in a list of their own, and pinned again when it runs; or at the
- * destination of a migration.
+ * Runs that are held or parked are the matter of held.c.
  *
  * type1 calls ->dma_unmap() and then looks whether anything is still pinned.
  * A device that pins again at once would make it ask, and ask again, and give
@@ -24,12 +22,12 @@
  */
 #include <linux/delay.h>
 #include <linux/jiffies.h>
-#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
+#include "access.h"
 #include "mdma.h"
 #include "trace.h"
 
@@ -38,34 +36,15 @@ static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
 #define GOING_MS	20	/* a range stays closed after ->dma_unmap() */
 #define SETTLE_MS	1000	/* longest wait for ->dma_unmap() to end */
 
-/* Pages that one call of vfio_pin_pages() pinned. */
-struct mdma_run {
-	struct list_head node;		/* in access->runs, but parked */
-	struct list_head held;		/* in held or parked, if not busy */
-	bool busy;
-	bool write;
-	u64 iova;
-	u32 npages;
-	ktime_t held_since;
-	ktime_t age;			/* of a parked one: held that long */
-};
-
-static struct mdma_access *to_access(struct mdma_device *dev)
-{
-	return &dev->access;
-}
-
-static u64 last_byte(u64 iova, u32 npages)
-{
-	return iova + ((u64)npages << MDMA_PAGE_SHIFT) - 1;
-}
-
-static bool run_overlaps(const struct mdma_run *run, u64 first, u64 last)
-{
-	return run->iova <= last && first <= last_byte(run->iova, run->npages);
-}
-
-static bool range_going(const struct mdma_access *access, u64 first, u64 last)
+/**
+ * mdma_access_going() - whether nothing may be pinned in a range now
+ * @access: lock held
+ * @first: first byte
+ * @last: last byte
+ *
+ * Return: whether ->dma_unmap() announced some of it lately.
+ */
+bool mdma_access_going(const struct mdma_access *access, u64 first, u64 last)
 {
 	lockdep_assert_held(&access->lock);
 
@@ -74,7 +53,11 @@ static bool range_going(const struct mdma_access *access, u64 first, u64 last)
 	return access->going_first <= last && first <= access->going_last;
 }
 
-static void notify_release(struct mdma_access *access)
+/**
+ * mdma_access_released() - tell who waits that a run is not busy any more
+ * @access: lock not held
+ */
+void mdma_access_released(struct mdma_access *access)
 {
 	atomic_inc(&access->released);
 	wake_up_all(&access->wait);
@@ -84,7 +67,7 @@ static void notify_release(struct mdma_access *access)
 static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 				  u32 npages, bool pin)
 {
-	u64 last = last_byte(iova, npages);
+	u64 last = mdma_last_byte(iova, npages);
 	struct mdma_run *run;
 
 	if (!npages || last < iova)
@@ -97,7 +80,7 @@ static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 	run->npages = npages;
 
 	mutex_lock(&access->lock);
-	if (pin && range_going(access, iova, last)) {
+	if (pin && mdma_access_going(access, iova, last)) {
 		mutex_unlock(&access->lock);
 		kfree(run);
 		return ERR_PTR(-EINPROGRESS);
@@ -107,23 +90,18 @@ static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 	return run;
 }
 
-static void run_end(struct mdma_access *access, struct mdma_run *run)
+/**
+ * mdma_run_end() - a run is not pinned any more
+ * @access: lock not held
+ * @run: busy; is gone afterwards
+ */
+void mdma_run_end(struct mdma_access *access, struct mdma_run *run)
 {
 	mutex_lock(&access->lock);
 	list_del(&run->node);
 	mutex_unlock(&access->lock);
 	kfree(run);
-	notify_release(access);
-}
-
-static void run_take(struct mdma_access *access, struct mdma_run *run)
-{
-	lockdep_assert_held(&access->lock);
-
-	list_del(&run->held);
-	run->busy = true;
-	access->nr_held--;
-	access->held_pages -= run->npages;
+	mdma_access_released(access);
 }
 
 static void unpin(struct mdma_device *dev, u64 iova, u32 npages)
@@ -134,9 +112,30 @@ static void unpin(struct mdma_device *dev, u64 iova, u32 npages)
 	mdma_count(dev, MDMA_STAT_PINNED, -(s64)npages);
 }
 
-static int pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
-	       struct page **pages)
+/**
+ * mdma_run_unpin() - unpin the pages of a run, which stays
+ * @dev: open
+ * @run: busy
+ */
+void mdma_run_unpin(struct mdma_device *dev, struct mdma_run *run)
 {
+	unpin(dev, run->iova, run->npages);
+}
+
+/**
+ * mdma_run_pin() - pin the pages of a run by one call of vfio_pin_pages()
+ * @dev: open
+ * @run: busy
+ * @pages: room for all of them
+ *
+ * Return: 0 or the error of vfio_pin_pages().
+ */
+int mdma_run_pin(struct mdma_device *dev, struct mdma_run *run,
+		 struct page **pages)
+{
+	u32 npages = run->npages;
+	bool write = run->write;
+	u64 iova = run->iova;
 	int prot = write ? IOMMU_READ | IOMMU_WRITE : IOMMU_READ;
 	int ret;
 
@@ -175,7 +174,7 @@ void mdma_access_init(struct mdma_access *access)
  * @npages: 1 to VFIO_PIN_PAGES_MAX_ENTRIES
  * @write: for reading and writing, else for reading only
  * @pages: room for @npages
- * @run: to give to mdma_access_unpin() or mdma_access_hold()
+ * @run: to give to mdma_access_unpin() or mdma_held_add()
  *
  * Return: 0, -EINPROGRESS if the range is being unmapped: give back all runs
  * and call mdma_access_settle(), or the error of vfio_pin_pages().
@@ -185,13 +184,13 @@ int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
 {
 	int ret;
 
-	*run = run_begin(to_access(dev), iova, npages, true);
+	*run = run_begin(&dev->access, iova, npages, true);
 	if (IS_ERR(*run))
 		return PTR_ERR(*run);
 	(*run)->write = write;
-	ret = pin(dev, iova, npages, write, pages);
+	ret = mdma_run_pin(dev, *run, pages);
 	if (ret)
-		run_end(to_access(dev), *run);
+		mdma_run_end(&dev->access, *run);
 	return ret;
 }
 
@@ -202,53 +201,8 @@ int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
  */
 void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run)
 {
-	unpin(dev, run->iova, run->npages);
-	run_end(to_access(dev), run);
-}
-
-/* The oldest held run, busy now, if too many pages are held. */
-static struct mdma_run *take_oldest(struct mdma_access *access)
-{
-	struct mdma_run *run = NULL;
-
-	mutex_lock(&access->lock);
-	if (access->held_pages > MDMA_HELD_PAGES_MAX) {
-		run = list_first_entry(&access->held, struct mdma_run, held);
-		run_take(access, run);
-	}
-	mutex_unlock(&access->lock);
-	return run;
-}
-
-static void hold_since(struct mdma_device *dev, struct mdma_run *run,
-		       ktime_t since)
-{
-	struct mdma_access *access = to_access(dev);
-
-	run->held_since = since;
-	mutex_lock(&access->lock);
-	run->busy = false;
-	list_add_tail(&run->held, &access->held);
-	access->nr_held++;
-	access->held_pages += run->npages;
-	mutex_unlock(&access->lock);
-	notify_release(access);
-	while ((run = take_oldest(access)))
-		mdma_access_unpin(dev, run);
-}
-
-/**
- * mdma_access_hold() - leave a run pinned but unused
- * @dev: open
- * @run: of mdma_access_pin(); must not be used afterwards
- *
- * mdma_access_expire() gives it back, or ->dma_unmap(), or the end of the
- * device's running. If too many pages are held, the oldest runs are given
- * back now.
- */
-void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run)
-{
-	hold_since(dev, run, ktime_get());
+	mdma_run_unpin(dev, run);
+	mdma_run_end(&dev->access, run);
 }
 
 /**
@@ -257,60 +211,11 @@ void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run)
  */
 void mdma_access_settle(struct mdma_device *dev)
 {
-	struct mdma_access *access = to_access(dev);
+	struct mdma_access *access = &dev->access;
 
 	wait_event_timeout(access->wait, !READ_ONCE(access->going_users),
 			   msecs_to_jiffies(SETTLE_MS));
 	msleep(GOING_MS);
-}
-
-/**
- * mdma_access_expire() - give back runs that were held long enough
- * @dev: open
- * @hold_ms: this long; not looked at if @keep is not 0
- * @keep: give back all but the youngest @keep runs
- *
- * Return: when to call again, KTIME_MAX if nothing is held or @keep is given.
- */
-ktime_t mdma_access_expire(struct mdma_device *dev, u32 hold_ms, u64 keep)
-{
-	struct mdma_access *access = to_access(dev);
-	ktime_t due, now = ktime_get();
-	struct mdma_run *run;
-
-	for (;;) {
-		mutex_lock(&access->lock);
-		run = list_first_entry_or_null(&access->held, struct mdma_run,
-					       held);
-		due = KTIME_MAX;
-		if (run && !keep)
-			due = ktime_add_ms(run->held_since, hold_ms);
-		if (!run || (keep && access->nr_held <= keep) ||
-		    (!keep && ktime_after(due, now))) {
-			mutex_unlock(&access->lock);
-			return due;
-		}
-		run_take(access, run);
-		mutex_unlock(&access->lock);
-		mdma_access_unpin(dev, run);
-		cond_resched();
-	}
-}
-
-/* Forgets the parked runs that touch a range. */
-static void drop_parked(struct mdma_access *access, u64 first, u64 last)
-{
-	struct mdma_run *run, *next;
-
-	lockdep_assert_held(&access->lock);
-
-	list_for_each_entry_safe(run, next, &access->parked, held) {
-		if (!run_overlaps(run, first, last))
-			continue;
-		list_del(&run->held);
-		access->nr_parked--;
-		kfree(run);
-	}
 }
 
 /*
@@ -319,7 +224,7 @@ static void drop_parked(struct mdma_access *access, u64 first, u64 last)
  */
 static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 {
-	struct mdma_access *access = to_access(dev);
+	struct mdma_access *access = &dev->access;
 	struct mdma_run *run, *next;
 	LIST_HEAD(mine);
 	bool busy;
@@ -329,15 +234,15 @@ static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 		busy = false;
 		seen = atomic_read(&access->released);
 		mutex_lock(&access->lock);
-		drop_parked(access, first, last);
+		mdma_held_drop_parked(access, first, last);
 		list_for_each_entry(run, &access->runs, node) {
-			if (!run_overlaps(run, first, last))
+			if (!mdma_run_overlaps(run, first, last))
 				continue;
 			if (run->busy) {
 				busy = true;
 				continue;
 			}
-			run_take(access, run);
+			mdma_held_take(access, run);
 			list_add_tail(&run->held, &mine);
 		}
 		mutex_unlock(&access->lock);
@@ -377,7 +282,7 @@ static unsigned long manual_take(struct mdma_access *access, u64 first,
  */
 static void release_manual(struct mdma_device *dev, u64 first, u64 last)
 {
-	struct mdma_access *access = to_access(dev);
+	struct mdma_access *access = &dev->access;
 	struct mdma_run run = { .busy = true, .npages = 1 };
 	unsigned long count;
 
@@ -387,183 +292,8 @@ static void release_manual(struct mdma_device *dev, u64 first, u64 last)
 		mutex_lock(&access->lock);
 		list_del(&run.node);
 		mutex_unlock(&access->lock);
-		notify_release(access);
+		mdma_access_released(access);
 	}
-}
-
-static struct mdma_run *take_held(struct mdma_access *access)
-{
-	struct mdma_run *run;
-
-	mutex_lock(&access->lock);
-	run = list_first_entry_or_null(&access->held, struct mdma_run, held);
-	if (run)
-		run_take(access, run);
-	mutex_unlock(&access->lock);
-	return run;
-}
-
-/**
- * mdma_access_park() - give back all held runs, but remember them
- * @dev: open, and nothing executes
- */
-void mdma_access_park(struct mdma_device *dev)
-{
-	struct mdma_access *access = to_access(dev);
-	struct mdma_run *run;
-
-	while ((run = take_held(access))) {
-		run->age = ktime_sub(ktime_get(), run->held_since);
-		unpin(dev, run->iova, run->npages);
-		mutex_lock(&access->lock);
-		list_del(&run->node);
-		list_add_tail(&run->held, &access->parked);
-		access->nr_parked++;
-		mutex_unlock(&access->lock);
-		notify_release(access);
-	}
-}
-
-/* The oldest parked run, busy now; -EINPROGRESS if its range is going. */
-static struct mdma_run *take_parked(struct mdma_access *access)
-{
-	struct mdma_run *run;
-
-	mutex_lock(&access->lock);
-	run = list_first_entry_or_null(&access->parked, struct mdma_run, held);
-	if (run && range_going(access, run->iova,
-			       last_byte(run->iova, run->npages))) {
-		run = ERR_PTR(-EINPROGRESS);
-	} else if (run) {
-		list_del(&run->held);
-		access->nr_parked--;
-		list_add_tail(&run->node, &access->runs);
-	}
-	mutex_unlock(&access->lock);
-	return run;
-}
-
-/**
- * mdma_access_unpark() - pin again what was parked, and hold it
- * @dev: open, and nothing executes
- *
- * The time that a run was held before counts. One that cannot be pinned any
- * more is forgotten.
- */
-void mdma_access_unpark(struct mdma_device *dev)
-{
-	struct page **pages = dev->channels[0].dst_pages;
-	struct mdma_access *access = to_access(dev);
-	struct mdma_run *run;
-
-	while ((run = take_parked(access))) {
-		if (IS_ERR(run))
-			mdma_access_settle(dev);
-		else if (pin(dev, run->iova, run->npages, run->write, pages))
-			run_end(access, run);
-		else
-			hold_since(dev, run, ktime_sub(ktime_get(), run->age));
-		cond_resched();
-	}
-}
-
-/**
- * mdma_access_nr_held() - runs that a migration would have to take along
- * @dev: any
- *
- * Return: held and parked ones.
- */
-u32 mdma_access_nr_held(struct mdma_device *dev)
-{
-	struct mdma_access *access = to_access(dev);
-	u32 n;
-
-	mutex_lock(&access->lock);
-	n = access->nr_held + access->nr_parked;
-	mutex_unlock(&access->lock);
-	return n;
-}
-
-/**
- * mdma_access_get_parked() - the parked runs, for a migration
- * @dev: stopped
- * @held: room for @max
- * @max: entries
- *
- * Return: number of entries.
- */
-u32 mdma_access_get_parked(struct mdma_device *dev,
-			   struct mdma_stream_held *held, u32 max)
-{
-	struct mdma_access *access = to_access(dev);
-	struct mdma_run *run;
-	u32 n = 0;
-
-	mutex_lock(&access->lock);
-	list_for_each_entry(run, &access->parked, held) {
-		if (n == max)
-			break;
-		held[n++] = (struct mdma_stream_held) {
-			.iova = cpu_to_le64(run->iova),
-			.npages = cpu_to_le32(run->npages),
-			.flags = cpu_to_le32(run->write ? MDMA_HELD_WRITE : 0),
-			.age_us = cpu_to_le64(ktime_to_us(run->age)),
-		};
-	}
-	mutex_unlock(&access->lock);
-	return n;
-}
-
-static struct mdma_run *parked_run(const struct mdma_stream_held *held)
-{
-	/* Longer than any hold; whoever sends more cannot make it wrap */
-	const u64 age_max = 2ULL * MDMA_HOLD_MS_MAX * USEC_PER_MSEC;
-	struct mdma_run *run = kmalloc(sizeof(*run), GFP_KERNEL_ACCOUNT);
-
-	if (!run)
-		return NULL;
-	run->busy = true;
-	run->write = le32_to_cpu(held->flags) & MDMA_HELD_WRITE;
-	run->iova = le64_to_cpu(held->iova);
-	run->npages = le32_to_cpu(held->npages);
-	run->age = ns_to_ktime(min(le64_to_cpu(held->age_us), age_max) *
-			       NSEC_PER_USEC);
-	return run;
-}
-
-/**
- * mdma_access_set_parked() - what a migration brought
- * @dev: stopped; what it had parked is forgotten
- * @snap: valid
- *
- * Return: 0, or -ENOMEM: nothing was changed.
- */
-int mdma_access_set_parked(struct mdma_device *dev,
-			   const struct mdma_snapshot *snap)
-{
-	struct mdma_access *access = to_access(dev);
-	struct mdma_stream_held held;
-	struct mdma_run *run, *next;
-	LIST_HEAD(mine);
-	u32 i;
-
-	for (i = 0; i < snap->nr_held; i++) {
-		held = mdma_snapshot_held(snap, i);
-		run = parked_run(&held);
-		if (!run)
-			break;
-		list_add_tail(&run->held, &mine);
-	}
-	if (i == snap->nr_held) {
-		mutex_lock(&access->lock);
-		drop_parked(access, 0, U64_MAX);
-		list_splice_init(&mine, &access->parked);
-		access->nr_parked = snap->nr_held;
-		mutex_unlock(&access->lock);
-	}
-	list_for_each_entry_safe(run, next, &mine, held)
-		kfree(run);
-	return i == snap->nr_held ? 0 : -ENOMEM;
 }
 
 /**
@@ -579,7 +309,7 @@ void mdma_access_release_all(struct mdma_device *dev)
 static void going_begin(struct mdma_access *access, u64 first, u64 last)
 {
 	mutex_lock(&access->lock);
-	if (!range_going(access, 0, U64_MAX)) {
+	if (!mdma_access_going(access, 0, U64_MAX)) {
 		access->going_first = first;
 		access->going_last = last;
 	} else {
@@ -596,7 +326,7 @@ static void going_end(struct mdma_access *access)
 	access->going_until = jiffies + msecs_to_jiffies(GOING_MS);
 	WRITE_ONCE(access->going_users, access->going_users - 1);
 	mutex_unlock(&access->lock);
-	notify_release(access);
+	mdma_access_released(access);
 }
 
 /**
@@ -612,7 +342,7 @@ static void going_end(struct mdma_access *access)
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
-	struct mdma_access *access = to_access(dev);
+	struct mdma_access *access = &dev->access;
 	u64 last = iova + length - 1;
 
 	if (READ_ONCE(access->leak_on_unmap)) {
@@ -685,7 +415,7 @@ static u32 manual_del(struct mdma_access *access, u64 iova, u32 npages)
 int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 			   bool write)
 {
-	struct mdma_access *access = to_access(dev);
+	struct mdma_access *access = &dev->access;
 	struct page **pages;
 	struct mdma_run *run;
 	u32 done;
@@ -709,7 +439,7 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 		      npages - done);
 		ret = -ENOMEM;
 	}
-	run_end(access, run);
+	mdma_run_end(access, run);
 	return ret;
 }
 
@@ -724,7 +454,7 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
  */
 int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages)
 {
-	struct mdma_access *access = to_access(dev);
+	struct mdma_access *access = &dev->access;
 	struct mdma_run *run;
 	u32 pinned;
 
@@ -739,7 +469,7 @@ int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages)
 	trace_mdma_unpin(dev->id, iova, npages);
 	mdma_count(dev, MDMA_STAT_UNPINS, pinned);
 	mdma_count(dev, MDMA_STAT_PINNED, -(s64)pinned);
-	run_end(access, run);
+	mdma_run_end(access, run);
 	return 0;
 }
 
@@ -785,7 +515,7 @@ int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 	u64 last = round_down(iova + len - 1, MDMA_PAGE_SIZE);
 	struct mdma_run *run;
 
-	run = run_begin(to_access(dev), first,
+	run = run_begin(&dev->access, first,
 			((last - first) >> MDMA_PAGE_SHIFT) + 1, false);
 	if (IS_ERR(run))
 		return PTR_ERR(run);
@@ -793,6 +523,6 @@ int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 	queue_work(system_unbound_wq, &rw.work);
 	flush_work(&rw.work);
 	destroy_work_on_stack(&rw.work);
-	run_end(to_access(dev), run);
+	mdma_run_end(&dev->access, run);
 	return rw.ret;
 }

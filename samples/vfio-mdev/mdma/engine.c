@@ -77,7 +77,7 @@ static void span_put(struct mdma_channel *ch, struct span *span, bool hold)
 	if (!span->npages)
 		return;
 	if (hold)
-		mdma_access_hold(ch->dev, span->run);
+		mdma_held_add(ch->dev, span->run);
 	else
 		mdma_access_unpin(ch->dev, span->run);
 }
@@ -527,7 +527,7 @@ static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 		mutex_unlock(&ch->exec);
 	}
 	if (!ch->index)
-		expire = mdma_access_expire(dev, dev->workload.hold_ms,
+		expire = mdma_held_expire(dev, dev->workload.hold_ms,
 					    mdma_workload_keep(dev));
 	up_read(&dev->gate);
 	*next = min(*next, expire);

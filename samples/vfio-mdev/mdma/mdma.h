@@ -315,16 +315,7 @@ void mdma_access_init(struct mdma_access *access);
 int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
 		    struct page **pages, struct mdma_run **run);
 void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
-void mdma_access_hold(struct mdma_device *dev, struct mdma_run *run);
 void mdma_access_settle(struct mdma_device *dev);
-ktime_t mdma_access_expire(struct mdma_device *dev, u32 hold_ms, u64 keep);
-void mdma_access_park(struct mdma_device *dev);
-void mdma_access_unpark(struct mdma_device *dev);
-u32 mdma_access_nr_held(struct mdma_device *dev);
-u32 mdma_access_get_parked(struct mdma_device *dev,
-			   struct mdma_stream_held *held, u32 max);
-int mdma_access_set_parked(struct mdma_device *dev,
-			   const struct mdma_snapshot *snap);
 void mdma_access_release_all(struct mdma_device *dev);
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
 int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
@@ -332,6 +323,17 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages);
 int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 			  size_t len, bool write);
+
+/* held.c */
+void mdma_held_add(struct mdma_device *dev, struct mdma_run *run);
+ktime_t mdma_held_expire(struct mdma_device *dev, u32 hold_ms, u64 keep);
+void mdma_held_park(struct mdma_device *dev);
+void mdma_held_unpark(struct mdma_device *dev);
+u32 mdma_held_count(struct mdma_device *dev);
+u32 mdma_held_get_parked(struct mdma_device *dev,
+			 struct mdma_stream_held *held, u32 max);
+int mdma_held_set_parked(struct mdma_device *dev,
+			 const struct mdma_snapshot *snap);
 
 /* engine.c */
 

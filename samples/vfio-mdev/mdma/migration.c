@@ -253,7 +253,7 @@ static int apply_snapshot(struct mdma_device *dev,
 	const struct mdma_stream_stats *stats = &snap->state.stats;
 	int ret;
 
-	ret = mdma_access_set_parked(dev, snap);
+	ret = mdma_held_set_parked(dev, snap);
 	if (ret)
 		return ret;
 	mutex_lock(&dev->regs_lock);
@@ -511,10 +511,10 @@ static struct mdma_stream_held *get_parked(struct mdma_device *dev, u32 *nr)
 {
 	struct mdma_stream_held *held;
 
-	*nr = mdma_access_nr_held(dev);
+	*nr = mdma_held_count(dev);
 	held = kvcalloc(*nr, sizeof(*held), GFP_KERNEL_ACCOUNT);
 	if (held)
-		*nr = mdma_access_get_parked(dev, held, *nr);
+		*nr = mdma_held_get_parked(dev, held, *nr);
 	return held;
 }
 
@@ -576,7 +576,7 @@ static int resume_finish(struct mdma_device *dev)
 
 static void start_running(struct mdma_device *dev)
 {
-	mdma_access_unpark(dev);
+	mdma_held_unpark(dev);
 	mdma_engine_run(dev, true);
 	mdma_irq_replay(dev);
 	mutex_lock(&dev->regs_lock);
@@ -606,7 +606,7 @@ static int arc(struct mdma_device *dev, enum vfio_device_mig_state from,
 	if (state_runs(from) && !state_runs(to))
 		mdma_engine_run(dev, false);
 	if (state_stopped(to) && !state_stopped(from))
-		mdma_access_park(dev);
+		mdma_held_park(dev);
 	return to == VFIO_DEVICE_STATE_STOP_COPY ? save_finish(dev) : 0;
 }
 
@@ -682,7 +682,7 @@ static int migration_get_data_size(struct vfio_device *vdev,
 
 	/* How many channels will stop midway, nobody knows */
 	*stop_copy_length = MDMA_STREAM_CONFIG_SIZE +
-			    mdma_stream_state_size(0, mdma_access_nr_held(dev));
+			    mdma_stream_state_size(0, mdma_held_count(dev));
 	return 0;
 }
 

@@ -158,7 +158,7 @@ static void expire(struct mdma_device *dev)
 {
 	ktime_t next;
 
-	next = mdma_access_expire(dev, dev->workload.hold_ms,
+	next = mdma_held_expire(dev, dev->workload.hold_ms,
 				  mdma_workload_keep(dev));
 	if (next != KTIME_MAX)
 		mdma_channel_kick(&dev->channels[0]);
