@@ -30,6 +30,45 @@ static void expect_same_stamps(struct rig *a, struct rig *b)
 	}
 }
 
+/* Each parameter is another than that of a new device. */
+static void set_pattern(struct rig *r, const char *pattern)
+{
+	set_workload(r);
+	SET(r, "pattern", pattern);
+	SET(r, "direction", "mixed");
+	SET(r, "write_percent", "70");
+	SET(r, "access", strcmp(pattern, "stride") ? "pin" : "rw");
+	SET(r, "on_error", "retry");
+	SET(r, "ring", "3");
+	SET(r, "stride", "5");
+	SET(r, "theta", "700");
+	SET(r, "hot", "9");
+	SET(r, "hot_percent", "60");
+	SET(r, "drift", "11");
+	SET(r, "burst", "13");
+	SET(r, "pause_ms", "17");
+}
+
+static void expect_same_knobs(struct rig *a, struct rig *b)
+{
+	static const char * const names[] = {
+		"window", "pattern", "direction", "write_percent", "access",
+		"on_error", "batch", "ring", "stride", "theta", "hot",
+		"hot_percent", "drift", "pages", "seed", "hold_ms", "rate",
+		"burst", "pause_ms", "run",
+	};
+	char path[64], one[4096], other[4096];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "workload/%s", names[i]);
+		ASSERT_EQ(0, mdma_get_text(&a->dev, path, one, sizeof(one)));
+		ASSERT_EQ(0, mdma_get_text(&b->dev, path, other, sizeof(other)));
+		if (strcmp(one, other))
+			FAIL("%s: %s and %s", names[i], one, other);
+	}
+}
+
 /* Moved to a second device half way, or not: the same writes. */
 static void moved_run(struct rig *source, const char *pattern)
 {
@@ -39,18 +78,17 @@ static void moved_run(struct rig *source, const char *pattern)
 
 	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
 	ASSERT_STR("0", error(rig_open(&whole, "mdma-1", RIG_PAGES)));
-	set_workload(source);
-	SET(source, "pattern", pattern);
+	set_pattern(source, pattern);
 	SET(source, "step", "201");
 	n = mig_save(source->dev.device, buf, STREAM_MAX);
 	ASSERT_LT(0, n);
 	copy_memory(&target, source);
 	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
 	ASSERT_STR("0", error(mig_set(target.dev.device, MIG(RUNNING), NULL)));
+	expect_same_knobs(source, &target);
 	SET(&target, "step", "99");
 
-	set_workload(&whole);
-	SET(&whole, "pattern", pattern);
+	set_pattern(&whole, pattern);
 	SET(&whole, "step", "300");
 	expect_same_stamps(&whole, &target);
 	EXPECT_EQ(mdma_get(&whole.dev, "stats/seq"),
@@ -73,6 +111,26 @@ TEST_F(rig, mdma_moved_sequential_workload, 40)
 TEST_F(rig, mdma_moved_ring_workload, 40)
 {
 	moved_run(self, "ring");
+}
+
+TEST_F(rig, mdma_moved_stride_workload, 40)
+{
+	moved_run(self, "stride");
+}
+
+TEST_F(rig, mdma_moved_zipf_workload, 40)
+{
+	moved_run(self, "zipf");
+}
+
+TEST_F(rig, mdma_moved_hot_workload, 40)
+{
+	moved_run(self, "hot");
+}
+
+TEST_F(rig, mdma_moved_scatter_workload, 40)
+{
+	moved_run(self, "scatter");
 }
 
 TEST_F(rig, mdma_moved_with_precopy, 40)
@@ -145,7 +203,7 @@ static void expect_same_stats(struct rig *a, struct rig *b)
 {
 	static const char * const names[] = {
 		"seq", "pages_written", "pages_read", "descriptors", "pins",
-		"unpins", "pin_errors",
+		"unpins", "pin_errors", "skipped", "stopped", "retried",
 	};
 	char path[64];
 	unsigned int i;

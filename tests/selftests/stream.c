@@ -187,13 +187,16 @@ static void seal(struct mdma_stream_record *rec, unsigned int payload)
 	struct mdma_stream_config *c = (void *)(config + 1);		\
 	struct mdma_stream_record *state = (void *)(c + 1);		\
 	struct mdma_stream_state *s = (void *)(state + 1);		\
-	struct mdma_stream_record *end = (void *)(s + 1);		\
+	struct mdma_stream_record *knobs = (void *)(s + 1);		\
+	struct mdma_stream_knobs *k = (void *)(knobs + 1);		\
+	struct mdma_stream_record *end = (void *)(k + 1);		\
 	unsigned int length = sizeof(*s);				\
 									\
 	memcpy(self->bad, self->good, self->size);			\
 	change;								\
 	seal(config, sizeof(*c));					\
 	seal(state, length);						\
+	seal(knobs, sizeof(*k));					\
 	seal(end, 0);							\
 	if (!is_refused(self, self->bad, self->size))			\
 		FAIL("taken: %s", #change);				\
@@ -219,7 +222,12 @@ TEST_F(stream, mdma_hostile_headers_are_refused, 30)
 	HOSTILE(state->length = ~0U);
 	HOSTILE(state->major = 0);
 	HOSTILE(state->reserved = ~0U);
+	HOSTILE(knobs->type = MDMA_RECORD_STATE);
+	HOSTILE(knobs->type = MDMA_RECORD_END);
+	HOSTILE(knobs->length--);
+	HOSTILE(knobs->length = ~0U);
 	HOSTILE(end->type = MDMA_RECORD_STATE);
+	HOSTILE(end->type = MDMA_RECORD_KNOBS);
 	HOSTILE(end->length = 1);
 	HOSTILE(end->length = ~0U);
 	HOSTILE(end->type = 0);
@@ -266,6 +274,17 @@ TEST_F(stream, mdma_hostile_state_is_refused, 30)
 	HOSTILE(s->workload.batch = ~0U);
 	HOSTILE(s->workload.hold_ms = 600001);
 	HOSTILE(s->workload.run = 2);
+	HOSTILE(k->access = 2);
+	HOSTILE(k->on_error = 3);
+	HOSTILE(k->write_percent = 101);
+	HOSTILE(k->ring = 0);
+	HOSTILE(k->ring = MDMA_RING_MAX + 1);
+	HOSTILE(k->stride = 0);
+	HOSTILE(k->theta = 1000);
+	HOSTILE(k->theta = ~0U);
+	HOSTILE(k->hot = 0);
+	HOSTILE(k->hot_percent = 101);
+	HOSTILE(k->pause_ms = 600001);
 	ASSERT_EQ(0, ioctl(self->rig.dev.device, VFIO_DEVICE_RESET));
 	expect_works(self);
 }

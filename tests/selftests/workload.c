@@ -43,33 +43,6 @@ TEST_F(rig, mdma_same_seed_same_ledger, 30)
 		EXPECT_NE(0, memcmp(first, other, n * sizeof(*first)));
 }
 
-static struct mdma_stamp *stamp_at(struct rig *r, __u64 iova)
-{
-	return (void *)(r->mem + (iova - RIG_IOVA));
-}
-
-/* Checks each stamp against the ledger. Returns the pages in the ledger. */
-static long long check_stamps(struct rig *r)
-{
-	struct mdma_ledger_record *rec;
-	long long n = mdma_ledger(&r->dev, &rec), i;
-	struct mdma_stamp *s;
-
-	for (i = 0; i < n; i++) {
-		s = stamp_at(r, rec[i].iova);
-		if (i && rec[i].iova <= rec[i - 1].iova)
-			FAIL("record %lld is not in order", i);
-		if (s->magic != MDMA_STAMP_MAGIC || s->iova != rec[i].iova ||
-		    s->seq != rec[i].seq || s->channel != rec[i].channel ||
-		    s->device != r->dev.id || !rec[i].writes)
-			FAIL("record %lld: iova %llx seq %llu, stamp: %llx %llu device %08x",
-			     i, (long long)rec[i].iova, (long long)rec[i].seq,
-			     (long long)s->iova, (long long)s->seq, s->device);
-	}
-	free(rec);
-	return n;
-}
-
 TEST_F(rig, mdma_ledger_is_what_memory_shows, 30)
 {
 	long long n, stamps = 0;

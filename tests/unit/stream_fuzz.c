@@ -182,7 +182,7 @@ static void change_header(struct input *in)
 		{ 8, 4 }, { 12, 4 },
 	};
 	unsigned int i = unit_below(ARRAY_SIZE(fields));
-	u64 value = fields[i].at == 8 ? unit_below(7) : odd_number();
+	u64 value = fields[i].at == 8 ? unit_below(8) : odd_number();
 
 	put_number(in, some_record(in) + fields[i].at, fields[i].size, value);
 }

@@ -21,8 +21,9 @@
 #define HELD_MAX	8	/* runs of a device that was made here */
 
 /* Of one that was made here; the smallest has no PROGRESS and no HELD. */
-#define SIZE_MIN	(STATE_AT + HEADER + sizeof(struct mdma_stream_state) + \
-			 HEADER)
+#define KNOBS_AT	(STATE_AT + HEADER + sizeof(struct mdma_stream_state))
+#define KNOBS_END	(KNOBS_AT + HEADER + sizeof(struct mdma_stream_knobs))
+#define SIZE_MIN	(KNOBS_END + HEADER)
 #define SIZE_MAX_MADE	(SIZE_MIN + 2 * HEADER +			\
 			 2 * sizeof(struct mdma_stream_array) +		\
 			 MDMA_MAX_CHANNELS *				\
@@ -66,7 +67,7 @@ static inline void make_window(struct mdma_stream_window *window)
 
 static inline void make_workload(struct mdma_stream_workload *workload)
 {
-	workload->pattern = cpu_to_le32(unit_below(3));
+	workload->pattern = cpu_to_le32(unit_below(7));
 	workload->direction = cpu_to_le32(unit_below(3));
 	workload->batch = cpu_to_le32(1 + unit_below(MDMA_BATCH_MAX));
 	workload->hold_ms = cpu_to_le32(unit_below(MDMA_HOLD_MS_MAX + 1));
@@ -76,6 +77,23 @@ static inline void make_workload(struct mdma_stream_workload *workload)
 	workload->seed = cpu_to_le64(unit_random());
 	workload->prng = cpu_to_le64(unit_random());
 	workload->position = cpu_to_le64(unit_random());
+}
+
+static inline void make_knobs(struct mdma_stream_knobs *knobs)
+{
+	knobs->access = cpu_to_le32(unit_below(2));
+	knobs->on_error = cpu_to_le32(unit_below(3));
+	knobs->write_percent = cpu_to_le32(unit_below(101));
+	knobs->ring = cpu_to_le32(1 + unit_below(65536));
+	knobs->stride = cpu_to_le32(1 + unit_below(1000));
+	knobs->theta = cpu_to_le32(unit_below(1000));
+	knobs->hot = cpu_to_le32(1 + unit_below(1000));
+	knobs->hot_percent = cpu_to_le32(unit_below(101));
+	knobs->drift = cpu_to_le32((u32)unit_random());
+	knobs->burst = cpu_to_le32((u32)unit_random());
+	knobs->pause_ms = cpu_to_le32(unit_below(600001));
+	knobs->burst_done = cpu_to_le32((u32)unit_random());
+	knobs->skipped = cpu_to_le64(unit_random());
 }
 
 /* What a channel can have stopped within. */
@@ -131,6 +149,7 @@ static inline void make_snapshot(struct mdma_snapshot *snap,
 		make_channel(&snap->state.channel[i]);
 	make_window(&snap->state.window);
 	make_workload(&snap->state.workload);
+	make_knobs(&snap->knobs);
 	snap->state.stats.seq = cpu_to_le64(unit_random());
 	make_progress(snap);
 	make_held(snap, held);
@@ -208,11 +227,26 @@ static inline const char *wrong_state(const struct mdma_stream_state *state, u32
 	    (!nr && window->origin) || le32_to_cpu(window->origin) > 2)
 		return "window";
 	if (!workload->batch || le32_to_cpu(workload->batch) > 512 ||
-	    le32_to_cpu(workload->pattern) > 2 ||
+	    le32_to_cpu(workload->pattern) > 6 ||
 	    le32_to_cpu(workload->direction) > 2 ||
 	    le32_to_cpu(workload->hold_ms) > 600000 ||
 	    le32_to_cpu(workload->run) > 1)
 		return "workload";
+	return NULL;
+}
+
+static inline const char *wrong_knobs(const struct mdma_stream_knobs *knobs)
+{
+	if (le32_to_cpu(knobs->access) > 1 || le32_to_cpu(knobs->on_error) > 2)
+		return "access or on_error";
+	if (le32_to_cpu(knobs->write_percent) > 100 ||
+	    le32_to_cpu(knobs->hot_percent) > 100)
+		return "percent";
+	if (!knobs->stride || !knobs->hot || !knobs->ring)
+		return "0 runs";
+	if (le32_to_cpu(knobs->ring) > 65536 || le32_to_cpu(knobs->theta) > 999 ||
+	    le32_to_cpu(knobs->pause_ms) > 600000)
+		return "ring, theta or pause";
 	return NULL;
 }
 
@@ -268,6 +302,7 @@ static inline const char *wrong_held(const struct mdma_snapshot *snap)
 static inline const char *wrong(const struct mdma_snapshot *snap)
 {
 	return wrong_state(&snap->state, snap->channels) ?:
+	       wrong_knobs(&snap->knobs) ?:
 	       wrong_progress(snap) ?: wrong_held(snap);
 }
 
@@ -281,6 +316,7 @@ static inline bool same_snapshot(const struct mdma_snapshot *a,
 	if (a->channels != b->channels || a->nr_progress != b->nr_progress ||
 	    a->nr_held != b->nr_held ||
 	    memcmp(&a->state, &b->state, sizeof(a->state)) ||
+	    memcmp(&a->knobs, &b->knobs, sizeof(a->knobs)) ||
 	    memcmp(a->progress, b->progress,
 		   a->nr_progress * sizeof(a->progress[0])))
 		return false;

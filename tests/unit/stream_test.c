@@ -208,22 +208,41 @@ static void unknown_record(void)
 	CHECK(parse(bytes, size, &got) == -EBADMSG, "type 0");
 }
 
-/* The same device without what came with minor 1, sent as 1.0. */
+/* A stream of the device as an older minor would have sent it: the size. */
+static size_t make_older(u8 *bytes, u16 minor)
+{
+	size_t size = make_stream(&snap, bytes);
+
+	memmove(bytes + KNOBS_AT, bytes + KNOBS_END, size - KNOBS_END);
+	size -= KNOBS_END - KNOBS_AT;
+	set_minor(bytes, size, minor);
+	return size;
+}
+
+/* What a record of a newer minor says is not there, or as in a new device. */
 static void older_version(void)
 {
 	struct mdma_snapshot got;
-	u8 bytes[SIZE_MIN];
+	u8 bytes[SIZE_MAX_MADE];
+	size_t size;
 
 	do
 		make();
 	while (!snap.nr_progress && !snap.nr_held);
-	set_minor(stream, SIZE, 0);
-	CHECK(parse(stream, SIZE, &got) == -EBADMSG, "1.0 with a record of 1.1");
+	set_minor(stream, SIZE, 1);
+	CHECK(parse(stream, SIZE, &got) == -EBADMSG, "1.1 with a record of 1.2");
+	size = make_older(bytes, 0);
+	CHECK(parse(bytes, size, &got) == -EBADMSG, "1.0 with a record of 1.1");
+	size = make_older(bytes, 1);
+	CHECK(!parse(bytes, size, &got), "1.1");
+	CHECK(!same_snapshot(&got, &snap), "1.1, and yet the knobs");
+	mdma_knobs_init(&snap.knobs);
+	CHECK(same_snapshot(&got, &snap), "1.1");
 	snap.nr_progress = 0;
 	snap.nr_held = 0;
-	CHECK(make_stream(&snap, bytes) == SIZE_MIN, "size");
-	set_minor(bytes, SIZE_MIN, 0);
-	CHECK(!parse(bytes, SIZE_MIN, &got), "1.0");
+	size = make_older(bytes, 0);
+	CHECK(size == SIZE_MIN - (KNOBS_END - KNOBS_AT), "size");
+	CHECK(!parse(bytes, size, &got), "1.0");
 	CHECK(same_snapshot(&got, &snap), "1.0");
 }
 

@@ -202,8 +202,8 @@ struct mdma_ledger_record {
 
 /*
  * The migration stream is a sequence of records in this order: CONFIG (sent in
- * PRE_COPY), STATE, PROGRESS, HELD, END. PROGRESS and HELD are there only if
- * there is something to say, each of the others is there exactly once; nothing
+ * PRE_COPY), STATE, KNOBS, PROGRESS, HELD, END. PROGRESS and HELD are there only
+ * if there is something to say, each of the others is there exactly once; nothing
  * follows END.
  *
  * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload or
@@ -211,11 +211,12 @@ struct mdma_ledger_record {
  * and may add records of unknown types between CONFIG and END, which the
  * receiver skips. All records of a stream have the same version.
  *
- * Minor 1 added PROGRESS and HELD.
+ * Minor 1 added PROGRESS and HELD. Minor 2 added KNOBS, and the patterns after
+ * MDMA_PATTERN_RING; a stream without KNOBS means the values of a new device.
  */
 #define MDMA_STREAM_MAGIC		0x7274736d	/* "mstr" */
 #define MDMA_STREAM_MAJOR		1
-#define MDMA_STREAM_MINOR		1
+#define MDMA_STREAM_MINOR		2
 #define MDMA_STREAM_MAX			0x200000	/* bytes of a whole stream */
 
 /**
@@ -227,6 +228,7 @@ struct mdma_ledger_record {
  *	mdma_stream_progress: channels that stopped within a descriptor
  * @MDMA_RECORD_HELD: struct mdma_stream_array of struct mdma_stream_held: runs
  *	of pages that the destination is to pin again, oldest first
+ * @MDMA_RECORD_KNOBS: struct mdma_stream_knobs
  */
 enum mdma_record_type {
 	MDMA_RECORD_CONFIG	= 1,
@@ -234,6 +236,7 @@ enum mdma_record_type {
 	MDMA_RECORD_END		= 3,
 	MDMA_RECORD_PROGRESS	= 4,
 	MDMA_RECORD_HELD	= 5,
+	MDMA_RECORD_KNOBS	= 6,
 };
 
 /**
@@ -327,18 +330,26 @@ struct mdma_stream_window {
  * @MDMA_PATTERN_RANDOM: any run
  * @MDMA_PATTERN_RING: sequential, and the last runs stay pinned, as the
  *	buffers of a network card's receive ring do
+ * @MDMA_PATTERN_STRIDE: every n-th run, and then those between them
+ * @MDMA_PATTERN_ZIPF: any run, the first ones more often
+ * @MDMA_PATTERN_HOT: any run, but most often those of a hot set that moves on
+ * @MDMA_PATTERN_SCATTER: each page of a descriptor is any page
  */
 enum mdma_pattern {
 	MDMA_PATTERN_SEQUENTIAL	= 0,
 	MDMA_PATTERN_RANDOM	= 1,
 	MDMA_PATTERN_RING	= 2,
+	MDMA_PATTERN_STRIDE	= 3,
+	MDMA_PATTERN_ZIPF	= 4,
+	MDMA_PATTERN_HOT	= 5,
+	MDMA_PATTERN_SCATTER	= 6,
 };
 
 /**
  * enum mdma_direction - what the workload does to a run of pages
  * @MDMA_DIRECTION_WRITE: MDMA_OP_STAMP
  * @MDMA_DIRECTION_READ: MDMA_OP_READ
- * @MDMA_DIRECTION_MIXED: either, half and half
+ * @MDMA_DIRECTION_MIXED: either
  */
 enum mdma_direction {
 	MDMA_DIRECTION_WRITE	= 0,
@@ -346,8 +357,33 @@ enum mdma_direction {
 	MDMA_DIRECTION_MIXED	= 2,
 };
 
+/**
+ * enum mdma_access_mode - how the workload accesses memory
+ * @MDMA_ACCESS_PIN: vfio_pin_pages(), the host's mapping, vfio_unpin_pages()
+ * @MDMA_ACCESS_RW: vfio_dma_rw(), page by page
+ */
+enum mdma_access_mode {
+	MDMA_ACCESS_PIN	= 0,
+	MDMA_ACCESS_RW	= 1,
+};
+
+/**
+ * enum mdma_on_error - what the workload does after a descriptor that failed
+ * @MDMA_ON_ERROR_SKIP: the next one
+ * @MDMA_ON_ERROR_STOP: nothing more
+ * @MDMA_ON_ERROR_RETRY: the same again
+ */
+enum mdma_on_error {
+	MDMA_ON_ERROR_SKIP	= 0,
+	MDMA_ON_ERROR_STOP	= 1,
+	MDMA_ON_ERROR_RETRY	= 2,
+};
+
 #define MDMA_BATCH_MAX			512
 #define MDMA_HOLD_MS_MAX		600000
+#define MDMA_RING_MAX			65536	/* runs */
+#define MDMA_THETA_MAX			999	/* thousandths */
+#define MDMA_PAUSE_MS_MAX		600000
 
 /**
  * struct mdma_stream_workload - the workload and where it is
@@ -373,6 +409,42 @@ struct mdma_stream_workload {
 	__le64 seed;
 	__le64 prng;
 	__le64 position;
+};
+
+/**
+ * struct mdma_stream_knobs - what struct mdma_stream_workload does not have
+ * @access: enum mdma_access_mode
+ * @on_error: enum mdma_on_error
+ * @write_percent: of MDMA_DIRECTION_MIXED, 0 to 100
+ * @ring: runs that stay pinned, 1 to MDMA_RING_MAX
+ * @stride: runs, not 0
+ * @theta: thousandths, 0 to MDMA_THETA_MAX
+ * @hot: runs of the hot set, not 0
+ * @hot_percent: of the visits that go there, 0 to 100
+ * @drift: visits until the hot set moves on, 0 for never
+ * @burst: descriptors between two pauses, 0 for no pauses
+ * @pause_ms: milliseconds, 0 to MDMA_PAUSE_MS_MAX
+ * @burst_done: descriptors since the last pause
+ * @skipped: descriptors that failed and were skipped
+ * @stopped: descriptors that failed and stopped the workload
+ * @retried: descriptors that failed and were tried again
+ */
+struct mdma_stream_knobs {
+	__le32 access;
+	__le32 on_error;
+	__le32 write_percent;
+	__le32 ring;
+	__le32 stride;
+	__le32 theta;
+	__le32 hot;
+	__le32 hot_percent;
+	__le32 drift;
+	__le32 burst;
+	__le32 pause_ms;
+	__le32 burst_done;
+	__le64 skipped;
+	__le64 stopped;
+	__le64 retried;
 };
 
 /**

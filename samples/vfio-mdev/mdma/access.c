@@ -473,7 +473,7 @@ int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages)
 	return 0;
 }
 
-struct manual_rw {
+struct rw {
 	struct work_struct work;
 	struct mdma_device *dev;
 	u64 iova;
@@ -483,12 +483,71 @@ struct manual_rw {
 	int ret;
 };
 
-static void manual_rw_work(struct work_struct *work)
+static void rw_work(struct work_struct *work)
 {
-	struct manual_rw *rw = container_of(work, struct manual_rw, work);
+	struct rw *rw = container_of(work, struct rw, work);
 
 	rw->ret = vfio_dma_rw(&rw->dev->vdev, rw->iova, rw->data, rw->len,
 			      rw->write);
+}
+
+/*
+ * Called by a kernel thread, as vfio_dma_rw() takes the memory of the caller for
+ * the guest's otherwise.
+ */
+static int rw_by_thread(struct rw *rw)
+{
+	if (!current->mm) {
+		rw_work(&rw->work);
+		return rw->ret;
+	}
+	INIT_WORK_ONSTACK(&rw->work, rw_work);
+	queue_work(system_unbound_wq, &rw->work);
+	flush_work(&rw->work);
+	destroy_work_on_stack(&rw->work);
+	return rw->ret;
+}
+
+static int rw_run(struct rw *rw, bool pin)
+{
+	struct mdma_access *access = &rw->dev->access;
+	u64 first = round_down(rw->iova, MDMA_PAGE_SIZE);
+	u64 last = round_down(rw->iova + rw->len - 1, MDMA_PAGE_SIZE);
+	struct mdma_run *run;
+	int ret;
+
+	run = run_begin(access, first, ((last - first) >> MDMA_PAGE_SHIFT) + 1,
+			pin);
+	if (IS_ERR(run))
+		return PTR_ERR(run);
+	ret = rw_by_thread(rw);
+	mdma_run_end(access, run);
+	return ret;
+}
+
+/**
+ * mdma_access_rw() - read or write guest memory by one call of vfio_dma_rw()
+ * @dev: open
+ * @iova: any alignment
+ * @data: to write, or room to read to
+ * @len: bytes, not 0, does not wrap around
+ * @write: guest memory is written
+ *
+ * Return: 0, -EINPROGRESS if the range is being unmapped: call
+ * mdma_access_settle() and try again, or the error of vfio_dma_rw().
+ */
+int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
+		   bool write)
+{
+	struct rw rw = {
+		.dev = dev, .iova = iova, .data = data, .len = len,
+		.write = write,
+	};
+	int ret = rw_run(&rw, true);
+
+	if (ret && ret != -EINPROGRESS)
+		mdma_count(dev, MDMA_STAT_PIN_ERRORS, 1);
+	return ret;
 }
 
 /**
@@ -499,30 +558,15 @@ static void manual_rw_work(struct work_struct *work)
  * @len: bytes, 1 to MDMA_DESC_MAX_LEN, does not wrap around
  * @write: guest memory is written
  *
- * The call is made by a kernel thread, as vfio_dma_rw() takes the memory of
- * the caller for the guest's otherwise.
- *
  * Return: 0 or a negative error.
  */
 int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 			  size_t len, bool write)
 {
-	struct manual_rw rw = {
+	struct rw rw = {
 		.dev = dev, .iova = iova, .data = data, .len = len,
 		.write = write,
 	};
-	u64 first = round_down(iova, MDMA_PAGE_SIZE);
-	u64 last = round_down(iova + len - 1, MDMA_PAGE_SIZE);
-	struct mdma_run *run;
 
-	run = run_begin(&dev->access, first,
-			((last - first) >> MDMA_PAGE_SHIFT) + 1, false);
-	if (IS_ERR(run))
-		return PTR_ERR(run);
-	INIT_WORK_ONSTACK(&rw.work, manual_rw_work);
-	queue_work(system_unbound_wq, &rw.work);
-	flush_work(&rw.work);
-	destroy_work_on_stack(&rw.work);
-	mdma_run_end(&dev->access, run);
-	return rw.ret;
+	return rw_run(&rw, false);
 }

@@ -148,20 +148,26 @@ static void do_fill(const struct span *dst, u64 data, u64 done)
 	}
 }
 
-static void do_stamp(struct mdma_channel *ch, const struct span *dst, u64 seq)
+static void make_stamp(struct mdma_channel *ch, u64 iova, u64 seq,
+		       struct mdma_stamp *stamp)
 {
-	struct mdma_stamp stamp = {
+	*stamp = (struct mdma_stamp) {
 		.magic = cpu_to_le64(MDMA_STAMP_MAGIC),
+		.seq = cpu_to_le64(seq),
+		.iova = cpu_to_le64(iova),
 		.device = cpu_to_le32(ch->dev->id),
 		.channel = cpu_to_le32(ch->index),
 	};
+}
+
+static void do_stamp(struct mdma_channel *ch, const struct span *dst, u64 seq)
+{
+	struct mdma_stamp stamp;
 	u32 i;
 
 	for (i = 0; i < dst->npages; i++) {
-		u64 iova = dst->iova + ((u64)i << MDMA_PAGE_SHIFT);
-
-		stamp.seq = cpu_to_le64(seq + i);
-		stamp.iova = cpu_to_le64(iova);
+		make_stamp(ch, dst->iova + ((u64)i << MDMA_PAGE_SHIFT),
+			   seq + i, &stamp);
 		memcpy_to_page(dst->pages[i], 0, (const char *)&stamp,
 			       sizeof(stamp));
 	}
@@ -190,6 +196,45 @@ static bool op_reads(u32 op)
 	return op == MDMA_OP_COPY || op == MDMA_OP_READ;
 }
 
+/* Each page has a number of its own, which a write that fails takes along. */
+static int rw_stamp(struct mdma_channel *ch, u64 iova)
+{
+	struct span page = { .iova = iova, .npages = 1 };
+	u64 seq;
+	int ret;
+
+	ret = mdma_ledger_reserve(&ch->dev->ledger, iova, 1);
+	if (ret)
+		return ret;
+	seq = span_number(ch, &page);
+	make_stamp(ch, iova, seq, ch->bounce);
+	ret = mdma_access_rw(ch->dev, iova, ch->bounce,
+			     sizeof(struct mdma_stamp), true);
+	if (!ret)
+		span_written(ch, &page, seq);
+	return ret;
+}
+
+static int rw_read(struct mdma_channel *ch, u64 iova, u32 *crc)
+{
+	int ret;
+
+	ret = mdma_access_rw(ch->dev, iova, ch->bounce, MDMA_PAGE_SIZE, false);
+	if (ret)
+		return ret;
+	*crc = crc32_le(*crc, ch->bounce, MDMA_PAGE_SIZE);
+	mdma_count(ch->dev, MDMA_STAT_PAGES_READ, 1);
+	return 0;
+}
+
+/* Executes the page at @done of a job, by vfio_dma_rw(). */
+static int execute_rw(struct mdma_channel *ch, struct mdma_job *job, u64 done)
+{
+	if (job->op == MDMA_OP_STAMP)
+		return rw_stamp(ch, job->dst + done);
+	return rw_read(ch, job->src + done, &job->result);
+}
+
 /* Executes the bytes [@done, @done + @len) of a job. */
 static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 			 u64 done, u32 len)
@@ -198,6 +243,8 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 	u64 seq = 0;
 	int ret;
 
+	if (job->rw)
+		return execute_rw(ch, job, done);
 	if (op_writes(job->op)) {
 		ret = span_pin_write(ch, &dst, job->dst + done, len);
 		if (ret)
@@ -241,6 +288,8 @@ static u32 piece_len(const struct mdma_job *job, u64 done)
 	u64 room = (job->pausable ? PIECE_PAGES : SPAN_PAGES) * MDMA_PAGE_SIZE;
 	u64 len = job->len - done;
 
+	if (job->rw)
+		return MDMA_PAGE_SIZE;
 	if (op_writes(job->op))
 		len = min(len, room - offset_in_page(job->dst + done));
 	if (op_reads(job->op))
@@ -267,7 +316,7 @@ static bool stops_midway(struct mdma_device *dev, const struct mdma_job *job)
  * @ch: gate held for reading, exec held
  * @job: checked; @result is set
  *
- * Return: 0, the error of vfio_pin_pages(), or -ENOMEM. If it failed, a part
+ * Return: 0, the error of vfio_pin_pages() or vfio_dma_rw(), or -ENOMEM. If it failed, a part
  * of it may have been done, and is in the ledger. -ERESTART if @pausable and
  * the device is being quiesced: @done and @result tell how far it came.
  */
@@ -277,7 +326,7 @@ int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
 	int ret;
 
 	if (!job->done) {
-		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
+		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, !job->part);
 		job->result = job->op == MDMA_OP_READ ? ~0 : 0;
 	}
 	for (; job->done < job->len; job->done += len) {
@@ -528,7 +577,7 @@ static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 	}
 	if (!ch->index)
 		expire = mdma_held_expire(dev, dev->workload.hold_ms,
-					    mdma_workload_keep(dev));
+					  mdma_workload_keep(dev));
 	up_read(&dev->gate);
 	*next = min(*next, expire);
 	return busy;
@@ -666,7 +715,8 @@ int mdma_engine_init(struct mdma_device *dev)
 					GFP_KERNEL);
 		ch->src_pages = kcalloc(SPAN_PAGES, sizeof(*ch->src_pages),
 					GFP_KERNEL);
-		if (!ch->dst_pages || !ch->src_pages)
+		ch->bounce = kmalloc(MDMA_PAGE_SIZE, GFP_KERNEL);
+		if (!ch->dst_pages || !ch->src_pages || !ch->bounce)
 			return -ENOMEM;
 	}
 	return 0;
@@ -683,6 +733,7 @@ void mdma_engine_destroy(struct mdma_device *dev)
 	for (i = 0; dev->channels && i < dev->nr_channels; i++) {
 		kfree(dev->channels[i].dst_pages);
 		kfree(dev->channels[i].src_pages);
+		kfree(dev->channels[i].bounce);
 	}
 	kfree(dev->channels);
 }

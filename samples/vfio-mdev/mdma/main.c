@@ -91,7 +91,7 @@ static int mdma_init(struct vfio_device *vdev)
 	mdma_access_init(&dev->access);
 	mdma_ledger_init(&dev->ledger);
 	mdma_irq_init(&dev->irqs);
-	mdma_workload_init(&dev->workload);
+	mdma_workload_init(dev);
 	ret = mdma_engine_init(dev);
 	if (ret) {
 		mdma_engine_destroy(dev);

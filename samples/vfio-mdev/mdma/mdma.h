@@ -33,6 +33,7 @@
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
+#include "sequence.h"
 #include "stream.h"
 #include "window.h"
 
@@ -56,6 +57,9 @@ struct task_struct;
  * @MDMA_STAT_PIN_ERRORS: calls of vfio_pin_pages() that failed
  * @MDMA_STAT_PINNED: pages pinned now
  * @MDMA_STAT_SEQ: sequence number of the last page write
+ * @MDMA_STAT_SKIPPED: descriptors of the workload that failed and were skipped
+ * @MDMA_STAT_STOPPED: such that stopped it
+ * @MDMA_STAT_RETRIED: such that were tried again
  * @MDMA_NR_STATS: number of counters
  */
 enum mdma_stat {
@@ -67,6 +71,9 @@ enum mdma_stat {
 	MDMA_STAT_PIN_ERRORS,
 	MDMA_STAT_PINNED,
 	MDMA_STAT_SEQ,
+	MDMA_STAT_SKIPPED,
+	MDMA_STAT_STOPPED,
+	MDMA_STAT_RETRIED,
 	MDMA_NR_STATS,
 };
 
@@ -99,6 +106,7 @@ struct mdma_midway {
  *	held for writing
  * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec
  * @src_pages: likewise
+ * @bounce: a page, for what vfio_dma_rw() reads, under @exec
  * @task: thread, while the device is open
  * @kicked: bit 0: there may be work; the thread looks before it sleeps
  */
@@ -119,6 +127,7 @@ struct mdma_channel {
 	struct mdma_midway midway;
 	struct page **dst_pages;
 	struct page **src_pages;
+	void *bounce;
 	struct task_struct *task;
 	unsigned long kicked;
 };
@@ -174,32 +183,40 @@ struct mdma_ledger {
 
 /**
  * struct mdma_workload - the host-side workload
- * @pattern: enum mdma_pattern
+ * @sequence: which slots it visits
+ * @access: enum mdma_access_mode
  * @direction: enum mdma_direction
+ * @write_percent: of MDMA_DIRECTION_MIXED
+ * @on_error: enum mdma_on_error
  * @batch: pages of a descriptor
+ * @ring: runs that MDMA_PATTERN_RING keeps pinned
  * @hold_ms: how long a run stays pinned
  * @rate: descriptors per second, 0 for no limit
+ * @burst: descriptors between two pauses, 0 for no pauses
+ * @pause_ms: how long a pause is
+ * @burst_done: descriptors since the last pause
  * @run: started
  * @pages: working set, 0 for the whole window
- * @seed: of the generator
- * @prng: state of the generator
- * @position: slot that is next in sequence
  * @due: time of the next descriptor
  *
- * The generator advances under channel 0's exec; all else changes with the
- * gate held for writing.
+ * What an execution changes (@sequence, @burst_done, @due; @run to 0) changes
+ * under channel 0's exec; all else with the gate held for writing.
  */
 struct mdma_workload {
-	u32 pattern;
+	struct mdma_sequence sequence;
+	u32 access;
 	u32 direction;
+	u32 write_percent;
+	u32 on_error;
 	u32 batch;
+	u32 ring;
 	u32 hold_ms;
 	u32 rate;
+	u32 burst;
+	u32 pause_ms;
+	u32 burst_done;
 	u32 run;
 	u64 pages;
-	u64 seed;
-	u64 prng;
-	u64 position;
 	ktime_t due;
 };
 
@@ -315,6 +332,8 @@ void mdma_access_init(struct mdma_access *access);
 int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
 		    struct page **pages, struct mdma_run **run);
 void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
+int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
+		   bool write);
 void mdma_access_settle(struct mdma_device *dev);
 void mdma_access_release_all(struct mdma_device *dev);
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
@@ -347,6 +366,8 @@ int mdma_held_set_parked(struct mdma_device *dev,
  * @done: bytes that are done
  * @result: of MDMA_OP_READ
  * @hold: the run stays pinned for the time that the workload says
+ * @rw: STAMP or READ, by vfio_dma_rw() instead of pins
+ * @part: not the first of a descriptor's jobs
  * @pausable: it may stop midway, see mdma_engine_execute()
  */
 struct mdma_job {
@@ -358,6 +379,8 @@ struct mdma_job {
 	u64 done;
 	u32 result;
 	bool hold;
+	bool rw;
+	bool part;
 	bool pausable;
 };
 
@@ -427,26 +450,48 @@ void mdma_debugfs_exit(struct mdma_device *dev);
 /**
  * enum mdma_knob - a numeric attribute of the workload, see workload/ in sysfs
  * @MDMA_KNOB_PATTERN: enum mdma_pattern
+ * @MDMA_KNOB_ACCESS: enum mdma_access_mode
  * @MDMA_KNOB_DIRECTION: enum mdma_direction
+ * @MDMA_KNOB_WRITE_PERCENT: of MDMA_DIRECTION_MIXED
+ * @MDMA_KNOB_ON_ERROR: enum mdma_on_error
  * @MDMA_KNOB_BATCH: pages
+ * @MDMA_KNOB_RING: runs that stay pinned
+ * @MDMA_KNOB_STRIDE: runs
+ * @MDMA_KNOB_THETA: thousandths
+ * @MDMA_KNOB_HOT: runs
+ * @MDMA_KNOB_HOT_PERCENT: of the visits
+ * @MDMA_KNOB_DRIFT: visits
+ * @MDMA_KNOB_PAGES: working set
+ * @MDMA_KNOB_SEED: of the generator
  * @MDMA_KNOB_HOLD_MS: milliseconds
  * @MDMA_KNOB_RATE: descriptors per second
- * @MDMA_KNOB_SEED: of the generator
- * @MDMA_KNOB_PAGES: working set
+ * @MDMA_KNOB_BURST: descriptors
+ * @MDMA_KNOB_PAUSE_MS: milliseconds
  * @MDMA_KNOB_RUN: 0 or 1
  */
 enum mdma_knob {
 	MDMA_KNOB_PATTERN,
+	MDMA_KNOB_ACCESS,
 	MDMA_KNOB_DIRECTION,
+	MDMA_KNOB_WRITE_PERCENT,
+	MDMA_KNOB_ON_ERROR,
 	MDMA_KNOB_BATCH,
+	MDMA_KNOB_RING,
+	MDMA_KNOB_STRIDE,
+	MDMA_KNOB_THETA,
+	MDMA_KNOB_HOT,
+	MDMA_KNOB_HOT_PERCENT,
+	MDMA_KNOB_DRIFT,
+	MDMA_KNOB_PAGES,
+	MDMA_KNOB_SEED,
 	MDMA_KNOB_HOLD_MS,
 	MDMA_KNOB_RATE,
-	MDMA_KNOB_SEED,
-	MDMA_KNOB_PAGES,
+	MDMA_KNOB_BURST,
+	MDMA_KNOB_PAUSE_MS,
 	MDMA_KNOB_RUN,
 };
 
-void mdma_workload_init(struct mdma_workload *workload);
+void mdma_workload_init(struct mdma_device *dev);
 void mdma_workload_restart(struct mdma_workload *workload);
 u64 mdma_workload_get(struct mdma_device *dev, enum mdma_knob knob);
 int mdma_workload_set(struct mdma_device *dev, enum mdma_knob knob, u64 value);
@@ -456,5 +501,11 @@ void mdma_workload_set_window(struct mdma_device *dev,
 bool mdma_workload_poll(struct mdma_device *dev, ktime_t *next);
 int mdma_workload_step(struct mdma_device *dev, u32 n);
 u64 mdma_workload_keep(struct mdma_device *dev);
+void mdma_workload_take(struct mdma_device *dev,
+			struct mdma_stream_workload *to,
+			struct mdma_stream_knobs *knobs);
+void mdma_workload_apply(struct mdma_device *dev,
+			 const struct mdma_stream_workload *from,
+			 const struct mdma_stream_knobs *knobs);
 
 #endif /* MDMA_H */

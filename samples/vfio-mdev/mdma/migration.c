@@ -126,25 +126,6 @@ static void take_window(struct mdma_device *dev, struct mdma_stream_window *to)
 	memcpy(to->ranges, dev->window.range, sizeof(to->ranges));
 }
 
-static void take_workload(struct mdma_device *dev,
-			  struct mdma_stream_workload *to)
-{
-	struct mdma_workload *from = &dev->workload;
-
-	*to = (struct mdma_stream_workload) {
-		.pattern = cpu_to_le32(from->pattern),
-		.direction = cpu_to_le32(from->direction),
-		.batch = cpu_to_le32(from->batch),
-		.hold_ms = cpu_to_le32(from->hold_ms),
-		.rate = cpu_to_le32(from->rate),
-		.run = cpu_to_le32(from->run),
-		.pages = cpu_to_le64(from->pages),
-		.seed = cpu_to_le64(from->seed),
-		.prng = cpu_to_le64(from->prng),
-		.position = cpu_to_le64(from->position),
-	};
-}
-
 static __le64 take_stat(struct mdma_device *dev, enum mdma_stat stat)
 {
 	return cpu_to_le64(atomic64_read(&dev->stats[stat]));
@@ -166,7 +147,7 @@ static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 	take_channels(dev, snap->state.channel);
 	take_progress(dev, snap);
 	take_window(dev, &snap->state.window);
-	take_workload(dev, &snap->state.workload);
+	mdma_workload_take(dev, &snap->state.workload, &snap->knobs);
 	stats->seq = take_stat(dev, MDMA_STAT_SEQ);
 	stats->pages_written = take_stat(dev, MDMA_STAT_PAGES_WRITTEN);
 	stats->pages_read = take_stat(dev, MDMA_STAT_PAGES_READ);
@@ -174,6 +155,9 @@ static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 	stats->pins = take_stat(dev, MDMA_STAT_PINS);
 	stats->unpins = take_stat(dev, MDMA_STAT_UNPINS);
 	stats->pin_errors = take_stat(dev, MDMA_STAT_PIN_ERRORS);
+	snap->knobs.skipped = take_stat(dev, MDMA_STAT_SKIPPED);
+	snap->knobs.stopped = take_stat(dev, MDMA_STAT_STOPPED);
+	snap->knobs.retried = take_stat(dev, MDMA_STAT_RETRIED);
 	up_write(&dev->gate);
 	mutex_unlock(&dev->regs_lock);
 }
@@ -223,23 +207,6 @@ static void apply_window(struct mdma_device *dev,
 				 le32_to_cpu(from->nr_ranges));
 }
 
-static void apply_workload(struct mdma_device *dev,
-			   const struct mdma_stream_workload *from)
-{
-	dev->workload = (struct mdma_workload) {
-		.pattern = le32_to_cpu(from->pattern),
-		.direction = le32_to_cpu(from->direction),
-		.batch = le32_to_cpu(from->batch),
-		.hold_ms = le32_to_cpu(from->hold_ms),
-		.rate = le32_to_cpu(from->rate),
-		.run = le32_to_cpu(from->run),
-		.pages = le64_to_cpu(from->pages),
-		.seed = le64_to_cpu(from->seed),
-		.prng = le64_to_cpu(from->prng),
-		.position = le64_to_cpu(from->position),
-	};
-}
-
 static void apply_stat(struct mdma_device *dev, enum mdma_stat stat,
 		       __le64 value)
 {
@@ -261,7 +228,7 @@ static int apply_snapshot(struct mdma_device *dev,
 	apply_channels(dev, snap->state.channel);
 	apply_progress(dev, snap);
 	apply_window(dev, &snap->state.window);
-	apply_workload(dev, &snap->state.workload);
+	mdma_workload_apply(dev, &snap->state.workload, &snap->knobs);
 	apply_stat(dev, MDMA_STAT_SEQ, stats->seq);
 	apply_stat(dev, MDMA_STAT_PAGES_WRITTEN, stats->pages_written);
 	apply_stat(dev, MDMA_STAT_PAGES_READ, stats->pages_read);
@@ -269,6 +236,9 @@ static int apply_snapshot(struct mdma_device *dev,
 	apply_stat(dev, MDMA_STAT_PINS, stats->pins);
 	apply_stat(dev, MDMA_STAT_UNPINS, stats->unpins);
 	apply_stat(dev, MDMA_STAT_PIN_ERRORS, stats->pin_errors);
+	apply_stat(dev, MDMA_STAT_SKIPPED, snap->knobs.skipped);
+	apply_stat(dev, MDMA_STAT_STOPPED, snap->knobs.stopped);
+	apply_stat(dev, MDMA_STAT_RETRIED, snap->knobs.retried);
 	up_write(&dev->gate);
 	mutex_unlock(&dev->regs_lock);
 	return 0;

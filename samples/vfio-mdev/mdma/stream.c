@@ -75,6 +75,24 @@ static size_t entries_size(u32 count, size_t size)
 }
 
 /**
+ * mdma_knobs_init() - as a new device has them
+ * @knobs: any
+ */
+void mdma_knobs_init(struct mdma_stream_knobs *knobs)
+{
+	*knobs = (struct mdma_stream_knobs) {
+		.access = cpu_to_le32(MDMA_ACCESS_PIN),
+		.on_error = cpu_to_le32(MDMA_ON_ERROR_SKIP),
+		.write_percent = cpu_to_le32(50),
+		.ring = cpu_to_le32(8),
+		.stride = cpu_to_le32(16),
+		.theta = cpu_to_le32(990),
+		.hot = cpu_to_le32(16),
+		.hot_percent = cpu_to_le32(90),
+	};
+}
+
+/**
  * mdma_stream_state_size() - bytes that mdma_stream_write_state() writes
  * @nr_progress: channels within a descriptor
  * @nr_held: held runs
@@ -83,8 +101,9 @@ static size_t entries_size(u32 count, size_t size)
  */
 size_t mdma_stream_state_size(u32 nr_progress, u32 nr_held)
 {
-	return 2 * sizeof(struct mdma_stream_record) +
+	return 3 * sizeof(struct mdma_stream_record) +
 	       sizeof(struct mdma_stream_state) +
+	       sizeof(struct mdma_stream_knobs) +
 	       entries_size(nr_progress, sizeof(struct mdma_stream_progress)) +
 	       entries_size(nr_held, sizeof(struct mdma_stream_held));
 }
@@ -119,6 +138,8 @@ size_t mdma_stream_write_state(void *buf, const struct mdma_snapshot *snap)
 
 	at += write_record(at, MDMA_RECORD_STATE, &snap->state,
 			   sizeof(snap->state));
+	at += write_record(at, MDMA_RECORD_KNOBS, &snap->knobs,
+			   sizeof(snap->knobs));
 	at += write_array(at, MDMA_RECORD_PROGRESS, snap->progress,
 			  snap->nr_progress, sizeof(snap->progress[0]));
 	at += write_array(at, MDMA_RECORD_HELD, snap->held, snap->nr_held,
@@ -176,11 +197,25 @@ static bool workload_valid(const struct mdma_stream_workload *workload)
 {
 	u32 batch = le32_to_cpu(workload->batch);
 
-	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_RING &&
+	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_SCATTER &&
 	       le32_to_cpu(workload->direction) <= MDMA_DIRECTION_MIXED &&
 	       batch >= 1 && batch <= MDMA_BATCH_MAX &&
 	       le32_to_cpu(workload->hold_ms) <= MDMA_HOLD_MS_MAX &&
 	       le32_to_cpu(workload->run) <= 1;
+}
+
+static bool knobs_valid(const struct mdma_stream_knobs *knobs)
+{
+	u32 ring = le32_to_cpu(knobs->ring);
+
+	return le32_to_cpu(knobs->access) <= MDMA_ACCESS_RW &&
+	       le32_to_cpu(knobs->on_error) <= MDMA_ON_ERROR_RETRY &&
+	       le32_to_cpu(knobs->write_percent) <= 100 &&
+	       ring >= 1 && ring <= MDMA_RING_MAX &&
+	       knobs->stride && knobs->hot &&
+	       le32_to_cpu(knobs->theta) <= MDMA_THETA_MAX &&
+	       le32_to_cpu(knobs->hot_percent) <= 100 &&
+	       le32_to_cpu(knobs->pause_ms) <= MDMA_PAUSE_MS_MAX;
 }
 
 static bool state_valid(const struct mdma_stream_state *state, u32 channels)
@@ -270,6 +305,7 @@ static int take_held(struct mdma_snapshot *snap, const void *entries,
 enum rank {
 	RANK_CONFIG = 1,
 	RANK_STATE,
+	RANK_KNOBS,
 	RANK_PROGRESS,
 	RANK_HELD,
 	RANK_END,
@@ -294,6 +330,9 @@ static const struct known_record *known_record(u32 type)
 		},
 		[MDMA_RECORD_STATE] = {
 			RANK_STATE, false, 0, sizeof(struct mdma_stream_state),
+		},
+		[MDMA_RECORD_KNOBS] = {
+			RANK_KNOBS, false, 2, sizeof(struct mdma_stream_knobs),
 		},
 		[MDMA_RECORD_PROGRESS] = {
 			RANK_PROGRESS, true, 1, sizeof(struct mdma_stream_progress),
@@ -387,6 +426,9 @@ static int take_payload(const struct mdma_stream_record *record,
 	case MDMA_RECORD_STATE:
 		memcpy(&snap->state, payload, sizeof(snap->state));
 		return state_valid(&snap->state, snap->channels) ? 0 : -EINVAL;
+	case MDMA_RECORD_KNOBS:
+		memcpy(&snap->knobs, payload, sizeof(snap->knobs));
+		return knobs_valid(&snap->knobs) ? 0 : -EINVAL;
 	case MDMA_RECORD_PROGRESS:
 	case MDMA_RECORD_HELD:
 		return take_array(record, payload, snap);
@@ -444,6 +486,7 @@ int mdma_stream_read(const void *buf, size_t size, struct mdma_snapshot *snap)
 
 	snap->nr_progress = 0;
 	snap->nr_held = 0;
+	mdma_knobs_init(&snap->knobs);
 	while (size - pos >= sizeof(struct mdma_stream_record)) {
 		if (rank == RANK_END ||
 		    memcmp(buf + pos + minor, buf + minor, sizeof(__le16)))

@@ -20,6 +20,7 @@
  * @held: runs, in memory of the caller; after mdma_stream_read() a part of the
  *	stream. See mdma_snapshot_held()
  * @state: of the quiesced device
+ * @knobs: likewise; of a stream without them, those of a new device
  * @progress: of channels that stopped within a descriptor, ascending
  */
 struct mdma_snapshot {
@@ -29,6 +30,7 @@ struct mdma_snapshot {
 	u32 held_size;
 	const void *held;
 	struct mdma_stream_state state;
+	struct mdma_stream_knobs knobs;
 	struct mdma_stream_progress progress[MDMA_MAX_CHANNELS];
 };
 
@@ -69,6 +71,7 @@ mdma_snapshot_held(const struct mdma_snapshot *snap, u32 i)
 	return held;
 }
 
+void mdma_knobs_init(struct mdma_stream_knobs *knobs);
 size_t mdma_stream_state_size(u32 nr_progress, u32 nr_held);
 size_t mdma_stream_write_config(void *buf, const struct mdma_snapshot *snap);
 size_t mdma_stream_write_state(void *buf, const struct mdma_snapshot *snap);

@@ -58,65 +58,91 @@ static ssize_t knob_store(struct device *dev, struct device_attribute *attr,
 		.max = _max,						\
 	}
 
+KNOB(write_percent, MDMA_KNOB_WRITE_PERCENT, 0, 100);
 KNOB(batch, MDMA_KNOB_BATCH, 1, MDMA_BATCH_MAX);
+KNOB(ring, MDMA_KNOB_RING, 1, MDMA_RING_MAX);
+KNOB(stride, MDMA_KNOB_STRIDE, 1, U32_MAX);
+KNOB(theta, MDMA_KNOB_THETA, 0, MDMA_THETA_MAX);
+KNOB(hot, MDMA_KNOB_HOT, 1, U32_MAX);
+KNOB(hot_percent, MDMA_KNOB_HOT_PERCENT, 0, 100);
+KNOB(drift, MDMA_KNOB_DRIFT, 0, U32_MAX);
+KNOB(pages, MDMA_KNOB_PAGES, 0, U64_MAX);
+KNOB(seed, MDMA_KNOB_SEED, 0, U64_MAX);
 KNOB(hold_ms, MDMA_KNOB_HOLD_MS, 0, MDMA_HOLD_MS_MAX);
 KNOB(rate, MDMA_KNOB_RATE, 0, U32_MAX);
-KNOB(seed, MDMA_KNOB_SEED, 0, U64_MAX);
-KNOB(pages, MDMA_KNOB_PAGES, 0, U64_MAX);
+KNOB(burst, MDMA_KNOB_BURST, 0, U32_MAX);
+KNOB(pause_ms, MDMA_KNOB_PAUSE_MS, 0, MDMA_PAUSE_MS_MAX);
 KNOB(run, MDMA_KNOB_RUN, 0, 1);
 
-static const char * const pattern_names[] = {
+/* An attribute of the workload that is one of several words. */
+struct word_attribute {
+	struct device_attribute attr;
+	enum mdma_knob knob;
+	const char * const *words;
+	size_t nr;
+};
+
+static ssize_t word_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct word_attribute *word =
+		container_of(attr, struct word_attribute, attr);
+	u64 value = mdma_workload_get(to_mdma(dev), word->knob);
+
+	return sysfs_emit(buf, "%s\n", word->words[value]);
+}
+
+static ssize_t word_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t count)
+{
+	struct word_attribute *word =
+		container_of(attr, struct word_attribute, attr);
+	int value = __sysfs_match_string(word->words, word->nr, buf);
+
+	if (value < 0)
+		return value;
+	return mdma_workload_set(to_mdma(dev), word->knob, value) ?: count;
+}
+
+#define WORD(_name, _id)						\
+	static struct word_attribute _name##_word = {			\
+		.attr = __ATTR(_name, 0644, word_show, word_store),	\
+		.knob = _id,						\
+		.words = _name##_words,					\
+		.nr = ARRAY_SIZE(_name##_words),			\
+	}
+
+static const char * const pattern_words[] = {
 	[MDMA_PATTERN_SEQUENTIAL] = "sequential",
 	[MDMA_PATTERN_RANDOM] = "random",
 	[MDMA_PATTERN_RING] = "ring",
+	[MDMA_PATTERN_STRIDE] = "stride",
+	[MDMA_PATTERN_ZIPF] = "zipf",
+	[MDMA_PATTERN_HOT] = "hot",
+	[MDMA_PATTERN_SCATTER] = "scatter",
 };
 
-static const char * const direction_names[] = {
+static const char * const access_words[] = {
+	[MDMA_ACCESS_PIN] = "pin",
+	[MDMA_ACCESS_RW] = "rw",
+};
+
+static const char * const direction_words[] = {
 	[MDMA_DIRECTION_WRITE] = "write",
 	[MDMA_DIRECTION_READ] = "read",
 	[MDMA_DIRECTION_MIXED] = "mixed",
 };
 
-static ssize_t pattern_show(struct device *dev, struct device_attribute *attr,
-			    char *buf)
-{
-	u64 value = mdma_workload_get(to_mdma(dev), MDMA_KNOB_PATTERN);
+static const char * const on_error_words[] = {
+	[MDMA_ON_ERROR_SKIP] = "skip",
+	[MDMA_ON_ERROR_STOP] = "stop",
+	[MDMA_ON_ERROR_RETRY] = "retry",
+};
 
-	return sysfs_emit(buf, "%s\n", pattern_names[value]);
-}
-
-static ssize_t pattern_store(struct device *dev, struct device_attribute *attr,
-			     const char *buf, size_t count)
-{
-	int value = sysfs_match_string(pattern_names, buf);
-
-	if (value < 0)
-		return value;
-	return mdma_workload_set(to_mdma(dev), MDMA_KNOB_PATTERN, value) ?:
-	       count;
-}
-static DEVICE_ATTR_RW(pattern);
-
-static ssize_t direction_show(struct device *dev,
-			      struct device_attribute *attr, char *buf)
-{
-	u64 value = mdma_workload_get(to_mdma(dev), MDMA_KNOB_DIRECTION);
-
-	return sysfs_emit(buf, "%s\n", direction_names[value]);
-}
-
-static ssize_t direction_store(struct device *dev,
-			       struct device_attribute *attr, const char *buf,
-			       size_t count)
-{
-	int value = sysfs_match_string(direction_names, buf);
-
-	if (value < 0)
-		return value;
-	return mdma_workload_set(to_mdma(dev), MDMA_KNOB_DIRECTION, value) ?:
-	       count;
-}
-static DEVICE_ATTR_RW(direction);
+WORD(pattern, MDMA_KNOB_PATTERN);
+WORD(access, MDMA_KNOB_ACCESS);
+WORD(direction, MDMA_KNOB_DIRECTION);
+WORD(on_error, MDMA_KNOB_ON_ERROR);
 
 static ssize_t window_show(struct device *dev, struct device_attribute *attr,
 			   char *buf)
@@ -221,13 +247,24 @@ static DEVICE_ATTR_WO(step);
 
 static struct attribute *workload_attrs[] = {
 	&dev_attr_window.attr,
-	&dev_attr_pattern.attr,
-	&dev_attr_direction.attr,
+	&pattern_word.attr.attr,
+	&access_word.attr.attr,
+	&direction_word.attr.attr,
+	&on_error_word.attr.attr,
+	&write_percent_knob.attr.attr,
 	&batch_knob.attr.attr,
+	&ring_knob.attr.attr,
+	&stride_knob.attr.attr,
+	&theta_knob.attr.attr,
+	&hot_knob.attr.attr,
+	&hot_percent_knob.attr.attr,
+	&drift_knob.attr.attr,
+	&pages_knob.attr.attr,
+	&seed_knob.attr.attr,
 	&hold_ms_knob.attr.attr,
 	&rate_knob.attr.attr,
-	&seed_knob.attr.attr,
-	&pages_knob.attr.attr,
+	&burst_knob.attr.attr,
+	&pause_ms_knob.attr.attr,
 	&run_knob.attr.attr,
 	&dev_attr_step.attr,
 	NULL,
@@ -269,6 +306,9 @@ STAT(unpins, MDMA_STAT_UNPINS);
 STAT(pin_errors, MDMA_STAT_PIN_ERRORS);
 STAT(pinned, MDMA_STAT_PINNED);
 STAT(seq, MDMA_STAT_SEQ);
+STAT(skipped, MDMA_STAT_SKIPPED);
+STAT(stopped, MDMA_STAT_STOPPED);
+STAT(retried, MDMA_STAT_RETRIED);
 
 static struct attribute *stats_attrs[] = {
 	&pages_written_stat.attr.attr,
@@ -279,6 +319,9 @@ static struct attribute *stats_attrs[] = {
 	&pin_errors_stat.attr.attr,
 	&pinned_stat.attr.attr,
 	&seq_stat.attr.attr,
+	&skipped_stat.attr.attr,
+	&stopped_stat.attr.attr,
+	&retried_stat.attr.attr,
 	NULL,
 };
 

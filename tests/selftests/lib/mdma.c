@@ -208,6 +208,11 @@ int mdma_set_stall(struct mdma *m, __u64 bytes)
 	return debugfs_write(m, "stall_midway", bytes);
 }
 
+int mdma_clear_ledger(struct mdma *m)
+{
+	return debugfs_write(m, "ledger_clear", 1);
+}
+
 long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records)
 {
 	int fd = debugfs_open(m, "ledger", O_RDONLY);

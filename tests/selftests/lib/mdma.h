@@ -67,6 +67,9 @@ int mdma_set_stall(struct mdma *m, __u64 bytes);
 /* The ledger in a buffer of malloc(); the number of records or -errno. */
 long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records);
 
+/* Empties it; the next write has number 1. */
+int mdma_clear_ledger(struct mdma *m);
+
 /* Registers; an access that fails reads as ones. */
 __u32 mdma_read32(struct mdma *m, __u32 reg);
 __u64 mdma_read64(struct mdma *m, __u32 reg);
