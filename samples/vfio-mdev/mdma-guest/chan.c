@@ -332,6 +332,33 @@ int mdma_chan_request_irq(struct mdma_chan *ch, int irq)
 }
 
 /**
+ * mdma_chan_suspend - end all DMA of a channel for a while
+ * @ch: channel, its interrupt still delivered
+ *
+ * A client that is not suspended itself may go on to submit: what it hands
+ * over is done after mdma_chan_resume().
+ */
+void mdma_chan_suspend(struct mdma_chan *ch)
+{
+	spin_lock_irq(&ch->lock);
+	mdma_ring_suspend(ch);
+	if (!list_empty(&ch->done))
+		irq_wake_thread(ch->irq, ch);
+	spin_unlock_irq(&ch->lock);
+}
+
+/**
+ * mdma_chan_resume - go on after mdma_chan_suspend()
+ * @ch: channel; the device may have been reset
+ */
+void mdma_chan_resume(struct mdma_chan *ch)
+{
+	spin_lock_irq(&ch->lock);
+	mdma_ring_resume(ch);
+	spin_unlock_irq(&ch->lock);
+}
+
+/**
  * mdma_chan_remove - end a channel of a device that goes away
  * @ch: channel
  *

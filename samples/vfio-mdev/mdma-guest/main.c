@@ -11,6 +11,7 @@
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/pm.h>
 #include <linux/slab.h>
 
 #include "mdma_guest.h"
@@ -228,6 +229,39 @@ static void mdma_guest_remove(struct pci_dev *pdev)
 	dma_async_device_unregister(&guest->dma);
 }
 
+/* The device is quiet afterwards, and knows nothing any more. */
+static int mdma_guest_suspend(struct device *dev)
+{
+	struct mdma_guest *guest = dev_get_drvdata(dev);
+	unsigned int i;
+
+	for (i = 0; i < guest->nr_chans; i++)
+		mdma_chan_suspend(&guest->chans[i]);
+	mdma_window_suspend(guest);
+	writel(1, guest->regs + MDMA_REG_RESET);
+	return 0;
+}
+
+/* Whether it kept its power, and so was only reset by us, does not matter. */
+static int mdma_guest_resume(struct device *dev)
+{
+	struct mdma_guest *guest = dev_get_drvdata(dev);
+	unsigned int i;
+	int ret;
+
+	ret = mdma_guest_identify(guest->pdev, guest->regs);
+	if (ret < 0)
+		return ret;
+
+	ret = mdma_window_resume(guest);
+	for (i = 0; i < guest->nr_chans; i++)
+		mdma_chan_resume(&guest->chans[i]);
+	return ret;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(mdma_guest_pm_ops, mdma_guest_suspend,
+				mdma_guest_resume);
+
 static const struct pci_device_id mdma_guest_ids[] = {
 	{ PCI_DEVICE(MDMA_PCI_VENDOR_ID, MDMA_PCI_DEVICE_ID) },
 	{ }
@@ -239,6 +273,7 @@ static struct pci_driver mdma_guest_driver = {
 	.id_table = mdma_guest_ids,
 	.probe = mdma_guest_probe,
 	.remove = mdma_guest_remove,
+	.driver.pm = pm_sleep_ptr(&mdma_guest_pm_ops),
 };
 
 static int __init mdma_guest_init(void)

@@ -110,12 +110,14 @@ struct mdma_block {
  * @nr_blocks: how many of @blocks are allocated and mapped
  * @table: coherent, what the device reads
  * @table_iova: of @table
+ * @nr_ranges: used entries of @table
  */
 struct mdma_window {
 	struct mdma_block blocks[MDMA_MAX_RANGES];
 	unsigned int nr_blocks;
 	struct mdma_range *table;
 	dma_addr_t table_iova;
+	unsigned int nr_ranges;
 };
 
 /**
@@ -145,6 +147,8 @@ struct mdma_guest {
 /* chan.c */
 void mdma_chan_init(struct mdma_guest *guest, unsigned int n);
 int mdma_chan_request_irq(struct mdma_chan *ch, int irq);
+void mdma_chan_suspend(struct mdma_chan *ch);
+void mdma_chan_resume(struct mdma_chan *ch);
 void mdma_chan_remove(struct mdma_chan *ch);
 void mdma_chan_setup_dma(struct dma_device *dma);
 
@@ -156,9 +160,13 @@ bool mdma_ring_reap(struct mdma_chan *ch);
 void mdma_ring_recover(struct mdma_chan *ch);
 void mdma_ring_abort(struct mdma_chan *ch);
 void mdma_ring_stop(struct mdma_chan *ch);
+void mdma_ring_suspend(struct mdma_chan *ch);
+void mdma_ring_resume(struct mdma_chan *ch);
 
 /* window.c */
 int mdma_window_create(struct mdma_guest *guest, unsigned int mib);
+void mdma_window_suspend(struct mdma_guest *guest);
+int mdma_window_resume(struct mdma_guest *guest);
 void mdma_window_destroy(struct mdma_guest *guest);
 
 #endif /* MDMA_GUEST_H */

@@ -131,6 +131,17 @@ static void mdma_ring_fail_all(struct mdma_chan *ch, struct list_head *list)
 		mdma_ring_finish(ch, tx, DMA_TRANS_ABORTED);
 }
 
+/* Starts a stopped ring, with all that the device has still to do. */
+static void mdma_ring_restart(struct mdma_chan *ch)
+{
+	mdma_ring_start(ch);
+	if (list_empty(&ch->flight))
+		return;
+
+	mdma_ring_put(ch, &ch->flight);
+	mdma_ring_doorbell(ch);
+}
+
 /**
  * mdma_ring_reap - take out of the ring what the device has done
  * @ch: channel, locked
@@ -149,11 +160,7 @@ bool mdma_ring_reap(struct mdma_chan *ch)
 	/* What was not done when the ring stopped is done after the restart. */
 	mdma_ring_stop(ch);
 	mdma_ring_take(ch, &failed);
-	mdma_ring_start(ch);
-	if (!list_empty(&ch->flight)) {
-		mdma_ring_put(ch, &ch->flight);
-		mdma_ring_doorbell(ch);
-	}
+	mdma_ring_restart(ch);
 	return true;
 }
 
@@ -204,6 +211,33 @@ void mdma_ring_abort(struct mdma_chan *ch)
 	if (!list_empty(&ch->flight))
 		mdma_ring_clear(ch);
 	mdma_ring_fail_all(ch, &ch->submitted);
+}
+
+/**
+ * mdma_ring_suspend - end all DMA of a channel for a while
+ * @ch: channel, locked
+ *
+ * What it has not done yet stays in flight, for mdma_ring_resume().
+ */
+void mdma_ring_suspend(struct mdma_chan *ch)
+{
+	unsigned int failed = 0;
+
+	if (ch->gone || !ch->ring)
+		return;
+
+	mdma_ring_stop(ch);
+	mdma_ring_take(ch, &failed);
+}
+
+/**
+ * mdma_ring_resume - go on after mdma_ring_suspend()
+ * @ch: channel, locked; the device may have been reset
+ */
+void mdma_ring_resume(struct mdma_chan *ch)
+{
+	if (!ch->gone && ch->ring)
+		mdma_ring_restart(ch);
 }
 
 /**

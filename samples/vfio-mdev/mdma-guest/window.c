@@ -179,7 +179,6 @@ int mdma_window_create(struct mdma_guest *guest, unsigned int mib)
 	unsigned int wanted = DIV_ROUND_UP(mib, MDMA_BLOCK_SIZE / SZ_1M);
 	struct mdma_window *window = &guest->window;
 	struct device *dev = &guest->pdev->dev;
-	unsigned int ranges;
 	int ret;
 
 	if (!wanted)
@@ -200,13 +199,13 @@ int mdma_window_create(struct mdma_guest *guest, unsigned int mib)
 	if (!window->nr_blocks)
 		goto err;
 
-	ranges = mdma_window_write_table(window);
-	ret = mdma_window_set(guest, ranges);
+	window->nr_ranges = mdma_window_write_table(window);
+	ret = mdma_window_set(guest, window->nr_ranges);
 	if (ret)
 		goto err;
 
 	dev_info(dev, "window of %lu pages in %u ranges%s\n",
-		 window->nr_blocks * MDMA_BLOCK_PAGES, ranges,
+		 window->nr_blocks * MDMA_BLOCK_PAGES, window->nr_ranges,
 		 window->nr_blocks < wanted ? ", less than asked for" : "");
 	debugfs_create_file("window_check", 0400, guest->debugfs, guest,
 			    &window_check_fops);
@@ -215,6 +214,29 @@ int mdma_window_create(struct mdma_guest *guest, unsigned int mib)
 err:
 	mdma_window_destroy(guest);
 	return ret;
+}
+
+/**
+ * mdma_window_suspend - take the window back for a while
+ * @guest: device; need not have a window
+ */
+void mdma_window_suspend(struct mdma_guest *guest)
+{
+	if (guest->window.table)
+		mdma_window_set(guest, 0);
+}
+
+/**
+ * mdma_window_resume - give the window to the device again
+ * @guest: device, after mdma_window_suspend(); may have been reset
+ *
+ * Return: 0, or -EIO if the device refused it.
+ */
+int mdma_window_resume(struct mdma_guest *guest)
+{
+	struct mdma_window *window = &guest->window;
+
+	return window->table ? mdma_window_set(guest, window->nr_ranges) : 0;
 }
 
 /**
