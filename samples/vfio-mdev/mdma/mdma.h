@@ -272,8 +272,8 @@ struct mdma_migration {
  * @pausing: descriptors stop midway, so that who quiesces the device has not
  *	to wait for their end
  * @stall_midway: test hook: descriptors wait when so many bytes are done
- * @bus_master: PCI_COMMAND_MASTER: descriptors of the guest may execute;
- *	likewise
+ * @bus_master: PCI_COMMAND_MASTER: descriptors of the guest may execute, and
+ *	the workload in a window of the guest; likewise
  * @regs_lock: guards @config, @memory and @window_regs, serialises register
  *	accesses
  * @config: config space

@@ -154,6 +154,17 @@ static void schedule_next(struct mdma_workload *workload, ktime_t now, int ret)
 	workload->due = max(workload->due, pause);
 }
 
+/*
+ * Memory that a guest gave belongs to the guest again when the function is no
+ * bus master: its driver has died, or another kernel has come. A window of the
+ * administrator has nothing to do with that.
+ */
+static bool has_window(struct mdma_device *dev)
+{
+	return dev->window.nr && (dev->window.origin != MDMA_WINDOW_GUEST ||
+				  dev->bus_master);
+}
+
 /**
  * mdma_workload_poll() - execute a descriptor if one is due
  * @dev: running; gate held for reading, channel 0's exec held
@@ -169,7 +180,7 @@ bool mdma_workload_poll(struct mdma_device *dev, ktime_t *next)
 	ktime_t now;
 	int ret;
 
-	if (!workload->run || !dev->window.nr)
+	if (!workload->run || !has_window(dev))
 		return false;
 	now = ktime_get();
 	if (ktime_after(workload->due, now)) {
@@ -217,7 +228,7 @@ static int step_one(struct mdma_device *dev, int *error)
 		ret = -ENODEV;
 	} else if (!dev->running || dev->workload.run) {
 		ret = -EBUSY;
-	} else if (!dev->window.nr) {
+	} else if (!has_window(dev)) {
 		ret = -ENODATA;
 	} else {
 		mutex_lock(&ch->exec);
@@ -242,7 +253,7 @@ static int step_one(struct mdma_device *dev, int *error)
  *
  * Return: 0, or the error of the first that failed; -ENODEV if the device is
  * not open, -EBUSY if the workload is started or the device is quiesced,
- * -ENODATA if the window is empty, -EINTR after a signal: then fewer may have
+ * -ENODATA if there is no window to write, -EINTR after a signal: then fewer may have
  * been executed.
  */
 int mdma_workload_step(struct mdma_device *dev, u32 n)
