@@ -119,6 +119,7 @@ PARTS = {
     "selftests": in_lab("selftests"),
     "model": model(backends="ours", ops="100000"),
     "migrate": in_lab("migrate"),
+    "driver": in_lab("driver", transfers="1000"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
 }
 

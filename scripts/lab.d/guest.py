@@ -13,7 +13,8 @@ CC = ("gcc", "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror")
 
 def inputs():
     """The files that the initramfs is made of, besides modules and busybox."""
-    return [Path(__file__).resolve(), HERE / "init", HERE / "dmatest.awk", HERE / "dirty.c"]
+    return [Path(__file__).resolve(), HERE / "init", HERE / "dmatest.sh",
+            HERE / "dmatest.awk", HERE / "dirty.c"]
 
 
 def build(path, root, build_dir):
@@ -31,5 +32,6 @@ def build(path, root, build_dir):
     initramfs.build(path, root,
                     modules=[Path(build_dir) / "mdma-guest/mdma_guest.ko",
                              Path(build_dir) / "dmatest/dmatest.ko"],
-                    files={"bin/dirty": own / "dirty", "lib/dmatest.awk": HERE / "dmatest.awk"},
+                    files={"bin/dirty": own / "dirty", "lib/dmatest.awk": HERE / "dmatest.awk",
+                           "lib/dmatest.sh": HERE / "dmatest.sh"},
                     init=HERE / "init")

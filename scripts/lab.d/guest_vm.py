@@ -52,19 +52,20 @@ def tsc_khz():
 
 
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
-                 paused=True, properties=""):
+                 paused=True, properties="", commands=False):
     """Build QEMU's arguments.
 
     @incoming:   waits for a migration
     @paused:     does not run by itself after it
     @properties: more properties of the vfio-pci device, "name=value,..."
+    @commands:   there is a second serial port, a socket, and the guest may reboot
 
     kvmclock and steal time are off because KVM itself writes their pages at
     the switch: RAM could not be the same then, and no page is excused.
     """
     cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
     argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
-            "-display", "none", "-no-reboot",
+            "-display", "none",
             "-M", f"q35,accel={config.accel},memory-backend=ram,vmport=off,hpet=off",
             "-cpu", cpu, "-smp", str(config.smp), "-m", f"{config.mem_mb}M",
             "-object", f"memory-backend-file,id=ram,size={config.mem_mb}M,"
@@ -78,6 +79,12 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     if mdev:
         argv += ["-device", ",".join(filter(None, (
             f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma", properties)))]
+    if commands:
+        path = f"{directory / name}.commands"
+        argv += ["-chardev", f"socket,id=commands,path={path},server=on,wait=off",
+                 "-serial", "chardev:commands"]
+    else:
+        argv.append("-no-reboot")
     if incoming:
         argv += ["-incoming", "defer"] + ["-S"] * paused
     return argv
@@ -94,12 +101,13 @@ class GuestVM:
     """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
 
     def __init__(self, name, config, directory, mdev, incoming=False, **more):
-        """@more: paused and properties, see command_line()."""
+        """@more: paused, properties and commands, see command_line()."""
         self.name = name
         self.directory = directory
         self.ram = directory / f"{name}.ram"
         self.monitor = directory / f"{name}.socket"
         self.serial = directory / f"{name}.serial"
+        self.commands = directory / f"{name}.commands"
         self._argv = command_line(name, config, mdev, directory, self.ram,
                                   self.monitor, incoming, **more)
         self.process = self.qmp = None
@@ -131,7 +139,7 @@ class GuestVM:
         self._forget_files()
 
     def _forget_files(self):
-        for path in (self.ram, self.monitor):
+        for path in (self.ram, self.monitor, self.commands):
             path.unlink(missing_ok=True)
 
     def alive(self):

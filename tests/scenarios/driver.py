@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's driver, and what the device does when that driver dies.
+
+A guest with the kernel's dmatest on all channels, while the workload of the host writes
+the window that the driver gave it. The guest's shell is told what to do, the device is
+looked at from outside.
+
+usage: driver.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
+                                       HERE) if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import ktap
+import mdev
+import scenario
+from guest_shell import GuestShell
+from host import Host, set_workload, wait_until
+from migrate import FAILURES, WORKLOAD, kernel_arguments
+
+# key: (default, what it is)
+KEYS = {
+    "only": ("", "tests whose name begins so, by comma"),
+    "transfers": (4000, "of dmatest in all: memcpy and memset, by interrupt and polled"),
+    "rebinds": (3, "how often the driver is unbound under load"),
+    "device": ("", "file of an mdma.ko to run this on; default: the one that is installed"),
+    "type": ("mdma-4", "mdev type: mdma-1, mdma-4 or mdma-16"),
+    "pattern": ("random", "workload: sequential, random or ring"),
+    "direction": ("write", "workload: write, read or mixed"),
+    "batch": (16, "workload: pages per descriptor"),
+    "hold_ms": (5, "workload: how long a run stays pinned"),
+    "rate": (200, "workload: descriptors per second, 0 for no limit"),
+    "seed": (1, "workload: seed"),
+    "pages": (0, "workload: working set in pages, 0 for the whole window"),
+    "mem_mb": (160, "guest memory, at most 2048"),
+    "window_mb": (16, "memory that the guest gives to the workload"),
+    "dirty_mb": (1, "memory that the guest's CPU dirties"),
+    "buf_size": (4096, "of dmatest: bytes of a buffer"),
+    "patience": (180, "seconds to wait for any one thing"),
+    "accel": ("kvm", "accelerator of the guest"),
+    "qemu": ("qemu-system-x86_64", "QEMU to run"),
+    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
+    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "shm": ("/dev/shm", "directory for guest memory"),
+}
+
+# The device must be quiet for so long to count as quiet.
+QUIET_S = 1
+CHANNELS = {"mdma-1": 1, "mdma-4": 4, "mdma-16": 16}
+
+# In the guest: PCI address of the device, and the bits of its command register.
+SLOT = "slot=$(basename $DRIVER/*:*:*.*)"
+COMMAND = "/sys/bus/pci/devices/$slot/config"
+MEMORY, MASTER = 0x2, 0x4
+
+
+class TestError(Exception):
+    """A test does not hold; the text says what."""
+
+
+def expect(condition, text):
+    """A check."""
+    if not condition:
+        raise TestError(text)
+
+
+class Bench:
+    """The guest, its device, and what the tests ask of both."""
+
+    def __init__(self, host, shell, config):
+        self.host, self.shell, self.config = host, shell, config
+        self.mdev, self.patience = host.mdev, config.patience
+
+    def do(self, line, patience=None):
+        """A command in the guest, which must succeed. Returns what it printed."""
+        said, code = self.shell.run(line, patience)
+        expect(code == 0, f"the guest's '{line}' ended with {code}: {said[-500:]}")
+        return said
+
+    def check(self, line, patience=None):
+        """A command in the guest that prints what is wrong, and nothing else."""
+        said, _ = self.shell.run(line, patience)
+        expect(not said, said[-1000:])
+
+    def transfers(self, count, patience=None):
+        """So many transfers on each channel, of each kind; all must be good."""
+        self.do(f"iterations={count}; channels=$(count_channels)")
+        self.do("echo $iterations >$DMATEST/iterations")
+        for kind in (0, 1):
+            for polled in (0, 1):
+                self.check(f"dmatest_round {kind} {polled}", patience)
+
+    def load(self):
+        """dmatest on all channels without an end."""
+        self.do("echo 0 >$DMATEST/iterations; echo 0 >$DMATEST/dmatest; "
+                "echo 0 >$DMATEST/polled; echo 1 >$DMATEST/run")
+
+    def unload(self, good=True):
+        """The end of it; @good: no transfer may have failed. What fails by the end itself is
+        not one: kthread_stop() ends the wait for a transfer that is under way."""
+        said = self.do("dmesg | grep 'dmatest: .*: result #' | head -n 3; true")
+        self.do("echo 0 >$DMATEST/run")
+        self.check("check_log")
+        expect(not (good and said), f"transfers failed: {said}")
+
+    def works(self):
+        """The window is there, the workload writes it, and the guest finds it good."""
+        wait_until("a window", self.patience, lambda: self.mdev.settings()["window"])
+        self.writes()
+        self.check("check_window")
+
+    def writes(self):
+        """The device goes on."""
+        seq = self.mdev.stat("seq")
+        wait_until("the device writes", self.patience, lambda: self.mdev.stat("seq") > seq)
+
+    def quiet(self, what):
+        """No DMA, and nothing pinned."""
+        seq, began = self.mdev.stat("seq"), self.mdev.stat("descriptors")
+        time.sleep(QUIET_S)
+        expect(self.mdev.stat("seq") == seq and self.mdev.stat("descriptors") == began,
+               f"{self.mdev.stat('seq') - seq} pages were written {what}")
+
+    def empty(self, what):
+        """No window and nothing pinned: as a device that nobody drives."""
+        expect(not self.mdev.settings()["window"], f"the device keeps the window {what}")
+        expect(not self.mdev.stat("pinned"), f"the device has pages pinned {what}")
+        self.quiet(what)
+
+
+# --- the tests --------------------------------------------------------------
+
+
+def dmatest_on_all_channels(bench):
+    """All kinds of transfers, so many in all, without a failure."""
+    channels = CHANNELS[bench.config.type]
+    expect(bench.do("count_channels") == str(channels), "not all channels are there")
+    count = -(-bench.config.transfers // (4 * channels))
+    bench.transfers(count, bench.patience + count * channels / 10)
+    bench.works()
+
+
+def module_in_use_stays(bench):
+    """A driver whose channels are used can't be unloaded; then it can, and comes back."""
+    bench.load()
+    _, code = bench.shell.run("rmmod mdma_guest")
+    expect(code, "the driver was unloaded under load")
+    bench.unload()
+    bench.do("rmmod dmatest && rmmod mdma_guest")
+    bench.empty("without a driver")
+    bench.do("load_drivers")
+    bench.works()
+
+
+def rebind_under_load(bench):
+    """Unbound while all channels work: the device is quiet at once; bound again it works."""
+    bench.do(SLOT)
+    for _ in range(bench.config.rebinds):
+        bench.load()
+        bench.writes()
+        bench.do("echo $slot >$DRIVER/unbind")
+        bench.empty("after the driver was unbound")
+        bench.unload(good=False)
+        bench.do("echo $slot >$DRIVER/bind")
+        bench.transfers(5)
+        bench.works()
+
+
+def bus_master_off_and_on(bench):
+    """A function that is no bus master does no DMA, and goes on when it is one again."""
+    bench.do(SLOT)
+    bench.load()
+    bench.writes()
+    write = f"dd of={COMMAND} bs=1 seek=4 conv=notrunc 2>/dev/null"
+    bench.do(f"printf '\\{MEMORY:03o}' | {write}")
+    try:
+        bench.quiet("by a function that is no bus master")
+    finally:
+        bench.do(f"printf '\\{MEMORY | MASTER:03o}' | {write}")
+    bench.writes()
+    bench.unload()
+    bench.transfers(5)
+    bench.works()
+
+
+def suspend(bench, mode, wake):
+    """Suspended under load: quiet meanwhile, afterwards all goes on."""
+    modes = bench.do("cat /sys/power/mem_sleep")
+    expect(mode in modes, f"the guest can't: {modes}")
+    bench.do(f"echo {mode} >/sys/power/mem_sleep")
+    bench.load()
+    bench.writes()
+    bench.shell.send("echo mem >/sys/power/state")
+    wait_until("the device lost its window", bench.patience,
+               lambda: not bench.mdev.settings()["window"])
+    wake(bench)
+    said, code = bench.shell.answer()
+    expect(code == 0, f"suspend failed: {said}")
+    bench.writes()
+    time.sleep(QUIET_S)
+    bench.unload()
+    bench.transfers(5)
+    bench.works()
+
+
+def suspend_to_ram(bench):
+    """The device loses its power, so all that it knew."""
+    def wake(bench):
+        wait_until("the guest sleeps", bench.patience, lambda: bench.host.vm.qmp.command(
+            "query-status")["status"] == "suspended")
+        bench.empty("while the guest sleeps")
+        bench.host.vm.qmp.command("system_wakeup")
+
+    suspend(bench, "deep", wake)
+
+
+def suspend_of_devices(bench):
+    """The device keeps its power; the kernel's own test wakes it after 5 s."""
+    bench.do("echo devices >/sys/power/pm_test")
+    try:
+        suspend(bench, "s2idle", lambda bench: bench.empty("while the guest sleeps"))
+    finally:
+        bench.do("echo none >/sys/power/pm_test")
+
+
+def guest_crashes(bench):
+    """The guest panics and boots anew: the device is as new, and works."""
+    bench.load()
+    bench.writes()
+    bench.shell.send("echo c >/proc/sysrq-trigger")
+    wait_until("the device lost its window", bench.patience,
+               lambda: not bench.mdev.settings()["window"])
+    bench.empty("after the guest crashed")
+    bench.shell.answer()
+    bench.transfers(5)
+    bench.works()
+
+
+def qemu_is_killed(bench):
+    """Nothing is left of what QEMU had; the last test, for there is no guest any more."""
+    bench.load()
+    bench.writes()
+    bench.host.vm.process.kill()
+    bench.host.vm.process.wait()
+    bench.quiet("after QEMU was killed")
+    expect(not bench.mdev.stat("pinned"), "pages are pinned after QEMU was killed")
+
+
+TESTS = (dmatest_on_all_channels, rebind_under_load, module_in_use_stays, bus_master_off_and_on,
+         suspend_of_devices, suspend_to_ram, guest_crashes, qemu_is_killed)
+
+
+# --- the run ----------------------------------------------------------------
+
+
+def configuration(values):
+    """Settings as a namespace; those that can't work are an error."""
+    config = SimpleNamespace(**values, smp=1)
+    config.append = (f"{kernel_arguments(config)} mdma.commands=1 "
+                     f"mdma.buf_size={config.buf_size}")
+    words = [word for word in config.only.split(",") if word]
+    config.chosen = [test for test in TESTS
+                     if not words or any(test.__name__.startswith(word) for word in words)]
+    if not config.chosen:
+        raise SystemExit("driver: no such test; there are: "
+                         + " ".join(test.__name__ for test in TESTS))
+    return config
+
+
+def play(config, directory):
+    """Boot the guest, and run the tests until one has the guest lost. Returns results."""
+    results, begin = [], time.monotonic()
+    with ExitStack() as stack:
+        device = stack.enter_context(mdev.Mdev(config.type))
+        host = Host(config, directory, device, commands=True)
+        stack.callback(host.close)
+        # At once, or the guest's first answer gets nowhere.
+        shell = GuestShell(host.vm, config.patience)
+        stack.callback(shell.close)
+        shell.answer()
+        host.vm.connect()
+        bench = Bench(host, shell, config)
+        set_workload(host, {key: getattr(config, key) for key in WORKLOAD}, config.patience)
+        for test in config.chosen:
+            reason = ""
+            try:
+                test(bench)
+                if host.vm.alive():
+                    bench.check("check_log")
+            except (TestError, *FAILURES) as err:
+                reason = f"{type(err).__name__}: {err}"
+                shell.drain()
+            state = ktap.FAILED if reason else ktap.PASSED
+            results.append(ktap.Result(test.__name__, state, reason))
+            print(f"driver: {time.monotonic() - begin:6.1f} s  {test.__name__}: "
+                  f"{reason or 'ok'}", flush=True)
+    return results
+
+
+def main(argv):
+    """Run it; the exit code is 0 only if all is well."""
+    results, values = scenario.arguments(__doc__, KEYS, argv)
+    config = configuration(values)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results.mkdir(parents=True, exist_ok=True)
+    if config.device:
+        mdev.load(config.device)
+    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
+    found = [ktap.Result("the guest comes up", ktap.FAILED)]
+    try:
+        found = play(config, directory)
+    except FAILURES as err:
+        print(f"driver: {type(err).__name__}: {err}", flush=True)
+    finally:
+        (results / "driver.ktap").write_text(ktap.render(found))
+        shutil.copytree(directory, results / "vms", dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("*.socket", "*.ram", "*.commands"))
+        shutil.rmtree(directory)
+    passed, failed, _ = ktap.counts(found)
+    print(f"driver: {passed} passed, {failed} failed", flush=True)
+    return 1 if failed or passed != len(config.chosen) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
