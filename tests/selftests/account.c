@@ -126,7 +126,7 @@ TEST_F(rig, R14_limit_of_locked_memory, 20)
 	UNPIN(self, 200, 100);
 }
 
-TEST_F(rig, R14_limit_and_retained_pages, 20)
+TEST_F(rig, R14_D11_limit_and_retained_pages, 20)
 {
 	limit_locked(self, 8);
 	START(self);
@@ -207,6 +207,43 @@ TEST_F(rig, R14_huge_pages, 30)
 	EXPECT_EQ(12, locked_pages());
 	ASSERT_EQ(0, dma_unmap(self->container, at(RIG_PAGES), size, NULL));
 	EXPECT_EQ(0, locked_pages());
+}
+
+#define TRACING		"/sys/kernel/tracing/"
+#define LOCKING		TRACING "events/mmap_lock/mmap_lock_start_locking/enable"
+
+/* How often this process asked for its own mmap lock to write, by the trace. */
+static int write_locks(void)
+{
+	char line[512];
+	int nr = 0;
+	FILE *f = fopen(TRACING "trace", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		nr += !!strstr(line, "write=true");
+	if (f)
+		fclose(f);
+	return nr;
+}
+
+/* All pages of a call are counted at once, not one by one (W17). */
+TEST_F(rig, R14_W17_one_lock_for_a_batch, 20)
+{
+	char pid[16];
+	int locks;
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ASSERT_EQ(0, file_write(TRACING "set_event_pid", pid));
+	fclose(fopen(TRACING "trace", "w"));
+	ASSERT_EQ(0, file_write(LOCKING, "1"));
+	PIN(self, 0, 512, 'w');
+	UNPIN(self, 0, 512);
+	file_write(LOCKING, "0");
+	file_write(TRACING "set_event_pid", " ");
+	locks = write_locks();
+	printf("# 512 pages pinned and unpinned: %d times\n", locks);
+	EXPECT_LT(0, locks);
+	EXPECT_LE(locks, 8);
 }
 
 #define CGROUP		"/tmp/mdma-selftest-cgroup"

@@ -60,12 +60,12 @@ FIXTURE_TEARDOWN(bad)
 
 /* The three commands share a parser: what is bad for one is bad for all. */
 
-TEST_F(bad, R13_no_flag, 20)
+TEST_F(bad, R13_D12_no_flag, 20)
 {
 	BAD_GET("EINVAL", g.head.flags = 0);
 }
 
-TEST_F(bad, R13_two_flags, 20)
+TEST_F(bad, R13_D13_two_flags, 20)
 {
 	BAD_GET("EINVAL", g.head.flags = START_FLAG | STOP_FLAG);
 	BAD_GET("EINVAL", g.head.flags = START_FLAG | GET_FLAG);
@@ -118,12 +118,12 @@ TEST_F(bad, R13_argument_at_a_bad_address, 20)
 	EXPECT_STR("EFAULT", error(dirty_ioctl(self->rig.container, NULL)));
 }
 
-TEST_F(bad, R13_get_page_size_0, 20)
+TEST_F(bad, R13_D12_get_page_size_0, 20)
 {
 	BAD_GET("EINVAL", g.range.bitmap.pgsize = 0);
 }
 
-TEST_F(bad, R13_get_page_size_no_power_of_two, 20)
+TEST_F(bad, R13_D12_get_page_size_no_power_of_two, 20)
 {
 	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE - 1);
 	BAD_GET("EINVAL", g.range.bitmap.pgsize = PAGE_SIZE + 1);
@@ -145,7 +145,7 @@ TEST_F(bad, R13_get_unaligned_iova, 20)
 	BAD_GET("EINVAL", g.range.iova += PAGE_SIZE / 2);
 }
 
-TEST_F(bad, R13_get_unaligned_size, 20)
+TEST_F(bad, R13_D15_get_unaligned_size, 20)
 {
 	BAD_GET("EINVAL", g.range.size = 1);
 	BAD_GET("EINVAL", g.range.size--);
@@ -167,7 +167,7 @@ TEST_F(bad, R13_get_wraps_around, 20)
 	BAD_GET("EINVAL", g.range.iova = ~0ULL; g.range.size = ~0ULL);
 }
 
-TEST_F(bad, R13_get_bitmap_too_small, 20)
+TEST_F(bad, R13_D14_get_bitmap_too_small, 20)
 {
 	BAD_GET("EINVAL", g.range.bitmap.size--);
 	BAD_GET("EINVAL", g.range.bitmap.size = 0);
@@ -176,7 +176,7 @@ TEST_F(bad, R13_get_bitmap_too_small, 20)
 	BAD_GET("EINVAL", g.range.size = 1ULL << 62);
 }
 
-TEST_F(bad, R13_get_bitmap_too_large, 20)
+TEST_F(bad, R13_D14_get_bitmap_too_large, 20)
 {
 	BAD_GET("EINVAL", g.range.bitmap.size = ~0ULL);
 	BAD_GET("EINVAL", g.range.bitmap.size = 1ULL << 63);

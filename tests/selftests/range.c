@@ -107,8 +107,27 @@ TEST_F(rig, R8_sub_ranges_of_every_shift, 60)
 	}
 }
 
+/* What follows the mapping that the range begins in is not skipped. */
+TEST_F(rig, R8_D7_range_that_begins_within_a_mapping, 20)
+{
+	__u64 size = 64 << PAGE_SHIFT;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, dma_map(self->container,
+				     memory(size, PROT_READ | PROT_WRITE),
+				     at(RIG_PAGES + 64 * i), size, MAP_RW));
+	START(self);
+	for (i = 0; i < 2; i++) {
+		TOUCH(self, RIG_PAGES + 2, 1);
+		TOUCH(self, RIG_PAGES + 127, 1);
+		EXPECT_STR("1026,1151", dirty(self, i ? RIG_PAGES - 1 : 1,
+					      RIG_PAGES + 128 - (i ? RIG_PAGES - 1 : 1)));
+	}
+}
+
 /* Mappings of one page each with holes of one page between. */
-TEST_F(rig, R8_many_small_mappings, 30)
+TEST_F(rig, R8_D6_many_small_mappings, 30)
 {
 	unsigned char *bitmap = filled(200, 0xff);
 	char *mem = memory(100 * PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -129,7 +148,7 @@ TEST_F(rig, R8_many_small_mappings, 30)
 	}
 }
 
-TEST_F(rig, R8_larger_buffer_is_accepted, 20)
+TEST_F(rig, R8_D3_larger_buffer_is_accepted, 20)
 {
 	unsigned char *bitmap = filled(1280, 0xff);
 	struct vfio_get get;
@@ -212,6 +231,10 @@ TEST_F(rig, R17_mapping_of_16_tib, 60)
 					64 << PAGE_SHIFT, bitmap)));
 	EXPECT_STR("2", bitmap_text(bitmap, 64));
 	EXPECT_STR("none", dirty_all(self));
+	/* All of it can be asked for: the bitmap is bad, but not too big. */
+	EXPECT_STR("EFAULT", error(dirty_get(self->container, iova, size,
+					     memory(size >> (PAGE_SHIFT + 3),
+						    PROT_NONE))));
 	ASSERT_EQ(0, dma_unmap(self->container, iova, size, &unmapped));
 	EXPECT_EQ(size, unmapped);
 	EXPECT_EQ(0, locked_pages());

@@ -26,7 +26,7 @@ static void expect_stamp(struct rig *r, __u64 page)
 	EXPECT_EQ(at(page), stamp_of(r, page)->iova);
 }
 
-TEST_F(rig, R5_repin_after_the_page_was_dropped, 20)
+TEST_F(rig, R5_D9_repin_after_the_page_was_dropped, 20)
 {
 	int i;
 
@@ -70,7 +70,7 @@ TEST_F(rig, R5_repin_after_the_report, 20)
 	EXPECT_STR("7", dirty_all(self));
 }
 
-TEST_F(rig, R5_failing_repin_keeps_the_record, 20)
+TEST_F(rig, R5_D10_failing_repin_keeps_the_record, 20)
 {
 	START(self);
 	TOUCH(self, 3, 1);
@@ -102,7 +102,7 @@ TEST_F(rig, R5_failing_batch_keeps_the_records, 20)
 }
 
 /* Pages are counted once more when they are pinned once more. */
-TEST_F(rig, R5_repin_is_counted, 20)
+TEST_F(rig, R5_D11_repin_is_counted, 20)
 {
 	START(self);
 	TOUCH(self, 0, 100);

@@ -75,7 +75,7 @@ TEST_F(rig, R3_pinned_is_reported_every_time, 20)
 		EXPECT_STR("1-3", dirty_all(self));
 }
 
-TEST_F(rig, R3_get_clears_only_the_range, 20)
+TEST_F(rig, R3_D8_get_clears_only_the_range, 20)
 {
 	START(self);
 	TOUCH(self, 0, 128);
@@ -125,7 +125,7 @@ TEST_F(rig, R3_failed_pin_leaves_no_record, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-TEST_F(rig, R4_get_does_not_stop_tracking, 20)
+TEST_F(rig, R4_D5_get_does_not_stop_tracking, 20)
 {
 	char want[16];
 	int i;

@@ -238,13 +238,42 @@ TEST_F(stalled, R3_failing_report_beside_a_good_one, 60)
 	expect_reported(self, bitmap, HIGH);
 }
 
+static int call_bad_unmap(void *arg)
+{
+	struct stalled *s = arg;
+
+	return dma_unmap_get(s->rig.container, RIG_IOVA,
+			     BIG_PAGES << PAGE_SHIFT,
+			     memory(2 * PAGE_SIZE, PROT_READ), NULL);
+}
+
+/* The same of an UNMAP that fails: its report and the good one wait for another. */
+TEST_F(stalled, R11_failing_unmap_beside_a_good_report, 60)
+{
+	struct job touch, bad;
+	char bitmap[BIG_PAGES / 8] = "";
+
+	job_start(&touch, call_touch, self);
+	job_done(&touch, 1000);
+	job_start(&bad, call_bad_unmap, self);
+	job_done(&bad, 500);
+	stall_release(&self->stall);
+	EXPECT_EQ(0, job_join(&self->get));
+	EXPECT_EQ(0, job_join(&touch));
+	EXPECT_STR("EFAULT", error(job_join(&bad)));
+	ASSERT_EQ(0, dirty_get(self->rig.container, RIG_IOVA,
+			       BIG_PAGES << PAGE_SHIFT, bitmap));
+	expect_reported(self, bitmap, LOW);
+	expect_reported(self, bitmap, HIGH);
+}
+
 static int call_stop(void *arg)
 {
 	return dirty_stop(((struct stalled *)arg)->rig.container);
 }
 
 /* Nothing of the old tracking comes back with the failing report. */
-TEST_F(stalled, R7_stop_during_a_report, 60)
+TEST_F(stalled, R7_D4_stop_during_a_report, 60)
 {
 	struct job stop;
 
@@ -273,7 +302,7 @@ static int call_restart(void *arg)
 }
 
 /* A report of the tracking before last clears nothing of the new one. */
-TEST_F(stalled, R7_restart_during_a_report, 60)
+TEST_F(stalled, R7_D4_restart_during_a_report, 60)
 {
 	struct job restart;
 

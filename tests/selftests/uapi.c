@@ -80,7 +80,7 @@ TEST_F(rig, R18_capability_does_not_change_while_tracking, 20)
 }
 
 /* A call as QEMU makes it: size of the head only, whole ranges of RAM. */
-TEST_F(rig, R18_calls_as_qemu_makes_them, 20)
+TEST_F(rig, R18_D2_calls_as_qemu_makes_them, 20)
 {
 	unsigned char bitmap[RIG_PAGES / 8] = "";
 	struct {

@@ -243,7 +243,7 @@ static int call_start_stop(void *arg)
 }
 
 /* UNMAP lets the lock go while the device gives its pins back (W3). */
-TEST_F(rig, R11_stop_while_unmap_waits_for_the_device, 60)
+TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 60)
 {
 	struct job job;
 	int ret;
@@ -277,7 +277,7 @@ static void needs_a_leak_to_be_survived(void)
 		SKIP("a backend that survives it (W7)");
 }
 
-TEST_F(rig, R15_leaking_driver_is_an_error_of_unmap, 60)
+TEST_F(rig, R15_W7_leaking_driver_is_an_error_of_unmap, 60)
 {
 	needs_a_leak_to_be_survived();
 	START(self);

@@ -742,9 +742,9 @@ static const struct unit_test tests[] = {
 	  pinned_again_in_part },
 	{ "store: R3: a page written after the snapshot keeps its record",
 	  written_again_loses_the_mark },
-	{ "store: R3: records outside of the range stay",
+	{ "store: R3, D8: records outside of the range stay",
 	  drop_outside_range_stays },
-	{ "store: a drop stops now and then, and goes on", a_drop_has_a_limit },
+	{ "store: D1: a drop that frees leaves goes on where it stopped", a_drop_has_a_limit },
 	{ "store: R12: a page pinned very often, for reading, is not retained",
 	  many_pins_of_one_page },
 };

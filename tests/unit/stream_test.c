@@ -353,6 +353,24 @@ static void window_limits(void)
 	      "too many");
 }
 
+/* Ranges of 4 pages: all pairs of places, one beside, over and within the other. */
+static void window_overlaps(void)
+{
+	struct mdma_range range[2];
+	u64 first, second;
+
+	for (first = 0; first < 12; first++)
+		for (second = 0; second < 12; second++) {
+			range[0].iova = cpu_to_le64(first * 4096);
+			range[1].iova = cpu_to_le64(second * 4096);
+			range[0].size = cpu_to_le64(4 * 4096);
+			range[1].size = cpu_to_le64(4 * 4096);
+			CHECK(mdma_window_check(range, 2) ==
+			      (first < second + 4 && second < first + 4 ?
+			       -EINVAL : 0), "pages %llu and %llu", first, second);
+		}
+}
+
 /* The slots of a window are its pages, each once and in order. */
 static void window_slots(void)
 {
@@ -405,6 +423,7 @@ static const struct unit_test tests[] = {
 	{ "array_limits", array_limits },
 	{ "held_limit", held_limit },
 	{ "window_limits", window_limits },
+	{ "window_overlaps", window_overlaps },
 	{ "window_slots", window_slots },
 };
 
