@@ -14,6 +14,7 @@ import lint
 import paths
 import payload
 import process
+import rules
 import say
 import scenario
 
@@ -94,10 +95,19 @@ def in_lab(name, **pairs):
         directory = paths.CHECK / name
         outcome = job.run_scenario(name, pairs, directory)
         results = []
-        for path in sorted(directory.glob("*.ktap")):
-            results += ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
+        for path in sorted(directory.rglob("*.ktap")):
+            results += _read(path, directory, name)
         return results + _outcome_results(name, outcome, results)
     return part
+
+
+def _read(path, directory, name):
+    """Results of one KTAP file; those of a subdirectory have its name before theirs."""
+    results = ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
+    if path.parent != directory:
+        for result in results:
+            result.name = f"{path.parent.name}: {result.name}"
+    return results
 
 
 def _outcome_results(name, outcome, results):
@@ -116,7 +126,8 @@ PARTS = {
     "lint": style,
     "build": builds,
     "unit": unit_tests,
-    "selftests": in_lab("selftests"),
+    "selftests": in_lab("selftests", backend="ours,stock"),
+    "rules": rules.check,
     "model": model(backends="ours", ops="100000"),
     "migrate": in_lab("migrate"),
     "driver": in_lab("driver", transfers="1000"),

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""All selftests, one program after the other, on a backend of your choice.
+"""All selftests, one program after the other, on a backend of your choice, or on two.
 
-The KTAP of each goes to NAME.ktap in the results. What the kernel logs and
+The KTAP of each goes to BACKEND/NAME.ktap in the results. What the kernel logs and
 must not is a failure of the test that ran. On the kernel's own type1 the tests
 in ON_STOCK must fail, all others must pass: so each of them is seen to fail.
 
 usage: selftests.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,7 +32,7 @@ import scenario
 # key: (default, what it is)
 KEYS = {
     "only": ("", "programs, or begins of names of tests, by comma"),
-    "backend": ("", "stock, or a vfio_iommu_type1.ko; default: the one that is loaded"),
+    "backend": ("ours", "ours, stock, a vfio_iommu_type1.ko; several by comma"),
     "seed": ("", "seed of the random tests, to repeat a failure"),
     "scale": (1, "multiplies the time limit of each test"),
     "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
@@ -109,21 +112,59 @@ class KernelLog:
         return found
 
 
-def run_program(path, prefixes, config):
-    """Its KTAP; what it does not say because it hangs or dies is missing there."""
-    environment = dict(os.environ, TIMEOUT_SCALE=str(config["scale"]))
-    if config["seed"]:
-        environment["SEED"] = config["seed"]
-    try:
-        done = subprocess.run([str(path), *prefixes], stdout=subprocess.PIPE, check=False,
-                              stderr=subprocess.STDOUT, env=environment,
-                              timeout=PROGRAM_TIMEOUT * config["scale"])
-    except subprocess.TimeoutExpired as err:
-        return (err.stdout or b"").decode(errors="replace") + "Bail out! no end\n"
-    text = done.stdout.decode(errors="replace")
-    if done.returncode < 0:
-        text += f"Bail out! signal {-done.returncode}\n"
-    return text
+def session(leader):
+    """Processes of a session that are no zombies; pid -> state."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(number) == leader and state != "Z":
+            found[int(path.parent.name)] = state
+    return found
+
+
+def end(child):
+    """Kill a program and all of its tests. Returns what the stacks of those say that can't be
+    killed: they wait in the kernel for ever."""
+    deadline = time.monotonic() + 10
+    while session(child.pid) and time.monotonic() < deadline:
+        for pid in session(child.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        child.poll()
+        time.sleep(0.1)
+    stacks = []
+    for pid, state in session(child.pid).items():
+        with contextlib.suppress(OSError):
+            stack = Path(f"/proc/{pid}/stack").read_text().replace("\n", " ").strip()
+            stacks.append(f"process {pid} stuck in state {state}: {stack}")
+    return stacks
+
+
+def run_program(path, prefixes, environment, limit):
+    """Its KTAP, and what is stuck; what it does not say because it hangs or dies is missing."""
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen([str(path), *prefixes], stdout=output, stderr=output,
+                                 stdin=subprocess.DEVNULL, start_new_session=True,
+                                 env=dict(os.environ, **environment))
+        why = ""
+        try:
+            if child.wait(limit) < 0:
+                why = f"Bail out! signal {-child.returncode}\n"
+        except subprocess.TimeoutExpired:
+            why = f"Bail out! no end after {limit} s\n"
+        stacks = end(child)
+        output.seek(0)
+        text = output.read().decode(errors="replace") + why
+    return text + "".join(f"# {stack}\n" for stack in stacks), stacks
+
+
+def environment_of(config):
+    """What the settings tell a program."""
+    seed = {"SEED": config["seed"]} if config["seed"] else {}
+    return {"TIMEOUT_SCALE": str(config["scale"]), **seed}
 
 
 def mark(text, findings, stock):
@@ -190,29 +231,43 @@ def unload(log):
     return "\n".join(lines) + "\n"
 
 
-def main(argv):
-    """Run them; the exit code is 0 only if all is as it should be."""
-    directory, config = scenario.arguments(__doc__, KEYS, argv)
-    stock = config["backend"] == "stock"
-    if config["backend"]:
-        backend.load(config["backend"])
-    log, everything, begin = KernelLog(), [], time.monotonic()
+def run_all(wanted, directory, config):
+    """All programs on one backend. Returns their results."""
+    stock, results = wanted == "stock", []
+    directory.mkdir(exist_ok=True)
+    backend.load(wanted)
+    # It is not there when unload() has ended the run on another backend.
+    backend.run("modprobe", "mdma")
+    log = KernelLog()
     for path, prefixes in chosen(config):
         started = time.monotonic()
-        text = run_program(path, prefixes, config)
+        text, _ = run_program(path, prefixes, environment_of(config),
+                              PROGRAM_TIMEOUT * config["scale"])
         findings = log.findings()
         if prefixes and "\n1..0\n" in text and not findings:
             continue
         text = mark(text, findings, stock)
         (directory / f"{path.name}.ktap").write_text(text)
-        everything += report(path.name, text, time.monotonic() - started, stock)
+        results += report(path.name, text, time.monotonic() - started, stock)
     text = unload(log)
     (directory / "unload.ktap").write_text(text)
-    everything += report("unload", text, 0, stock)
-    passed, failed, skipped = ktap.counts(everything)
-    print(f"selftests: {passed} passed, {failed} failed, {skipped} skipped "
-          f"in {time.monotonic() - begin:.0f} s")
-    return 1 if failed or not passed else 0
+    return results + report("unload", text, 0, stock)
+
+
+def main(argv):
+    """Run them; the exit code is 0 only if all is as it should be."""
+    directory, config = scenario.arguments(__doc__, KEYS, argv)
+    bad = False
+    for wanted in config["backend"].split(","):
+        begin = time.monotonic()
+        print(f"selftests: on {wanted}", flush=True)
+        # The name of a backend, or of the directory of a module.
+        name = wanted if wanted in backend.DIRECTORIES else Path(wanted).parent.name
+        passed, failed, skipped = ktap.counts(run_all(wanted, directory / name, config))
+        print(f"selftests: on {wanted}: {passed} passed, {failed} failed, {skipped} skipped "
+              f"in {time.monotonic() - begin:.0f} s")
+        bad |= failed > 0 or not passed
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
