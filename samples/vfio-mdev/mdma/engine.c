@@ -311,24 +311,12 @@ static bool stops_midway(struct mdma_device *dev, const struct mdma_job *job)
 	return READ_ONCE(dev->pausing);
 }
 
-/**
- * mdma_engine_execute() - execute a descriptor, or the rest of one
- * @ch: gate held for reading, exec held
- * @job: checked; @result is set
- *
- * Return: 0, the error of vfio_pin_pages() or vfio_dma_rw(), or -ENOMEM. If it failed, a part
- * of it may have been done, and is in the ledger. -ERESTART if @pausable and
- * the device is being quiesced: @done and @result tell how far it came.
- */
-int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
+/* Executes what is left of a job, piece by piece. */
+static int execute_pieces(struct mdma_channel *ch, struct mdma_job *job)
 {
 	u32 len, tries;
 	int ret;
 
-	if (!job->done) {
-		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, !job->part);
-		job->result = job->op == MDMA_OP_READ ? ~0 : 0;
-	}
 	for (; job->done < job->len; job->done += len) {
 		if (stops_midway(ch->dev, job))
 			return -ERESTART;
@@ -343,6 +331,39 @@ int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
 			return ret;
 	}
 	return 0;
+}
+
+static void trace_end(struct mdma_channel *ch, const struct mdma_job *job,
+		      enum mdma_status status)
+{
+	trace_mdma_descriptor(ch->dev->id, ch->index, job, status);
+}
+
+/**
+ * mdma_engine_execute() - execute a descriptor, or the rest of one
+ * @ch: gate held for reading, exec held
+ * @job: checked; @result is set
+ *
+ * Return: 0, the error of vfio_pin_pages() or vfio_dma_rw(), or -ENOMEM. If it
+ * failed, a part of it may have been done, and is in the ledger. -ERESTART if
+ * @pausable and the device is being quiesced: @done and @result tell how far
+ * it came.
+ */
+int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
+{
+	int ret;
+
+	if (!job->done) {
+		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, !job->part);
+		job->result = job->op == MDMA_OP_READ ? ~0 : 0;
+	}
+	ret = execute_pieces(ch, job);
+	if (!ret)
+		trace_end(ch, job, MDMA_STATUS_DONE);
+	else if (ret != -ERESTART)
+		trace_end(ch, job,
+			  mdma_engine_status(ret, MDMA_STATUS_BAD_ADDRESS));
+	return ret;
 }
 
 /**
@@ -471,6 +492,7 @@ static enum mdma_status execute_desc(struct mdma_channel *ch,
 	if (status != MDMA_STATUS_DONE) {
 		midway->done = 0;
 		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
+		trace_end(ch, &job, status);
 		return status;
 	}
 	job.done = midway->done;

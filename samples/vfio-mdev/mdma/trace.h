@@ -12,6 +12,8 @@
 #include <linux/tracepoint.h>
 #include <linux/types.h>
 
+#include "mdma.h"
+
 /* A call of vfio_pin_pages() ended with @ret: pages or a negative error. */
 TRACE_EVENT(mdma_pin,
 	    TP_PROTO(u32 device, u64 iova, u32 npages, bool write, int ret),
@@ -62,6 +64,40 @@ TRACE_EVENT(mdma_write,
 	    TP_printk("device=%08x channel=%u iova=0x%llx npages=%u seq=%llu",
 		      __entry->device, __entry->channel, __entry->iova,
 		      __entry->npages, __entry->seq)
+);
+
+/*
+ * A descriptor ended, of the guest's @ring or of the workload. One event for
+ * each that stats/descriptors counts, but for one that goes on, or that its
+ * guest gave up, after it stopped midway. One that is scattered has an event
+ * for each of its pages; all but the first are a @part.
+ */
+TRACE_EVENT(mdma_descriptor,
+	    TP_PROTO(u32 device, u32 channel, const struct mdma_job *job,
+		     u32 status),
+	    TP_ARGS(device, channel, job, status),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u32, channel)
+			     __field(bool, ring)
+			     __field(bool, part)
+			     __field(u32, op)
+			     __field(u64, dst)
+			     __field(u64, src)
+			     __field(u64, len)
+			     __field(u32, status)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->channel = channel;
+			   __entry->ring = job->pausable;
+			   __entry->part = job->part;
+			   __entry->op = job->op;
+			   __entry->dst = job->dst;
+			   __entry->src = job->src;
+			   __entry->len = job->len;
+			   __entry->status = status;),
+	    TP_printk("device=%08x channel=%u ring=%d part=%d op=%u dst=0x%llx src=0x%llx len=%llu status=%u",
+		      __entry->device, __entry->channel, __entry->ring,
+		      __entry->part, __entry->op, __entry->dst, __entry->src,
+		      __entry->len, __entry->status)
 );
 
 /* The migration state changed, see enum vfio_device_mig_state. */
