@@ -29,7 +29,10 @@
 #define MDMA_BAR0_SIZE			0x4000
 #define MDMA_MSIX_TABLE_OFFSET		0x2000
 #define MDMA_MSIX_PBA_OFFSET		0x3000
-/* One MSI-X vector per channel: vector n belongs to channel n. */
+/*
+ * One MSI-X vector per channel: vector n belongs to channel n. Without MSI-X,
+ * INTx is asserted while any channel with MDMA_CTRL_IRQ has IRQ pending.
+ */
 
 /* Device registers */
 #define MDMA_REG_MAGIC			0x000	/* RO, MDMA_MAGIC */
@@ -109,7 +112,8 @@ enum mdma_op {
  * @MDMA_STATUS_BAD_RING: ring not mapped, bad size
  * @MDMA_STATUS_BAD_DOORBELL: TAIL is too far ahead
  * @MDMA_STATUS_BAD_WINDOW: table not mapped, bad range
- * @MDMA_STATUS_DEVICE_ERROR: no fault of the guest: the host ran out of memory
+ * @MDMA_STATUS_DEVICE_ERROR: no fault of the guest: the host ran out of memory,
+ *	or the ledger may not grow
  */
 enum mdma_status {
 	MDMA_STATUS_NONE		= 0,
@@ -199,6 +203,34 @@ struct mdma_ledger_record {
 };
 
 #define MDMA_CHANNEL_NONE		0xffffffffU
+
+/*
+ * The ledger is also a region of the VFIO device, read-only. The type of the
+ * region (VFIO_REGION_INFO_CAP_TYPE) is VFIO_REGION_TYPE_PCI_VENDOR_TYPE with
+ * MDMA_PCI_VENDOR_ID, and this is the subtype. A read at offset 0 makes a copy
+ * of the ledger, which it and all later reads at other offsets see: the header,
+ * the records, and then zeroes.
+ */
+#define MDMA_REGION_SUBTYPE_LEDGER	1
+
+/**
+ * struct mdma_ledger_header - begin of the ledger's region
+ * @magic: MDMA_LEDGER_MAGIC
+ * @version: MDMA_LEDGER_VERSION
+ * @records: struct mdma_ledger_record that follow
+ * @seq: number of the last page write; no record has a higher one
+ * @refused: writes that did not happen because the ledger may not grow
+ */
+struct mdma_ledger_header {
+	__le32 magic;
+	__le32 version;
+	__le64 records;
+	__le64 seq;
+	__le64 refused;
+};
+
+#define MDMA_LEDGER_MAGIC		0x7267646c	/* "ldgr" */
+#define MDMA_LEDGER_VERSION		1
 
 /*
  * The migration stream is a sequence of records in this order: CONFIG (sent in

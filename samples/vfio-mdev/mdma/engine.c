@@ -59,17 +59,22 @@ static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
 			       span->pages, &span->run);
 }
 
-/* Pins for writing; what cannot be recorded later is not written. */
+/*
+ * Pins for writing; what cannot be recorded later is not written. The ledger
+ * gets room for pages that there are, not for whatever a guest names.
+ */
 static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
 			  u32 len)
 {
-	u64 first = round_down(iova, MDMA_PAGE_SIZE);
-	u64 last = iova + len - 1;
 	int ret;
 
-	ret = mdma_ledger_reserve(&ch->dev->ledger, first,
-				  ((last - first) >> MDMA_PAGE_SHIFT) + 1);
-	return ret ?: span_pin(ch, span, iova, len, true);
+	ret = span_pin(ch, span, iova, len, true);
+	if (ret)
+		return ret;
+	ret = mdma_ledger_reserve(&ch->dev->ledger, span->iova, span->npages);
+	if (ret)
+		mdma_access_unpin(ch->dev, span->run);
+	return ret;
 }
 
 static void span_put(struct mdma_channel *ch, struct span *span, bool hold)
@@ -409,7 +414,8 @@ int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
  */
 enum mdma_status mdma_engine_status(int error, enum mdma_status bad)
 {
-	return error == -ENOMEM ? MDMA_STATUS_DEVICE_ERROR : bad;
+	return error == -ENOMEM || error == -ENOSPC ?
+	       MDMA_STATUS_DEVICE_ERROR : bad;
 }
 
 /* Writes result and then status of the descriptor at @iova. */

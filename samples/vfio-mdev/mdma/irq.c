@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Interrupts: one MSI-X vector a channel, and the request to give the device
- * back. A vector is an eventfd of the user. Takes mdma_irqs.lock.
+ * back. A vector is an eventfd of the user. The line of a guest that has no
+ * MSI-X is in intx.c. Takes the gate and, under it, mdma_irqs.lock and
+ * mdma_channel.lock.
  */
 #include <linux/eventfd.h>
 #include <linux/kernel.h>
@@ -38,6 +40,17 @@ static bool channel_wants(struct mdma_channel *ch, bool raise)
 }
 
 /**
+ * mdma_irq_wanted() - whether a channel has an interrupt pending and enabled
+ * @ch: any
+ *
+ * Return: whether it has.
+ */
+bool mdma_irq_wanted(struct mdma_channel *ch)
+{
+	return channel_wants(ch, false);
+}
+
+/**
  * mdma_irq_raise() - a channel's interrupt becomes pending
  * @ch: gate held
  *
@@ -51,13 +64,15 @@ void mdma_irq_raise(struct mdma_channel *ch)
 
 	lockdep_assert_held(&ch->dev->gate);
 
-	if (channel_wants(ch, true) && ch->dev->running)
-		signal_one(irqs, &irqs->msix[ch->index]);
+	if (!channel_wants(ch, true) || !ch->dev->running)
+		return;
+	signal_one(irqs, &irqs->msix[ch->index]);
+	mdma_intx_update(ch->dev);
 }
 
 /**
  * mdma_irq_replay() - fire the vectors that are pending
- * @dev: started to run
+ * @dev: started to run, gate not held
  *
  * One more interrupt is harmless, one less is not: a vector that fired on the
  * source of a migration may not have reached the guest.
@@ -69,6 +84,9 @@ void mdma_irq_replay(struct mdma_device *dev)
 	for (i = 0; i < dev->nr_channels; i++)
 		if (channel_wants(&dev->channels[i], false))
 			signal_one(&dev->irqs, &dev->irqs.msix[i]);
+	down_read(&dev->gate);
+	mdma_intx_update(dev);
+	up_read(&dev->gate);
 }
 
 /**
@@ -139,14 +157,14 @@ static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 
 /**
  * mdma_irq_set() - VFIO_DEVICE_SET_IRQS
- * @dev: open
+ * @dev: open, gate not held
  * @hdr: validated against mdma_pci_irq_count()
  * @data: of @hdr->count elements, for the data types that have any
  *
  * Nothing is changed if an error is returned.
  *
- * Return: 0, -ENOTTY for an action that the interrupt does not have, or what
- * is wrong with an eventfd.
+ * Return: 0, -ENOTTY for an action that the interrupt does not have, what
+ * mdma_intx_set() returns, or what is wrong with an eventfd.
  */
 int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		 const void *data)
@@ -155,6 +173,8 @@ int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 	u32 i, count = mdma_pci_irq_count(dev, hdr->index);
 	const u8 *fire = data;
 
+	if (hdr->index == VFIO_PCI_INTX_IRQ_INDEX)
+		return mdma_intx_set(dev, hdr, data);
 	if (!slots || (hdr->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK) !=
 		      VFIO_IRQ_SET_ACTION_TRIGGER)
 		return -ENOTTY;
@@ -182,4 +202,5 @@ void mdma_irq_release(struct mdma_device *dev)
 {
 	release(&dev->irqs, dev->irqs.msix, dev->nr_channels);
 	release(&dev->irqs, &dev->irqs.req, 1);
+	mdma_intx_release(dev);
 }

@@ -5,9 +5,13 @@
  *
  * Records are kept in leaves of MDMA_LEDGER_LEAF pages, in an xarray by page
  * number. A writer reserves the leaves before it writes and so cannot fail to
- * record what it wrote. Takes mdma_ledger.lock.
+ * record what it wrote. A ledger that has all the memory that it may have
+ * refuses, and so the write does not happen, and is counted. Takes
+ * mdma_ledger.lock.
  */
+#include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -23,6 +27,11 @@ struct mdma_ledger_leaf {
 };
 
 static struct kmem_cache *leaf_cache;
+
+static ulong ledger_bytes = 256UL << 20;
+module_param(ledger_bytes, ulong, 0444);
+MODULE_PARM_DESC(ledger_bytes,
+		 "Memory that the ledger of a new device may take");
 
 /**
  * mdma_ledger_module_init() - once, before any ledger
@@ -51,6 +60,7 @@ void mdma_ledger_init(struct mdma_ledger *ledger)
 {
 	mutex_init(&ledger->lock);
 	xa_init_flags(&ledger->leaves, XA_FLAGS_ACCOUNT);
+	ledger->bytes_max = min_t(u64, ledger_bytes, MDMA_LEDGER_BYTES_MAX);
 }
 
 static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
@@ -60,6 +70,8 @@ static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
 
 	if (xa_load(&ledger->leaves, index))
 		return 0;
+	if (ledger->bytes + sizeof(*leaf) > READ_ONCE(ledger->bytes_max))
+		return -ENOSPC;
 	leaf = kmem_cache_zalloc(leaf_cache, GFP_KERNEL_ACCOUNT);
 	if (!leaf)
 		return -ENOMEM;
@@ -67,6 +79,8 @@ static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
 			      GFP_KERNEL_ACCOUNT));
 	if (ret)
 		kmem_cache_free(leaf_cache, leaf);
+	else
+		ledger->bytes += sizeof(*leaf);
 	return ret;
 }
 
@@ -76,7 +90,7 @@ static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
  * @iova: page aligned
  * @npages: does not wrap around
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or -ENOSPC if the ledger may not grow; that is counted.
  */
 int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages)
 {
@@ -88,6 +102,8 @@ int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages)
 	mutex_lock(&ledger->lock);
 	for (; index <= last && !ret; index++)
 		ret = reserve_leaf(ledger, index);
+	if (ret == -ENOSPC)
+		ledger->refused++;
 	mutex_unlock(&ledger->lock);
 	return ret;
 }
@@ -141,6 +157,8 @@ void mdma_ledger_clear(struct mdma_ledger *ledger)
 		kmem_cache_free(leaf_cache, leaf);
 	xa_destroy(&ledger->leaves);
 	ledger->records = 0;
+	ledger->bytes = 0;
+	ledger->refused = 0;
 	mutex_unlock(&ledger->lock);
 }
 
@@ -166,30 +184,47 @@ static size_t copy_leaf(const struct mdma_ledger_leaf *leaf,
 }
 
 /**
+ * mdma_ledger_records_max() - how many pages there can be in the ledger
+ * @ledger: any
+ *
+ * Return: records.
+ */
+u64 mdma_ledger_records_max(const struct mdma_ledger *ledger)
+{
+	u64 bytes = max(READ_ONCE(ledger->bytes), READ_ONCE(ledger->bytes_max));
+
+	return div_u64(bytes, sizeof(struct mdma_ledger_leaf)) *
+	       MDMA_LEDGER_LEAF;
+}
+
+/**
  * mdma_ledger_copy() - the ledger at one moment
  * @ledger: any
- * @size: bytes of the copy
+ * @head: bytes to leave free before the first record, a multiple of 8
+ * @size: bytes of the copy, with @head
  *
  * Return: records in ascending order of IOVA, to be freed with kvfree(), or
  * an ERR_PTR().
  */
-void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t *size)
+void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size)
 {
 	struct mdma_ledger_record *record;
 	struct mdma_ledger_leaf *leaf;
 	unsigned long index;
 	size_t n = 0;
+	void *copy;
 
 	mutex_lock(&ledger->lock);
-	record = kvcalloc(ledger->records + 1, sizeof(*record),
-			  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!record) {
+	copy = kvzalloc(head + (ledger->records + 1) * sizeof(*record),
+			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!copy) {
 		mutex_unlock(&ledger->lock);
 		return ERR_PTR(-ENOMEM);
 	}
+	record = copy + head;
 	xa_for_each(&ledger->leaves, index, leaf)
 		n += copy_leaf(leaf, index, &record[n]);
 	mutex_unlock(&ledger->lock);
-	*size = n * sizeof(*record);
-	return record;
+	*size = head + n * sizeof(*record);
+	return copy;
 }

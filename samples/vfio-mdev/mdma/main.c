@@ -74,6 +74,20 @@ void mdma_device_reset(struct mdma_device *dev)
 	up_write(&dev->gate);
 }
 
+/**
+ * mdma_function_reset() - the reset of a PCI function
+ * @dev: open, regs_lock held, not the gate
+ *
+ * What mdma_device_reset() does, and config space gets its first values.
+ */
+void mdma_function_reset(struct mdma_device *dev)
+{
+	mdma_device_reset(dev);
+	down_write(&dev->gate);
+	mdma_pci_reset(dev);
+	up_write(&dev->gate);
+}
+
 static int mdma_init(struct vfio_device *vdev)
 {
 	struct mdev_device *mdev = to_mdev_device(vdev->dev);
@@ -90,6 +104,7 @@ static int mdma_init(struct vfio_device *vdev)
 	dev->migration.state = VFIO_DEVICE_STATE_RUNNING;
 	mdma_access_init(&dev->access);
 	mdma_ledger_init(&dev->ledger);
+	mdma_ledger_view_init(&dev->ledger_view);
 	mdma_irq_init(&dev->irqs);
 	mdma_workload_init(dev);
 	ret = mdma_engine_init(dev);
@@ -156,6 +171,7 @@ static void mdma_close(struct vfio_device *vdev)
 	mdma_migration_reset(dev);
 	mdma_engine_stop(dev);
 	mdma_irq_release(dev);
+	mdma_ledger_view_drop(&dev->ledger_view);
 	mem_cgroup_put(dev->memcg);
 	dev->memcg = NULL;
 }

@@ -13,6 +13,8 @@
  *	            mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
  *	            mdma_irqs.lock	leaves, none taken under another
  *
+ * mdma_ledger_view.lock is taken under nothing, over mdma_ledger.lock.
+ *
  * vfio_pin_pages(), vfio_unpin_pages() and vfio_dma_rw() take the container's
  * lock and may sleep for long in a page fault. They are called under any of
  * the above but the leaves. type1 calls ->dma_unmap() under its own
@@ -28,6 +30,7 @@
 #include <linux/ktime.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/vfio.h>
 #include <linux/wait.h>
@@ -171,14 +174,35 @@ struct mdma_access {
 
 /**
  * struct mdma_ledger - which pages the device wrote
- * @lock: guards all fields
+ * @lock: guards all fields, but @bytes_max
  * @leaves: of MDMA_LEDGER_LEAF records
  * @records: pages in the ledger
+ * @bytes: of all leaves
+ * @bytes_max: no leaf is added beyond
+ * @refused: writes that did not happen for that
  */
 struct mdma_ledger {
 	struct mutex lock;	/* all fields */
 	struct xarray leaves;
 	u64 records;
+	u64 bytes;
+	u64 bytes_max;
+	u64 refused;
+};
+
+/* The largest value of @bytes_max: a copy of that has less than 2 GiB. */
+#define MDMA_LEDGER_BYTES_MAX	SZ_1G
+
+/**
+ * struct mdma_ledger_view - the copy of the ledger that the user reads
+ * @lock: guards all fields
+ * @data: struct mdma_ledger_header and records, or NULL
+ * @size: bytes of it
+ */
+struct mdma_ledger_view {
+	struct mutex lock;	/* all fields */
+	void *data;
+	size_t size;
 };
 
 /**
@@ -222,14 +246,20 @@ struct mdma_workload {
 
 /**
  * struct mdma_irqs - eventfds of the user
- * @lock: guards all fields
+ * @lock: guards all fields, but @intx_unmask
  * @msix: one a channel
  * @req: asks the user to give the device back
+ * @intx: the line
+ * @intx_masked: the user was told of the line, or does not want to be told
+ * @intx_unmask: eventfd that ends @intx_masked; under a lock of vfio's
  */
 struct mdma_irqs {
 	spinlock_t lock;	/* all fields */
 	struct eventfd_ctx *msix[MDMA_MAX_CHANNELS];
 	struct eventfd_ctx *req;
+	struct eventfd_ctx *intx;
+	bool intx_masked;
+	struct virqfd *intx_unmask;
 };
 
 /**
@@ -274,6 +304,7 @@ struct mdma_migration {
  * @stall_midway: test hook: descriptors wait when so many bytes are done
  * @bus_master: PCI_COMMAND_MASTER: descriptors of the guest may execute, and
  *	the workload in a window of the guest; likewise
+ * @intx_enabled: config space allows the line to be asserted; likewise
  * @regs_lock: guards @config, @memory and @window_regs, serialises register
  *	accesses
  * @config: config space
@@ -282,6 +313,7 @@ struct mdma_migration {
  * @window: changes with @gate held for writing
  * @access: what is pinned
  * @ledger: what was written
+ * @ledger_view: the user's copy of it
  * @workload: the host-side workload
  * @irqs: eventfds
  * @migration: protocol state
@@ -301,6 +333,7 @@ struct mdma_device {
 	bool pausing;
 	u64 stall_midway;
 	bool bus_master;
+	bool intx_enabled;
 
 	struct mutex regs_lock;	/* register accesses */
 	u8 config[MDMA_CONFIG_SIZE];
@@ -310,6 +343,7 @@ struct mdma_device {
 	struct mdma_window window;
 	struct mdma_access access;
 	struct mdma_ledger ledger;
+	struct mdma_ledger_view ledger_view;
 	struct mdma_workload workload;
 	struct mdma_irqs irqs;
 	struct mdma_migration migration;
@@ -326,6 +360,7 @@ static inline void mdma_count(struct mdma_device *dev, enum mdma_stat stat,
 
 /* main.c */
 void mdma_device_reset(struct mdma_device *dev);
+void mdma_function_reset(struct mdma_device *dev);
 
 /* access.c */
 void mdma_access_init(struct mdma_access *access);
@@ -399,12 +434,20 @@ enum mdma_status mdma_engine_status(int error, enum mdma_status bad);
 
 /* irq.c */
 void mdma_irq_init(struct mdma_irqs *irqs);
+bool mdma_irq_wanted(struct mdma_channel *ch);
 void mdma_irq_raise(struct mdma_channel *ch);
 void mdma_irq_replay(struct mdma_device *dev);
 void mdma_irq_request(struct mdma_device *dev);
 int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		 const void *data);
 void mdma_irq_release(struct mdma_device *dev);
+
+/* intx.c */
+bool mdma_intx_pending(struct mdma_device *dev);
+void mdma_intx_update(struct mdma_device *dev);
+int mdma_intx_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
+		  const void *data);
+void mdma_intx_release(struct mdma_device *dev);
 
 /* ledger.c */
 int mdma_ledger_module_init(void);
@@ -414,7 +457,18 @@ int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages);
 void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
 			u64 seq, u32 channel);
 void mdma_ledger_clear(struct mdma_ledger *ledger);
-void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t *size);
+u64 mdma_ledger_records_max(const struct mdma_ledger *ledger);
+void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size);
+
+/* ledger_region.c */
+void mdma_ledger_view_init(struct mdma_ledger_view *view);
+void mdma_ledger_view_drop(struct mdma_ledger_view *view);
+u64 mdma_ledger_region_size(struct mdma_device *dev);
+ssize_t mdma_ledger_region_read(struct mdma_device *dev, char __user *buf,
+				size_t count, u64 offset);
+
+/* ledger_sysfs.c */
+extern const struct attribute_group mdma_ledger_sysfs_group;
 
 /* migration.c */
 extern const struct vfio_migration_ops mdma_migration_ops;

@@ -676,10 +676,7 @@ void mdma_migration_reset(struct mdma_device *dev)
 	file_put(&dev->migration.saving);
 	file_put(&dev->migration.resuming);
 	mutex_lock(&dev->regs_lock);
-	mdma_device_reset(dev);
-	down_write(&dev->gate);
-	mdma_pci_reset(dev);
-	up_write(&dev->gate);
+	mdma_function_reset(dev);
 	mutex_unlock(&dev->regs_lock);
 	if (dev->migration.state != VFIO_DEVICE_STATE_RUNNING)
 		set_state(dev, VFIO_DEVICE_STATE_RUNNING);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The PCI function as vfio-pci shows it: config space, regions, interrupts,
- * ioctls. A conventional function with one memory BAR and MSI-X; it has no
- * INTx. Takes regs_lock, and the gate for what the engine looks at.
+ * ioctls. A conventional function with one memory BAR, INTx, MSI-X, and a reset
+ * by its Advanced Features; and a region for the ledger, which no function has.
+ * Takes regs_lock, and the gate for what the engine looks at.
  */
 #include <linux/kernel.h>
 #include <linux/pci_regs.h>
@@ -18,7 +19,12 @@
 #define REGION_SHIFT	40
 #define REGION_OFFSET(index)	((u64)(index) << REGION_SHIFT)
 
+/* A region that vfio-pci does not have, behind those that it has. */
+#define LEDGER_REGION	VFIO_PCI_NUM_REGIONS
+#define NUM_REGIONS	(LEDGER_REGION + 1)
+
 #define MSIX_CAP	PCI_STD_HEADER_SIZEOF
+#define AF_CAP		(MSIX_CAP + PCI_CAP_MSIX_SIZEOF)
 
 /**
  * mdma_pci_reset() - config space gets its first values
@@ -42,6 +48,11 @@ void mdma_pci_reset(struct mdma_device *dev)
 	put_unaligned_le16(MDMA_PCI_DEVICE_ID, &config[PCI_SUBSYSTEM_ID]);
 	config[PCI_CAPABILITY_LIST] = MSIX_CAP;
 	config[MSIX_CAP + PCI_CAP_LIST_ID] = PCI_CAP_ID_MSIX;
+	config[PCI_INTERRUPT_PIN] = 1;
+	config[MSIX_CAP + PCI_CAP_LIST_NEXT] = AF_CAP;
+	config[AF_CAP + PCI_CAP_LIST_ID] = PCI_CAP_ID_AF;
+	config[AF_CAP + PCI_AF_LENGTH] = PCI_CAP_AF_SIZEOF;
+	config[AF_CAP + PCI_AF_CAP] = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
 	put_unaligned_le16(dev->nr_channels - 1,
 			   &config[MSIX_CAP + PCI_MSIX_FLAGS]);
 	put_unaligned_le32(MDMA_MSIX_TABLE_OFFSET,
@@ -50,6 +61,7 @@ void mdma_pci_reset(struct mdma_device *dev)
 			   &config[MSIX_CAP + PCI_MSIX_PBA]);
 	dev->memory = false;
 	dev->bus_master = false;
+	dev->intx_enabled = true;
 }
 
 /* The bits of a byte of config space that can be written. */
@@ -74,27 +86,64 @@ static u8 config_mask(u32 offset)
 	}
 }
 
+/* What the engine looks at follows what was written. */
+static void config_apply(struct mdma_device *dev)
+{
+	u16 command = get_unaligned_le16(&dev->config[PCI_COMMAND]);
+	u16 msix = get_unaligned_le16(&dev->config[MSIX_CAP + PCI_MSIX_FLAGS]);
+	bool master = command & PCI_COMMAND_MASTER;
+	bool intx = !(command & PCI_COMMAND_INTX_DISABLE) &&
+		    !(msix & PCI_MSIX_FLAGS_ENABLE);
+	u32 i;
+
+	dev->memory = command & PCI_COMMAND_MEMORY;
+	if (master == dev->bus_master && intx == dev->intx_enabled)
+		return;
+	down_write(&dev->gate);
+	dev->bus_master = master;
+	dev->intx_enabled = intx;
+	for (i = 0; i < dev->nr_channels; i++)
+		mdma_channel_kick(&dev->channels[i]);
+	mdma_intx_update(dev);
+	up_write(&dev->gate);
+}
+
+/* Whether a write of config space is one of Initiate FLR. */
+static bool initiates_flr(u32 offset, const u8 *data, u32 count)
+{
+	u32 ctrl = AF_CAP + PCI_AF_CTRL;
+
+	return offset <= ctrl && ctrl < offset + count &&
+	       data[ctrl - offset] & PCI_AF_CTRL_FLR;
+}
+
 static void config_write(struct mdma_device *dev, u32 offset, const u8 *data,
 			 u32 count)
 {
-	bool master;
 	u32 i;
 
+	if (initiates_flr(offset, data, count)) {
+		mdma_function_reset(dev);
+		return;
+	}
 	for (i = 0; i < count; i++) {
 		u8 mask = config_mask(offset + i);
 		u8 *byte = &dev->config[offset + i];
 
 		*byte = (*byte & ~mask) | (data[i] & mask);
 	}
-	dev->memory = dev->config[PCI_COMMAND] & PCI_COMMAND_MEMORY;
-	master = dev->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
-	if (master == dev->bus_master)
-		return;
-	down_write(&dev->gate);
-	dev->bus_master = master;
-	for (i = 0; i < dev->nr_channels; i++)
-		mdma_channel_kick(&dev->channels[i]);
-	up_write(&dev->gate);
+	config_apply(dev);
+}
+
+static void config_read(struct mdma_device *dev, u32 offset, u8 *data,
+			u32 count)
+{
+	u8 *status = &dev->config[PCI_STATUS];
+
+	*status &= ~PCI_STATUS_INTERRUPT;
+	if (mdma_intx_pending(dev))
+		*status |= PCI_STATUS_INTERRUPT;
+	memcpy(data, &dev->config[offset], count);
 }
 
 /* Access to BAR0: anything but aligned 4 or 8 bytes is nowhere. */
@@ -127,7 +176,7 @@ static void region_access(struct mdma_device *dev, u32 index, u32 offset,
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX && write)
 		config_write(dev, offset, data, count);
 	else if (index == VFIO_PCI_CONFIG_REGION_INDEX)
-		memcpy(data, &dev->config[offset], count);
+		config_read(dev, offset, data, count);
 	else if (write)
 		bar_write(dev, offset, data, count);
 	else
@@ -135,13 +184,15 @@ static void region_access(struct mdma_device *dev, u32 index, u32 offset,
 	mutex_unlock(&dev->regs_lock);
 }
 
-static u32 region_size(u32 index)
+static u64 region_size(struct mdma_device *dev, u32 index)
 {
 	switch (index) {
 	case VFIO_PCI_CONFIG_REGION_INDEX:
 		return MDMA_CONFIG_SIZE;
 	case VFIO_PCI_BAR0_REGION_INDEX:
 		return MDMA_BAR0_SIZE;
+	case LEDGER_REGION:
+		return mdma_ledger_region_size(dev);
 	default:
 		return 0;
 	}
@@ -157,18 +208,32 @@ static u32 access_size(u32 offset, size_t left)
 	return size;
 }
 
+static ssize_t read_ledger(struct mdma_device *dev, char __user *buf,
+			   size_t count, loff_t *ppos, u64 offset)
+{
+	ssize_t ret = mdma_ledger_region_read(dev, buf, count, offset);
+
+	if (ret > 0)
+		*ppos += ret;
+	return ret;
+}
+
 static ssize_t region_rw(struct mdma_device *dev, char __user *buf,
 			 size_t count, loff_t *ppos, bool write)
 {
 	u64 index = (u64)*ppos >> REGION_SHIFT;
 	u64 offset = *ppos & (REGION_OFFSET(1) - 1);
-	u64 limit = index < VFIO_PCI_NUM_REGIONS ? region_size(index) : 0;
+	u64 limit = index < NUM_REGIONS ? region_size(dev, index) : 0;
 	size_t done, size;
 	u8 data[8];
 
 	if (offset >= limit)
 		return -EINVAL;
+	if (index == LEDGER_REGION && write)
+		return -EINVAL;
 	count = min_t(u64, count, limit - offset);
+	if (index == LEDGER_REGION)
+		return read_ledger(dev, buf, count, ppos, offset);
 	for (done = 0; done < count; done += size) {
 		size = access_size(offset + done, count - done);
 		if (write && copy_from_user(data, buf + done, size))
@@ -225,25 +290,54 @@ static int get_info(void __user *arg)
 	if (info.argsz < minsz)
 		return -EINVAL;
 	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
-	info.num_regions = VFIO_PCI_NUM_REGIONS;
+	info.num_regions = NUM_REGIONS;
 	info.num_irqs = VFIO_PCI_NUM_IRQS;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
-static int get_region_info(void __user *arg)
+/*
+ * Says by a capability what the ledger's region is. A user that left no room
+ * for it is told how much there must be.
+ */
+static int tell_ledger_type(struct vfio_region_info *info, void __user *arg)
+{
+	struct vfio_region_info_cap_type type = {
+		.header.id = VFIO_REGION_INFO_CAP_TYPE,
+		.header.version = 1,
+		.type = VFIO_REGION_TYPE_PCI_VENDOR_TYPE | MDMA_PCI_VENDOR_ID,
+		.subtype = MDMA_REGION_SUBTYPE_LEDGER,
+	};
+	size_t size = sizeof(*info) + sizeof(type);
+
+	info->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_CAPS;
+	if (info->argsz < size) {
+		info->argsz = size;
+		return 0;
+	}
+	info->cap_offset = sizeof(*info);
+	return copy_to_user(arg + sizeof(*info), &type, sizeof(type)) ?
+	       -EFAULT : 0;
+}
+
+static int get_region_info(struct mdma_device *dev, void __user *arg)
 {
 	size_t minsz = offsetofend(struct vfio_region_info, offset);
 	struct vfio_region_info info;
+	int ret = 0;
 
 	if (copy_from_user(&info, arg, minsz))
 		return -EFAULT;
-	if (info.argsz < minsz || info.index >= VFIO_PCI_NUM_REGIONS)
+	if (info.argsz < minsz || info.index >= NUM_REGIONS)
 		return -EINVAL;
-	info.size = region_size(info.index);
+	info.size = region_size(dev, info.index);
 	info.offset = REGION_OFFSET(info.index);
 	info.flags = info.size ? VFIO_REGION_INFO_FLAG_READ |
 				 VFIO_REGION_INFO_FLAG_WRITE : 0;
 	info.cap_offset = 0;
+	if (info.index == LEDGER_REGION)
+		ret = tell_ledger_type(&info, arg);
+	if (ret)
+		return ret;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
@@ -257,6 +351,8 @@ static int get_region_info(void __user *arg)
 u32 mdma_pci_irq_count(struct mdma_device *dev, u32 index)
 {
 	switch (index) {
+	case VFIO_PCI_INTX_IRQ_INDEX:
+		return 1;
 	case VFIO_PCI_MSIX_IRQ_INDEX:
 		return dev->nr_channels;
 	case VFIO_PCI_REQ_IRQ_INDEX:
@@ -279,6 +375,8 @@ static int get_irq_info(struct mdma_device *dev, void __user *arg)
 		return -EINVAL;
 	info.count = mdma_pci_irq_count(dev, info.index);
 	info.flags = info.count ? VFIO_IRQ_INFO_EVENTFD : 0;
+	if (info.index == VFIO_PCI_INTX_IRQ_INDEX)
+		info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
@@ -325,7 +423,7 @@ long mdma_pci_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	case VFIO_DEVICE_GET_INFO:
 		return get_info(uarg);
 	case VFIO_DEVICE_GET_REGION_INFO:
-		return get_region_info(uarg);
+		return get_region_info(dev, uarg);
 	case VFIO_DEVICE_GET_IRQ_INFO:
 		return get_irq_info(dev, uarg);
 	case VFIO_DEVICE_SET_IRQS:

@@ -371,5 +371,6 @@ const struct attribute_group *mdma_sysfs_groups[] = {
 	&device_group,
 	&workload_group,
 	&stats_group,
+	&mdma_ledger_sysfs_group,
 	NULL,
 };

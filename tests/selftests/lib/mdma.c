@@ -76,21 +76,44 @@ int mdma_attach(struct mdma *m, int container)
 	return m->group < 0 ? m->group : group_attach(m->group, container);
 }
 
-/* Bus mastering is what a guest's driver switches on before any DMA. */
-static int set_bus_master(struct mdma *m)
+static int region_offset(struct mdma *m, unsigned int index, __u64 *offset)
 {
 	struct vfio_region_info info = {
-		.argsz = sizeof(info),
-		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+		.argsz = sizeof(info), .index = index,
 	};
-	__u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 
 	if (ioctl(m->device, VFIO_DEVICE_GET_REGION_INFO, &info))
 		return -errno;
-	if (pwrite(m->device, &command, sizeof(command),
-		   info.offset + PCI_COMMAND) != sizeof(command))
-		return -errno;
+	*offset = info.offset;
 	return 0;
+}
+
+int mdma_config_read(struct mdma *m, int offset, void *data, int size)
+{
+	__u64 begin;
+	int ret = region_offset(m, VFIO_PCI_CONFIG_REGION_INDEX, &begin);
+
+	if (!ret && pread(m->device, data, size, begin + offset) != size)
+		ret = -errno;
+	return ret;
+}
+
+int mdma_config_write(struct mdma *m, int offset, const void *data, int size)
+{
+	__u64 begin;
+	int ret = region_offset(m, VFIO_PCI_CONFIG_REGION_INDEX, &begin);
+
+	if (!ret && pwrite(m->device, data, size, begin + offset) != size)
+		ret = -errno;
+	return ret;
+}
+
+/* Bus mastering is what a guest's driver switches on before any DMA. */
+static int set_bus_master(struct mdma *m)
+{
+	__u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+	return mdma_config_write(m, PCI_COMMAND, &command, sizeof(command));
 }
 
 int mdma_reset(struct mdma *m)
@@ -102,18 +125,13 @@ int mdma_reset(struct mdma *m)
 
 int mdma_open(struct mdma *m)
 {
-	struct vfio_region_info info = {
-		.argsz = sizeof(info),
-		.index = VFIO_PCI_BAR0_REGION_INDEX,
-	};
+	int ret;
 
 	m->device = group_get_device(m->group, m->uuid);
 	if (m->device < 0)
 		return m->device;
-	if (ioctl(m->device, VFIO_DEVICE_GET_REGION_INFO, &info))
-		return -errno;
-	m->bar0 = info.offset;
-	return set_bus_master(m);
+	ret = region_offset(m, VFIO_PCI_BAR0_REGION_INDEX, &m->bar0);
+	return ret ? ret : set_bus_master(m);
 }
 
 static int hook(int fd, const char *fmt, ...)

@@ -70,6 +70,10 @@ long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records);
 /* Empties it; the next write has number 1. */
 int mdma_clear_ledger(struct mdma *m);
 
+/* Config space. */
+int mdma_config_read(struct mdma *m, int offset, void *data, int size);
+int mdma_config_write(struct mdma *m, int offset, const void *data, int size);
+
 /* Registers; an access that fails reads as ones. */
 __u32 mdma_read32(struct mdma *m, __u32 reg);
 __u64 mdma_read64(struct mdma *m, __u32 reg);

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The interrupt line: asserted, masked, unmasked, moved. */
+#include <sys/eventfd.h>
+
+#include <linux/pci_regs.h>
+
+#include "fixture.h"
+#include "irq.h"
+#include "migration.h"
+#include "ring.h"
+
+#define MSIX		0x40
+#define CHANNEL		1
+#define NOBODY_WAITS	30	/* ms until what does not come has not come */
+
+#define TRIGGER		VFIO_IRQ_SET_ACTION_TRIGGER
+#define MASK		VFIO_IRQ_SET_ACTION_MASK
+#define UNMASK		VFIO_IRQ_SET_ACTION_UNMASK
+
+FIXTURE(line) {
+	struct rig rig;
+	struct ring ring;
+	int fd;
+};
+
+FIXTURE_SETUP(line)
+{
+	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-4", RIG_PAGES)));
+	ring_enable(&self->ring, &self->rig, CHANNEL, 8);
+	self->fd = irq_set(&self->rig.dev, VFIO_PCI_INTX_IRQ_INDEX, 0);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(line)
+{
+	rig_close(&self->rig);
+	close(self->fd);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* The channel's interrupt becomes pending. */
+static void raise_irq(struct line *l)
+{
+	const struct mdma_desc desc = {
+		.op = MDMA_OP_NOP, .flags = MDMA_DESC_IRQ,
+	};
+
+	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&l->ring, &desc));
+	EXPECT_EQ(1, ring_reg(&l->ring, MDMA_CHAN_IRQ));
+}
+
+static void clear_irq(struct line *l)
+{
+	ring_set_reg(&l->ring, MDMA_CHAN_IRQ, 1);
+}
+
+static int command(struct line *l, unsigned int action)
+{
+	return irq_command(&l->rig.dev, VFIO_IRQ_SET_DATA_NONE | action,
+			   VFIO_PCI_INTX_IRQ_INDEX, 0, 1);
+}
+
+static int with_eventfd(struct line *l, unsigned int action, int fd)
+{
+	return irq_command(&l->rig.dev, VFIO_IRQ_SET_DATA_EVENTFD | action,
+			   VFIO_PCI_INTX_IRQ_INDEX, 0, fd);
+}
+
+static bool status_bit(struct line *l)
+{
+	__u16 status = 0;
+
+	ASSERT_EQ(0, mdma_config_read(&l->rig.dev, PCI_STATUS, &status, 2));
+	return status & PCI_STATUS_INTERRUPT;
+}
+
+/* Told once; told again only when it was unmasked and is still asserted. */
+TEST_F(line, mdma_intx_masks_itself, 20)
+{
+	EXPECT_EQ(false, status_bit(self));
+	raise_irq(self);
+	EXPECT_EQ(true, status_bit(self));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	raise_irq(self);
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	clear_irq(self);
+	EXPECT_EQ(false, status_bit(self));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+}
+
+TEST_F(line, mdma_intx_masked_by_the_user, 20)
+{
+	ASSERT_STR("0", error(command(self, MASK)));
+	raise_irq(self);
+	EXPECT_EQ(true, status_bit(self));
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	EXPECT_STR("ENOTTY", error(with_eventfd(self, MASK, self->fd)));
+}
+
+/* As KVM's irqfd does it: the guest's end of interrupt is an eventfd. */
+TEST_F(line, mdma_intx_unmasked_by_an_eventfd, 20)
+{
+	int resample = eventfd(0, EFD_NONBLOCK), other = eventfd(0, 0);
+	int i;
+
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, resample)));
+	EXPECT_STR("EBUSY", error(with_eventfd(self, UNMASK, other)));
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, eventfd_write(resample, 1));
+		EXPECT_EQ(1, irq_count(self->fd, 3000));
+	}
+	clear_irq(self);
+	ASSERT_EQ(0, eventfd_write(resample, 1));
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, -1)));
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	ASSERT_EQ(0, eventfd_write(resample, 1));
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	close(resample);
+	close(other);
+}
+
+/* One eventfd that is told of the line and unmasks it: a storm, but no more. */
+TEST_F(line, mdma_intx_that_unmasks_itself, 20)
+{
+	int i;
+
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, self->fd)));
+	raise_irq(self);
+	for (i = 0; i < 50; i++)
+		EXPECT_LE(0, irq_count(self->fd, 1));
+	clear_irq(self);
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, -1)));
+}
+
+/* Interrupt Disable and MSI-X Enable keep the line from being asserted. */
+static void expect_gated(struct line *l, int offset, __u16 on)
+{
+	__u16 old = 0, with;
+
+	ASSERT_EQ(0, mdma_config_read(&l->rig.dev, offset, &old, 2));
+	with = old | on;
+	ASSERT_EQ(0, mdma_config_write(&l->rig.dev, offset, &with, 2));
+	raise_irq(l);
+	EXPECT_EQ(true, status_bit(l));
+	EXPECT_EQ(0, irq_count(l->fd, NOBODY_WAITS));
+	ASSERT_EQ(0, mdma_config_write(&l->rig.dev, offset, &old, 2));
+	EXPECT_EQ(1, irq_count(l->fd, 3000));
+	clear_irq(l);
+	ASSERT_STR("0", error(command(l, UNMASK)));
+}
+
+TEST_F(line, mdma_intx_disabled_in_config_space, 20)
+{
+	expect_gated(self, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
+	expect_gated(self, MSIX + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
+}
+
+/* The line is that of all channels: it is asserted until none is pending. */
+TEST_F(line, mdma_intx_of_two_channels, 20)
+{
+	const struct mdma_desc desc = { .op = 99 };
+	struct ring other;
+
+	ring_enable(&other, &self->rig, 3, 8);
+	raise_irq(self);
+	EXPECT_EQ(MDMA_STATUS_BAD_OP, ring_run(&other, &desc));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	clear_irq(self);
+	EXPECT_EQ(true, status_bit(self));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	/* A channel that wants no interrupts has no part in it */
+	ring_set_reg(&other, MDMA_CHAN_CTRL, MDMA_CTRL_ENABLE);
+	EXPECT_EQ(false, status_bit(self));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	ring_set_reg(&other, MDMA_CHAN_CTRL, MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+}
+
+/* Nobody to tell: nothing to mask. Who comes later is told of what is. */
+TEST_F(line, mdma_intx_without_a_user, 20)
+{
+	struct mdma *m = &self->rig.dev;
+
+	ASSERT_STR("0", error(command(self, TRIGGER)));
+	EXPECT_EQ(1, irq_count(self->fd, 0));
+	ASSERT_STR("0", error(irq_command(m, VFIO_IRQ_SET_DATA_NONE | TRIGGER,
+					  VFIO_PCI_INTX_IRQ_INDEX, 0, 0)));
+	EXPECT_STR("EINVAL", error(command(self, TRIGGER)));
+	EXPECT_STR("EINVAL", error(command(self, MASK)));
+	EXPECT_STR("EINVAL", error(command(self, UNMASK)));
+	raise_irq(self);
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	EXPECT_STR("EBADF", error(with_eventfd(self, TRIGGER, 12345)));
+	ASSERT_STR("0", error(with_eventfd(self, TRIGGER, self->fd)));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+}
+
+TEST_F(line, mdma_intx_ends_with_a_reset, 20)
+{
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	ASSERT_STR("0", error(mdma_reset(&self->rig.dev)));
+	EXPECT_EQ(false, status_bit(self));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+}
+
+/* A line that is asserted, and masked, at the source is told at its target. */
+TEST_F(line, mdma_intx_moves, 30)
+{
+	static char stream[1 << 17];
+	struct line target = { .ring = self->ring };
+	long long size;
+
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	size = mig_save(self->rig.dev.device, stream, sizeof(stream));
+	ASSERT_LT(0, size);
+	ASSERT_STR("0", error(rig_open(&target.rig, "mdma-4", RIG_PAGES)));
+	target.ring.rig = &target.rig;
+	target.fd = irq_set(&target.rig.dev, VFIO_PCI_INTX_IRQ_INDEX, 0);
+	ASSERT_EQ(0, mig_load(target.rig.dev.device, stream, size, NULL));
+	EXPECT_EQ(true, status_bit(&target));
+	EXPECT_EQ(0, irq_count(target.fd, NOBODY_WAITS));
+	ASSERT_EQ(0, mig_set(target.rig.dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(1, irq_count(target.fd, 3000));
+	clear_irq(&target);
+	ASSERT_STR("0", error(command(&target, UNMASK)));
+	EXPECT_EQ(0, irq_count(target.fd, NOBODY_WAITS));
+	rig_close(&target.rig);
+	close(target.fd);
+}
+
+TEST_MAIN(mdev_remove_leftovers)
