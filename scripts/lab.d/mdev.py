@@ -42,8 +42,9 @@ def load(path=None):
 class Mdev:
     """One mediated device, removed when its `with` ends."""
 
-    SETTINGS = ("window", "pattern", "direction", "batch", "hold_ms", "rate",
-                "seed", "pages", "run")
+    SETTINGS = ("window", "pattern", "access", "direction", "on_error", "write_percent",
+                "batch", "ring", "stride", "theta", "hot", "hot_percent", "drift", "pages",
+                "seed", "hold_ms", "rate", "burst", "pause_ms", "run")
 
     def __init__(self, mdev_type):
         self.type = mdev_type

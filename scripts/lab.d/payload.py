@@ -54,3 +54,4 @@ def update():
     """The parts that are read from the working tree at every boot."""
     mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
     mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")
+    mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")

@@ -30,6 +30,7 @@ import backend
 import ram as ram_files
 import say
 import scenario
+import workloads
 from guest_vm import GuestError, GuestVM, tsc_khz
 from mdev import Mdev, MdevError
 from qmp import QmpError
@@ -40,6 +41,11 @@ EVENTS = ("mdma/mdma_write", "mdma/mdma_state", "vfio_type1/vfio_dirty_start",
           "vfio_type1/vfio_dirty_report")
 UNLIMITED = 1 << 40
 WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
+# The others stay as a new device has them if they are not given.
+MORE = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot", "hot_percent",
+        "drift", "burst", "pause_ms")
+# What a setting can be, looked at before anything is booted.
+CHOICES = {"workload": "gpu-working-set,nic-rx,nvme-write,rdma-registered,sparse-1TiB"}
 
 # key: (default, what it is)
 KEYS = {
@@ -48,13 +54,25 @@ KEYS = {
     "pages_min": (110000, "page writes under tracking before that"),
     "bandwidth": (48, "MiB/s until then; afterwards there is no limit"),
     "downtime_limit_ms": (2000, "downtime QEMU may aim at afterwards"),
-    "pattern": ("random", "workload: sequential, random or ring"),
+    "workload": ("", "a preset of samples/vfio-mdev/mdma/workloads; what else is given wins"),
+    "pattern": ("random", "workload: sequential, random, ring, stride, zipf, hot or scatter"),
     "direction": ("write", "workload: write, read or mixed"),
     "batch": (24, "workload: pages per descriptor"),
     "hold_ms": (5, "workload: how long a run stays pinned"),
     "rate": (450, "workload: descriptors per second, 0 for no limit"),
     "seed": (1, "workload: seed"),
     "pages": (0, "workload: working set in pages, 0 for the whole window"),
+    "access": ("", "workload: pin; by rw, the set oracle can't order reports and writes"),
+    "write_percent": ("", "workload: share of writes, of direction mixed"),
+    "on_error": ("", "workload: skip, stop or retry"),
+    "ring": ("", "workload: runs that pattern ring keeps pinned"),
+    "stride": ("", "workload: runs between two visits of pattern stride"),
+    "theta": ("", "workload: skew of pattern zipf, in thousandths"),
+    "hot": ("", "workload: runs of the hot set of pattern hot"),
+    "hot_percent": ("", "workload: share of visits that go there"),
+    "drift": ("", "workload: visits until the hot set moves on"),
+    "burst": ("", "workload: descriptors between two pauses"),
+    "pause_ms": ("", "workload: how long a pause is"),
     "mem_mb": (512, "guest memory, at most 2048"),
     "window_mb": (128, "memory that the guest gives to the workload"),
     "dirty_mb": (8, "memory that the guest's CPU dirties"),
@@ -81,6 +99,22 @@ FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabE
 
 
 # --- settings ---------------------------------------------------------------
+
+
+def with_preset(known, argv):
+    """The scenario's keys with what the preset in the command line says as defaults."""
+    names = [word.partition("=")[2] for word in argv if word.startswith("workload=")]
+    if not names or not names[0]:
+        return known
+    preset = workloads.read(names[0])
+    return {key: (type(default)(preset.get(key, default)), what)
+            for key, (default, what) in known.items()}
+
+
+def workload_settings(config):
+    """The workload's attributes that are to be written."""
+    settings = {key: getattr(config, key) for key in WORKLOAD + MORE}
+    return {key: value for key, value in settings.items() if value != ""}
 
 
 def configuration(values):
@@ -169,7 +203,7 @@ class Leg:
         self.say("guest is up")
         if not mdev.settings()["window"]:
             raise ScenarioError("the guest gave the device no window")
-        mdev.set(**{key: getattr(self.config, key) for key in WORKLOAD}, run=1)
+        mdev.set(**workload_settings(self.config), run=1)
         source.wait_console("MDMA-GUEST pass", self.config.patience)
         self.say("workload and dmatest are running")
 
@@ -332,7 +366,7 @@ def play_control(config, results):
 
 def main(argv):
     """Main leg and control; proof.py judges what they leave."""
-    results, values = scenario.arguments(__doc__, KEYS, argv)
+    results, values = scenario.arguments(__doc__, with_preset(KEYS, argv), argv)
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
