@@ -128,6 +128,7 @@ PARTS = {
     "unit": unit_tests,
     "selftests": in_lab("selftests", backend="ours,stock"),
     "rules": rules.check,
+    "citizen": in_lab("citizen"),
     "model": model(backends="ours", ops="100000"),
     "migrate": in_lab("migrate"),
     "driver": in_lab("driver", transfers="1000"),

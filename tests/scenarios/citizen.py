@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The device on its host, by the programs that people use there: mdevctl, trace-cmd,
+lspci, rmmod.
+
+usage: citizen.py --results DIR        (as root)
+"""
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+import uuid as uuids
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import ktap
+import scenario
+from mdev import DEBUG, DEVICES
+
+KEYS = {}
+
+# What the README tells users to type; a test compares.
+ONE_LINER = ("trace-cmd record -q -o /tmp/mdma.dat -e mdma sh -c 'echo 3 > workload/step'"
+             " && trace-cmd report -i /tmp/mdma.dat")
+
+# Requests of <linux/vfio.h>, and where config space is in the device's file.
+VFIO_SET_IOMMU = 0x3B66
+VFIO_GROUP_SET_CONTAINER = 0x3B68
+VFIO_GROUP_GET_DEVICE_FD = 0x3B6A
+VFIO_TYPE1V2_IOMMU = 3
+CONFIG_REGION = 7 << 40
+
+# Seconds that a program may take: mdevctl waits for as long as a device is open.
+TIMEOUT_OF_ONE = 60
+
+# What lspci -vvv must say of the function.
+LSPCI = (
+    r"Control: I/O- Mem- BusMaster- .*DisINTx-",
+    r"Status: Cap\+ .* INTx-",
+    r"Interrupt: pin A routed to IRQ",
+    r"Capabilities: \[40\] MSI-X: Enable- Count=4 Masked-",
+    r"Vector table: BAR=0 offset=00002000",
+    r"PBA: BAR=0 offset=00003000",
+    r"Capabilities: \[4c\] PCI Advanced Features",
+    r"AFCap: TP\+ FLR\+",
+    r"AFCtrl: FLR-",
+    r"AFStatus: TP-",
+)
+
+
+class Wrong(Exception):
+    """Something is not as it must be."""
+
+
+def expect(good, text):
+    """Fail with this text."""
+    if not good:
+        raise Wrong(text)
+
+
+def run(*argv, cwd=None):
+    """What a program prints; it must succeed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd,
+                          timeout=TIMEOUT_OF_ONE)
+    expect(not done.returncode, f"{' '.join(map(str, argv))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def attribute(uuid, name):
+    """An attribute of a device."""
+    return (DEVICES / uuid / name).read_text().strip()
+
+
+@contextmanager
+def defined(mdev_type, **attributes):
+    """The UUID of a device that is defined with mdevctl, and gone afterwards."""
+    uuid = str(uuids.uuid4())
+    run("mdevctl", "define", "-u", uuid, "-p", "mdma", "-t", mdev_type)
+    try:
+        for name, value in attributes.items():
+            run("mdevctl", "modify", "-u", uuid, "--addattr", f"workload/{name}",
+                "--value", value)
+        yield uuid
+    finally:
+        if (DEVICES / uuid).is_dir():
+            run("mdevctl", "stop", "-u", uuid)
+        run("mdevctl", "undefine", "-u", uuid)
+
+
+@contextmanager
+def vmm(uuid):
+    """The smallest VMM has the device open."""
+    with subprocess.Popen(["mdma-open", uuid, "64"], stdout=subprocess.PIPE,
+                          text=True) as child:
+        try:
+            expect("is open" in child.stdout.readline(), "mdma-open does not open it")
+            yield child
+        finally:
+            child.kill()
+
+
+# --- the tests --------------------------------------------------------------
+
+
+def mdevctl_keeps_attributes():
+    """Defined once, a device has its attributes each time that it is started."""
+    want = {"batch": "8", "pattern": "random", "seed": "77", "hold_ms": "5",
+            "window": "0x1000-0x8fff,0x100000-0x1fffff"}
+    with defined("mdma-4", **want) as uuid:
+        expect(not (DEVICES / uuid).is_dir(), "it is there before it is started")
+        for _ in range(2):
+            run("mdevctl", "start", "-u", uuid)
+            expect(attribute(uuid, "channels") == "4", "not of type mdma-4")
+            for name, value in want.items():
+                seen = attribute(uuid, f"workload/{name}")
+                expect(seen == value, f"{name} is {seen}, not {value}")
+            expect(uuid in run("mdevctl", "list"), "mdevctl does not list it")
+            run("mdevctl", "stop", "-u", uuid)
+            expect(not (DEVICES / uuid).is_dir(), "it is there after it was stopped")
+            expect(not (DEBUG / uuid).is_dir(), "its debugfs is there still")
+
+
+def trace_cmd_tells_all():
+    """The README's line: three descriptors of 8 pages, each pinned, written, unpinned."""
+    with defined("mdma-1", batch="8", window="0x0-0x3ffffff") as uuid:
+        run("mdevctl", "start", "-u", uuid)
+        with vmm(uuid):
+            text = run("bash", "-c", ONE_LINER, cwd=DEVICES / uuid)
+            for event in ("pin", "write", "unpin", "descriptor"):
+                lines = re.findall(rf"mdma_{event}: +device={uuid[:8]} (.*)", text)
+                expect(len(lines) == 3, f"{len(lines)} events {event}: {text[-2000:]}")
+                pages = "len=32768" if event == "descriptor" else "npages=8"
+                expect(all(pages in line for line in lines), f"not 8 pages: {lines}")
+            expect(attribute(uuid, "stats/pages_written") == "24", "not 24 pages")
+
+
+def config_space(uuid):
+    """Config space as a VMM reads it, in the form that lspci -F wants."""
+    group = (DEVICES / uuid / "iommu_group").resolve().name
+    container = os.open("/dev/vfio/vfio", os.O_RDWR)
+    handle = os.open(f"/dev/vfio/{group}", os.O_RDWR)
+    device = -1
+    try:
+        fcntl.ioctl(handle, VFIO_GROUP_SET_CONTAINER, struct.pack("i", container))
+        fcntl.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU)
+        # Of a buffer that can change, ioctl() returns what the kernel returns
+        device = fcntl.ioctl(handle, VFIO_GROUP_GET_DEVICE_FD, bytearray(uuid.encode() + b"\0"))
+        data = os.pread(device, 256, CONFIG_REGION)
+    finally:
+        for file in (device, handle, container):
+            if file >= 0:
+                os.close(file)
+    rows = [f"{at:02x}: " + " ".join(f"{byte:02x}" for byte in data[at:at + 16])
+            for at in range(0, 256, 16)]
+    return "\n".join(["00:01.0 mdma", *rows, ""])
+
+
+def lspci_understands_it():
+    """lspci finds each capability where and as it is meant."""
+    with defined("mdma-4") as uuid:
+        run("mdevctl", "start", "-u", uuid)
+        dump = Path("/tmp/mdma.config")
+        dump.write_text(config_space(uuid))
+        text = run("lspci", "-F", dump, "-vvv", "-nn")
+        expect("[1234:6d64]" in text, f"not our IDs: {text}")
+        for pattern in LSPCI:
+            expect(re.search(pattern, text), f"no '{pattern}' in:\n{text}")
+
+
+def unload_is_refused_while_open():
+    """Who has the device open keeps the module; afterwards it goes, with its devices."""
+    with defined("mdma-1") as uuid:
+        run("mdevctl", "start", "-u", uuid)
+        with vmm(uuid):
+            done = subprocess.run(["rmmod", "mdma"], capture_output=True, text=True,
+                                  check=False)
+            expect(done.returncode and "in use" in done.stderr,
+                   f"rmmod: {done.returncode} {done.stderr}")
+            expect(attribute(uuid, "workload/run") == "0", "the device is gone")
+        for _ in range(50):
+            if Path("/sys/module/mdma/refcnt").read_text().strip() == "0":
+                break
+            time.sleep(0.1)
+        run("rmmod", "mdma")
+        for path in (DEVICES / uuid, DEBUG, Path("/sys/class/mdev_bus/mdma")):
+            expect(not path.exists(), f"{path} is there still")
+        run("modprobe", "mdma")
+        run("mdevctl", "start", "-u", uuid)
+        expect(attribute(uuid, "channels") == "1", "not there again")
+
+
+TESTS = (mdevctl_keeps_attributes, trace_cmd_tells_all, lspci_understands_it,
+         unload_is_refused_while_open)
+
+
+def main(argv):
+    """Run them; the exit code is 0 only if all pass."""
+    directory, _ = scenario.arguments(__doc__, KEYS, argv)
+    results = []
+    for test in TESTS:
+        print(f"citizen: {test.__name__}", flush=True)
+        try:
+            test()
+            results.append(ktap.Result(test.__name__, ktap.PASSED))
+        except (Wrong, OSError, subprocess.SubprocessError) as err:
+            results.append(ktap.Result(test.__name__, ktap.FAILED, str(err)))
+            print(f"{test.__name__}: {err}", flush=True)
+    (directory / "citizen.ktap").write_text(ktap.render(results))
+    passed, failed, _ = ktap.counts(results)
+    print(f"citizen: {passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
