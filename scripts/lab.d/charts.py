@@ -9,7 +9,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 440, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 24, 40
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 26, 40
 
 
 def short(value):
@@ -30,15 +30,18 @@ def ticks(top, count=5):
 
 
 class Chart:
-    """A frame with two axes; things are drawn in units of the data."""
+    """A frame with two axes; things are drawn in units of the data.
 
-    def __init__(self, title, x_label, y_label, x_top, y_top, x_ticks=None):
+    @x_ticks, @y_ticks: {value: its name}; default: round numbers
+    """
+
+    def __init__(self, title, x_label, y_label, x_top, y_top, *, x_ticks=None, y_ticks=None):
         self.title = title
         self.parts = []
-        self.y_ticks = ticks(y_top)
-        self.x_ticks = ticks(x_top, 6) if x_ticks is None else x_ticks
+        self.y_ticks = y_ticks or {value: short(value) for value in ticks(y_top)}
+        self.x_ticks = x_ticks or {value: short(value) for value in ticks(x_top, 6)}
         self.x_top = x_top or 1
-        self.y_top = self.y_ticks[-1]
+        self.y_top = y_top if y_ticks else max(self.y_ticks)
         self._axes(x_label, y_label)
 
     def x(self, value):
@@ -60,17 +63,15 @@ class Chart:
                           f'class="{css}"/>')
 
     def _axes(self, x_label, y_label):
-        for value in self.y_ticks:
+        for value, name in self.y_ticks.items():
             self.rule(LEFT, self.y(value), WIDTH - RIGHT, self.y(value),
                       "grid" if value else "axis")
-            self.text(LEFT - 6, self.y(value) + 4, short(value), anchor="end")
-        for value in self.x_ticks:
+            self.text(LEFT - 6, self.y(value) + 4, name, anchor="end")
+        for value, name in self.x_ticks.items():
             if value <= self.x_top * 1.001:
-                self.text(self.x(value), HEIGHT - BOTTOM + 16, short(value))
+                self.text(self.x(value), HEIGHT - BOTTOM + 16, name)
         self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label, "label")
-        self.parts.append(f'<text x="12" y="{(HEIGHT - BOTTOM + TOP) / 2}" class="label" '
-                          f'text-anchor="middle" transform="rotate(-90 12 '
-                          f'{(HEIGHT - BOTTOM + TOP) / 2})">{escape(y_label)}</text>')
+        self.text(4, 12, y_label, "label", "start")
 
     def line(self, points, css, stepped=False):
         """A line through (x, y) points; stepped: a value holds until the next."""
@@ -102,31 +103,22 @@ class Chart:
                 f'aria-label="{escape(self.title, quote=True)}">{"".join(self.parts)}</svg>')
 
 
-def writes_and_reports(leg, x_top, y_top):
-    """Pages that the device wrote, and pages that reports held, both summed."""
-    chart = Chart("pages written and reported over time", "seconds since the migration began",
-                  "pages", x_top, y_top)
-    total, reported = 0, [(0, 0)]
-    for time, count in leg["reported"]:
-        total += count
-        reported.append((time, total))
-    reported.append((leg["end"], total))
-    chart.mark(leg["end"], "migrated")
-    chart.line(leg["written"], "written")
-    chart.line(reported, "reported", stepped=True)
-    return chart.svg()
+def sparse(names, most=12):
+    """Names of ticks, {value: name}, the last one and as many before it as have room."""
+    step = -(-len(names) // most)
+    return dict(list(names.items())[::-step])
 
 
 def rounds(leg, x_top, y_top):
     """What the reports of each round held."""
     chart = Chart("pages reported in each round", "round of pre-copy", "pages reported",
-                  x_top + 1, y_top, range(1, x_top + 1) if x_top <= 16 else None)
+                  x_top + 1, y_top, x_ticks=sparse({n: str(n) for n in range(1, x_top + 1)}))
     for entry in leg["by_round"]:
         pinned = entry["reported"] - entry["retained"]
         hint = f"round {entry['round']}: {entry['retained']} retained, {pinned} still pinned"
         chart.bar(entry["round"], 0.6, 0, entry["retained"], "retained", hint)
         chart.bar(entry["round"], 0.6, entry["retained"], entry["reported"], "pinned", hint)
-        if x_top <= 12:
+        if x_top <= 10:
             chart.text(chart.x(entry["round"]), chart.y(entry["reported"]) - 4,
                        short(entry["reported"]))
     return chart.svg()
@@ -141,17 +133,51 @@ def remaining(leg, x_top, y_top):
     return chart.svg()
 
 
-def downtime(values):
-    """Downtime beside what QEMU expected: [(name, expected, measured)] in ms."""
-    top = max(value or 0 for _, *pair in values for value in pair)
-    chart = Chart("downtime, expected and measured", "", "ms", 3 * len(values), top, ())
-    for i, (name, expected, measured) in enumerate(values):
-        for x, value, css, word in ((1, expected, "estimate", "expected"),
-                                    (2, measured, "measured", "measured")):
-            if value is None:
-                continue
-            chart.bar(3 * i + x, 0.7, 0, value, css, f"{name}: {word} {value} ms")
-            chart.text(chart.x(3 * i + x), chart.y(value) - 4, f"{value} ms")
-            chart.text(chart.x(3 * i + x), HEIGHT - BOTTOM + 16, word)
-        chart.text(chart.x(3 * i + 1.5), HEIGHT - 8, name, "label")
+# --- the heat map -----------------------------------------------------------
+
+LEVELS = 4
+
+
+def paths(counts, css, full, x, width):
+    """Cells of (row, column), a path for each shade. @full: pages of the darkest one;
+    @x, @width: where in its column a cell is."""
+    shades = {}
+    for (row, column), count in sorted(counts.items()):
+        shade = min(LEVELS, math.ceil(LEVELS * count / full))
+        shades.setdefault(shade, []).append(f"M{column + x:g} {row}h{width}v1h-{width}z")
+    return "".join(f'<path class="cell {css} shade{shade}" d="{"".join(drawn)}"/>'
+                   for shade, drawn in sorted(shades.items()))
+
+
+def addresses(heat):
+    """Unit, and {row: IOVA} where memory goes on after a gap, and in between, as there is
+    room."""
+    shift, unit = (8, "MiB") if heat.blocks[-1] << heat.shift > 2560 else (-2, "KiB")
+    names, room = {}, len(heat.blocks) / 8
+    begins = [row for row, block in enumerate(heat.blocks)
+              if not row or block != heat.blocks[row - 1] + 1]
+    for row in [*begins, *range(len(heat.blocks))]:
+        if all(abs(row - other) >= room for other in names):
+            names[row] = f"{(heat.blocks[row] << heat.shift) / 2 ** shift:.5g}"
+    return unit, names
+
+
+def memory(title, heat):
+    """Guest memory by rounds; the last column is what the destination has."""
+    rows, columns, full = len(heat.blocks), len(heat.columns), 1 << heat.shift
+    names = {i + 0.5: str(column.round) for i, column in enumerate(heat.columns)}
+    unit, places = addresses(heat)
+    chart = Chart(title, "round of pre-copy", f"IOVA, {unit}", columns + 1, rows,
+                  x_ticks=sparse({**names, columns + 0.5: "RAM"}), y_ticks=places)
+    arrived = {(row, columns): full for row in range(rows) if not heat.differs[row]}
+    differs = {(row, columns): count for row, count in heat.differs.items()}
+    chart.parts.append(
+        f'<svg x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
+        f'height="{HEIGHT - TOP - BOTTOM}" viewBox="0 0 {columns + 1} {rows}" '
+        f'preserveAspectRatio="none"><g transform="matrix(1 0 0 -1 0 {rows})">'
+        + paths(heat.written, "writes", full, .06, .42)
+        + paths(heat.reported, "told", full, .52, .42)
+        + paths(heat.lost, "lost", full, .06, .88)
+        + paths(arrived, "arrived", full, .2, .6) + paths(differs, "differs", full, .2, .6)
+        + "</g></svg>")
     return chart.svg()

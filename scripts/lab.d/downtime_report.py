@@ -127,10 +127,9 @@ def positions(experiment):
 def html_table(experiment):
     """The table for the page."""
     head, *lines = rows(experiment)
-    body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>"
-                   for line in lines)
-    heads = "".join(f"<th>{escape(text)}</th>" for text in head)
-    return f'<div class="scroll"><table><tr>{heads}</tr>{body}</table></div>'
+    return report_html.table("The numbers", head, [
+        [escape(name), *(f"<td>{escape(text)}</td>" for text in cells)]
+        for name, *cells in lines])
 
 
 def page(experiment, plots, tests):

@@ -77,11 +77,11 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
     """Run argv in the lab, say what went wrong, return the Outcome.
 
     @job:   what /results/job.json tells the program in the lab, and the
-            accelerator is added
+            accelerator and the machine are added
     @accel: the accelerator; None: the best there is
     """
     accel = accel or vm.accelerator()
-    job = dict(job, accel=accel)
+    job = dict(job, accel=accel, machine=vm.machine())
     (results / MARKER).write_text(json.dumps(job, indent=1) + "\n")
     (results / "argv").write_text("".join(f"{word}\n" for word in argv))
     reason = vm.run(results, accel, options, terminal, timeout)

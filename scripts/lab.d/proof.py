@@ -269,6 +269,12 @@ def coverage(good, runs):
     return covered
 
 
+def lost_pages(written, covered, start):
+    """Pages whose last write came after START and after the last run that holds them."""
+    return sorted(page for page, (pos, _, _) in written.items()
+                  if pos > start and covered.get(page, (-1, 0))[0] < pos)
+
+
 def set_oracle(trace, ledger, device):
     """Compare what was reported with what was written, by order."""
     written = writes_of(trace, device)
@@ -278,8 +284,7 @@ def set_oracle(trace, ledger, device):
     if not any(report.dirty for report in good):
         raise BrokenOracle("no report holds a page")
     covered = coverage(good, runs)
-    lost = sorted(page for page, (pos, _, _) in written.items()
-                  if pos > start and covered.get(page, (-1, 0))[0] < pos)
+    lost = lost_pages(written, covered, start)
     return {
         "pages_written": sum(record.writes for record in ledger.values()),
         "pages_written_tracked": sum(event.npages for event in trace.writes

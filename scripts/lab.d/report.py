@@ -7,11 +7,15 @@ directory; so it is fast, and can be repeated on old results.
 """
 
 import json
+import shlex
+import time
 from pathlib import Path
 
+import heatmap
 import ktap
 import proof
 import report_html
+import scenario
 
 
 def read_json(path):
@@ -22,7 +26,7 @@ def read_json(path):
         return {}
 
 
-def chart_data(facts, leg):
+def chart_data(facts, leg, heat):
     """What the charts of one leg need; None if its migration never ran.
 
     Times are seconds since the first sample. Before round 1 QEMU does not know
@@ -31,18 +35,14 @@ def chart_data(facts, leg):
     samples = facts.get("samples", [])
     if not samples or not samples[-1]["rounds"]:
         return None
-    begin, written = samples[0]["time"], samples[0]["written"]
-
-    def since(time):
-        return max(0.0, time - begin)
-
+    begin = samples[0]["time"]
     return {
-        "end": since(samples[-1]["time"]),
-        "written": [(since(s["time"]), s["written"] - written) for s in samples],
-        "remaining": [(since(s["time"]), s["remaining"] / (1 << 20))
-                      for s in samples if s["rounds"]],
-        "reported": [(since(entry["time"]), entry["reported"]) for entry in leg["by_round"]],
+        "begin": begin,
+        "end": samples[-1]["time"] - begin,
+        "remaining": [(sample["time"] - begin, sample["remaining"] / (1 << 20))
+                      for sample in samples if sample["rounds"]],
         "by_round": leg["by_round"],
+        "heat": heat,
     }
 
 
@@ -96,6 +96,22 @@ def as_tests(report):
             for name, good in claims]
 
 
+def page(results, report, legs, facts):
+    """report.html: the report, and what the results directory knows of the run."""
+    job = read_json(results / "job.json")
+    name, pairs = job.get("scenario", "migrate"), job.get("args", {})
+    words = [shlex.quote(f"{key}={value}") for key, value in pairs.items()]
+    about = [("Command", " ".join(["scripts/lab run", name, *words]))]
+    if facts.get("samples"):
+        began = time.gmtime(facts["samples"][0]["time"])
+        about.append(("Migrated at", time.strftime("%Y-%m-%d %H:%M UTC", began)))
+    if job.get("machine"):
+        about.append(("Machine", job["machine"]))
+    window = facts.get("workload", {}).get("source", {}).get("window")
+    return report_html.render(report, legs, facts.get("settings", {}),
+                              scenario.described(name), window, about)
+
+
 def finish(results):
     """Judge a results directory; the return value is an exit code."""
     results = Path(results)
@@ -106,12 +122,12 @@ def finish(results):
     for leg in (report, report["control"]):
         if lab and leg and leg["accel"]:
             leg["accel"] = f"{leg['accel']} in a lab on {lab}"
-    legs = [("Main leg", chart_data(facts["main"], report))]
+    legs = [("Main leg", chart_data(facts["main"], report, heatmap.of_leg(results / "main")))]
     if report["control"]:
-        legs.append(("Control", chart_data(facts["control"], report["control"])))
+        legs.append(("Control", chart_data(facts["control"], report["control"],
+                                           heatmap.of_leg(results / "control"))))
     (results / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    settings = facts["main"].get("settings", {})
-    (results / "report.html").write_text(report_html.render(report, legs, settings))
+    (results / "report.html").write_text(page(results, report, legs, facts["main"]))
     (results / "proof.ktap").write_text(ktap.render(as_tests(report)))
     print(table(report))
     for reason in report["reasons"]:

@@ -1,77 +1,82 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """report.html: the verdict of a run on one page, in one file, without network."""
 
+import base64
+import json
 from html import escape
 
 import charts
 
 STYLE = """
 :root { color-scheme: light dark;
-  --paper: #f6f7f9; --card: #fff; --ink: #1b2430; --soft: #5b6675; --line: #dfe3e8;
-  --pass: #147a45; --pass-soft: #e3f4ea; --fail: #b3261e; --fail-soft: #fbe9e7;
-  --blue: #2864c8; --orange: #d9730d; --teal: #1f8a80; --violet: #7b4fc4; }
+  --paper: #f6f7f9; --card: #fff; --ink: #1b2430; --soft: #566170; --line: #dfe3e8;
+  --pass: #12703e; --pass-soft: #e3f4ea; --fail: #b3261e; --fail-soft: #fbe9e7;
+  --lost: #d3160b; --blue: #2864c8; --orange: #d9730d; --teal: #1f8a80; --violet: #7b4fc4; }
 @media (prefers-color-scheme: dark) { :root {
   --paper: #12161c; --card: #1a2029; --ink: #e7ebf0; --soft: #9aa7b6; --line: #303946;
   --pass: #5fd394; --pass-soft: #16301f; --fail: #ff8a80; --fail-soft: #3a1a19;
-  --blue: #74a7ff; --orange: #ffad5c; --teal: #5bd0c4; --violet: #bb98ff; } }
+  --lost: #ff4d3d; --blue: #74a7ff; --orange: #ffad5c; --teal: #5bd0c4; --violet: #bb98ff; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 24px 16px 56px; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; }
-h2 { font-size: 1.15rem; margin: 40px 0 4px; }
-p { margin: 0 0 12px; max-width: 72ch; }
+main { max-width: 1080px; margin: 0 auto; padding: 20px 16px 56px; }
+h1 { font-size: 1.25rem; line-height: 1.25; margin: 0 0 2px; }
+h2 { font-size: 1.15rem; margin: 36px 0 4px; }
+p { margin: 0 0 12px; max-width: 72ch; } a { color: var(--blue); }
 .soft, figcaption, dt { color: var(--soft); }
-.verdict { border-radius: 12px; padding: 20px 24px; border-left: 8px solid; }
+.verdict { border-radius: 12px; padding: 16px 20px; border-left: 8px solid; }
 .verdict.pass { background: var(--pass-soft); border-color: var(--pass); }
 .verdict.fail { background: var(--fail-soft); border-color: var(--fail); }
-.verdict b { display: block; font-size: 2rem; line-height: 1.2; letter-spacing: .02em; }
-.verdict.pass b, td.good { color: var(--pass); }
-.verdict.fail b, td.bad { color: var(--fail); }
-.verdict p, .verdict ul { margin: 6px 0 0; }
-.tiles { display: grid; gap: 12px; margin: 16px 0 0;
-  grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.verdict b { display: block; font-size: 1.75rem; line-height: 1.2; }
+.verdict.pass b, .good { color: var(--pass); } .verdict.fail b, .bad { color: var(--fail); }
+.verdict p, .verdict ul { margin: 6px 0 0; } .verdict ul { padding-left: 1.1em; }
+.verdict li { overflow-wrap: anywhere; } .verdict span { color: var(--soft); }
+.verdict.none { background: var(--card); border-color: var(--line); }
+.tiles { display: grid; gap: 12px; margin: 12px 0 0;
+  grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); }
 .tile, figure { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
-.tile { padding: 12px 16px; }
-.tile b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-.tile span { color: var(--soft); font-size: .875rem; }
+.tile { padding: 10px 14px; }
+.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tile span { display: block; color: var(--soft); font-size: .875rem; line-height: 1.35; }
 .pair { display: grid; gap: 12px; margin-top: 12px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
-.one figure { max-width: 534px; }
+.one { grid-template-columns: minmax(0, 640px); }
 figure { margin: 0; padding: 12px 14px; break-inside: avoid; }
-figcaption { font-size: .875rem; }
-figcaption strong { color: var(--ink); }
+figcaption { font-size: .875rem; } figcaption strong { color: var(--ink); }
 svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--soft); font-size: 11.5px; }
-svg .note, svg .label { fill: var(--ink); }
+svg text { fill: var(--soft); font-size: 12px; } svg .note, svg .label { fill: var(--ink); }
 .grid { stroke: var(--line); } .axis { stroke: var(--soft); }
 .mark { stroke: var(--ink); stroke-dasharray: 4 3; }
-.line { fill: none; stroke-width: 2.25; stroke-linejoin: round; }
-.written { stroke: var(--blue); } .reported { stroke: var(--orange); }
-.sending { stroke: var(--violet); stroke-width: 1.75; }
-.retained { fill: var(--orange); } .pinned { fill: var(--teal); }
-.measured { fill: var(--violet); } .estimate { fill: var(--soft); opacity: .55; }
-.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .8em; }
+.line { fill: none; stroke-width: 1.75; stroke-linejoin: round; }
+.sending { stroke: var(--violet); } .retained { fill: var(--orange); } .pinned { fill: var(--teal); }
+.cell { shape-rendering: crispEdges; }
+.writes { fill: var(--blue); } .told { fill: var(--orange); } .arrived { fill: var(--teal); }
+.shade1 { fill-opacity: .3; } .shade2 { fill-opacity: .5; } .shade3 { fill-opacity: .75; }
+.lost, .differs { fill: var(--lost); fill-opacity: 1; }
+.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .35em 0 0; }
 .key.blue { background: var(--blue); } .key.orange { background: var(--orange); }
-.key.teal { background: var(--teal); } .key:first-child { margin-left: 0; }
+.key.teal { background: var(--teal); } .key.red { background: var(--lost); }
+.keys { list-style: none; padding: 0; margin: 0; font-size: .9375rem; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; margin-top: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: .9375rem; }
-th, td { text-align: right; padding: 7px 14px; border-top: 1px solid var(--line);
+th, td { text-align: right; padding: 6px 14px; border-top: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
-thead th { border-top: 0; color: var(--soft); font-weight: 600; }
-th:first-child, td:first-child { text-align: left; white-space: normal; font-weight: 400; }
-td small { display: block; color: var(--soft); }
-td.good, td.bad { font-weight: 700; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 12px 0 0; }
+th { font-weight: 400; } thead th { border-top: 0; color: var(--soft); font-weight: 600; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
+td.value { white-space: normal; overflow-wrap: anywhere; }
+td small, th small { display: block; color: var(--soft); }
+summary { cursor: pointer; margin-top: 12px; color: var(--soft); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 8px 0 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 520px) {
-  th, td { padding: 6px 8px; font-size: .8125rem; }
-  .verdict { padding: 16px; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
-  .tiles { grid-template-columns: 1fr 1fr; } }
+  th, td { padding: 6px 8px; font-size: .8125rem; } svg text { font-size: 15px; }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
+  .tiles { grid-template-columns: 1fr 1fr; } figure { padding: 10px 8px; } }
 @media print { body { background: #fff; font-size: 10.5pt; } main { padding: 0; max-width: none; }
   .tile, figure, .scroll, .verdict { break-inside: avoid; }
   .pair { grid-template-columns: 1fr 1fr; } h2 { break-after: avoid; margin-top: 24px; }
+  ::details-content { content-visibility: visible; block-size: auto; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 
@@ -95,81 +100,156 @@ def number(value):
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def table(name, heads, rows, foot=""):
+    """A table that scrolls by itself where it is too wide. @rows: cells as HTML, the first
+    one of each names it."""
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    body = "".join(f'<tr><th scope="row">{first}</th>{"".join(cells)}</tr>'
+                   for first, *cells in rows)
+    return (f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}"><table>'
+            + (f"<thead><tr>{head}</tr></thead>" if heads else "")
+            + f"<tbody>{body}</tbody></table></div>{foot}")
+
+
+def folded(name, content):
+    """What is there for those who ask."""
+    return f"<details><summary>{escape(name)}</summary>{content}</details>"
+
+
+# --- the verdict ------------------------------------------------------------
+
+
+def card(css, name, word, lines):
+    """A verdict: what it is, and why."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return (f'<section class="verdict {css}" aria-label="{escape(name)}">'
+            f"<span>{escape(name)}</span><b>{escape(word)}</b><ul>{items}</ul></section>")
+
+
+def pages(count, what):
+    """A number of pages, and what became of them."""
+    return f"{number(count)} page{'' if count == 1 else 's'} {what}"
+
+
+def counted(leg):
+    """What a leg lost, in few words."""
+    if leg["pages_lost"]:
+        return ": " + pages(leg["pages_lost"], "lost")
+    if leg["ram_pages_different"]:
+        return ": " + pages(leg["ram_pages_different"], "not the same")
+    return ""
+
+
+def found(leg):
+    """What the two oracles found, in words; nothing where they could not look."""
+    if leg["pages_lost"] is None or leg["ram_pages_compared"] is None:
+        return []
+    return [pages(leg["pages_lost"], "lost, by ledger and reports"),
+            f"{number(leg['ram_pages_different'])} of {number(leg['ram_pages_compared'])} "
+            "RAM pages differ at switchover"]
+
+
 def verdict(report):
-    """The first thing to see: did it pass, and if not, why."""
-    word = report["verdict"]
-    if word == "pass":
-        why = ("<p>Every page that the device wrote is on the destination, byte for byte"
-               + (", and the backend that forgets pages was caught by both oracles."
-                  if report["control"] else ". There was no control.") + "</p>")
+    """The first thing to see: was anything lost, did the control fail as it must; else why."""
+    control = report["control"]
+    if report["verdict"] == "pass":
+        good = ["Every page that the device wrote is on the destination, byte for byte."]
+        cards = [card("pass", "Verdict", "PASS: no page lost", good + found(report))]
     else:
-        why = "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in report["reasons"]) + "</ul>"
-    return f'<div class="verdict {escape(word)}"><b>{escape(word.upper())}</b>{why}</div>'
+        cards = [card("fail", "Verdict", "FAIL" + counted(report), report["reasons"])]
+    if control:
+        caught = control["verdict"] == "caught"
+        cards.append(card("pass" if caught else "fail", "Control: a backend that forgets pages",
+                          control["verdict"].upper() + (counted(control) if caught else ""),
+                          (["Both oracles see what it loses."] if caught else control["reasons"])
+                          + found(control)))
+    else:
+        cards.append(card("none", "Control", "NONE", ["Nothing shows that the oracles can fail."]))
+    return f'<div class="pair">{"".join(cards)}</div>'
 
 
 def tiles(report):
-    """The five numbers that people ask for."""
-    shown = (("pages_written", "page writes by the device", ""),
-             ("pages_lost", "pages lost", ""),
-             ("ram_pages_different", f"of {number(report['ram_pages_compared'])} "
-                                     "RAM pages differ", ""),
-             ("downtime_ms", f"downtime; QEMU expected {number(report['expected_downtime_ms'])} ms",
-              " ms"),
-             ("rounds", "rounds of pre-copy", ""))
+    """The numbers that people ask for."""
+    shown = (("pages_written", "", "page writes by the device"),
+             ("pages_reported", "", "different pages reported to QEMU"),
+             ("rounds", "", "rounds of pre-copy"),
+             ("downtime_ms", " ms",
+              f"downtime; QEMU expected {number(report['expected_downtime_ms'])} ms"))
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><b>{escape(number(report[key]))}{unit}</b>'
-        f"<span>{escape(text)}</span></div>" for key, text, unit in shown) + "</div>"
+        f"<span>{escape(text)}</span></div>" for key, unit, text in shown) + "</div>"
 
 
-def figure(name, svg):
-    """A chart with the name of its leg."""
-    return f"<figure><figcaption><strong>{escape(name)}</strong></figcaption>{svg}</figure>"
+# --- the drawings -----------------------------------------------------------
 
 
-def pair(legs, draw, x_top, y_top):
-    """The same chart for each leg, on the same scale."""
-    return '<div class="pair">' + "".join(
-        figure(name, draw(leg, x_top, y_top)) for name, leg in legs) + "</div>"
+def figures(legs, draw):
+    """A drawing of each leg, side by side; a single one is not blown up."""
+    drawn = [f"<figure><figcaption><strong>{escape(name)}</strong></figcaption>"
+             f"{draw(name, leg)}</figure>" for name, leg in legs]
+    return f'<div class="pair{"" if len(drawn) > 1 else " one"}">{"".join(drawn)}</div>'
+
+
+def memory_title(name, heat):
+    """What the map shows, for those who don't see it."""
+    counts = [sum(heat.sums(counts)) for counts in (heat.written, heat.reported, heat.lost)]
+    return (f"{name}, guest memory by round of pre-copy: summed over {len(heat.columns)} rounds, "
+            "{:,} pages written, {:,} reported, {:,} lost; ".format(*counts)
+            + f"{sum(heat.differs.values()):,} differ at the destination")
+
+
+def rounds_table(name, leg):
+    """The map's columns in numbers."""
+    heat = leg["heat"]
+    rows = [(number(column.round), *(f"<td>{value}</td>" for value in (
+        "–" if column.time is None else f"{max(0, column.time - leg['begin']):.1f}",
+        number(written), number(reported), number(column.retained), number(lost))))
+            for column, written, reported, lost in zip(
+                heat.columns, *map(heat.sums, (heat.written, heat.reported, heat.lost)))]
+    return table(f"{name} by round", ("Round", "Ended at, s", "Pages written", "Reported",
+                                      "of them retained", "Lost"), rows)
+
+
+def memory_section(legs):
+    """Guest memory by round, of the legs whose evidence is whole."""
+    legs = [(name, leg) for name, leg in legs if leg and leg["heat"]]
+    if not legs:
+        return ""
+    row = pages(1 << legs[0][1]["heat"].shift, "a row")
+    return f"""<h2>Guest memory by round</h2>
+<p class="soft">Up: guest memory, where anything happened, {row}; the darker, the more of it. To the right: rounds of pre-copy, in the last one the guest stands
+still. What is blue must have orange beside it.</p>
+<ul class="keys"><li><span class="key blue"></span>written by the device in the round</li>
+<li><span class="key orange"></span>reported to QEMU at its end, which then sends it</li>
+<li><span class="key red"></span>lost: written for the last time, and never reported</li>
+<li><span class="key teal"></span>RAM: the same at the destination;
+<span class="key red"></span>differs there</li></ul>
+{figures(legs, lambda name, leg: charts.memory(memory_title(name, leg["heat"]), leg["heat"]))}
+{folded("The rounds in numbers", "".join(
+        f"<h3>{escape(name)}</h3>{rounds_table(name, leg)}" for name, leg in legs))}"""
 
 
 def chart_sections(legs):
-    """All charts; a leg that ended early has none."""
+    """All charts, on the same scales; a leg that ended early has none."""
     legs = [(name, leg) for name, leg in legs if leg]
     if not legs:
-        return "<h2>Over time</h2><p>The run ended before there was anything to draw.</p>"
+        return "<h2>Rounds</h2><p>The run ended before there was anything to draw.</p>"
     seconds = max(leg["end"] for _, leg in legs) * 1.03
-    pages = max(max([leg["written"][-1][1], sum(count for _, count in leg["reported"])])
-                for _, leg in legs)
     most = max((entry["reported"] for _, leg in legs for entry in leg["by_round"]), default=1)
     last = max((entry["round"] for _, leg in legs for entry in leg["by_round"]), default=1)
     left = max(value for _, leg in legs for _, value in leg["remaining"])
-    return f"""
-<h2>Written and reported</h2>
-<p class="soft"><span class="key blue"></span>page writes by the device
-<span class="key orange"></span>pages that QEMU was told, summed over its reports. A page that was
-written many times between two reports is reported once, so the lines need not meet.</p>
-{pair(legs, charts.writes_and_reports, seconds, pages)}
-<h2>Rounds</h2>
-<p class="soft"><span class="key orange"></span>retained: unpinned before the report
-<span class="key teal"></span>still pinned when it was made</p>
-{pair(legs, charts.rounds, last, most)}
+    return memory_section(legs) + f"""
+<h2>Reported in each round</h2>
+<ul class="keys"><li><span class="key orange"></span>retained: unpinned before the report</li>
+<li><span class="key teal"></span>still pinned when it was made</li></ul>
+{figures(legs, lambda name, leg: charts.rounds(leg, last, most))}
 <h2>Convergence</h2>
 <p class="soft">Guest memory left to send, as QEMU saw it. Bandwidth is limited until enough
 rounds have passed; then the limit is lifted.</p>
-{pair(legs, charts.remaining, seconds, left)}
-"""
+{figures(legs, lambda name, leg: charts.remaining(leg, seconds, left))}"""
 
 
-def downtime(report):
-    """Downtime of both legs, where it is known."""
-    known = [(name, leg["expected_downtime_ms"], leg["downtime_ms"])
-             for name, leg in (("Main leg", report), ("Control", report["control"]))
-             if leg and leg["downtime_ms"] is not None]
-    if not known:
-        return ""
-    return ("<h2>Downtime</h2><p class=\"soft\">From the stop of the source until QEMU may start "
-            "the destination; expected is QEMU's last estimate.</p>"
-            f'<div class="pair one"><figure>{charts.downtime(known)}</figure></div>')
+# --- the tables -------------------------------------------------------------
 
 
 ROWS = (
@@ -207,40 +287,46 @@ def comparison(report):
     rows = []
     for key, name, text in ROWS:
         small = f"<small>{escape(text)}</small>" if text else ""
-        rows.append(f"<tr><td>{escape(name)}{small}</td>{cell(report, key, False)}"
-                    + (cell(control, key, True) if control else "") + "</tr>")
-    head = "<th>Control</th>" if control else ""
-    return (f'<h2>Main leg and control</h2><p class="soft">The control is the same migration on a '
-            "backend built to forget unpinned pages. It has to lose pages, and both oracles have "
-            'to see it.</p><div class="scroll"><table><thead><tr><th></th><th>Main</th>'
-            f'{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
+        rows.append((escape(name) + small, cell(report, key, False),
+                     cell(control, key, True) if control else ""))
+    words = ("The control is the same migration on a backend built to forget unpinned pages. It "
+             "has to lose pages, and both oracles have to see it." if control else
+             "There was no control.")
+    return (f'<h2>Main leg and control</h2><p class="soft">{words}</p>'
+            + table("Main leg and control", ("", "Main", *(["Control"] if control else [])), rows))
 
 
-def named_pages(title, entries, total):
-    """The first pages that an oracle objects to."""
-    if not entries:
+def named_pages(name, leg):
+    """The first pages that the oracles object to."""
+    pages = {entry["iova"]: (entry, what) for what, key in (("differs", "different"),
+                                                            ("lost", "lost"))
+             for entry in leg[key]}
+    differ = {entry["iova"] for entry in leg["different"]}
+    columns = (("seq", "Last write"), ("writes", "Writes"), ("channel", "Channel"),
+               ("last_report", "Last report"), ("seq_in_source", "In source"),
+               ("seq_in_destination", "In destination"))
+    rows = [(escape(iova), f"<td>{what}{', differs' if what == 'lost' and iova in differ else ''}"
+             "</td>", *(f"<td>{escape(number(entry[key]))}</td>" for key, _ in columns))
+            for iova, (entry, what) in sorted(pages.items(), key=lambda page: int(page[0], 16))]
+    return (f'<p class="soft">The first {len(rows)}; {number(leg["pages_lost"])} are lost, '
+            f"{number(leg['ram_pages_different'])} differ. IOVA is guest-physical; write numbers "
+            "count page writes of the device; in source and destination is what their RAM "
+            "holds.</p>"
+            + table(name, ("IOVA", "", *(head for _, head in columns)), rows))
+
+
+def lost_section(report):
+    """Pages of the main leg that are not as they must be: there should be none."""
+    if not report["lost"] and not report["different"]:
         return ""
-    columns = (("iova", "IOVA"), ("seq", "Last write"), ("writes", "Writes"),
-               ("channel", "Channel"), ("last_report", "Last report"),
-               ("seq_in_source", "Seq in source"), ("seq_in_destination", "Seq in destination"))
-    head = "".join(f"<th>{escape(text)}</th>" for _, text in columns)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(number(entry[key]))}</td>"
-                                    for key, _ in columns) + "</tr>" for entry in entries)
-    return (f"<h2>{escape(title)}</h2><p class=\"soft\">The first {len(entries)} of "
-            f"{number(total)}. IOVA is guest-physical; write numbers count page writes of the "
-            'device.</p><div class="scroll"><table><thead><tr>'
-            f"{head}</tr></thead><tbody>{rows}</tbody></table></div>")
+    return "<h2>Lost pages</h2>" + named_pages("Lost pages", report)
 
 
-def all_named(report):
-    """Named pages of both legs and both oracles."""
-    parts = []
-    for name, leg in (("", report), ("Control: ", report["control"])):
-        if leg:
-            parts.append(named_pages(f"{name}Lost pages", leg["lost"], leg["pages_lost"]))
-            parts.append(named_pages(f"{name}RAM pages that differ", leg["different"],
-                                     leg["ram_pages_different"]))
-    return "".join(parts)
+def caught_section(control):
+    """The pages by which the control was caught."""
+    if not control or not (control["lost"] or control["different"]):
+        return ""
+    return folded("Pages that the control lost", named_pages("Pages of the control", control))
 
 
 def definitions(title, pairs):
@@ -250,10 +336,52 @@ def definitions(title, pairs):
     return f"<h2>{escape(title)}</h2><dl>{items}</dl>"
 
 
-def render(report, legs, settings):
-    """The whole page. @legs: [(name, chart data or None)]; @settings: of the scenario."""
+def setting(name, value, known):
+    """A row of the settings; one that is not its default stands out."""
+    default, what = known.get(name, (value, ""))
+    small = f"<small>{escape(what.removeprefix('workload: '))}</small>" if what else ""
+    text = escape(number(value)) or "–"
+    if str(value) != str(default):
+        text = f"<b>{text}</b><small>default {escape(number(default)) or '–'}</small>"
+    return escape(name) + small, f'<td class="value">{text}</td>'
+
+
+def settings_tables(settings, known, window):
+    """The workload, and what else was set. @known: {name: (default, what it is)}."""
+    workload, other = [], []
+    if window is not None:
+        workload.append(setting("window", window, {
+            "window": (window, "IOVAs that the guest gave to the device")}))
+    for name, value in settings.items():
+        of_workload = known.get(name, ("", ""))[1].startswith("workload:")
+        (workload if of_workload else other).append(setting(name, value, known))
+    return "".join(folded(title, table(title, (), rows))
+                   for title, rows in (("Settings of the workload", workload),
+                                       ("Settings of migration, guest and lab", other)) if rows)
+
+
+def raw_data(report):
+    """report.json inside of the page, so that it travels along, and where the rest is."""
+    data = base64.b64encode(json.dumps(report, indent=1).encode()).decode()
+    legs = " and ".join(f'<a href="{name}/">{name}/</a>'
+                        for name in ("main", "control") if name == "main" or report["control"])
+    return ('<h2>Raw data</h2><p><a download="report.json" '
+            f'href="data:application/json;base64,{data}">report.json</a> is inside this page. '
+            f"The evidence lies beside it, in {legs}: trace, ledger, comparison of RAM, "
+            "consoles.</p>")
+
+
+def render(report, legs, settings, known=None, window=None, about=()):
+    """The whole page.
+
+    @legs:     [(name, chart data or None)]
+    @settings: of the scenario
+    @known:    {setting: (default, what it is)}, as far as known
+    @window:   IOVAs of the workload, as the device had them
+    @about:    [(name, value)], what else to say of the run
+    """
     control = report["control"]
-    where = [("Kernel", report["kernel"]), ("QEMU", report["qemu"]),
+    where = [*about, ("Kernel", report["kernel"]), ("QEMU", report["qemu"]),
              ("Accelerator", report["accel"]), ("Backend", report["backend"])]
     if control:
         where.append(("Backend of the control", control["backend"]))
@@ -262,8 +390,8 @@ def render(report, legs, settings):
         f'<p class="soft">mdma on {escape(number(report["kernel"]))}, '
         f'QEMU {escape(number(report["qemu"]).split(" ")[0])}, '
         f'{escape(number(report["accel"]))}</p>',
-        verdict(report), tiles(report), chart_sections(legs), downtime(report), comparison(report),
-        all_named(report), definitions("Where it ran", where),
-        definitions("Settings", settings.items())))
+        verdict(report), tiles(report), lost_section(report), chart_sections(legs),
+        comparison(report), caught_section(control), definitions("Where it ran", where),
+        settings_tables(settings, known or {}, window), raw_data(report)))
     title = f"mdma migrate: {report['verdict']}"
     return PAGE.format(title=escape(title), style=STYLE, body=body)

@@ -48,6 +48,18 @@ def keys(text):
     return [key.value for key in value.keys if isinstance(key, ast.Constant)]
 
 
+def described(name):
+    """Setting -> (default, what it is), from a scenario's KEYS; as far as it is literal."""
+    value = _assigned(source(name), "KEYS")
+    found = {}
+    for key, entry in zip(value.keys, value.values) if isinstance(value, ast.Dict) else ():
+        try:
+            found[ast.literal_eval(key)] = ast.literal_eval(entry)
+        except ValueError:
+            continue
+    return found
+
+
 def _constant(name, what):
     """The constant that a scenario assigns at module level; or None."""
     value = _assigned(source(name), what)

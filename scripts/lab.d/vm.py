@@ -65,6 +65,14 @@ def kvm_missing(device="/dev/kvm", cpuinfo="/proc/cpuinfo", modules="/sys/module
     return None if nested in ("1", "Y") else f"{module}: nested={nested}"
 
 
+def machine(cpuinfo="/proc/cpuinfo"):
+    """The machine that the lab runs on, for people."""
+    with open(cpuinfo) as stream:
+        model = next((line.partition(":")[2].strip() for line in stream
+                      if line.startswith("model name")), "CPU of unknown model")
+    return f"{os.cpu_count()} × {model}, Linux {os.uname().release}; the lab has {CPUS} CPUs"
+
+
 def accelerator():
     """kvm if it can run the lab, else tcg; ACCEL= forces one."""
     forced = os.environ.get("ACCEL")
