@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import browser
 import build
 import chroot
 import image
 import job
 import ktap
 import lint
+import packages
 import paths
 import payload
 import process
@@ -26,18 +28,31 @@ def _failed(name, error):
 # --- the parts --------------------------------------------------------------
 
 
-def python_tests():
-    """Python unit tests: every directory that has test_*.py."""
+def in_python(*directories):
+    """Unit tests in Python."""
     results = []
-    directories = sorted({path.parent for path in (paths.REPO / "tests").rglob("test_*.py")})
     for directory in directories:
-        name = str(directory.relative_to(paths.REPO))
-        result = subprocess.run([sys.executable, "-B", paths.LAB_D / "unittest_ktap.py", directory],
+        result = subprocess.run([sys.executable, "-B", paths.LAB_D / "unittest_ktap.py",
+                                 paths.REPO / directory],
                                 stdout=subprocess.PIPE, text=True, check=False,
                                 stdin=subprocess.DEVNULL,
                                 preexec_fn=process.die_with_parent)
-        results += ktap.parse(result.stdout, name)
+        results += ktap.parse(result.stdout, directory)
     return results
+
+
+def python_tests():
+    """Python unit tests: every directory that has test_*.py, but the browser's."""
+    directories = {path.parent for path in (paths.REPO / "tests").rglob("test_*.py")}
+    return in_python(*sorted(str(path.relative_to(paths.REPO)) for path in directories
+                             if path != paths.PAGES))
+
+
+def pages():
+    """The pages that runs leave, as a browser shows them."""
+    if not browser.program():
+        packages.ensure(packages.FOR_PAGES)
+    return in_python(str(paths.PAGES.relative_to(paths.REPO)))
 
 
 def style():
@@ -133,6 +148,7 @@ PARTS = {
     "migrate": in_lab("migrate"),
     "driver": in_lab("driver", transfers="1000"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
+    "pages": pages,
 }
 
 

@@ -20,6 +20,7 @@ FOR_IMAGE = {
 FOR_USERS = {"newuidmap": "uidmap"}
 FOR_BUILD = {"patch": "patch"}
 FOR_LINT = {"shellcheck": "shellcheck", "perl": "perl"}
+FOR_PAGES = {"chromium-headless-shell": "chromium-headless-shell"}
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 

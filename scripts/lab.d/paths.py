@@ -22,6 +22,7 @@ SHELL = OUT / "shell"
 SCENARIOS = REPO / "tests" / "scenarios"
 SELFTESTS = REPO / "tests" / "selftests"
 MUTANTS = REPO / "tests" / "mutants"
+PAGES = REPO / "tests" / "pages"
 WORKLOADS = REPO / "samples" / "vfio-mdev" / "mdma" / "workloads"
 LAB_D = REPO / "scripts" / "lab.d"
 
