@@ -31,7 +31,7 @@ help: ## this text
 run: ## build the lab, live-migrate a guest in it, prove that no page is lost
 	@scripts/lab run $(SCENARIO) $(if $(SEED),seed=$(SEED)) $(ARGS)
 
-check: ## all tests: unit, style, build, selftests and migration in the lab
+check: ## all tests: unit, style, build, in the lab selftests and migrations, the pages
 	@scripts/lab check
 
 bench: ## what our type1 costs, the kernel's own beside it, in instructions

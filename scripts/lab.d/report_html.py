@@ -341,7 +341,7 @@ def setting(name, value, known):
     default, what = known.get(name, (value, ""))
     small = f"<small>{escape(what.removeprefix('workload: '))}</small>" if what else ""
     text = escape(number(value)) or "–"
-    if str(value) != str(default):
+    if default is not None and str(value) != str(default):
         text = f"<b>{text}</b><small>default {escape(number(default)) or '–'}</small>"
     return escape(name) + small, f'<td class="value">{text}</td>'
 

@@ -14,6 +14,7 @@ import paths
 import say
 
 PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
+NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 MUTANT = re.compile(r"/mdma/mutant/([a-z0-9][a-z0-9-]*)")
 
 
@@ -48,16 +49,29 @@ def keys(text):
     return [key.value for key in value.keys if isinstance(key, ast.Constant)]
 
 
+def _literal(node):
+    """The value of a literal; None for anything else."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
+
+
 def described(name):
-    """Setting -> (default, what it is), from a scenario's KEYS; as far as it is literal."""
+    """Setting -> (default, or None if it is no literal; what it is), from a scenario's KEYS."""
     value = _assigned(source(name), "KEYS")
-    found = {}
-    for key, entry in zip(value.keys, value.values) if isinstance(value, ast.Dict) else ():
-        try:
-            found[ast.literal_eval(key)] = ast.literal_eval(entry)
-        except ValueError:
-            continue
-    return found
+    if not isinstance(value, ast.Dict):
+        return {}
+    return {_literal(key): (_literal(entry.elts[0]), _literal(entry.elts[1]) or "")
+            for key, entry in zip(value.keys, value.values) if isinstance(entry, ast.Tuple)}
+
+
+def explained(name):
+    """What a scenario does, and its settings with their defaults, for people."""
+    what = (ast.get_docstring(ast.parse(source(name))) or "").split("\nusage:")[0].strip()
+    lines = [f"  {key}={'' if default is None else default}\n        {text}"
+             for key, (default, text) in described(name).items()]
+    return "\n".join([what, "", "settings:", *lines])
 
 
 def _constant(name, what):
@@ -92,7 +106,7 @@ def settings(name, words):
     one that it allows, so that what is wrong is refused before anything is booted."""
     text = source(name)
     known = keys(text)
-    allowed = choices(text)
+    allowed, defaults = choices(text), described(name)
     pairs = {}
     for word in words:
         found = PAIR.fullmatch(word)
@@ -109,6 +123,8 @@ def settings(name, words):
         wrong = not_among(allowed[key], value) if key in allowed else None
         if wrong is not None:
             raise say.UsageError(f"{key}={wrong}: one of {allowed[key]} expected")
+        if isinstance(defaults.get(key, ("",))[0], int) and not NUMBER.fullmatch(value):
+            raise say.UsageError(f"{key}={value}: a number expected")
         pairs[key] = value
     return pairs
 

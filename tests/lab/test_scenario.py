@@ -13,7 +13,10 @@ import paths  # pylint: disable=wrong-import-position
 import say  # pylint: disable=wrong-import-position
 import scenario  # pylint: disable=wrong-import-position
 
-SOURCE = '''
+SOURCE = '''"""Does this.
+
+usage: one.py
+"""
 KEYS = {"rounds": (4, "how often"),
         "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "control")}
 ACCEL = "icount"
@@ -37,6 +40,12 @@ class Settings(unittest.TestCase):
         self.assertEqual(scenario.settings("one", ["rounds=2", "mutant=a=b"]),
                          {"rounds": "2", "mutant": "a=b"})
 
+    def test_explained(self):
+        """Each setting, with its default and what it is."""
+        self.assertIn("  rounds=4\n        how often\n", scenario.explained("one"))
+        for name in ("one", "free"):
+            self.assertNotIn("usage", scenario.explained(name))
+
     def test_accelerator(self):
         """A scenario may want one; most do not."""
         self.assertEqual(scenario.accelerator("one"), "icount")
@@ -45,7 +54,7 @@ class Settings(unittest.TestCase):
     def test_bad(self):
         """Each kind of mistake is told in words."""
         for words in (["rounds"], ["=2"], ["round=2"], ["rounds=1", "rounds=2"],
-                      ["rounds=1\n2"]):
+                      ["rounds=1\n2"], ["rounds=many"], ["rounds="]):
             with self.subTest(words=words), self.assertRaises(say.UsageError):
                 scenario.settings("one", words)
 
