@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from html import escape
 
-from report_html import STYLE
+from report_html import STYLE, drawing, table
 
 # gnuplot draws with the colours #000001 to #000004. The page has its own instead, light
 # or dark.
@@ -51,10 +51,10 @@ machine. Floor: the same pages by pin_user_pages_remote() alone, or a memset() o
 bitmap.</p>
 <div class="verdict {css}"><b>{verdict}</b><p>{judged}</p></div>
 <div class="pair">{plots}</div>
-<div class="scroll"><table><thead><tr><th>operation</th><th>unit</th><th>kernel\u2019s own</th>
-<th>ours</th><th>gain</th><th>floor</th><th>target</th></tr></thead><tbody>{rows}</tbody></table>
-</div></main></body></html>
+{table}
+</main></body></html>
 """
+HEADS = ("operation", "unit", "kernel\u2019s own", "ours", "gain", "floor", "target")
 
 
 def number(value):
@@ -95,8 +95,8 @@ def table_row(line):
     css = {True: ' class="good"', False: ' class="bad"', None: ""}[line["ok"]]
     cells = "".join(f"<td{css if key == 'ours' else ''}>{number(line[key])}</td>"
                     for key in ("stock", "ours"))
-    return (f"<tr><td>{escape(line['op'])}</td><td>{line['unit']}</td>{cells}<td>{gain}</td>"
-            f"<td>{number(line['floor'])}</td><td>{number(line['target'])}</td></tr>")
+    return (escape(line["op"]), f"<td>{line['unit']}</td>{cells}<td>{gain}</td>"
+            f"<td>{number(line['floor'])}</td><td>{number(line['target'])}</td>")
 
 
 def render(facts, curves):
@@ -104,12 +104,11 @@ def render(facts, curves):
     rows = facts["rows"]
     judged = [line for line in rows if line["ok"] is not None]
     missed = [line for line in judged if not line["ok"]]
-    plots = "".join(f"<figure>{plot(f'curve{i}', what, points)}<figcaption>Cost of GET by "
-                    f"{escape(what)}</figcaption></figure>"
+    plots = "".join(drawing(plot(f"curve{i}", what, points), f"Cost of GET by {what}")
                     for i, (what, points) in enumerate(curves))
     return PAGE.format(style=STYLE, kernel=escape(facts["kernel"]), plots=plots,
                        css="fail" if missed else "pass",
                        verdict="target missed" if missed else "all targets reached",
                        judged=escape("; ".join(line["op"] for line in missed) or
                                      f"{len(judged)} targets"),
-                       rows="".join(table_row(line) for line in rows))
+                       table=table("Figures", HEADS, [table_row(line) for line in rows]))

@@ -2,6 +2,7 @@
 """Plots of the experiment on downtime, by the image's gnuplot, as SVG."""
 
 import json
+import re
 
 import chroot
 import paths
@@ -29,6 +30,12 @@ set style fill solid 0.9 noborder
 """
 
 BLUE, ORANGE, VIOLET, TEAL, GREY = "#2864c8", "#d9730d", "#7b4fc4", "#1f8a80", "#9aa7b6"
+
+# What a colour is in the page, where it depends on light and dark.
+IN_PAGE = {BLUE: "blue", ORANGE: "orange", VIOLET: "violet", TEAL: "teal", GREY: "soft",
+           "#5b6675": "soft", "#dfe3e8": "line", "#1b2430": "ink", "#b3261e": "fail",
+           "#ffffff": "card"}
+RGB = re.compile(r"rgb\( *(\d+), *(\d+), *(\d+)\)|(#[0-9a-f]{6})\b")
 
 
 def matrix(experiment):
@@ -125,6 +132,14 @@ def scripts(experiment, results):
         found["bytes"] = bytes_plot(experiment)
     found["convergence"] = convergence_plot(experiment, results)
     return {name: text for name, text in found.items() if text}
+
+
+def in_page(svg):
+    """A plot that stands in the page, in the page's colours."""
+    def colour(found):
+        name = found[4] or "#" + "".join(f"{int(part):02x}" for part in found.groups()[:3])
+        return f"var(--{IN_PAGE[name]})" if name in IN_PAGE else found[0]
+    return RGB.sub(colour, svg[svg.index("<svg"):])
 
 
 def draw(experiment, results):

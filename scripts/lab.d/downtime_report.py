@@ -140,29 +140,31 @@ def page(experiment, plots, tests):
         f'{"shown" if test.state == ktap.PASSED else "NOT shown"}: {escape(test.name)}'
         + (f"<pre>{escape(test.reason)}</pre>" if test.reason else "") + "</li>"
         for test in tests)
-    figures = "".join(f'<figure class="plot">{svg[svg.index("<svg"):]}<figcaption>'
-                      f"{downtime_plots.CAPTIONS[name]}</figcaption></figure>"
+    bad = sum(test.state == ktap.FAILED for test in tests)
+    figures = "".join(report_html.drawing(downtime_plots.in_page(svg),
+                                          downtime_plots.CAPTIONS[name], "plot")
                       for name, svg in plots.items())
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Downtime, expected and actual</title>
 <style>{report_html.STYLE}
-.plot {{ background: #fff; margin-top: 12px; overflow-x: auto; }}
-.plot svg {{ min-width: 560px; }} .plot svg text {{ fill: #1b2430; font-size: 12px; }}
-.plot figcaption {{ color: #1b2430; }}
+.plot {{ margin-top: 12px; }} .plot div {{ overflow-x: auto; }}
+.plot svg {{ min-width: 620px; }} .plot svg text {{ fill: var(--ink); font-size: 12px; }}
 blockquote {{ margin: 20px 0 4px; padding-left: 14px; border-left: 3px solid var(--line); }}
-.bad {{ color: var(--fail); }}</style></head><body><main>
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}</style></head><body><main>
 <h1>What reporting device-dirtied pages in pre-copy does to downtime</h1>
 <p class="soft">{escape(str(machine.get("kernel")))}, QEMU {escape(str(machine.get("qemu")))},
 {escape(str(machine.get("backend")))}. Link {settings["bandwidth"]} MiB/s, downtime limit
 {settings["downtime_limit_ms"]} ms: {experiment["budget"]} pages.
 Each point {settings["repeat"]} times. For want of CPU, the link was not filled in
 {sum(entry["starved"] for entry in experiment["points"])} trials.</p>
-<h2>What is shown</h2><ul>{shown}</ul>
+<div class="verdict {"fail" if bad else "pass"}">
+<b>{f"NOT shown: {bad} of {len(tests)}" if bad else f"All {len(tests)} shown"}</b>
+<ul>{shown}</ul></div>
 <h2>The positions of the thread</h2>{positions(experiment)}
 <h2>The numbers</h2><p class="soft">{escape(NOTES)}</p>{html_table(experiment)}
-<h2>The plots</h2>{figures}
+{figures and "<h2>The plots</h2>" + figures}
 </main></body></html>
 """
 

@@ -62,7 +62,7 @@ svg text { fill: var(--soft); font-size: 12px; } svg .note, svg .label { fill: v
 table { border-collapse: collapse; width: 100%; font-size: .9375rem; }
 th, td { text-align: right; padding: 6px 14px; border-top: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
-th { font-weight: 400; } thead th { border-top: 0; color: var(--soft); font-weight: 600; }
+tbody th { font-weight: 400; min-width: 9em; } thead th { border-top: 0; color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 td.value { white-space: normal; overflow-wrap: anywhere; }
 td small, th small { display: block; color: var(--soft); }
@@ -100,7 +100,7 @@ def number(value):
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def table(name, heads, rows, foot=""):
+def table(name, heads, rows):
     """A table that scrolls by itself where it is too wide. @rows: cells as HTML, the first
     one of each names it."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
@@ -108,7 +108,14 @@ def table(name, heads, rows, foot=""):
                    for first, *cells in rows)
     return (f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}"><table>'
             + (f"<thead><tr>{head}</tr></thead>" if heads else "")
-            + f"<tbody>{body}</tbody></table></div>{foot}")
+            + f"<tbody>{body}</tbody></table></div>")
+
+
+def drawing(svg, caption, css=""):
+    """A plot of gnuplot's with what it shows below it, and in its place for those who don't
+    see it."""
+    return (f'<figure class="{css}"><div role="img" aria-label="{escape(caption)}">{svg}</div>'
+            f"<figcaption>{escape(caption)}</figcaption></figure>")
 
 
 def folded(name, content):

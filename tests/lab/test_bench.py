@@ -89,7 +89,7 @@ class Page(unittest.TestCase):
         rows = [bench.row(key, {key: 4e6}, {key: 2e6}, {})
                 for key in ("mapped_1", "mapped_16", "dirty_256", "pin_512")]
         page = bench_html.render({"kernel": "6.12<x>", "rows": rows}, bench.curves(rows))
-        self.assertEqual(page.count("<figure>"), 2)
+        self.assertEqual(page.count("</figure>"), 2)
         self.assertIn("6.12&lt;x&gt;", page)
         self.assertIn('class="verdict fail"', page)
         self.assertIn("stroke='var(--orange)'", page)

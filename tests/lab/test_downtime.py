@@ -363,7 +363,7 @@ class Whole(unittest.TestCase):
         self.assertRegex(text, r"pre-thread +0.75 +0/0 +3 +0.05 +0.05 +1.10 +- +- +1 +4 +- +10\n")
         page = downtime_report.page(whole, {"bytes": "<?xml?><svg>a plot</svg>"},
                                     downtime_report.as_tests(whole))
-        for words in ("1.50 times as much", "<svg>a plot</svg><figcaption>Sent after", "Not measured in this run",
+        for words in ("1.50 times as much", "<svg>a plot</svg></div><figcaption>Sent after", "Not measured in this run",
                       "NOT shown: thread: reported at the stop"):
             self.assertIn(words, page)
 
@@ -383,6 +383,12 @@ class Plots(unittest.TestCase):
         self.assertEqual(downtime_plots.bars(cells, "pre", "ratio", 2),
                          "1 2.0000 1.0000 3.0000\n8 2.0000 1.0000 3.0000")
         self.assertEqual(downtime_plots.bars(cells, "stop", "ratio", 2), "0 0 0 0")
+
+    def test_in_page(self):
+        """The page's own colours, and those that it has none for."""
+        self.assertEqual(downtime_plots.in_page(
+            '<?xml?><svg a="#ffffff" b="rgb( 40, 100, 200)" c="rgb(1,2,3)" d="#123456">'),
+            '<svg a="var(--card)" b="var(--blue)" c="rgb(1,2,3)" d="#123456">')
 
     def test_left_to_send(self):
         trial = {"samples": [dict(sample(5, "active", 1, 1), rounds=1), sample(6, "active", 1, 1),

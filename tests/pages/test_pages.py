@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The pages that runs leave, in headless Chromium: what a reader sees, on a wide and on a
-narrow window, light and dark.
-
-Pictures of them are left in OUT/check/pages, to be looked at.
+"""The page of a migration, in headless Chromium: what a reader sees of runs that end in
+different ways. And the pages that the other parts of the check have left.
 """
 
-import base64
 import contextlib
 import io
 import json
@@ -17,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO / "scripts/lab.d"), str(REPO / "tests/lab")]
+sys.path[:0] = [str(REPO / path) for path in ("scripts/lab.d", "tests/lab", "tests/pages")]
 
 # pylint: disable=wrong-import-position
 import heatmap
@@ -25,14 +22,10 @@ import job
 import paths
 import proof
 import report
-from browser import Browser
 from test_proof import RAM_PAGES, START, Evidence, run, write
 from test_proof import report as told
+from views import Pages
 
-PICTURES = paths.CHECK / "pages"
-VIEWS = {"wide": {"width": 1100}, "dark": {"width": 1100, "dark": True},
-         "narrow": {"width": 360, "height": 740},
-         "narrow-dark": {"width": 360, "height": 740, "dark": True}}
 SAMPLES = [{"time": 10.0, "written": 0, "rounds": 0, "remaining": 0},
            {"time": 10.6, "written": 7, "rounds": 4, "remaining": 3 << 20}]
 # What is drawn of a map: how a class of cells is counted in the page, and in the data.
@@ -65,24 +58,6 @@ class Long(Evidence):
         self.ledger = dict(sorted((page, (i, 1, 0)) for i, page in enumerate(numbers, 1)))
         self.events.append(write(self.ROUNDS + 1, 9, device=self.facts["destination_uuid"]))
         self.qemu = [1] * self.ROUNDS
-
-
-class Pages(unittest.TestCase):
-    """One browser for all of them."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.browser = cls.enterClassContext(Browser())
-        PICTURES.mkdir(parents=True, exist_ok=True)
-
-    def look(self, name, path, check=lambda: None):
-        """Open a page in each view; nothing may be wrong with it in any, and @check it."""
-        for view, how in VIEWS.items():
-            with self.subTest(page=name, view=view):
-                self.browser.open(path, **how)
-                self.browser.screenshot(PICTURES / f"{name}-{view}.png")
-                self.assertEqual(self.browser.complaints() + self.browser.faults(), [])
-                check()
 
 
 class Report(Pages):
