@@ -12,7 +12,6 @@
 #include <linux/uaccess.h>
 
 #include "mdma.h"
-#include "trace.h"
 
 #define COMMAND_MAX	80	/* bytes of a command line */
 
@@ -150,15 +149,16 @@ static int rw_write_guest(struct mdma_device *dev, u64 iova, void *data,
 	int ret;
 
 	ret = mdma_ledger_reserve(&dev->ledger, first, npages);
-	if (!ret)
-		ret = mdma_access_manual_rw(dev, iova, data, len, true);
 	if (ret)
 		return ret;
+	ret = mdma_access_manual_rw(dev, iova, data, len, true);
+	if (ret) {
+		/* Some of it may have been written */
+		mdma_dirty_log_record(dev, first, npages);
+		return ret;
+	}
 	seq = atomic64_fetch_add(npages, &dev->stats[MDMA_STAT_SEQ]) + 1;
-	mdma_ledger_record(&dev->ledger, first, npages, seq,
-			   MDMA_CHANNEL_NONE);
-	mdma_count(dev, MDMA_STAT_PAGES_WRITTEN, npages);
-	trace_mdma_write(dev->id, MDMA_CHANNEL_NONE, first, npages, seq);
+	mdma_engine_written(dev, MDMA_CHANNEL_NONE, first, npages, seq);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
  * host-side workload.
  *
  * A descriptor is executed in pieces of at most VFIO_PIN_PAGES_MAX_ENTRIES
- * pages: pin, access, ledger, trace event, unpin or hold. Whoever waits for the
+ * pages: pin, access, ledger, trace event, dirty log, unpin or hold. Whoever waits for the
  * gate goes on when it has ended; but where the device is quiesced, a
  * descriptor of the guest ends with the piece, and the channel remembers how
  * far it came: mdma_channel.midway. It goes on there, here or at the
@@ -94,16 +94,30 @@ static u64 span_number(struct mdma_channel *ch, const struct span *span)
 				  &ch->dev->stats[MDMA_STAT_SEQ]) + 1;
 }
 
-/* The span was written and is still pinned. */
+/**
+ * mdma_engine_written() - pages were written, and are still pinned if they were
+ * @dev: open, with room for them in the ledger
+ * @channel: that wrote, or MDMA_CHANNEL_NONE
+ * @iova: of the first page
+ * @npages: contiguous
+ * @seq: of the first page; page i has @seq + i
+ *
+ * The dirty log comes last: so who sees a page in one of its reports sees the
+ * event of the write before it.
+ */
+void mdma_engine_written(struct mdma_device *dev, u32 channel, u64 iova,
+			 u32 npages, u64 seq)
+{
+	mdma_ledger_record(&dev->ledger, iova, npages, seq, channel);
+	mdma_count(dev, MDMA_STAT_PAGES_WRITTEN, npages);
+	trace_mdma_write(dev->id, channel, iova, npages, seq);
+	mdma_dirty_log_record(dev, iova, npages);
+}
+
 static void span_written(struct mdma_channel *ch, const struct span *span,
 			 u64 seq)
 {
-	struct mdma_device *dev = ch->dev;
-
-	mdma_ledger_record(&dev->ledger, span->iova, span->npages, seq,
-			   ch->index);
-	mdma_count(dev, MDMA_STAT_PAGES_WRITTEN, span->npages);
-	trace_mdma_write(dev->id, ch->index, span->iova, span->npages, seq);
+	mdma_engine_written(ch->dev, ch->index, span->iova, span->npages, seq);
 }
 
 /*

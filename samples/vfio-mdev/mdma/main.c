@@ -105,6 +105,7 @@ static int mdma_init(struct vfio_device *vdev)
 	mdma_access_init(&dev->access);
 	mdma_ledger_init(&dev->ledger);
 	mdma_ledger_view_init(&dev->ledger_view);
+	mdma_dirty_log_init(&dev->dirty_log);
 	mdma_irq_init(&dev->irqs);
 	mdma_workload_init(dev);
 	ret = mdma_engine_init(dev);
@@ -170,6 +171,7 @@ static void mdma_close(struct vfio_device *vdev)
 	up_write(&dev->gate);
 	mdma_migration_reset(dev);
 	mdma_engine_stop(dev);
+	mdma_dirty_log_stop(dev);
 	mdma_irq_release(dev);
 	mdma_ledger_view_drop(&dev->ledger_view);
 	mem_cgroup_put(dev->memcg);
@@ -294,10 +296,13 @@ static int __init mdma_module_init(void)
 	ret = mdma_ledger_module_init();
 	if (ret)
 		return ret;
+	ret = mdma_dirty_log_module_init();
+	if (ret)
+		goto err_ledger;
 	mdma_debugfs_module_init();
 	ret = mdev_register_driver(&mdma_driver);
 	if (ret)
-		goto err_ledger;
+		goto err_dirty_log;
 	ret = class_register(&mdma_class);
 	if (ret)
 		goto err_driver;
@@ -310,8 +315,10 @@ err_class:
 	class_unregister(&mdma_class);
 err_driver:
 	mdev_unregister_driver(&mdma_driver);
-err_ledger:
+err_dirty_log:
 	mdma_debugfs_module_exit();
+	mdma_dirty_log_module_exit();
+err_ledger:
 	mdma_ledger_module_exit();
 	return ret;
 }
@@ -322,6 +329,7 @@ static void __exit mdma_module_exit(void)
 	class_unregister(&mdma_class);
 	mdev_unregister_driver(&mdma_driver);
 	mdma_debugfs_module_exit();
+	mdma_dirty_log_module_exit();
 	mdma_ledger_module_exit();
 }
 

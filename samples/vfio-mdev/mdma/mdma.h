@@ -11,7 +11,8 @@
  *	        mdma_device.gate	read: execute; write: nothing executes
  *	          mdma_channel.exec	the descriptor that a channel executes
  *	            mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
- *	            mdma_irqs.lock	leaves, none taken under another
+ *	            mdma_irqs.lock, mdma_dirty_log.lock
+ *					leaves, none taken under another
  *
  * mdma_ledger_view.lock is taken under nothing, over mdma_ledger.lock.
  *
@@ -42,6 +43,7 @@
 
 struct eventfd_ctx;
 struct mdma_device;
+struct mdma_dirty_range;
 struct mdma_file;
 struct mdma_run;
 struct mem_cgroup;
@@ -206,6 +208,35 @@ struct mdma_ledger_view {
 };
 
 /**
+ * struct mdma_dirty_log - device-side dirty tracking
+ * @lock: guards all fields, but @bytes_max
+ * @ranges: that are logged, ascending
+ * @nr_ranges: their number; 0: the log is off
+ * @shift: of the size of a page of the log
+ * @leaves: what is dirty
+ * @bytes: of all leaves
+ * @bytes_max: no leaf is added beyond
+ * @overflows: times that there was no leaf to record in since the log started
+ * @starts: how often it was started
+ * @reports: number of the last report
+ */
+struct mdma_dirty_log {
+	struct mutex lock;	/* all fields */
+	struct mdma_dirty_range *ranges;
+	u32 nr_ranges;
+	u32 shift;
+	struct xarray leaves;
+	u64 bytes;
+	u64 bytes_max;
+	u64 overflows;
+	u64 starts;
+	u64 reports;
+};
+
+/* The largest value of @bytes_max. */
+#define MDMA_DIRTY_LOG_BYTES_MAX	SZ_1G
+
+/**
  * struct mdma_workload - the host-side workload
  * @sequence: which slots it visits
  * @access: enum mdma_access_mode
@@ -314,6 +345,7 @@ struct mdma_migration {
  * @access: what is pinned
  * @ledger: what was written
  * @ledger_view: the user's copy of it
+ * @dirty_log: what was written since the user looked last
  * @workload: the host-side workload
  * @irqs: eventfds
  * @migration: protocol state
@@ -344,6 +376,7 @@ struct mdma_device {
 	struct mdma_access access;
 	struct mdma_ledger ledger;
 	struct mdma_ledger_view ledger_view;
+	struct mdma_dirty_log dirty_log;
 	struct mdma_workload workload;
 	struct mdma_irqs irqs;
 	struct mdma_migration migration;
@@ -377,6 +410,17 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages);
 int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 			  size_t len, bool write);
+
+/* dirty_log.c */
+int mdma_dirty_log_module_init(void);
+void mdma_dirty_log_module_exit(void);
+void mdma_dirty_log_init(struct mdma_dirty_log *log);
+int mdma_dirty_log_enable(struct mdma_device *dev, bool on);
+void mdma_dirty_log_record(struct mdma_device *dev, u64 iova, u32 npages);
+void mdma_dirty_log_stop(struct mdma_device *dev);
+
+/* dirty_log_sysfs.c */
+extern const struct attribute_group mdma_dirty_log_sysfs_group;
 
 /* held.c */
 void mdma_held_add(struct mdma_device *dev, struct mdma_run *run);
@@ -428,6 +472,8 @@ void mdma_channel_kick(struct mdma_channel *ch);
 void mdma_channel_sync(struct mdma_channel *ch);
 void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status);
 int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job);
+void mdma_engine_written(struct mdma_device *dev, u32 channel, u64 iova,
+			 u32 npages, u64 seq);
 int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data,
 		     size_t len);
 enum mdma_status mdma_engine_status(int error, enum mdma_status bad);

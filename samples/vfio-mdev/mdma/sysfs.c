@@ -372,5 +372,6 @@ const struct attribute_group *mdma_sysfs_groups[] = {
 	&workload_group,
 	&stats_group,
 	&mdma_ledger_sysfs_group,
+	&mdma_dirty_log_sysfs_group,
 	NULL,
 };

@@ -131,6 +131,71 @@ TRACE_EVENT(mdma_dma_unmap,
 		      __entry->leaked)
 );
 
+/* The dirty log was started, by VFIO_DEVICE_FEATURE_DMA_LOGGING_START. */
+TRACE_EVENT(mdma_log_start,
+	    TP_PROTO(u32 device, u64 page_size, u32 ranges),
+	    TP_ARGS(device, page_size, ranges),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u64, page_size)
+			     __field(u32, ranges)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->page_size = page_size;
+			   __entry->ranges = ranges;),
+	    TP_printk("device=%08x page_size=%llu ranges=%u",
+		      __entry->device, __entry->page_size, __entry->ranges)
+);
+
+/* The dirty log was stopped. */
+TRACE_EVENT(mdma_log_stop,
+	    TP_PROTO(u32 device),
+	    TP_ARGS(device),
+	    TP_STRUCT__entry(__field(u32, device)),
+	    TP_fast_assign(__entry->device = device;),
+	    TP_printk("device=%08x", __entry->device)
+);
+
+/*
+ * Pages, of MDMA_PAGE_SIZE, that a report of the dirty log holds. They count
+ * only if the report ends with ret=0.
+ */
+TRACE_EVENT(mdma_log_run,
+	    TP_PROTO(u32 device, u64 report, u64 iova, u64 npages),
+	    TP_ARGS(device, report, iova, npages),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u64, report)
+			     __field(u64, iova)
+			     __field(u64, npages)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->report = report;
+			   __entry->iova = iova;
+			   __entry->npages = npages;),
+	    TP_printk("device=%08x report=%llu iova=0x%llx npages=%llu",
+		      __entry->device, __entry->report, __entry->iova,
+		      __entry->npages)
+);
+
+/* The end of a report: pages in it. */
+TRACE_EVENT(mdma_log_report,
+	    TP_PROTO(u32 device, u64 report, u64 iova, u64 size, u64 dirty,
+		     int ret),
+	    TP_ARGS(device, report, iova, size, dirty, ret),
+	    TP_STRUCT__entry(__field(u32, device)
+			     __field(u64, report)
+			     __field(u64, iova)
+			     __field(u64, size)
+			     __field(u64, dirty)
+			     __field(int, ret)),
+	    TP_fast_assign(__entry->device = device;
+			   __entry->report = report;
+			   __entry->iova = iova;
+			   __entry->size = size;
+			   __entry->dirty = dirty;
+			   __entry->ret = ret;),
+	    TP_printk("device=%08x report=%llu iova=0x%llx size=0x%llx dirty=%llu ret=%d",
+		      __entry->device, __entry->report, __entry->iova,
+		      __entry->size, __entry->dirty, __entry->ret)
+);
+
 #endif /* MDMA_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH
