@@ -67,9 +67,29 @@ BACKEND = (*MAKE, "-C", "{source}", "KDIR={build}",
            "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", *CHECKED)
 KERNEL_DMA = paths.KERNEL_SOURCE / "drivers/dma"
 
+# The kernel's own vfio.ko as it would be with CONFIG_IOMMUFD_DRIVER, which distributions leave
+# out: with device-side dirty tracking. And mdma.ko for it.
+KERNEL_VFIO = paths.KERNEL_SOURCE / "drivers/vfio"
+LOGGING = "KCFLAGS=-DCONFIG_IOMMUFD_DRIVER=1"
+VFIO_LOGGING_SOURCES = {
+    **{name: KERNEL_VFIO / name
+       for name in ("vfio.h", "vfio_main.c", "group.c", "container.c", "virqfd.c")},
+    "iova_bitmap.c": paths.KERNEL_SOURCE / "drivers/iommu/iommufd/iova_bitmap.c",
+    "Kbuild": "obj-m := vfio.o\n"
+              "vfio-y := vfio_main.o group.o container.o virqfd.o iova_bitmap.o\n"}
+VFIO_LOGGING_SYMBOLS = "tree/vfio-logging/Module.symvers"
+
 TARGETS = {target.name: target for target in (
     Target("vfio", ("drivers/vfio", "include"), BACKEND, ("vfio_iommu_type1.ko",)),
     Target("mdma", ("samples/vfio-mdev/mdma", "include"), KBUILD, ("mdma.ko",)),
+    Target("vfio-logging", ("vfio-logging",),
+           (*MAKE, "-C", "{build}", "M={source}", LOGGING, "modules"), ("vfio.ko",),
+           strict=False, files={f"vfio-logging/{name}": source
+                                for name, source in VFIO_LOGGING_SOURCES.items()}),
+    Target("mdma-logging", ("samples/vfio-mdev/mdma", "include", "vfio-logging"),
+           (*KBUILD, LOGGING, "KBUILD_EXTRA_SYMBOLS={tree}/vfio-logging/Module.symvers"),
+           ("mdma.ko",), files={"vfio-logging/Module.symvers":
+                                paths.BUILD / "vfio-logging" / VFIO_LOGGING_SYMBOLS}),
     Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
            ("mdma_guest.ko",)),
     Target("dmatest", ("dmatest",), (*MAKE, "-C", "{build}", "M={source}", "modules"),
@@ -84,6 +104,9 @@ TARGETS = {target.name: target for target in (
            (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", *CHECKED),
            ("mdma_bench.ko",)),
 )}
+
+# What the lab finds below /mdma, besides mutants.
+PUBLISHED = ("selftests", "nic", "bench", "vfio-logging", "mdma-logging")
 
 # Not in the table: it is run, not only built, and every time (see check.py).
 UNIT = Target("unit", ("tests/unit", "drivers", "samples/vfio-mdev/mdma", "include"),
@@ -285,7 +308,9 @@ def all_targets(mutants=()):
     for target in (*TARGETS.values(), *mutant_targets):
         build(target)
     with image.locked(paths.BUILD, "putting it together"):
-        for target in (TARGETS["selftests"], TARGETS["nic"], TARGETS["bench"], *mutant_targets):
+        for name in PUBLISHED:
+            publish(TARGETS[name])
+        for target in mutant_targets:
             publish(target)
         make_guest()
         install()

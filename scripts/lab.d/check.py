@@ -141,7 +141,7 @@ PARTS = {
     "lint": style,
     "build": builds,
     "unit": unit_tests,
-    "selftests": in_lab("selftests", backend="ours,stock"),
+    "selftests": in_lab("selftests", backend="ours,stock,logging"),
     "rules": rules.check,
     "citizen": in_lab("citizen"),
     "model": model(backends="ours", ops="100000"),

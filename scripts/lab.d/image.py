@@ -44,6 +44,8 @@ SOURCE_ARCHIVE = "linux-source.tar.xz"
 # All that we read of the kernel's source package.
 SOURCE_FILES = (
     "drivers/vfio/vfio_iommu_type1.c", "drivers/vfio/vfio.h",
+    "drivers/vfio/vfio_main.c", "drivers/vfio/group.c", "drivers/vfio/container.c",
+    "drivers/vfio/virqfd.c", "drivers/iommu/iommufd/iova_bitmap.c",
     "drivers/dma/dmatest.c", "drivers/dma/dmaengine.h", "drivers/dma/virt-dma.h",
     "scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch",
     "scripts/kernel-doc",

@@ -5,6 +5,7 @@
 The KTAP of each goes to BACKEND/NAME.ktap in the results. What the kernel logs and
 must not is a failure of the test that ran. On the kernel's own type1 the tests
 in ON_STOCK must fail, all others must pass: so each of them is seen to fail.
+Device-side dirty tracking has a run of its own, "logging", on ours and a vfio.ko with it.
 
 usage: selftests.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -28,11 +29,12 @@ import backend
 import dmesg
 import ktap
 import scenario
+import vfio_logging
 
 # key: (default, what it is)
 KEYS = {
     "only": ("", "programs, or begins of names of tests, by comma"),
-    "backend": ("ours", "ours, stock, a vfio_iommu_type1.ko; several by comma"),
+    "backend": ("ours,logging", "ours, stock, a vfio_iommu_type1.ko, logging; several by comma"),
     "seed": ("", "seed of the random tests, to repeat a failure"),
     "scale": (1, "multiplies the time limit of each test"),
     "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
@@ -79,6 +81,9 @@ ON_STOCK = {
     "R16_stalled_report_stalls_no_pin": "W9",
     "R17_mapping_of_16_tib": "W8",
 }
+
+# Programs of this run only, where all others are left out.
+LOGGING, LOGGING_PROGRAMS = "logging", "dirty_log*"
 
 PROGRAM_TIMEOUT = 300
 
@@ -192,13 +197,14 @@ def mark(text, findings, stock):
     return "\n".join(lines) + "\n"
 
 
-def chosen(config):
+def chosen(config, logging):
     """(program, prefixes of tests) for each program to run."""
     words = [word for word in config["only"].split(",") if word]
-    programs = sorted(path for path in Path(config["programs"]).iterdir()
-                      if path.is_file() and os.access(path, os.X_OK))
+    found = sorted(path for path in Path(config["programs"]).iterdir()
+                   if path.is_file() and os.access(path, os.X_OK))
+    programs = [path for path in found if path.match(LOGGING_PROGRAMS) == logging]
     named = [path for path in programs if path.name in words]
-    prefixes = [word for word in words if word not in {path.name for path in named}]
+    prefixes = [word for word in words if word not in {path.name for path in found}]
     if words and not prefixes:
         return [(path, []) for path in named]
     return [(path, [] if path in named else prefixes) for path in programs]
@@ -231,15 +237,23 @@ def unload(log):
     return "\n".join(lines) + "\n"
 
 
+def load(wanted):
+    """Load what a run is about."""
+    if wanted == LOGGING:
+        vfio_logging.load()
+    else:
+        backend.load(wanted)
+    # It is not there when unload() has ended a run before.
+    backend.run("modprobe", "mdma")
+
+
 def run_all(wanted, directory, config):
     """All programs on one backend. Returns their results."""
     stock, results = wanted == "stock", []
     directory.mkdir(exist_ok=True)
-    backend.load(wanted)
-    # It is not there when unload() has ended the run on another backend.
-    backend.run("modprobe", "mdma")
+    load(wanted)
     log = KernelLog()
-    for path, prefixes in chosen(config):
+    for path, prefixes in chosen(config, wanted == LOGGING):
         started = time.monotonic()
         text, _ = run_program(path, prefixes, environment_of(config),
                               PROGRAM_TIMEOUT * config["scale"])
@@ -262,7 +276,7 @@ def main(argv):
         begin = time.monotonic()
         print(f"selftests: on {wanted}", flush=True)
         # The name of a backend, or of the directory of a module.
-        name = wanted if wanted in backend.DIRECTORIES else Path(wanted).parent.name
+        name = wanted if "/" not in wanted else Path(wanted).parent.name
         passed, failed, skipped = ktap.counts(run_all(wanted, directory / name, config))
         print(f"selftests: on {wanted}: {passed} passed, {failed} failed, {skipped} skipped "
               f"in {time.monotonic() - begin:.0f} s")

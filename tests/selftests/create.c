@@ -42,6 +42,19 @@ static bool exists(const char *path)
 	return !stat(path, &st);
 }
 
+/* Where vfio has no iova_bitmap, nobody could read the log. */
+TEST_F(types, mdma_log_is_offered_where_vfio_has_it, 20)
+{
+	bool has = !system("grep -q ' iova_bitmap_set' /proc/kallsyms");
+
+	ASSERT_STR("0", error(mdma_create(&self->m[self->nr++], "mdma-1")));
+	EXPECT_EQ(0, mdma_get(&self->m[0], "dirty_log/enabled"));
+	EXPECT_STR(has ? "0" : "EOPNOTSUPP",
+		   error(mdma_set(&self->m[0], "dirty_log/enabled", "1")));
+	EXPECT_EQ(has, mdma_get(&self->m[0], "dirty_log/enabled"));
+	EXPECT_STR("0", error(mdma_set(&self->m[0], "dirty_log/enabled", "0")));
+}
+
 TEST_F(types, mdma_types_describe_themselves, 20)
 {
 	static const char * const types[] = { "mdma-1", "mdma-4", "mdma-16" };

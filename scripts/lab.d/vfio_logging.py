@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Device-side dirty tracking on the kernel that we run on: needs a vfio.ko that has it.
+
+Distributions leave out CONFIG_IOMMUFD_DRIVER, and with it what vfio needs for
+VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT. The lab builds the kernel's own vfio.ko with it, and
+an mdma.ko for that (scripts/lab.d/build.py). Nobody may use vfio meanwhile.
+"""
+
+from pathlib import Path
+
+import backend
+import mdev
+
+MODULES = Path("/sys/module")
+# Who uses vfio, users first.
+USERS = ("mdma", "mdma_nic", "vfio_pci", "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio")
+VFIO = Path("/mdma/vfio-logging/vfio.ko")
+MDMA = Path("/mdma/mdma-logging/mdma.ko")
+
+
+def builtin():
+    """Whether the kernel has it anyway; then the mdma that is installed does, too."""
+    return " iova_bitmap_set" in Path("/proc/kallsyms").read_text()
+
+
+def load():
+    """Load vfio and mdma with it, and our type1."""
+    if builtin():
+        return
+    for name in USERS:
+        if (MODULES / name).is_dir():
+            backend.run("rmmod", name)
+    backend.run("insmod", VFIO)
+    backend.load()
+    mdev.load(MDMA)
