@@ -18,13 +18,13 @@ import say
 import scenario
 import workloads
 
-SYSFS = (ROOT / "samples/vfio-mdev/mdma/sysfs.c").read_text()
+SYSFS = (ROOT / "samples/vfio-mdev/mdma/workload_sysfs.c").read_text()
 UAPI = (ROOT / "include/uapi/linux/mdma.h").read_text()
 ABI = (ROOT / "Documentation/ABI/testing/sysfs-bus-mdev-mdma").read_text()
 
 
 def number(text):
-    """A limit in sysfs.c, as a number."""
+    """A limit in workload_sysfs.c, as a number."""
     known = {"U32_MAX": (1 << 32) - 1, "U64_MAX": (1 << 64) - 1}
     found = re.search(rf"#define {text}\s+(\d+)", UAPI)
     return known.get(text) or int(found.group(1) if found else text)
@@ -32,7 +32,7 @@ def number(text):
 
 def knobs():
     """Numeric attribute -> (least, most)."""
-    found = re.findall(r"^KNOB\((\w+), \w+, (\w+), (\w+)\);", SYSFS, re.MULTILINE)
+    found = re.findall(r'NUMBER\("(\w+)", (\w+), (\w+)\)', SYSFS)
     return {name: (number(least), number(most)) for name, least, most in found}
 
 

@@ -7,8 +7,6 @@
 #include "migration.h"
 #include "ring.h"
 
-#define STREAM_MAX	0x200000
-
 /* Memory of the guest, as QEMU moves it. */
 static void copy_memory(struct rig *to, struct rig *from)
 {
@@ -72,7 +70,7 @@ static void expect_same_knobs(struct rig *a, struct rig *b)
 /* Moved to a second device half way, or not: the same writes. */
 static void moved_run(struct rig *source, const char *pattern)
 {
-	char *buf = malloc(STREAM_MAX);
+	char *buf = malloc(MDMA_STREAM_MAX);
 	struct rig target, whole;
 	long long n;
 
@@ -80,7 +78,7 @@ static void moved_run(struct rig *source, const char *pattern)
 	ASSERT_STR("0", error(rig_open(&whole, "mdma-1", RIG_PAGES)));
 	set_pattern(source, pattern);
 	SET(source, "step", "201");
-	n = mig_save(source->dev.device, buf, STREAM_MAX);
+	n = mig_save(source->dev.device, buf, MDMA_STREAM_MAX);
 	ASSERT_LT(0, n);
 	copy_memory(&target, source);
 	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
@@ -136,7 +134,7 @@ TEST_F(rig, mdma_moved_scatter_workload, 40)
 TEST_F(rig, mdma_moved_with_precopy, 40)
 {
 	int device = self->dev.device, fd;
-	char *buf = malloc(STREAM_MAX);
+	char *buf = malloc(MDMA_STREAM_MAX);
 	long long n;
 	struct rig target;
 
@@ -148,7 +146,7 @@ TEST_F(rig, mdma_moved_with_precopy, 40)
 	SET(self, "step", "50");
 	ASSERT_EQ(0, mig_set(device, MIG(PRE_COPY_P2P), NULL));
 	ASSERT_EQ(0, mig_set(device, MIG(STOP_COPY), NULL));
-	n += mig_read(fd, buf + n, STREAM_MAX - n);
+	n += mig_read(fd, buf + n, MDMA_STREAM_MAX - n);
 	ASSERT_LT(7, n);
 	close(fd);
 	copy_memory(&target, self);
@@ -167,7 +165,7 @@ TEST_F(rig, mdma_moved_doorbell, 30)
 	struct mdma_desc desc = {
 		.op = MDMA_OP_STAMP, .dst = at(100), .len = PAGE_SIZE,
 	};
-	char *buf = malloc(STREAM_MAX);
+	char *buf = malloc(MDMA_STREAM_MAX);
 	struct ring ring, moved;
 	struct rig target;
 	long long n;
@@ -181,7 +179,7 @@ TEST_F(rig, mdma_moved_doorbell, 30)
 	ring_doorbell(&ring);
 	usleep(50000);
 	EXPECT_EQ(1, ring_reg(&ring, MDMA_CHAN_HEAD));
-	n = mig_save(self->dev.device, buf, STREAM_MAX);
+	n = mig_save(self->dev.device, buf, MDMA_STREAM_MAX);
 	ASSERT_LT(0, n);
 	copy_memory(&target, self);
 	ASSERT_STR("0", error(mig_load(target.dev.device, buf, n, NULL)));
@@ -219,8 +217,8 @@ static void expect_same_stats(struct rig *a, struct rig *b)
 /* Stops one, starts the other where it was; memory as QEMU moves it. */
 static void move(struct rig *from, struct rig *to)
 {
-	char *buf = malloc(STREAM_MAX);
-	long long n = mig_save(from->dev.device, buf, STREAM_MAX);
+	char *buf = malloc(MDMA_STREAM_MAX);
+	long long n = mig_save(from->dev.device, buf, MDMA_STREAM_MAX);
 
 	ASSERT_LT(0, n);
 	copy_memory(to, from);
@@ -367,7 +365,7 @@ static void expect_data_size(struct rig *r, char *buf, int in_precopy)
 		ASSERT_EQ(0, mig_set(r->dev.device, MIG(PRE_COPY), &fd));
 	n = mig_set(r->dev.device, MIG(STOP_COPY), in_precopy ? NULL : &fd);
 	ASSERT_EQ(0, n);
-	n = mig_read(fd, buf, STREAM_MAX);
+	n = mig_read(fd, buf, MDMA_STREAM_MAX);
 	close(fd);
 	if (n < told * 9 / 10 || n > told * 11 / 10)
 		FAIL("%lld bytes were announced, %lld came", told, n);
@@ -379,7 +377,7 @@ static void expect_data_size(struct rig *r, char *buf, int in_precopy)
 TEST_F(rig, mdma_data_size_is_true, 30)
 {
 	static const char * const steps[] = { "1", "9", "90", "400" };
-	char *buf = malloc(STREAM_MAX);
+	char *buf = malloc(MDMA_STREAM_MAX);
 	unsigned int i;
 
 	set_workload(self);
@@ -399,10 +397,10 @@ TEST_F(rig, mdma_data_size_is_true, 30)
 static void break_stream(struct rig *source, struct rig *target, long long cut)
 {
 	long long seq = mdma_get(&source->dev, "stats/seq"), n;
-	char *buf = malloc(STREAM_MAX);
+	char *buf = malloc(MDMA_STREAM_MAX);
 	int to_stop;
 
-	n = mig_save(source->dev.device, buf, STREAM_MAX);
+	n = mig_save(source->dev.device, buf, MDMA_STREAM_MAX);
 	ASSERT_LT(cut, n);
 	if (cut < 0)
 		cut += n;
@@ -439,24 +437,127 @@ TEST_F(rig, mdma_stream_that_breaks_harms_neither_side, 60)
 /* What comes behind the end is refused, and so is what cannot be read then. */
 TEST_F(rig, mdma_nothing_is_taken_behind_the_end, 30)
 {
-	char *buf = malloc(STREAM_MAX), *bad = memory(STREAM_MAX, PROT_NONE);
+	char *buf = malloc(MDMA_STREAM_MAX), *bad = memory(MDMA_STREAM_MAX, PROT_NONE);
 	struct rig target;
 	long long n;
 	int fd;
 
 	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
 	hold_ten_runs(self, "write");
-	n = mig_save(self->dev.device, buf, STREAM_MAX);
+	n = mig_save(self->dev.device, buf, MDMA_STREAM_MAX);
 	ASSERT_LT(0, n);
 	ASSERT_EQ(0, mig_set(target.dev.device, MIG(RESUMING), &fd));
 	ASSERT_EQ(n, write(fd, buf, n));
-	EXPECT_EQ(-1, write(fd, bad, STREAM_MAX / 2));
+	EXPECT_EQ(-1, write(fd, bad, MDMA_STREAM_MAX / 2));
 	EXPECT_EQ(EBADMSG, errno);
 	close(fd);
 	EXPECT_STR("EBADMSG", error(mig_set(target.dev.device, MIG(STOP), NULL)));
 	EXPECT_EQ(MIG(ERROR), mig_get(target.dev.device));
 	rig_close(&target);
 	free(buf);
+}
+
+/* Two channels with all their settings, on devices with four. */
+static void set_channels(struct rig *r)
+{
+	set_workload(r);
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload1/pattern", "hot"));
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload1/batch", "3"));
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload1/seed", "4711"));
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload3/pattern", "zipf"));
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload3/theta", "400"));
+}
+
+static void step_channels(struct rig *r, const char *n)
+{
+	SET(r, "step", n);
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload1/step", n));
+	ASSERT_EQ(0, mdma_set(&r->dev, "workload3/step", n));
+}
+
+TEST_F(rig, mdma_moved_workloads_of_all_channels, 40)
+{
+	struct rig source, target, whole;
+
+	ASSERT_STR("0", error(rig_open(&source, "mdma-4", RIG_PAGES)));
+	ASSERT_STR("0", error(rig_open(&target, "mdma-4", RIG_PAGES)));
+	ASSERT_STR("0", error(rig_open(&whole, "mdma-4", RIG_PAGES)));
+	set_channels(&source);
+	step_channels(&source, "50");
+	/* What the destination had before is gone */
+	ASSERT_EQ(0, mdma_set(&target.dev, "workload2/batch", "9"));
+	move(&source, &target);
+	EXPECT_EQ(1, mdma_get(&target.dev, "workload2/batch"));
+	EXPECT_EQ(400, mdma_get(&target.dev, "workload3/theta"));
+	step_channels(&target, "50");
+	set_channels(&whole);
+	step_channels(&whole, "50");
+	step_channels(&whole, "50");
+	expect_same_stamps(&whole, &target);
+	expect_same_stats(&whole, &target);
+	rig_close(&source);
+	rig_close(&target);
+	rig_close(&whole);
+}
+
+/* At the destination, each is held by the channel that held it. */
+TEST_F(rig, mdma_moved_pins_belong_to_their_channels, 30)
+{
+	struct rig source, target;
+
+	ASSERT_STR("0", error(rig_open(&source, "mdma-4", RIG_PAGES)));
+	ASSERT_STR("0", error(rig_open(&target, "mdma-4", RIG_PAGES)));
+	set_channels(&source);
+	SET(&source, "hold_ms", "600000");
+	ASSERT_EQ(0, mdma_set(&source.dev, "workload1/hold_ms", "600000"));
+	step_channels(&source, "10");
+	move(&source, &target);
+	EXPECT_EQ(20 + 30, mdma_get(&target.dev, "stats/pinned"));
+	SET(&target, "hold_ms", "0");
+	SET(&target, "step", "1");
+	usleep(200000);
+	EXPECT_EQ(30, mdma_get(&target.dev, "stats/pinned"));
+	rig_close(&source);
+	rig_close(&target);
+}
+
+/* A trace goes along, and what it holds, each for the rest of its time. */
+TEST_F(rig, mdma_moved_trace, 40)
+{
+	struct {
+		struct mdma_trace_header header;
+		struct mdma_trace_entry entry[100];
+	} trace = {
+		.header = { MDMA_TRACE_MAGIC, MDMA_TRACE_VERSION, 100, 0 },
+	};
+	char path[128];
+	struct rig target;
+	int i, fd;
+
+	for (i = 0; i < 100; i++)
+		trace.entry[i] = (struct mdma_trace_entry) {
+			.iova = at(i * 7), .at_us = i, .npages = 1 + i % 3,
+			.flags = MDMA_TRACE_WRITE,
+			.hold_ms = i == 3 ? 600000 : i == 4 ? 500 : 0,
+		};
+	ASSERT_STR("0", error(rig_open(&target, "mdma-1", RIG_PAGES)));
+	SET(self, "pattern", "trace");
+	snprintf(path, sizeof(path), "/sys/bus/mdev/devices/%s/workload/trace",
+		 self->dev.uuid);
+	fd = open(path, O_WRONLY);
+	ASSERT_EQ(sizeof(trace), write(fd, &trace, sizeof(trace)));
+	close(fd);
+	SET(self, "step", "40");
+	move(self, &target);
+	EXPECT_EQ(1 + 2, mdma_get(&target.dev, "stats/pinned"));
+	usleep(700000);
+	EXPECT_EQ(1, mdma_get(&target.dev, "stats/pinned"));
+	ASSERT_STR("0", error(mig_set(self->dev.device, MIG(RUNNING), NULL)));
+	SET(&target, "step", "60");
+	SET(self, "step", "60");
+	expect_same_stamps(self, &target);
+	EXPECT_EQ(199, mdma_get(&target.dev, "stats/seq"));
+	rig_close(&target);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

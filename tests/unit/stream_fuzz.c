@@ -73,6 +73,7 @@ static const char *check_accepted(const struct input *in, const u8 *bytes,
 	struct mdma_snapshot second = { .channels = snap->channels };
 	const char *what = wrong(snap);
 	struct mdma_stream_held *held;
+	struct mdma_trace_entry *trace;
 	size_t size;
 	u8 *part;
 	u32 i;
@@ -91,14 +92,18 @@ static const char *check_accepted(const struct input *in, const u8 *bytes,
 	/* What was understood can be sent on */
 	if (mdma_stream_read(bytes, in->size, snap))
 		return "accepted once only";
-	held = calloc(snap->nr_held + 1, sizeof(*held));
-	for (i = 0; i < snap->nr_held; i++)
+	held = calloc(snap->held.nr + 1, sizeof(*held));
+	for (i = 0; i < snap->held.nr; i++)
 		held[i] = mdma_snapshot_held(snap, i);
+	trace = calloc(snap->trace.nr + 1, sizeof(*trace));
+	for (i = 0; i < snap->trace.nr; i++)
+		trace[i] = mdma_snapshot_trace(snap, i);
 	second = *snap;
-	second.held = held;
-	second.held_size = sizeof(*held);
+	second.held.data = held;
+	second.trace.data = trace;
 	if (MDMA_STREAM_CONFIG_SIZE +
-	    mdma_stream_state_size(second.nr_progress, second.nr_held) <= ROOM) {
+	    mdma_stream_state_size(second.channels, second.nr_progress,
+				   second.held.nr, second.trace.nr) <= ROOM) {
 		size = make_stream(&second, again);
 		memset(&second, 0xa5, sizeof(second));
 		second.channels = snap->channels;
@@ -106,6 +111,7 @@ static const char *check_accepted(const struct input *in, const u8 *bytes,
 		if (ret || !same_snapshot(snap, &second))
 			what = "not the same when sent on";
 	}
+	free(trace);
 	free(held);
 	return what;
 }
@@ -182,7 +188,7 @@ static void change_header(struct input *in)
 		{ 8, 4 }, { 12, 4 },
 	};
 	unsigned int i = unit_below(ARRAY_SIZE(fields));
-	u64 value = fields[i].at == 8 ? unit_below(8) : odd_number();
+	u64 value = fields[i].at == 8 ? unit_below(10) : odd_number();
 
 	put_number(in, some_record(in) + fields[i].at, fields[i].size, value);
 }
@@ -260,6 +266,10 @@ static void resize_payload(struct input *in)
 /* Count and size of entries, with a payload to match, or not. */
 static void change_array(struct input *in)
 {
+	static const u32 types[] = {
+		MDMA_RECORD_PROGRESS, MDMA_RECORD_HELD, MDMA_RECORD_WORKLOADS,
+		MDMA_RECORD_TRACE,
+	};
 	static u8 entries[4096];
 	struct mdma_stream_record record;
 	u32 count = unit_below(20), size = 8 * unit_below(20);
@@ -269,7 +279,7 @@ static void change_array(struct input *in)
 	if (!end || count * size + HEADER + 8 > sizeof(entries))
 		return;
 	memcpy(&record, in->data + at, HEADER);
-	record.type = cpu_to_le32(MDMA_RECORD_PROGRESS + unit_below(2));
+	record.type = cpu_to_le32(types[unit_below(ARRAY_SIZE(types))]);
 	record.length = cpu_to_le32(8 + count * size +
 				    (unit_below(8) ? 0 : unit_below(16)));
 	memcpy(entries, &record, HEADER);
@@ -280,7 +290,7 @@ static void change_array(struct input *in)
 /* All records of a newer minor version, an older one, any one. */
 static void change_version(struct input *in)
 {
-	u64 minor = unit_below(8) ? unit_below(4) : odd_number();
+	u64 minor = unit_below(8) ? unit_below(5) : odd_number();
 	size_t at;
 
 	for (at = 0; record_end(in->data, in->size, at);
@@ -361,10 +371,10 @@ static void store(const char *dir, const char *name, const struct input *in)
 
 static void make_input(struct input *in)
 {
-	struct mdma_stream_held held[HELD_MAX];
 	struct mdma_snapshot snap;
+	struct made made;
 
-	make_snapshot(&snap, held);
+	make_snapshot(&snap, &made);
 	in->size = make_stream(&snap, in->data);
 }
 

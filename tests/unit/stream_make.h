@@ -19,16 +19,25 @@
 #define HEADER		sizeof(struct mdma_stream_record)
 #define STATE_AT	MDMA_STREAM_CONFIG_SIZE
 #define HELD_MAX	8	/* runs of a device that was made here */
+#define TRACE_MAX	8	/* entries of it */
 
-/* Of one that was made here; the smallest has no PROGRESS and no HELD. */
+/* Of one that was made here; the smallest has KNOBS, and then END. */
 #define KNOBS_AT	(STATE_AT + HEADER + sizeof(struct mdma_stream_state))
 #define KNOBS_END	(KNOBS_AT + HEADER + sizeof(struct mdma_stream_knobs))
 #define SIZE_MIN	(KNOBS_END + HEADER)
-#define SIZE_MAX_MADE	(SIZE_MIN + 2 * HEADER +			\
-			 2 * sizeof(struct mdma_stream_array) +		\
+#define SIZE_MAX_MADE	(SIZE_MIN + 4 * HEADER +			\
+			 4 * sizeof(struct mdma_stream_array) +		\
 			 MDMA_MAX_CHANNELS *				\
-			 sizeof(struct mdma_stream_progress) +		\
+			 (sizeof(struct mdma_stream_progress) +		\
+			  sizeof(struct mdma_stream_channel_workload)) + \
+			 TRACE_MAX * sizeof(struct mdma_trace_entry) +	\
 			 HELD_MAX * sizeof(struct mdma_stream_held))
+
+/* What a snapshot points to. */
+struct made {
+	struct mdma_stream_held held[HELD_MAX];
+	struct mdma_trace_entry trace[TRACE_MAX];
+};
 
 static inline void make_channel(struct mdma_stream_channel *channel)
 {
@@ -67,7 +76,7 @@ static inline void make_window(struct mdma_stream_window *window)
 
 static inline void make_workload(struct mdma_stream_workload *workload)
 {
-	workload->pattern = cpu_to_le32(unit_below(7));
+	workload->pattern = cpu_to_le32(unit_below(8));
 	workload->direction = cpu_to_le32(unit_below(3));
 	workload->batch = cpu_to_le32(1 + unit_below(MDMA_BATCH_MAX));
 	workload->hold_ms = cpu_to_le32(unit_below(MDMA_HOLD_MS_MAX + 1));
@@ -125,21 +134,56 @@ static inline void make_held(struct mdma_snapshot *snap,
 {
 	u32 i;
 
-	snap->nr_held = unit_below(HELD_MAX + 1);
-	snap->held_size = sizeof(*held);
-	snap->held = held;
-	for (i = 0; i < snap->nr_held; i++)
+	snap->held = (struct mdma_entries) {
+		unit_below(HELD_MAX + 1), sizeof(*held), held,
+	};
+	for (i = 0; i < snap->held.nr; i++)
 		held[i] = (struct mdma_stream_held) {
 			.iova = cpu_to_le64(unit_below(1 << 30) << 12),
 			.npages = cpu_to_le32(1 + unit_below(MDMA_BATCH_MAX)),
 			.flags = cpu_to_le32(unit_below(2)),
 			.age_us = cpu_to_le64(unit_random()),
+			.channel = cpu_to_le32(unit_below(snap->channels)),
+			.hold_ms = cpu_to_le32(unit_below(600001)),
 		};
 }
 
-/* A device as it could be; @held has room for HELD_MAX. */
-static inline void make_snapshot(struct mdma_snapshot *snap,
-				 struct mdma_stream_held *held)
+static inline void make_trace(struct mdma_snapshot *snap,
+			      struct mdma_trace_entry *trace)
+{
+	u64 at = 0;
+	u32 i;
+
+	snap->trace = (struct mdma_entries) {
+		unit_below(TRACE_MAX + 1), sizeof(*trace), trace,
+	};
+	for (i = 0; i < snap->trace.nr; i++) {
+		at += unit_below(1000000);
+		trace[i] = (struct mdma_trace_entry) {
+			.iova = cpu_to_le64(unit_below(1 << 30) << 12),
+			.at_us = cpu_to_le64(at),
+			.npages = cpu_to_le32(1 + unit_below(MDMA_BATCH_MAX)),
+			.flags = cpu_to_le32(unit_below(2)),
+			.hold_ms = cpu_to_le32(unit_below(600001)),
+		};
+	}
+}
+
+static inline void make_workloads(struct mdma_snapshot *snap)
+{
+	struct mdma_stream_channel_workload *to = snap->workload;
+	u32 i;
+
+	for (i = 1; i < snap->channels; i++, to++) {
+		to->channel = cpu_to_le32(i);
+		make_workload(&to->workload);
+		make_knobs(&to->knobs);
+		to->knobs.skipped = 0;
+	}
+}
+
+/* A device as it could be. */
+static inline void make_snapshot(struct mdma_snapshot *snap, struct made *made)
 {
 	u32 i;
 
@@ -150,9 +194,11 @@ static inline void make_snapshot(struct mdma_snapshot *snap,
 	make_window(&snap->state.window);
 	make_workload(&snap->state.workload);
 	make_knobs(&snap->knobs);
+	make_workloads(snap);
 	snap->state.stats.seq = cpu_to_le64(unit_random());
 	make_progress(snap);
-	make_held(snap, held);
+	make_held(snap, made->held);
+	make_trace(snap, made->trace);
 }
 
 /* Its stream, in room for SIZE_MAX_MADE: the size. */
@@ -200,10 +246,20 @@ static inline void seal_all(u8 *bytes, size_t size)
 }
 
 /* A second opinion on what may be accepted. */
+static inline const char *wrong_workload(const struct mdma_stream_workload *workload)
+{
+	if (!workload->batch || le32_to_cpu(workload->batch) > 512 ||
+	    le32_to_cpu(workload->pattern) > 7 ||
+	    le32_to_cpu(workload->direction) > 2 ||
+	    le32_to_cpu(workload->hold_ms) > 600000 ||
+	    le32_to_cpu(workload->run) > 1)
+		return "workload";
+	return NULL;
+}
+
 static inline const char *wrong_state(const struct mdma_stream_state *state, u32 channels)
 {
 	const struct mdma_stream_channel *channel = state->channel;
-	const struct mdma_stream_workload *workload = &state->workload;
 	const struct mdma_stream_window *window = &state->window;
 	u32 i, size, nr = le32_to_cpu(window->nr_ranges);
 
@@ -226,13 +282,7 @@ static inline const char *wrong_state(const struct mdma_stream_state *state, u32
 	if (nr > MDMA_MAX_RANGES || (nr && !window->origin) ||
 	    (!nr && window->origin) || le32_to_cpu(window->origin) > 2)
 		return "window";
-	if (!workload->batch || le32_to_cpu(workload->batch) > 512 ||
-	    le32_to_cpu(workload->pattern) > 6 ||
-	    le32_to_cpu(workload->direction) > 2 ||
-	    le32_to_cpu(workload->hold_ms) > 600000 ||
-	    le32_to_cpu(workload->run) > 1)
-		return "workload";
-	return NULL;
+	return wrong_workload(&state->workload);
 }
 
 static inline const char *wrong_knobs(const struct mdma_stream_knobs *knobs)
@@ -277,56 +327,132 @@ static inline const char *wrong_progress(const struct mdma_snapshot *snap)
 	return NULL;
 }
 
-static inline const char *wrong_held(const struct mdma_snapshot *snap)
+static inline const char *wrong_workloads(const struct mdma_snapshot *snap)
 {
-	u64 npages, last, pages = 0;
-	struct mdma_stream_held held;
+	const struct mdma_stream_channel_workload *from = snap->workload;
+	const char *what;
 	u32 i;
 
-	for (i = 0; i < snap->nr_held; i++) {
+	for (i = 1; i < snap->channels; i++, from++) {
+		if (le32_to_cpu(from->channel) != i || from->reserved)
+			return "channel of a workload";
+		if (from->knobs.skipped || from->knobs.stopped ||
+		    from->knobs.retried)
+			return "counters of a channel";
+		what = wrong_workload(&from->workload) ?:
+		       wrong_knobs(&from->knobs);
+		if (what)
+			return what;
+	}
+	return NULL;
+}
+
+static inline const char *wrong_run(u64 iova, u64 npages, u32 flags, u32 hold_ms)
+{
+	if (!npages || npages > 512 || iova % 4096)
+		return "run";
+	if ((iova / 4096 + npages - 1) >> 52)
+		return "run beyond the address space";
+	if (flags > 1)
+		return "flags of a run";
+	return hold_ms > 600000 ? "hold of a run" : NULL;
+}
+
+static inline const char *wrong_held(const struct mdma_snapshot *snap)
+{
+	struct mdma_stream_held held;
+	const char *what;
+	u64 pages = 0;
+	u32 i;
+
+	for (i = 0; i < snap->held.nr; i++) {
 		held = mdma_snapshot_held(snap, i);
-		npages = le32_to_cpu(held.npages);
-		if (!npages || npages > 512 || le64_to_cpu(held.iova) % 4096)
-			return "held run";
-		last = le64_to_cpu(held.iova) / 4096 + npages - 1;
-		if (last >> 52)
-			return "held run beyond the address space";
-		if (le32_to_cpu(held.flags) > 1)
-			return "held flags";
-		pages += npages;
+		what = wrong_run(le64_to_cpu(held.iova),
+				 le32_to_cpu(held.npages),
+				 le32_to_cpu(held.flags),
+				 le32_to_cpu(held.hold_ms));
+		if (what)
+			return what;
+		if (le32_to_cpu(held.channel) >= snap->channels)
+			return "held by no channel";
+		pages += le32_to_cpu(held.npages);
 	}
 	return pages > 65536 ? "too many pages held" : NULL;
+}
+
+static inline const char *wrong_trace(const struct mdma_snapshot *snap)
+{
+	struct mdma_trace_entry entry;
+	const char *what;
+	u64 at = 0;
+	u32 i;
+
+	for (i = 0; i < snap->trace.nr; i++) {
+		entry = mdma_snapshot_trace(snap, i);
+		what = wrong_run(le64_to_cpu(entry.iova),
+				 le32_to_cpu(entry.npages),
+				 le32_to_cpu(entry.flags),
+				 le32_to_cpu(entry.hold_ms));
+		if (what)
+			return what;
+		if (le64_to_cpu(entry.at_us) < at || entry.reserved ||
+		    le64_to_cpu(entry.at_us) > 1000000000000ULL)
+			return "time of an entry";
+		at = le64_to_cpu(entry.at_us);
+	}
+	return snap->trace.nr > 16384 ? "too many entries" : NULL;
 }
 
 /* Why a snapshot must not have been accepted; NULL: it is all right. */
 static inline const char *wrong(const struct mdma_snapshot *snap)
 {
 	return wrong_state(&snap->state, snap->channels) ?:
-	       wrong_knobs(&snap->knobs) ?:
-	       wrong_progress(snap) ?: wrong_held(snap);
+	       wrong_knobs(&snap->knobs) ?: wrong_workloads(snap) ?:
+	       wrong_trace(snap) ?: wrong_progress(snap) ?: wrong_held(snap);
+}
+
+static inline bool same_held(const struct mdma_snapshot *a,
+			     const struct mdma_snapshot *b)
+{
+	struct mdma_stream_held x, y;
+	u32 i;
+
+	for (i = 0; i < a->held.nr && i < b->held.nr; i++) {
+		x = mdma_snapshot_held(a, i);
+		y = mdma_snapshot_held(b, i);
+		if (memcmp(&x, &y, sizeof(x)))
+			return false;
+	}
+	return a->held.nr == b->held.nr;
+}
+
+static inline bool same_trace(const struct mdma_snapshot *a,
+			      const struct mdma_snapshot *b)
+{
+	struct mdma_trace_entry x, y;
+	u32 i;
+
+	for (i = 0; i < a->trace.nr && i < b->trace.nr; i++) {
+		x = mdma_snapshot_trace(a, i);
+		y = mdma_snapshot_trace(b, i);
+		if (memcmp(&x, &y, sizeof(x)))
+			return false;
+	}
+	return a->trace.nr == b->trace.nr;
 }
 
 /* Whether two snapshots say the same. */
 static inline bool same_snapshot(const struct mdma_snapshot *a,
 				 const struct mdma_snapshot *b)
 {
-	struct mdma_stream_held x, y;
-	u32 i;
-
-	if (a->channels != b->channels || a->nr_progress != b->nr_progress ||
-	    a->nr_held != b->nr_held ||
-	    memcmp(&a->state, &b->state, sizeof(a->state)) ||
-	    memcmp(&a->knobs, &b->knobs, sizeof(a->knobs)) ||
-	    memcmp(a->progress, b->progress,
-		   a->nr_progress * sizeof(a->progress[0])))
-		return false;
-	for (i = 0; i < a->nr_held; i++) {
-		x = mdma_snapshot_held(a, i);
-		y = mdma_snapshot_held(b, i);
-		if (memcmp(&x, &y, sizeof(x)))
-			return false;
-	}
-	return true;
+	return a->channels == b->channels && a->nr_progress == b->nr_progress &&
+	       !memcmp(&a->state, &b->state, sizeof(a->state)) &&
+	       !memcmp(&a->knobs, &b->knobs, sizeof(a->knobs)) &&
+	       !memcmp(a->workload, b->workload,
+		       (a->channels - 1) * sizeof(a->workload[0])) &&
+	       !memcmp(a->progress, b->progress,
+		       a->nr_progress * sizeof(a->progress[0])) &&
+	       same_held(a, b) && same_trace(a, b);
 }
 
 #endif

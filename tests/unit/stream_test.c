@@ -11,13 +11,13 @@
 #define END_AT		(stream_size - HEADER)
 
 static struct mdma_snapshot snap;
-static struct mdma_stream_held held[HELD_MAX];
+static struct made made;
 static u8 stream[SIZE_MAX_MADE];
 static size_t stream_size;
 
 static void make(void)
 {
-	make_snapshot(&snap, held);
+	make_snapshot(&snap, &made);
 	stream_size = make_stream(&snap, stream);
 }
 
@@ -208,15 +208,94 @@ static void unknown_record(void)
 	CHECK(parse(bytes, size, &got) == -EBADMSG, "type 0");
 }
 
-/* A stream of the device as an older minor would have sent it: the size. */
-static size_t make_older(u8 *bytes, u16 minor)
+/* The minor version that added a record. */
+static u16 added_by(u32 type)
 {
-	size_t size = make_stream(&snap, bytes);
+	switch (type) {
+	case MDMA_RECORD_PROGRESS:
+	case MDMA_RECORD_HELD:
+		return 1;
+	case MDMA_RECORD_KNOBS:
+		return 2;
+	case MDMA_RECORD_WORKLOADS:
+	case MDMA_RECORD_TRACE:
+		return 3;
+	default:
+		return 0;
+	}
+}
 
-	memmove(bytes + KNOBS_AT, bytes + KNOBS_END, size - KNOBS_END);
-	size -= KNOBS_END - KNOBS_AT;
-	set_minor(bytes, size, minor);
-	return size;
+/* Makes the entries of the record HELD as they were before minor 3. */
+static void shorten_held(u8 *record, u32 *length)
+{
+	const size_t old = 24, now = sizeof(struct mdma_stream_held);
+	u8 *entries = record + HEADER + sizeof(struct mdma_stream_array);
+	u32 i, n = (*length - sizeof(struct mdma_stream_array)) / now;
+	__le32 value = cpu_to_le32(old);
+
+	for (i = 0; i < n; i++)
+		memmove(entries + i * old, entries + i * now, old);
+	*length -= n * (now - old);
+	memcpy(record + HEADER + 4, &value, sizeof(value));
+	value = cpu_to_le32(*length);
+	memcpy(record + offsetof(struct mdma_stream_record, length), &value,
+	       sizeof(value));
+}
+
+/* A stream of the device as an older minor sent it, but with records of @keep. */
+static size_t make_older(u8 *bytes, u16 minor, u32 keep)
+{
+	size_t at, end, to = 0, size = make_stream(&snap, bytes);
+	struct mdma_stream_record record;
+	u32 type, length;
+
+	for (at = 0; (end = record_end(bytes, size, at)); at = end) {
+		memcpy(&record, bytes + at, HEADER);
+		type = le32_to_cpu(record.type);
+		length = le32_to_cpu(record.length);
+		if (added_by(type) > minor && type != keep)
+			continue;
+		memmove(bytes + to, bytes + at, HEADER + length);
+		if (type == MDMA_RECORD_HELD && minor < 3)
+			shorten_held(bytes + to, &length);
+		to += HEADER + length;
+	}
+	set_minor(bytes, to, minor);
+	return to;
+}
+
+/* What is left of the device if an older minor sends it. */
+static void forget_newer(u16 minor)
+{
+	u32 i;
+
+	for (i = 0; minor < 3 && i < snap.held.nr; i++) {
+		made.held[i].channel = 0;
+		made.held[i].hold_ms = 0;
+	}
+	for (i = 1; minor < 3 && i < snap.channels; i++) {
+		snap.workload[i - 1] = (struct mdma_stream_channel_workload) {
+			.channel = cpu_to_le32(i),
+			.workload.batch = cpu_to_le32(1),
+		};
+		mdma_knobs_init(&snap.workload[i - 1].knobs);
+	}
+	if (minor < 3)
+		snap.trace.nr = 0;
+	if (minor < 2)
+		mdma_knobs_init(&snap.knobs);
+	if (minor < 1) {
+		snap.nr_progress = 0;
+		snap.held.nr = 0;
+	}
+}
+
+static void make_rich(void)
+{
+	do
+		make();
+	while (!snap.nr_progress || !snap.held.nr || !snap.trace.nr ||
+	       snap.channels == 1);
 }
 
 /* What a record of a newer minor says is not there, or as in a new device. */
@@ -225,28 +304,43 @@ static void older_version(void)
 	struct mdma_snapshot got;
 	u8 bytes[SIZE_MAX_MADE];
 	size_t size;
+	u16 minor;
+	u32 keep;
 
-	do
-		make();
-	while (!snap.nr_progress && !snap.nr_held);
-	set_minor(stream, SIZE, 1);
-	CHECK(parse(stream, SIZE, &got) == -EBADMSG, "1.1 with a record of 1.2");
-	size = make_older(bytes, 0);
-	CHECK(parse(bytes, size, &got) == -EBADMSG, "1.0 with a record of 1.1");
-	size = make_older(bytes, 1);
-	CHECK(!parse(bytes, size, &got), "1.1");
-	CHECK(!same_snapshot(&got, &snap), "1.1, and yet the knobs");
-	mdma_knobs_init(&snap.knobs);
-	CHECK(same_snapshot(&got, &snap), "1.1");
-	snap.nr_progress = 0;
-	snap.nr_held = 0;
-	size = make_older(bytes, 0);
-	CHECK(size == SIZE_MIN - (KNOBS_END - KNOBS_AT), "size");
-	CHECK(!parse(bytes, size, &got), "1.0");
-	CHECK(same_snapshot(&got, &snap), "1.0");
+	for (minor = 0; minor < MDMA_STREAM_MINOR; minor++) {
+		make_rich();
+		for (keep = 1; keep <= MDMA_RECORD_TRACE; keep++) {
+			if (added_by(keep) <= minor)
+				continue;
+			size = make_older(bytes, minor, keep);
+			CHECK(parse(bytes, size, &got) == -EBADMSG,
+			      "1.%u with record %u", minor, keep);
+		}
+		size = make_older(bytes, minor, 0);
+		CHECK(!parse(bytes, size, &got), "1.%u", minor);
+		CHECK(!same_snapshot(&got, &snap), "1.%u says all", minor);
+		forget_newer(minor);
+		CHECK(same_snapshot(&got, &snap), "1.%u", minor);
+	}
+	/* An entry of another length than its version has */
+	make_rich();
+	size = make_older(bytes, 2, 0);
+	set_minor(bytes, size, 3);
+	CHECK(parse(bytes, size, &got) == -EBADMSG, "1.3 with held runs of 1.2");
 }
 
-/* Puts an array between STATE and END: the size. */
+/* A device whose stream is the shortest: SIZE_MIN. */
+static void bare_channel(void)
+{
+	memset(&snap.state.channel[1], 0, sizeof(snap.state.channel) -
+	       sizeof(snap.state.channel[0]));
+	snap.channels = 1;
+	snap.nr_progress = 0;
+	snap.held.nr = 0;
+	snap.trace.nr = 0;
+}
+
+/* Puts an array between KNOBS and END: the size. */
 static size_t make_array(u8 *bytes, u32 type, u32 count, u32 size, u32 extra,
 			 u16 minor)
 {
@@ -261,8 +355,7 @@ static size_t make_array(u8 *bytes, u32 type, u32 count, u32 size, u32 extra,
 	size_t at = SIZE_MIN - HEADER;
 	u32 i;
 
-	snap.nr_progress = 0;
-	snap.nr_held = 0;
+	bare_channel();
 	make_stream(&snap, bytes);
 	memmove(bytes + at + HEADER + 8 + count * size + extra, bytes + at,
 		HEADER);
@@ -278,7 +371,7 @@ static size_t make_array(u8 *bytes, u32 type, u32 count, u32 size, u32 extra,
 
 static int parse_array(u32 count, u32 size, u32 extra, u16 minor)
 {
-	static u8 bytes[SIZE_MAX_MADE + 100000];
+	static u8 bytes[SIZE_MAX_MADE + 200000];
 	struct mdma_snapshot got;
 	size_t n;
 
@@ -315,13 +408,64 @@ static void held_limit(void)
 	for (i = 0; i < 128; i++)
 		runs[i].npages = cpu_to_le32(MDMA_BATCH_MAX);
 	runs[128].npages = cpu_to_le32(1);
-	snap.held = runs;
-	snap.nr_held = 128;
+	snap.held.data = runs;
+	snap.held.nr = 128;
 	CHECK(!parse(bytes, make_stream(&snap, bytes), &got), "65536 pages");
-	CHECK(got.nr_held == 128, "%u runs", got.nr_held);
-	snap.nr_held = 129;
+	CHECK(got.held.nr == 128, "%u runs", got.held.nr);
+	snap.held.nr = 129;
 	CHECK(parse(bytes, make_stream(&snap, bytes), &got) == -EINVAL,
 	      "65537 pages");
+}
+
+/* As many entries as a trace can have, and one more. */
+static void trace_limit(void)
+{
+	static struct mdma_trace_entry trace[MDMA_TRACE_MAX + 1];
+	static u8 bytes[SIZE_MAX_MADE + sizeof(trace)];
+	struct mdma_snapshot got;
+	u32 i;
+
+	make();
+	for (i = 0; i <= MDMA_TRACE_MAX; i++)
+		trace[i].npages = cpu_to_le32(1);
+	snap.trace.data = trace;
+	snap.trace.nr = MDMA_TRACE_MAX;
+	CHECK(!parse(bytes, make_stream(&snap, bytes), &got), "16384 entries");
+	CHECK(got.trace.nr == MDMA_TRACE_MAX, "%u entries", got.trace.nr);
+	snap.trace.nr++;
+	CHECK(parse(bytes, make_stream(&snap, bytes), &got) == -EINVAL,
+	      "16385 entries");
+	/* A little earlier than the one before */
+	snap.trace.nr = 2;
+	trace[0].at_us = cpu_to_le64(MDMA_TRACE_US_MAX);
+	trace[1].at_us = cpu_to_le64(MDMA_TRACE_US_MAX - 1);
+	CHECK(parse(bytes, make_stream(&snap, bytes), &got) == -EINVAL, "order");
+	trace[1].at_us = trace[0].at_us;
+	CHECK(!parse(bytes, make_stream(&snap, bytes), &got), "at once");
+}
+
+/* Workloads of channels out of order, twice, of none, and of channel 0. */
+static void workload_channels(void)
+{
+	static const u32 wrong[][2] = {
+		{ 2, 1 }, { 1, 1 }, { 2, 2 }, { 0, 1 }, { 1, 3 }, { 1, 16 },
+	};
+	u8 bytes[SIZE_MAX_MADE];
+	struct mdma_snapshot got;
+	size_t i;
+
+	do
+		make();
+	while (snap.channels != 3);
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		snap.workload[0].channel = cpu_to_le32(wrong[i][0]);
+		snap.workload[1].channel = cpu_to_le32(wrong[i][1]);
+		CHECK(parse(bytes, make_stream(&snap, bytes), &got) == -EINVAL,
+		      "%u and %u", wrong[i][0], wrong[i][1]);
+	}
+	snap.workload[0].channel = cpu_to_le32(1);
+	snap.workload[1].channel = cpu_to_le32(2);
+	CHECK(!parse(bytes, make_stream(&snap, bytes), &got), "1 and 2");
 }
 
 static void window_limits(void)
@@ -422,6 +566,8 @@ static const struct unit_test tests[] = {
 	{ "older_version", older_version },
 	{ "array_limits", array_limits },
 	{ "held_limit", held_limit },
+	{ "trace_limit", trace_limit },
+	{ "workload_channels", workload_channels },
 	{ "window_limits", window_limits },
 	{ "window_overlaps", window_overlaps },
 	{ "window_slots", window_slots },

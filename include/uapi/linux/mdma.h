@@ -234,9 +234,9 @@ struct mdma_ledger_header {
 
 /*
  * The migration stream is a sequence of records in this order: CONFIG (sent in
- * PRE_COPY), STATE, KNOBS, PROGRESS, HELD, END. PROGRESS and HELD are there only
- * if there is something to say, each of the others is there exactly once; nothing
- * follows END.
+ * PRE_COPY), STATE, KNOBS, WORKLOADS, TRACE, PROGRESS, HELD, END. WORKLOADS,
+ * TRACE, PROGRESS and HELD are there only if there is something to say, each of
+ * the others is there exactly once; nothing follows END.
  *
  * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload or
  * the entries of an array, of which the receiver takes the part that it knows,
@@ -245,11 +245,13 @@ struct mdma_ledger_header {
  *
  * Minor 1 added PROGRESS and HELD. Minor 2 added KNOBS, and the patterns after
  * MDMA_PATTERN_RING; a stream without KNOBS means the values of a new device.
+ * Minor 3 added WORKLOADS, TRACE, MDMA_PATTERN_TRACE and the last two fields of
+ * struct mdma_stream_held.
  */
 #define MDMA_STREAM_MAGIC		0x7274736d	/* "mstr" */
 #define MDMA_STREAM_MAJOR		1
-#define MDMA_STREAM_MINOR		2
-#define MDMA_STREAM_MAX			0x200000	/* bytes of a whole stream */
+#define MDMA_STREAM_MINOR		3
+#define MDMA_STREAM_MAX			0x400000	/* bytes of a whole stream */
 
 /**
  * enum mdma_record_type - what a record of the stream is
@@ -259,8 +261,12 @@ struct mdma_ledger_header {
  * @MDMA_RECORD_PROGRESS: struct mdma_stream_array of struct
  *	mdma_stream_progress: channels that stopped within a descriptor
  * @MDMA_RECORD_HELD: struct mdma_stream_array of struct mdma_stream_held: runs
- *	of pages that the destination is to pin again, oldest first
- * @MDMA_RECORD_KNOBS: struct mdma_stream_knobs
+ *	of pages that the destination is to pin again, of each channel the oldest
+ *	first
+ * @MDMA_RECORD_KNOBS: struct mdma_stream_knobs, of channel 0's workload
+ * @MDMA_RECORD_WORKLOADS: struct mdma_stream_array of struct
+ *	mdma_stream_channel_workload: of the other channels
+ * @MDMA_RECORD_TRACE: struct mdma_stream_array of struct mdma_trace_entry
  */
 enum mdma_record_type {
 	MDMA_RECORD_CONFIG	= 1,
@@ -269,6 +275,8 @@ enum mdma_record_type {
 	MDMA_RECORD_PROGRESS	= 4,
 	MDMA_RECORD_HELD	= 5,
 	MDMA_RECORD_KNOBS	= 6,
+	MDMA_RECORD_WORKLOADS	= 7,
+	MDMA_RECORD_TRACE	= 8,
 };
 
 /**
@@ -366,6 +374,7 @@ struct mdma_stream_window {
  * @MDMA_PATTERN_ZIPF: any run, the first ones more often
  * @MDMA_PATTERN_HOT: any run, but most often those of a hot set that moves on
  * @MDMA_PATTERN_SCATTER: each page of a descriptor is any page
+ * @MDMA_PATTERN_TRACE: not the window, but one entry of a trace after the other
  */
 enum mdma_pattern {
 	MDMA_PATTERN_SEQUENTIAL	= 0,
@@ -375,6 +384,7 @@ enum mdma_pattern {
 	MDMA_PATTERN_ZIPF	= 4,
 	MDMA_PATTERN_HOT	= 5,
 	MDMA_PATTERN_SCATTER	= 6,
+	MDMA_PATTERN_TRACE	= 7,
 };
 
 /**
@@ -428,7 +438,8 @@ enum mdma_on_error {
  * @pages: working set, 0 for the whole window
  * @seed: of the generator
  * @prng: state of the generator
- * @position: the run of pages that is next in sequence
+ * @position: the run of pages that is next in sequence; of MDMA_PATTERN_TRACE,
+ *	the entry
  */
 struct mdma_stream_workload {
 	__le32 pattern;
@@ -478,6 +489,60 @@ struct mdma_stream_knobs {
 	__le64 stopped;
 	__le64 retried;
 };
+
+/**
+ * struct mdma_stream_channel_workload - the workload of another channel than 0
+ * @channel: number, ascending, not 0
+ * @reserved: 0
+ * @workload: as that of channel 0 is in struct mdma_stream_state
+ * @knobs: likewise; the counters, which are those of the device, are 0
+ */
+struct mdma_stream_channel_workload {
+	__le32 channel;
+	__le32 reserved;
+	struct mdma_stream_workload workload;
+	struct mdma_stream_knobs knobs;
+};
+
+#define MDMA_TRACE_WRITE		(1U << 0) /* else the pages are read */
+#define MDMA_TRACE_MAX			16384	/* entries */
+#define MDMA_TRACE_US_MAX		1000000000000ULL
+
+/**
+ * struct mdma_trace_entry - a run of pages that a workload is to access
+ * @iova: page aligned
+ * @at_us: microseconds since the begin of the trace, up to MDMA_TRACE_US_MAX,
+ *	not less than that of the entry before
+ * @npages: 1 to MDMA_BATCH_MAX
+ * @flags: MDMA_TRACE_*
+ * @hold_ms: how long the run stays pinned, 0 to MDMA_HOLD_MS_MAX milliseconds
+ * @reserved: 0
+ */
+struct mdma_trace_entry {
+	__le64 iova;
+	__le64 at_us;
+	__le32 npages;
+	__le32 flags;
+	__le32 hold_ms;
+	__le32 reserved;
+};
+
+/**
+ * struct mdma_trace_header - begin of a trace, as sysfs has it
+ * @magic: MDMA_TRACE_MAGIC
+ * @version: MDMA_TRACE_VERSION
+ * @entries: struct mdma_trace_entry that follow, up to MDMA_TRACE_MAX
+ * @reserved: 0
+ */
+struct mdma_trace_header {
+	__le32 magic;
+	__le32 version;
+	__le32 entries;
+	__le32 reserved;
+};
+
+#define MDMA_TRACE_MAGIC		0x6372746d	/* "mtrc" */
+#define MDMA_TRACE_VERSION		1
 
 /**
  * struct mdma_stream_stats - counters, in pages if nothing else is said
@@ -546,12 +611,17 @@ struct mdma_stream_progress {
  * @npages: 1 to MDMA_BATCH_MAX
  * @flags: MDMA_HELD_*
  * @age_us: for how long it was held, in microseconds
+ * @channel: whose workload held it
+ * @hold_ms: how long it is to be held, 0 to MDMA_HOLD_MS_MAX milliseconds; 0: as
+ *	long as that workload says
  */
 struct mdma_stream_held {
 	__le64 iova;
 	__le32 npages;
 	__le32 flags;
 	__le64 age_us;
+	__le32 channel;
+	__le32 hold_ms;
 };
 
 #endif /* _UAPI_LINUX_MDMA_H */

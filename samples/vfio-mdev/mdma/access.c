@@ -160,8 +160,7 @@ void mdma_access_init(struct mdma_access *access)
 {
 	mutex_init(&access->lock);
 	INIT_LIST_HEAD(&access->runs);
-	INIT_LIST_HEAD(&access->held);
-	INIT_LIST_HEAD(&access->parked);
+	mdma_held_init(access);
 	xa_init_flags(&access->manual, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&access->wait);
 	access->going_until = jiffies - 1;

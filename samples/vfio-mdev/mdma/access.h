@@ -22,6 +22,8 @@ struct page;
  * @write: pinned for writing
  * @iova: of the first page
  * @npages: number
+ * @channel: whose workload holds it
+ * @hold_ms: how long it is held, 0 for as long as that workload says
  * @held_since: when it was used last
  * @age: of a parked one: held that long
  */
@@ -32,6 +34,8 @@ struct mdma_run {
 	bool write;
 	u64 iova;
 	u32 npages;
+	u32 channel;
+	u32 hold_ms;
 	ktime_t held_since;
 	ktime_t age;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The engine: executes descriptors, one at a time in each channel. They come
- * from the guest's ring and, on channel 0, in turns with it, from the
- * host-side workload.
+ * from the guest's ring and, in turns with it, from the host-side workload of
+ * the channel.
  *
  * A descriptor is executed in pieces of at most VFIO_PIN_PAGES_MAX_ENTRIES
  * pages: pin, access, ledger, trace event, dirty log, unpin or hold. Whoever waits for the
@@ -77,14 +77,20 @@ static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
 	return ret;
 }
 
-static void span_put(struct mdma_channel *ch, struct span *span, bool hold)
+static void span_put(struct mdma_channel *ch, struct span *span)
 {
-	if (!span->npages)
-		return;
-	if (hold)
-		mdma_held_add(ch->dev, span->run);
-	else
+	if (span->npages)
 		mdma_access_unpin(ch->dev, span->run);
+}
+
+/* After a job's piece: its pages stay pinned, or not. */
+static void span_done(struct mdma_channel *ch, struct span *span,
+		      const struct mdma_job *job)
+{
+	if (span->npages && job->hold)
+		mdma_held_add(ch, span->run, job->hold_ms);
+	else
+		span_put(ch, span);
 }
 
 /* Numbers for the page writes of a span that is about to be written. */
@@ -272,7 +278,7 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 	if (op_reads(job->op)) {
 		ret = span_pin(ch, &src, job->src + done, len, false);
 		if (ret) {
-			span_put(ch, &dst, false);
+			span_put(ch, &dst);
 			return ret;
 		}
 		mdma_count(ch->dev, MDMA_STAT_PAGES_READ, src.npages);
@@ -296,8 +302,8 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 	}
 	if (dst.npages)
 		span_written(ch, &dst, seq);
-	span_put(ch, &dst, job->hold);
-	span_put(ch, &src, job->hold);
+	span_done(ch, &dst, job);
+	span_done(ch, &src, job);
 	return 0;
 }
 
@@ -415,7 +421,7 @@ int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 		kunmap_local(from);
 	}
 	mdma_count(ch->dev, MDMA_STAT_PAGES_READ, src.npages);
-	span_put(ch, &src, false);
+	span_put(ch, &src);
 	return 0;
 }
 
@@ -457,7 +463,7 @@ static int store_status(struct mdma_channel *ch, u64 iova, u32 status,
 	smp_store_release(&desc->status, cpu_to_le32(status));
 	kunmap_local(desc);
 	span_written(ch, &dst, seq);
-	span_put(ch, &dst, false);
+	span_put(ch, &dst);
 	return 0;
 }
 
@@ -605,7 +611,7 @@ static bool ring_poll(struct mdma_channel *ch)
 static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 {
 	struct mdma_device *dev = ch->dev;
-	ktime_t expire = KTIME_MAX;
+	ktime_t expire;
 	bool busy = false;
 
 	*next = KTIME_MAX;
@@ -613,13 +619,12 @@ static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 	if (dev->running) {
 		mutex_lock(&ch->exec);
 		busy = ring_poll(ch);
-		if (!ch->index && mdma_workload_poll(dev, next))
+		if (mdma_workload_poll(ch, next))
 			busy = true;
 		mutex_unlock(&ch->exec);
 	}
-	if (!ch->index)
-		expire = mdma_held_expire(dev, dev->workload.hold_ms,
-					  mdma_workload_keep(dev));
+	expire = mdma_held_expire(ch, ch->workload.hold_ms,
+				  mdma_workload_keep(ch));
 	up_read(&dev->gate);
 	*next = min(*next, expire);
 	return busy;

@@ -29,84 +29,128 @@ void mdma_held_take(struct mdma_access *access, struct mdma_run *run)
 
 	list_del(&run->held);
 	run->busy = true;
-	access->nr_held--;
+	access->held[run->channel].nr--;
 	access->held_pages -= run->npages;
 }
 
-/* The oldest held run, busy now, if too many pages are held. */
-static struct mdma_run *take_oldest(struct mdma_access *access)
+/* The first run that a channel holds, or NULL. */
+static struct mdma_run *first_held(struct mdma_access *access, u32 channel)
+{
+	return list_first_entry_or_null(&access->held[channel].runs,
+					struct mdma_run, held);
+}
+
+/* A channel's first held run, busy now, if too many pages are held. */
+static struct mdma_run *take_superfluous(struct mdma_access *access,
+					 u32 channel)
 {
 	struct mdma_run *run = NULL;
 
 	mutex_lock(&access->lock);
 	if (access->held_pages > MDMA_HELD_PAGES_MAX) {
-		run = list_first_entry(&access->held, struct mdma_run, held);
-		mdma_held_take(access, run);
+		run = first_held(access, channel);
+		if (run)
+			mdma_held_take(access, run);
 	}
 	mutex_unlock(&access->lock);
 	return run;
+}
+
+/* When a run is to be given back, if the workload says @hold_ms. */
+static ktime_t ends(const struct mdma_run *run, u32 hold_ms)
+{
+	return ktime_add_ms(run->held_since, run->hold_ms ?: hold_ms);
+}
+
+/* After all runs that end before; those of a trace need not end in order. */
+static void insert_held(struct mdma_held *held, struct mdma_run *run)
+{
+	struct list_head *at = &held->runs;
+	struct mdma_run *before;
+
+	list_for_each_entry_reverse(before, &held->runs, held) {
+		if (!run->hold_ms || !before->hold_ms ||
+		    !ktime_after(ends(before, 0), ends(run, 0)))
+			break;
+		at = &before->held;
+	}
+	list_add_tail(&run->held, at);
+	held->nr++;
 }
 
 static void hold_since(struct mdma_device *dev, struct mdma_run *run,
 		       ktime_t since)
 {
 	struct mdma_access *access = &dev->access;
+	u32 channel = run->channel;
 
 	run->held_since = since;
 	mutex_lock(&access->lock);
 	run->busy = false;
-	list_add_tail(&run->held, &access->held);
-	access->nr_held++;
+	insert_held(&access->held[channel], run);
 	access->held_pages += run->npages;
 	mutex_unlock(&access->lock);
 	mdma_access_released(access);
-	while ((run = take_oldest(access)))
+	while ((run = take_superfluous(access, channel)))
 		mdma_access_unpin(dev, run);
 }
 
 /**
+ * mdma_held_init() - nothing is held
+ * @access: of a new device
+ */
+void mdma_held_init(struct mdma_access *access)
+{
+	u32 i;
+
+	for (i = 0; i < MDMA_MAX_CHANNELS; i++)
+		INIT_LIST_HEAD(&access->held[i].runs);
+	INIT_LIST_HEAD(&access->parked);
+}
+
+/**
  * mdma_held_add() - leave a run pinned but unused
- * @dev: open
+ * @ch: that used it; of a device that is open
  * @run: of mdma_access_pin(); must not be used afterwards
+ * @hold_ms: for how long, 0 for as long as the channel's workload says
  *
  * mdma_held_expire() gives it back, or ->dma_unmap(), or the end of the
- * device's running. If too many pages are held, the oldest runs are given
- * back now.
+ * device's running. If too many pages are held, the oldest runs of the channel
+ * are given back now.
  */
-void mdma_held_add(struct mdma_device *dev, struct mdma_run *run)
+void mdma_held_add(struct mdma_channel *ch, struct mdma_run *run, u32 hold_ms)
 {
-	hold_since(dev, run, ktime_get());
+	run->channel = ch->index;
+	run->hold_ms = hold_ms;
+	hold_since(ch->dev, run, ktime_get());
 }
 
 /**
  * mdma_held_expire() - give back runs that were held long enough
- * @dev: open
+ * @ch: that holds them; of a device that is open
  * @hold_ms: this long; not looked at if @keep is not 0
  * @keep: give back all but the youngest @keep runs
  *
  * Return: when to call again, KTIME_MAX if nothing is held or @keep is given.
  */
-ktime_t mdma_held_expire(struct mdma_device *dev, u32 hold_ms, u64 keep)
+ktime_t mdma_held_expire(struct mdma_channel *ch, u32 hold_ms, u64 keep)
 {
-	struct mdma_access *access = &dev->access;
+	struct mdma_access *access = &ch->dev->access;
 	ktime_t due, now = ktime_get();
 	struct mdma_run *run;
 
 	for (;;) {
 		mutex_lock(&access->lock);
-		run = list_first_entry_or_null(&access->held, struct mdma_run,
-					       held);
-		due = KTIME_MAX;
-		if (run && !keep)
-			due = ktime_add_ms(run->held_since, hold_ms);
-		if (!run || (keep && access->nr_held <= keep) ||
+		run = first_held(access, ch->index);
+		due = run && !keep ? ends(run, hold_ms) : KTIME_MAX;
+		if (!run || (keep && access->held[ch->index].nr <= keep) ||
 		    (!keep && ktime_after(due, now))) {
 			mutex_unlock(&access->lock);
 			return due;
 		}
 		mdma_held_take(access, run);
 		mutex_unlock(&access->lock);
-		mdma_access_unpin(dev, run);
+		mdma_access_unpin(ch->dev, run);
 		cond_resched();
 	}
 }
@@ -134,10 +178,12 @@ void mdma_held_drop_parked(struct mdma_access *access, u64 first, u64 last)
 
 static struct mdma_run *take_held(struct mdma_access *access)
 {
-	struct mdma_run *run;
+	struct mdma_run *run = NULL;
+	u32 i;
 
 	mutex_lock(&access->lock);
-	run = list_first_entry_or_null(&access->held, struct mdma_run, held);
+	for (i = 0; i < MDMA_MAX_CHANNELS && !run; i++)
+		run = first_held(access, i);
 	if (run)
 		mdma_held_take(access, run);
 	mutex_unlock(&access->lock);
@@ -217,10 +263,12 @@ void mdma_held_unpark(struct mdma_device *dev)
 u32 mdma_held_count(struct mdma_device *dev)
 {
 	struct mdma_access *access = &dev->access;
-	u32 n;
+	u32 i, n;
 
 	mutex_lock(&access->lock);
-	n = access->nr_held + access->nr_parked;
+	n = access->nr_parked;
+	for (i = 0; i < MDMA_MAX_CHANNELS; i++)
+		n += access->held[i].nr;
 	mutex_unlock(&access->lock);
 	return n;
 }
@@ -249,6 +297,8 @@ u32 mdma_held_get_parked(struct mdma_device *dev,
 			.npages = cpu_to_le32(run->npages),
 			.flags = cpu_to_le32(run->write ? MDMA_HELD_WRITE : 0),
 			.age_us = cpu_to_le64(ktime_to_us(run->age)),
+			.channel = cpu_to_le32(run->channel),
+			.hold_ms = cpu_to_le32(run->hold_ms),
 		};
 	}
 	mutex_unlock(&access->lock);
@@ -267,6 +317,8 @@ static struct mdma_run *parked_run(const struct mdma_stream_held *held)
 	run->write = le32_to_cpu(held->flags) & MDMA_HELD_WRITE;
 	run->iova = le64_to_cpu(held->iova);
 	run->npages = le32_to_cpu(held->npages);
+	run->channel = le32_to_cpu(held->channel);
+	run->hold_ms = le32_to_cpu(held->hold_ms);
 	run->age = ns_to_ktime(min(le64_to_cpu(held->age_us), age_max) *
 			       NSEC_PER_USEC);
 	return run;
@@ -288,21 +340,21 @@ int mdma_held_set_parked(struct mdma_device *dev,
 	LIST_HEAD(mine);
 	u32 i;
 
-	for (i = 0; i < snap->nr_held; i++) {
+	for (i = 0; i < snap->held.nr; i++) {
 		held = mdma_snapshot_held(snap, i);
 		run = parked_run(&held);
 		if (!run)
 			break;
 		list_add_tail(&run->held, &mine);
 	}
-	if (i == snap->nr_held) {
+	if (i == snap->held.nr) {
 		mutex_lock(&access->lock);
 		mdma_held_drop_parked(access, 0, U64_MAX);
 		list_splice_init(&mine, &access->parked);
-		access->nr_parked = snap->nr_held;
+		access->nr_parked = snap->held.nr;
 		mutex_unlock(&access->lock);
 	}
 	list_for_each_entry_safe(run, next, &mine, held)
 		kfree(run);
-	return i == snap->nr_held ? 0 : -ENOMEM;
+	return i == snap->held.nr ? 0 : -ENOMEM;
 }

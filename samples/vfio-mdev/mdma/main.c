@@ -69,7 +69,7 @@ void mdma_device_reset(struct mdma_device *dev)
 
 	down_write(&dev->gate);
 	mdma_regs_reset(dev);
-	mdma_workload_restart(&dev->workload);
+	mdma_workload_restart(dev);
 	mdma_access_release_all(dev);
 	up_write(&dev->gate);
 }
@@ -107,12 +107,13 @@ static int mdma_init(struct vfio_device *vdev)
 	mdma_ledger_view_init(&dev->ledger_view);
 	mdma_dirty_log_init(&dev->dirty_log);
 	mdma_irq_init(&dev->irqs);
-	mdma_workload_init(dev);
+	mdma_replay_init(&dev->upload);
 	ret = mdma_engine_init(dev);
 	if (ret) {
 		mdma_engine_destroy(dev);
 		return ret;
 	}
+	mdma_workload_init(dev);
 	vdev->migration_flags = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |
 				VFIO_MIGRATION_PRE_COPY;
 	vdev->mig_ops = &mdma_migration_ops;
@@ -124,6 +125,7 @@ static void mdma_release(struct vfio_device *vdev)
 	struct mdma_device *dev = to_mdma(vdev);
 
 	mdma_ledger_clear(&dev->ledger);
+	mdma_replay_destroy(dev);
 	mdma_engine_destroy(dev);
 	mutex_destroy(&dev->migration.lock);
 	mutex_destroy(&dev->regs_lock);
@@ -147,7 +149,7 @@ static int mdma_open(struct vfio_device *vdev)
 	down_write(&dev->gate);
 	mdma_pci_reset(dev);
 	mdma_regs_reset(dev);
-	mdma_workload_restart(&dev->workload);
+	mdma_workload_restart(dev);
 	mdma_ledger_clear(&dev->ledger);
 	for (i = 0; i < MDMA_NR_STATS; i++)
 		atomic64_set(&dev->stats[i], 0);
@@ -167,7 +169,7 @@ static void mdma_close(struct vfio_device *vdev)
 	down_write(&dev->gate);
 	dev->open = false;
 	dev->running = false;
-	dev->workload.run = 0;
+	mdma_workload_end(dev);
 	up_write(&dev->gate);
 	mdma_migration_reset(dev);
 	mdma_engine_stop(dev);
@@ -214,18 +216,26 @@ static int mdma_probe(struct mdev_device *mdev)
 		return PTR_ERR(dev);
 	dev_set_drvdata(&mdev->dev, dev);
 	ret = vfio_register_emulated_iommu_dev(&dev->vdev);
-	if (ret) {
-		vfio_put_device(&dev->vdev);
-		return ret;
-	}
+	if (ret)
+		goto err_put;
+	ret = mdma_workload_sysfs_add(dev);
+	if (ret)
+		goto err_unregister;
 	mdma_debugfs_init(dev);
 	return 0;
+
+err_unregister:
+	vfio_unregister_group_dev(&dev->vdev);
+err_put:
+	vfio_put_device(&dev->vdev);
+	return ret;
 }
 
 static void mdma_remove(struct mdev_device *mdev)
 {
 	struct mdma_device *dev = dev_get_drvdata(&mdev->dev);
 
+	mdma_workload_sysfs_remove(dev);
 	vfio_unregister_group_dev(&dev->vdev);
 	mdma_debugfs_exit(dev);
 	vfio_put_device(&dev->vdev);

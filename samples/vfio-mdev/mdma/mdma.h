@@ -4,7 +4,7 @@
  *
  * Locking order, outermost first:
  *
- *	vfio's dev_set->lock
+ *	vfio's dev_set->lock, mdma_replay_upload.lock
  *	  mdma_migration.lock		migration state, VFIO_DEVICE_RESET
  *	    mdma_file.lock		a migration file
  *	      mdma_device.regs_lock	config space, BAR0
@@ -46,6 +46,7 @@ struct mdma_device;
 struct mdma_dirty_range;
 struct mdma_file;
 struct mdma_run;
+struct mdma_workload_dir;
 struct mem_cgroup;
 struct task_struct;
 
@@ -95,6 +96,45 @@ struct mdma_midway {
 };
 
 /**
+ * struct mdma_workload - the host-side workload of a channel
+ * @sequence: which slots it visits
+ * @access: enum mdma_access_mode
+ * @direction: enum mdma_direction
+ * @write_percent: of MDMA_DIRECTION_MIXED
+ * @on_error: enum mdma_on_error
+ * @batch: pages of a descriptor
+ * @ring: runs that MDMA_PATTERN_RING keeps pinned
+ * @hold_ms: how long a run stays pinned
+ * @rate: descriptors per second, 0 for no limit
+ * @burst: descriptors between two pauses, 0 for no pauses
+ * @pause_ms: how long a pause is
+ * @burst_done: descriptors since the last pause
+ * @run: started
+ * @pages: working set, 0 for the whole window
+ * @due: time of the next descriptor
+ *
+ * What an execution changes (@sequence, @burst_done, @due; @run to 0) changes
+ * under the channel's exec; all else with the gate held for writing.
+ */
+struct mdma_workload {
+	struct mdma_sequence sequence;
+	u32 access;
+	u32 direction;
+	u32 write_percent;
+	u32 on_error;
+	u32 batch;
+	u32 ring;
+	u32 hold_ms;
+	u32 rate;
+	u32 burst;
+	u32 pause_ms;
+	u32 burst_done;
+	u32 run;
+	u64 pages;
+	ktime_t due;
+};
+
+/**
  * struct mdma_channel - a ring, its registers and its thread
  * @dev: that it belongs to
  * @index: of the channel, and of its vector
@@ -112,6 +152,7 @@ struct mdma_midway {
  * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec
  * @src_pages: likewise
  * @bounce: a page, for what vfio_dma_rw() reads, under @exec
+ * @workload: the host-side workload that the channel executes
  * @task: thread, while the device is open
  * @kicked: bit 0: there may be work; the thread looks before it sleeps
  */
@@ -133,16 +174,26 @@ struct mdma_channel {
 	struct page **dst_pages;
 	struct page **src_pages;
 	void *bounce;
+	struct mdma_workload workload;
 	struct task_struct *task;
 	unsigned long kicked;
+};
+
+/**
+ * struct mdma_held - runs that a channel's workload holds
+ * @runs: oldest first, but those with a time of their own by when it ends
+ * @nr: number of them
+ */
+struct mdma_held {
+	struct list_head runs;
+	u64 nr;
 };
 
 /**
  * struct mdma_access - what is pinned
  * @lock: guards all fields; never held over a call into vfio
  * @runs: all struct mdma_run, those in use and those held
- * @held: runs held, oldest first
- * @nr_held: number of runs in @held
+ * @held: runs held, of each channel
  * @held_pages: pages in @held
  * @parked: runs that were held when the device stopped, oldest first: not
  *	pinned, but to be pinned again when it runs
@@ -159,8 +210,7 @@ struct mdma_channel {
 struct mdma_access {
 	struct mutex lock;	/* all fields */
 	struct list_head runs;
-	struct list_head held;
-	u64 nr_held;
+	struct mdma_held held[MDMA_MAX_CHANNELS];
 	u64 held_pages;
 	struct list_head parked;
 	u32 nr_parked;
@@ -237,42 +287,27 @@ struct mdma_dirty_log {
 #define MDMA_DIRTY_LOG_BYTES_MAX	SZ_1G
 
 /**
- * struct mdma_workload - the host-side workload
- * @sequence: which slots it visits
- * @access: enum mdma_access_mode
- * @direction: enum mdma_direction
- * @write_percent: of MDMA_DIRECTION_MIXED
- * @on_error: enum mdma_on_error
- * @batch: pages of a descriptor
- * @ring: runs that MDMA_PATTERN_RING keeps pinned
- * @hold_ms: how long a run stays pinned
- * @rate: descriptors per second, 0 for no limit
- * @burst: descriptors between two pauses, 0 for no pauses
- * @pause_ms: how long a pause is
- * @burst_done: descriptors since the last pause
- * @run: started
- * @pages: working set, 0 for the whole window
- * @due: time of the next descriptor
- *
- * What an execution changes (@sequence, @burst_done, @due; @run to 0) changes
- * under channel 0's exec; all else with the gate held for writing.
+ * struct mdma_replay - a trace
+ * @entries: struct mdma_trace_entry, checked, or NULL
+ * @nr: number
  */
-struct mdma_workload {
-	struct mdma_sequence sequence;
-	u32 access;
-	u32 direction;
-	u32 write_percent;
-	u32 on_error;
-	u32 batch;
-	u32 ring;
-	u32 hold_ms;
-	u32 rate;
-	u32 burst;
-	u32 pause_ms;
-	u32 burst_done;
-	u32 run;
-	u64 pages;
-	ktime_t due;
+struct mdma_replay {
+	struct mdma_trace_entry *entries;
+	u32 nr;
+};
+
+/**
+ * struct mdma_replay_upload - a trace of which not all has been written
+ * @lock: guards all fields
+ * @header: begin of it
+ * @entries: room for as many as @header says, or NULL
+ * @size: bytes that were written
+ */
+struct mdma_replay_upload {
+	struct mutex lock;	/* all fields */
+	struct mdma_trace_header header;
+	struct mdma_trace_entry *entries;
+	size_t size;
 };
 
 /**
@@ -346,7 +381,10 @@ struct mdma_migration {
  * @ledger: what was written
  * @ledger_view: the user's copy of it
  * @dirty_log: what was written since the user looked last
- * @workload: the host-side workload
+ * @replay: the trace of workloads with MDMA_PATTERN_TRACE; changes with
+ *	migration.lock, and @gate held for writing
+ * @upload: a trace on its way
+ * @dirs: of the channels' workloads in sysfs
  * @irqs: eventfds
  * @migration: protocol state
  * @stats: counters
@@ -377,7 +415,9 @@ struct mdma_device {
 	struct mdma_ledger ledger;
 	struct mdma_ledger_view ledger_view;
 	struct mdma_dirty_log dirty_log;
-	struct mdma_workload workload;
+	struct mdma_replay replay;
+	struct mdma_replay_upload upload;
+	struct mdma_workload_dir *dirs;
 	struct mdma_irqs irqs;
 	struct mdma_migration migration;
 	atomic64_t stats[MDMA_NR_STATS];
@@ -423,8 +463,9 @@ void mdma_dirty_log_stop(struct mdma_device *dev);
 extern const struct attribute_group mdma_dirty_log_sysfs_group;
 
 /* held.c */
-void mdma_held_add(struct mdma_device *dev, struct mdma_run *run);
-ktime_t mdma_held_expire(struct mdma_device *dev, u32 hold_ms, u64 keep);
+void mdma_held_init(struct mdma_access *access);
+void mdma_held_add(struct mdma_channel *ch, struct mdma_run *run, u32 hold_ms);
+ktime_t mdma_held_expire(struct mdma_channel *ch, u32 hold_ms, u64 keep);
 void mdma_held_park(struct mdma_device *dev);
 void mdma_held_unpark(struct mdma_device *dev);
 u32 mdma_held_count(struct mdma_device *dev);
@@ -444,7 +485,8 @@ int mdma_held_set_parked(struct mdma_device *dev,
  * @data: pattern of MDMA_OP_FILL
  * @done: bytes that are done
  * @result: of MDMA_OP_READ
- * @hold: the run stays pinned for the time that the workload says
+ * @hold: the run stays pinned for @hold_ms
+ * @hold_ms: 0 for the time that the workload says
  * @rw: STAMP or READ, by vfio_dma_rw() instead of pins
  * @part: not the first of a descriptor's jobs
  * @pausable: it may stop midway, see mdma_engine_execute()
@@ -457,6 +499,7 @@ struct mdma_job {
 	u64 data;
 	u64 done;
 	u32 result;
+	u32 hold_ms;
 	bool hold;
 	bool rw;
 	bool part;
@@ -538,6 +581,7 @@ void mdma_regs_load_window(struct mdma_device *dev);
 
 /* sysfs.c */
 extern const struct attribute_group *mdma_sysfs_groups[];
+extern struct device_attribute mdma_window_attr;
 
 /* debugfs.c */
 void mdma_debugfs_module_init(void);
@@ -592,20 +636,30 @@ enum mdma_knob {
 };
 
 void mdma_workload_init(struct mdma_device *dev);
-void mdma_workload_restart(struct mdma_workload *workload);
-u64 mdma_workload_get(struct mdma_device *dev, enum mdma_knob knob);
-int mdma_workload_set(struct mdma_device *dev, enum mdma_knob knob, u64 value);
+void mdma_workload_restart(struct mdma_device *dev);
+void mdma_workload_end(struct mdma_device *dev);
+bool mdma_workload_started(struct mdma_device *dev);
+u64 mdma_workload_get(struct mdma_channel *ch, enum mdma_knob knob);
+int mdma_workload_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value);
 void mdma_workload_set_window(struct mdma_device *dev,
 			      enum mdma_window_origin origin,
 			      const struct mdma_range *range, u32 nr);
-bool mdma_workload_poll(struct mdma_device *dev, ktime_t *next);
-int mdma_workload_step(struct mdma_device *dev, u32 n);
-u64 mdma_workload_keep(struct mdma_device *dev);
-void mdma_workload_take(struct mdma_device *dev,
-			struct mdma_stream_workload *to,
-			struct mdma_stream_knobs *knobs);
+bool mdma_workload_poll(struct mdma_channel *ch, ktime_t *next);
+int mdma_workload_step(struct mdma_channel *ch, u32 n);
+u64 mdma_workload_keep(struct mdma_channel *ch);
+void mdma_workload_take(struct mdma_device *dev, struct mdma_snapshot *snap);
 void mdma_workload_apply(struct mdma_device *dev,
-			 const struct mdma_stream_workload *from,
-			 const struct mdma_stream_knobs *knobs);
+			 const struct mdma_snapshot *snap);
+
+/* workload_sysfs.c */
+int mdma_workload_sysfs_add(struct mdma_device *dev);
+void mdma_workload_sysfs_remove(struct mdma_device *dev);
+
+/* replay_sysfs.c */
+extern struct bin_attribute mdma_trace_attr;
+int mdma_replay_copy(struct mdma_replay *replay,
+		     const struct mdma_snapshot *snap);
+void mdma_replay_init(struct mdma_replay_upload *upload);
+void mdma_replay_destroy(struct mdma_device *dev);
 
 #endif /* MDMA_H */

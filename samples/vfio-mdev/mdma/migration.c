@@ -141,13 +141,17 @@ static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 
 	memset(snap, 0, sizeof(*snap));
 	snap->channels = dev->nr_channels;
-	snap->held_size = sizeof(struct mdma_stream_held);
 	mutex_lock(&dev->regs_lock);
 	down_write(&dev->gate);
 	take_channels(dev, snap->state.channel);
 	take_progress(dev, snap);
 	take_window(dev, &snap->state.window);
-	mdma_workload_take(dev, &snap->state.workload, &snap->knobs);
+	mdma_workload_take(dev, snap);
+	snap->trace = (struct mdma_entries) {
+		.nr = dev->replay.nr,
+		.size = sizeof(*dev->replay.entries),
+		.data = dev->replay.entries,
+	};
 	stats->seq = take_stat(dev, MDMA_STAT_SEQ);
 	stats->pages_written = take_stat(dev, MDMA_STAT_PAGES_WRITTEN);
 	stats->pages_read = take_stat(dev, MDMA_STAT_PAGES_READ);
@@ -213,22 +217,11 @@ static void apply_stat(struct mdma_device *dev, enum mdma_stat stat,
 	atomic64_set(&dev->stats[stat], le64_to_cpu(value));
 }
 
-/* A stopped device becomes what a valid snapshot says: 0 or -ENOMEM. */
-static int apply_snapshot(struct mdma_device *dev,
-			  const struct mdma_snapshot *snap)
+static void apply_stats(struct mdma_device *dev,
+			const struct mdma_snapshot *snap)
 {
 	const struct mdma_stream_stats *stats = &snap->state.stats;
-	int ret;
 
-	ret = mdma_held_set_parked(dev, snap);
-	if (ret)
-		return ret;
-	mutex_lock(&dev->regs_lock);
-	down_write(&dev->gate);
-	apply_channels(dev, snap->state.channel);
-	apply_progress(dev, snap);
-	apply_window(dev, &snap->state.window);
-	mdma_workload_apply(dev, &snap->state.workload, &snap->knobs);
 	apply_stat(dev, MDMA_STAT_SEQ, stats->seq);
 	apply_stat(dev, MDMA_STAT_PAGES_WRITTEN, stats->pages_written);
 	apply_stat(dev, MDMA_STAT_PAGES_READ, stats->pages_read);
@@ -239,8 +232,34 @@ static int apply_snapshot(struct mdma_device *dev,
 	apply_stat(dev, MDMA_STAT_SKIPPED, snap->knobs.skipped);
 	apply_stat(dev, MDMA_STAT_STOPPED, snap->knobs.stopped);
 	apply_stat(dev, MDMA_STAT_RETRIED, snap->knobs.retried);
+}
+
+/* A stopped device becomes what a valid snapshot says: 0 or -ENOMEM. */
+static int apply_snapshot(struct mdma_device *dev,
+			  const struct mdma_snapshot *snap)
+{
+	struct mdma_replay replay;
+	int ret;
+
+	ret = mdma_replay_copy(&replay, snap);
+	if (ret)
+		return ret;
+	ret = mdma_held_set_parked(dev, snap);
+	if (ret) {
+		kvfree(replay.entries);
+		return ret;
+	}
+	mutex_lock(&dev->regs_lock);
+	down_write(&dev->gate);
+	apply_channels(dev, snap->state.channel);
+	apply_progress(dev, snap);
+	apply_window(dev, &snap->state.window);
+	mdma_workload_apply(dev, snap);
+	swap(dev->replay, replay);
+	apply_stats(dev, snap);
 	up_write(&dev->gate);
 	mutex_unlock(&dev->regs_lock);
+	kvfree(replay.entries);
 	return 0;
 }
 
@@ -502,17 +521,19 @@ static int save_finish(struct mdma_device *dev)
 		return -ENOMEM;
 	mutex_lock(&file->lock);
 	take_snapshot(dev, snap);
-	snap->held = held;
-	snap->nr_held = nr_held;
+	snap->held.data = held;
+	snap->held.nr = nr_held;
 	ret = file_room(file, file->size +
-			      mdma_stream_state_size(snap->nr_progress,
-						     nr_held));
+			      mdma_stream_state_size(snap->channels,
+						     snap->nr_progress,
+						     nr_held, snap->trace.nr));
 	if (!ret) {
 		file->size += mdma_stream_write_state(&file->data[file->size],
 						      snap);
 		file->precopy = false;
 	}
-	snap->held = NULL;
+	snap->held.data = NULL;
+	snap->trace.data = NULL;
 	mutex_unlock(&file->lock);
 	kvfree(held);
 	wake_up_all(&file->wait);
@@ -652,7 +673,9 @@ static int migration_get_data_size(struct vfio_device *vdev,
 
 	/* How many channels will stop midway, nobody knows */
 	*stop_copy_length = MDMA_STREAM_CONFIG_SIZE +
-			    mdma_stream_state_size(0, mdma_held_count(dev));
+			    mdma_stream_state_size(dev->nr_channels, 0,
+						   mdma_held_count(dev),
+						   READ_ONCE(dev->replay.nr));
 	return 0;
 }
 

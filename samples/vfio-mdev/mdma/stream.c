@@ -14,6 +14,7 @@
 
 #include <asm/byteorder.h>
 
+#include "replay.h"
 #include "stream.h"
 #include "window.h"
 
@@ -93,17 +94,41 @@ void mdma_knobs_init(struct mdma_stream_knobs *knobs)
 }
 
 /**
+ * mdma_stream_workload_init() - as a new device has it
+ * @workload: any
+ */
+void mdma_stream_workload_init(struct mdma_stream_workload *workload)
+{
+	*workload = (struct mdma_stream_workload) { .batch = cpu_to_le32(1) };
+}
+
+static void channel_workload_init(struct mdma_stream_channel_workload *to,
+				  u32 channel)
+{
+	to->channel = cpu_to_le32(channel);
+	to->reserved = 0;
+	mdma_stream_workload_init(&to->workload);
+	mdma_knobs_init(&to->knobs);
+}
+
+/**
  * mdma_stream_state_size() - bytes that mdma_stream_write_state() writes
+ * @channels: of the device
  * @nr_progress: channels within a descriptor
  * @nr_held: held runs
+ * @nr_trace: entries of the trace
  *
  * Return: bytes.
  */
-size_t mdma_stream_state_size(u32 nr_progress, u32 nr_held)
+size_t mdma_stream_state_size(u32 channels, u32 nr_progress, u32 nr_held,
+			      u32 nr_trace)
 {
 	return 3 * sizeof(struct mdma_stream_record) +
 	       sizeof(struct mdma_stream_state) +
 	       sizeof(struct mdma_stream_knobs) +
+	       entries_size(channels - 1,
+			    sizeof(struct mdma_stream_channel_workload)) +
+	       entries_size(nr_trace, sizeof(struct mdma_trace_entry)) +
 	       entries_size(nr_progress, sizeof(struct mdma_stream_progress)) +
 	       entries_size(nr_held, sizeof(struct mdma_stream_held));
 }
@@ -128,7 +153,7 @@ size_t mdma_stream_write_config(void *buf, const struct mdma_snapshot *snap)
 /**
  * mdma_stream_write_state() - the part that STOP_COPY sends
  * @buf: room for mdma_stream_state_size()
- * @snap: complete; @held_size is that of struct mdma_stream_held
+ * @snap: complete; entries have the size of this version
  *
  * Return: bytes written.
  */
@@ -140,9 +165,13 @@ size_t mdma_stream_write_state(void *buf, const struct mdma_snapshot *snap)
 			   sizeof(snap->state));
 	at += write_record(at, MDMA_RECORD_KNOBS, &snap->knobs,
 			   sizeof(snap->knobs));
+	at += write_array(at, MDMA_RECORD_WORKLOADS, snap->workload,
+			  snap->channels - 1, sizeof(snap->workload[0]));
+	at += write_array(at, MDMA_RECORD_TRACE, snap->trace.data,
+			  snap->trace.nr, sizeof(struct mdma_trace_entry));
 	at += write_array(at, MDMA_RECORD_PROGRESS, snap->progress,
 			  snap->nr_progress, sizeof(snap->progress[0]));
-	at += write_array(at, MDMA_RECORD_HELD, snap->held, snap->nr_held,
+	at += write_array(at, MDMA_RECORD_HELD, snap->held.data, snap->held.nr,
 			  sizeof(struct mdma_stream_held));
 	at += seal_record(at, MDMA_RECORD_END, 0);
 	return at - buf;
@@ -197,7 +226,7 @@ static bool workload_valid(const struct mdma_stream_workload *workload)
 {
 	u32 batch = le32_to_cpu(workload->batch);
 
-	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_SCATTER &&
+	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_TRACE &&
 	       le32_to_cpu(workload->direction) <= MDMA_DIRECTION_MIXED &&
 	       batch >= 1 && batch <= MDMA_BATCH_MAX &&
 	       le32_to_cpu(workload->hold_ms) <= MDMA_HOLD_MS_MAX &&
@@ -269,7 +298,34 @@ static int take_progress(struct mdma_snapshot *snap, const void *entries,
 	return 0;
 }
 
-static bool held_valid(const struct mdma_stream_held *held)
+static int take_workloads(struct mdma_snapshot *snap, const void *entries,
+			  u32 count, u32 size)
+{
+	struct mdma_stream_channel_workload from;
+	u32 i, channel, last = 0;
+
+	for (i = 0; i < count; i++) {
+		memcpy(&from, entries + (size_t)i * size, sizeof(from));
+		channel = le32_to_cpu(from.channel);
+		if (channel <= last || channel >= snap->channels ||
+		    from.reserved || !workload_valid(&from.workload) ||
+		    !knobs_valid(&from.knobs) || from.knobs.skipped ||
+		    from.knobs.stopped || from.knobs.retried)
+			return -EINVAL;
+		snap->workload[channel - 1] = from;
+		last = channel;
+	}
+	return 0;
+}
+
+static int take_trace(struct mdma_snapshot *snap, const void *entries,
+		      u32 count, u32 size)
+{
+	snap->trace = (struct mdma_entries) { count, size, entries };
+	return mdma_trace_check(entries, count, size);
+}
+
+static bool held_valid(const struct mdma_stream_held *held, u32 channels)
 {
 	u64 iova = le64_to_cpu(held->iova);
 	u64 npages = le32_to_cpu(held->npages);
@@ -277,7 +333,9 @@ static bool held_valid(const struct mdma_stream_held *held)
 	return npages && npages <= MDMA_BATCH_MAX &&
 	       !(iova & (MDMA_PAGE_SIZE - 1)) &&
 	       iova + ((npages << MDMA_PAGE_SHIFT) - 1) >= iova &&
-	       !(le32_to_cpu(held->flags) & ~MDMA_HELD_WRITE);
+	       !(le32_to_cpu(held->flags) & ~MDMA_HELD_WRITE) &&
+	       le32_to_cpu(held->channel) < channels &&
+	       le32_to_cpu(held->hold_ms) <= MDMA_HOLD_MS_MAX;
 }
 
 static int take_held(struct mdma_snapshot *snap, const void *entries,
@@ -287,17 +345,15 @@ static int take_held(struct mdma_snapshot *snap, const void *entries,
 	u64 pages = 0;
 	u32 i;
 
-	snap->held = entries;
-	snap->held_size = size;
+	snap->held = (struct mdma_entries) { count, size, entries };
 	for (i = 0; i < count; i++) {
 		held = mdma_snapshot_held(snap, i);
-		if (!held_valid(&held))
+		if (!held_valid(&held, snap->channels))
 			return -EINVAL;
 		pages += le32_to_cpu(held.npages);
 		if (pages > MDMA_HELD_PAGES_MAX)
 			return -EINVAL;
 	}
-	snap->nr_held = count;
 	return 0;
 }
 
@@ -306,6 +362,8 @@ enum rank {
 	RANK_CONFIG = 1,
 	RANK_STATE,
 	RANK_KNOBS,
+	RANK_WORKLOADS,
+	RANK_TRACE,
 	RANK_PROGRESS,
 	RANK_HELD,
 	RANK_END,
@@ -313,37 +371,71 @@ enum rank {
 
 /*
  * What a receiver knows of a type. Records come by ascending @rank. @size: of
- * the payload, or of an entry of an @array. @minor: that added it.
+ * the payload, or of an entry of an @array. @minor: that added it. @grown: that
+ * made it longer than @old_size.
  */
 struct known_record {
 	u8 rank;
 	bool array;
 	u16 minor;
+	u16 grown;
 	size_t size;
+	size_t old_size;
+};
+
+static const struct known_record known_records[] = {
+	[MDMA_RECORD_CONFIG] = {
+		.rank = RANK_CONFIG,
+		.size = sizeof(struct mdma_stream_config),
+	},
+	[MDMA_RECORD_STATE] = {
+		.rank = RANK_STATE,
+		.size = sizeof(struct mdma_stream_state),
+	},
+	[MDMA_RECORD_KNOBS] = {
+		.rank = RANK_KNOBS,
+		.minor = 2,
+		.size = sizeof(struct mdma_stream_knobs),
+	},
+	[MDMA_RECORD_WORKLOADS] = {
+		.rank = RANK_WORKLOADS,
+		.array = true,
+		.minor = 3,
+		.size = sizeof(struct mdma_stream_channel_workload),
+	},
+	[MDMA_RECORD_TRACE] = {
+		.rank = RANK_TRACE,
+		.array = true,
+		.minor = 3,
+		.size = sizeof(struct mdma_trace_entry),
+	},
+	[MDMA_RECORD_PROGRESS] = {
+		.rank = RANK_PROGRESS,
+		.array = true,
+		.minor = 1,
+		.size = sizeof(struct mdma_stream_progress),
+	},
+	[MDMA_RECORD_HELD] = {
+		.rank = RANK_HELD,
+		.array = true,
+		.minor = 1,
+		.grown = 3,
+		.size = sizeof(struct mdma_stream_held),
+		.old_size = offsetof(struct mdma_stream_held, channel),
+	},
+	[MDMA_RECORD_END] = { .rank = RANK_END },
 };
 
 static const struct known_record *known_record(u32 type)
 {
-	static const struct known_record known[] = {
-		[MDMA_RECORD_CONFIG] = {
-			RANK_CONFIG, false, 0, sizeof(struct mdma_stream_config),
-		},
-		[MDMA_RECORD_STATE] = {
-			RANK_STATE, false, 0, sizeof(struct mdma_stream_state),
-		},
-		[MDMA_RECORD_KNOBS] = {
-			RANK_KNOBS, false, 2, sizeof(struct mdma_stream_knobs),
-		},
-		[MDMA_RECORD_PROGRESS] = {
-			RANK_PROGRESS, true, 1, sizeof(struct mdma_stream_progress),
-		},
-		[MDMA_RECORD_HELD] = {
-			RANK_HELD, true, 1, sizeof(struct mdma_stream_held),
-		},
-		[MDMA_RECORD_END] = { RANK_END, false, 0, 0 },
-	};
+	return type && type < ARRAY_SIZE(known_records) ? &known_records[type] :
+							  NULL;
+}
 
-	return type && type < ARRAY_SIZE(known) ? &known[type] : NULL;
+/* Bytes that a record has, or each of its entries, in a minor version. */
+static size_t known_size(const struct known_record *known, u16 minor)
+{
+	return minor < known->grown ? known->old_size : known->size;
 }
 
 /* @rank: of the last known record; @newer: of a newer minor version. */
@@ -390,10 +482,11 @@ static int check_header(const struct mdma_stream_record *record, u32 rank)
 static int take_array(const struct mdma_stream_record *record,
 		      const void *payload, struct mdma_snapshot *snap)
 {
-	bool newer = le16_to_cpu(record->minor) > MDMA_STREAM_MINOR;
+	u16 minor = le16_to_cpu(record->minor);
+	bool newer = minor > MDMA_STREAM_MINOR;
 	u32 type = le32_to_cpu(record->type);
 	u64 length = le32_to_cpu(record->length);
-	size_t known = known_record(type)->size;
+	size_t known = known_size(known_record(type), minor);
 	struct mdma_stream_array array;
 	u32 count, size;
 	u64 used;
@@ -406,9 +499,16 @@ static int take_array(const struct mdma_stream_record *record,
 	    (!newer && (size != known || used != length)))
 		return -EBADMSG;
 	payload += sizeof(array);
-	if (type == MDMA_RECORD_PROGRESS)
+	switch (type) {
+	case MDMA_RECORD_WORKLOADS:
+		return take_workloads(snap, payload, count, size);
+	case MDMA_RECORD_TRACE:
+		return take_trace(snap, payload, count, size);
+	case MDMA_RECORD_PROGRESS:
 		return take_progress(snap, payload, count, size);
-	return take_held(snap, payload, count, size);
+	default:
+		return take_held(snap, payload, count, size);
+	}
 }
 
 static int take_payload(const struct mdma_stream_record *record,
@@ -429,12 +529,27 @@ static int take_payload(const struct mdma_stream_record *record,
 	case MDMA_RECORD_KNOBS:
 		memcpy(&snap->knobs, payload, sizeof(snap->knobs));
 		return knobs_valid(&snap->knobs) ? 0 : -EINVAL;
+	case MDMA_RECORD_WORKLOADS:
+	case MDMA_RECORD_TRACE:
 	case MDMA_RECORD_PROGRESS:
 	case MDMA_RECORD_HELD:
 		return take_array(record, payload, snap);
 	default:
 		return 0;
 	}
+}
+
+/* What a stream that does not say anything else means. */
+static void snapshot_init(struct mdma_snapshot *snap)
+{
+	u32 i;
+
+	snap->nr_progress = 0;
+	snap->held.nr = 0;
+	snap->trace.nr = 0;
+	mdma_knobs_init(&snap->knobs);
+	for (i = 0; i + 1 < MDMA_MAX_CHANNELS; i++)
+		channel_workload_init(&snap->workload[i], i + 1);
 }
 
 /* One record at @pos: the bytes of it, or a negative error. */
@@ -470,7 +585,8 @@ static int read_record(const void *buf, size_t size, size_t pos, u32 *rank,
  * @buf: the stream from its first byte on
  * @size: bytes, at most INT_MAX
  * @snap: @channels is that of the receiving device and must be the stream's;
- *	all else is valid only if 0 is returned, and @held as long as @buf is
+ *	all else is valid only if 0 is returned, and @held and @trace as long
+ *	as @buf is
  *
  * Return: 0 if the stream is complete and valid, -EAGAIN if nothing is wrong
  * so far but more must follow, -EBADMSG if it is damaged or goes on after its
@@ -484,9 +600,7 @@ int mdma_stream_read(const void *buf, size_t size, struct mdma_snapshot *snap)
 	u32 rank = 0;
 	int ret;
 
-	snap->nr_progress = 0;
-	snap->nr_held = 0;
-	mdma_knobs_init(&snap->knobs);
+	snapshot_init(snap);
 	while (size - pos >= sizeof(struct mdma_stream_record)) {
 		if (rank == RANK_END ||
 		    memcmp(buf + pos + minor, buf + minor, sizeof(__le16)))

@@ -16,134 +16,6 @@ static struct mdma_device *to_mdma(struct device *dev)
 	return dev_get_drvdata(dev);
 }
 
-/* A numeric attribute of the workload. */
-struct knob_attribute {
-	struct device_attribute attr;
-	enum mdma_knob knob;
-	u64 min;
-	u64 max;
-};
-
-static ssize_t knob_show(struct device *dev, struct device_attribute *attr,
-			 char *buf)
-{
-	struct knob_attribute *knob =
-		container_of(attr, struct knob_attribute, attr);
-
-	return sysfs_emit(buf, "%llu\n",
-			  mdma_workload_get(to_mdma(dev), knob->knob));
-}
-
-static ssize_t knob_store(struct device *dev, struct device_attribute *attr,
-			  const char *buf, size_t count)
-{
-	struct knob_attribute *knob =
-		container_of(attr, struct knob_attribute, attr);
-	u64 value;
-	int ret;
-
-	ret = kstrtou64(buf, 0, &value);
-	if (ret)
-		return ret;
-	if (value < knob->min || value > knob->max)
-		return -ERANGE;
-	return mdma_workload_set(to_mdma(dev), knob->knob, value) ?: count;
-}
-
-#define KNOB(_name, _id, _min, _max)					\
-	static struct knob_attribute _name##_knob = {			\
-		.attr = __ATTR(_name, 0644, knob_show, knob_store),	\
-		.knob = _id,						\
-		.min = _min,						\
-		.max = _max,						\
-	}
-
-KNOB(write_percent, MDMA_KNOB_WRITE_PERCENT, 0, 100);
-KNOB(batch, MDMA_KNOB_BATCH, 1, MDMA_BATCH_MAX);
-KNOB(ring, MDMA_KNOB_RING, 1, MDMA_RING_MAX);
-KNOB(stride, MDMA_KNOB_STRIDE, 1, U32_MAX);
-KNOB(theta, MDMA_KNOB_THETA, 0, MDMA_THETA_MAX);
-KNOB(hot, MDMA_KNOB_HOT, 1, U32_MAX);
-KNOB(hot_percent, MDMA_KNOB_HOT_PERCENT, 0, 100);
-KNOB(drift, MDMA_KNOB_DRIFT, 0, U32_MAX);
-KNOB(pages, MDMA_KNOB_PAGES, 0, U64_MAX);
-KNOB(seed, MDMA_KNOB_SEED, 0, U64_MAX);
-KNOB(hold_ms, MDMA_KNOB_HOLD_MS, 0, MDMA_HOLD_MS_MAX);
-KNOB(rate, MDMA_KNOB_RATE, 0, U32_MAX);
-KNOB(burst, MDMA_KNOB_BURST, 0, U32_MAX);
-KNOB(pause_ms, MDMA_KNOB_PAUSE_MS, 0, MDMA_PAUSE_MS_MAX);
-KNOB(run, MDMA_KNOB_RUN, 0, 1);
-
-/* An attribute of the workload that is one of several words. */
-struct word_attribute {
-	struct device_attribute attr;
-	enum mdma_knob knob;
-	const char * const *words;
-	size_t nr;
-};
-
-static ssize_t word_show(struct device *dev, struct device_attribute *attr,
-			 char *buf)
-{
-	struct word_attribute *word =
-		container_of(attr, struct word_attribute, attr);
-	u64 value = mdma_workload_get(to_mdma(dev), word->knob);
-
-	return sysfs_emit(buf, "%s\n", word->words[value]);
-}
-
-static ssize_t word_store(struct device *dev, struct device_attribute *attr,
-			  const char *buf, size_t count)
-{
-	struct word_attribute *word =
-		container_of(attr, struct word_attribute, attr);
-	int value = __sysfs_match_string(word->words, word->nr, buf);
-
-	if (value < 0)
-		return value;
-	return mdma_workload_set(to_mdma(dev), word->knob, value) ?: count;
-}
-
-#define WORD(_name, _id)						\
-	static struct word_attribute _name##_word = {			\
-		.attr = __ATTR(_name, 0644, word_show, word_store),	\
-		.knob = _id,						\
-		.words = _name##_words,					\
-		.nr = ARRAY_SIZE(_name##_words),			\
-	}
-
-static const char * const pattern_words[] = {
-	[MDMA_PATTERN_SEQUENTIAL] = "sequential",
-	[MDMA_PATTERN_RANDOM] = "random",
-	[MDMA_PATTERN_RING] = "ring",
-	[MDMA_PATTERN_STRIDE] = "stride",
-	[MDMA_PATTERN_ZIPF] = "zipf",
-	[MDMA_PATTERN_HOT] = "hot",
-	[MDMA_PATTERN_SCATTER] = "scatter",
-};
-
-static const char * const access_words[] = {
-	[MDMA_ACCESS_PIN] = "pin",
-	[MDMA_ACCESS_RW] = "rw",
-};
-
-static const char * const direction_words[] = {
-	[MDMA_DIRECTION_WRITE] = "write",
-	[MDMA_DIRECTION_READ] = "read",
-	[MDMA_DIRECTION_MIXED] = "mixed",
-};
-
-static const char * const on_error_words[] = {
-	[MDMA_ON_ERROR_SKIP] = "skip",
-	[MDMA_ON_ERROR_STOP] = "stop",
-	[MDMA_ON_ERROR_RETRY] = "retry",
-};
-
-WORD(pattern, MDMA_KNOB_PATTERN);
-WORD(access, MDMA_KNOB_ACCESS);
-WORD(direction, MDMA_KNOB_DIRECTION);
-WORD(on_error, MDMA_KNOB_ON_ERROR);
-
 static ssize_t window_show(struct device *dev, struct device_attribute *attr,
 			   char *buf)
 {
@@ -220,7 +92,7 @@ static ssize_t window_store(struct device *dev, struct device_attribute *attr,
 	ret = parse_window(buf, range);
 	if (ret >= 0) {
 		down_write(&mdma->gate);
-		if (mdma->workload.run)
+		if (mdma_workload_started(mdma))
 			ret = -EBUSY;
 		else
 			mdma_workload_set_window(mdma, MDMA_WINDOW_ADMIN,
@@ -230,50 +102,8 @@ static ssize_t window_store(struct device *dev, struct device_attribute *attr,
 	kfree(range);
 	return ret < 0 ? ret : count;
 }
-static DEVICE_ATTR_RW(window);
 
-static ssize_t step_store(struct device *dev, struct device_attribute *attr,
-			  const char *buf, size_t count)
-{
-	u32 n;
-	int ret;
-
-	ret = kstrtou32(buf, 0, &n);
-	if (ret)
-		return ret;
-	return mdma_workload_step(to_mdma(dev), n) ?: count;
-}
-static DEVICE_ATTR_WO(step);
-
-static struct attribute *workload_attrs[] = {
-	&dev_attr_window.attr,
-	&pattern_word.attr.attr,
-	&access_word.attr.attr,
-	&direction_word.attr.attr,
-	&on_error_word.attr.attr,
-	&write_percent_knob.attr.attr,
-	&batch_knob.attr.attr,
-	&ring_knob.attr.attr,
-	&stride_knob.attr.attr,
-	&theta_knob.attr.attr,
-	&hot_knob.attr.attr,
-	&hot_percent_knob.attr.attr,
-	&drift_knob.attr.attr,
-	&pages_knob.attr.attr,
-	&seed_knob.attr.attr,
-	&hold_ms_knob.attr.attr,
-	&rate_knob.attr.attr,
-	&burst_knob.attr.attr,
-	&pause_ms_knob.attr.attr,
-	&run_knob.attr.attr,
-	&dev_attr_step.attr,
-	NULL,
-};
-
-static const struct attribute_group workload_group = {
-	.name = "workload",
-	.attrs = workload_attrs,
-};
+struct device_attribute mdma_window_attr = __ATTR_RW(window);
 
 /* A counter. */
 struct stat_attribute {
@@ -369,7 +199,6 @@ static const struct attribute_group device_group = {
 
 const struct attribute_group *mdma_sysfs_groups[] = {
 	&device_group,
-	&workload_group,
 	&stats_group,
 	&mdma_ledger_sysfs_group,
 	&mdma_dirty_log_sysfs_group,

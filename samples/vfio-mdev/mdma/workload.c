@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The host-side workload: makes descriptors that visit the window, for channel
- * 0 to execute. The same attributes and window make the same descriptors, on
- * every kernel and machine.
+ * The host-side workload of a channel: makes descriptors that visit the window,
+ * or those of a trace, for the channel to execute. The same attributes and
+ * window make the same descriptors, on every kernel and machine.
  *
- * Attributes and window change with the gate held for writing, when nothing
- * executes; the generator advances under channel 0's exec.
+ * Attributes, window and trace change with the gate held for writing, when
+ * nothing executes; the generator advances under the channel's exec.
  */
 #include <linux/sched/signal.h>
 #include <linux/stddef.h>
@@ -17,30 +17,79 @@
 /* Pause after a failed descriptor of a workload without limit. */
 #define ERROR_PAUSE	NSEC_PER_MSEC
 
+static void apply_workload(struct mdma_channel *ch,
+			   const struct mdma_stream_workload *from,
+			   const struct mdma_stream_knobs *knobs);
+
 /**
- * mdma_workload_init() - a workload as a new device has it
+ * mdma_workload_init() - workloads as a new device has them
  * @dev: nobody else knows it
  */
 void mdma_workload_init(struct mdma_device *dev)
 {
-	static const struct mdma_stream_workload first = {
-		.batch = cpu_to_le32(1),
-	};
+	struct mdma_stream_workload first;
 	struct mdma_stream_knobs knobs;
+	u32 i;
 
+	mdma_stream_workload_init(&first);
 	mdma_knobs_init(&knobs);
-	mdma_workload_apply(dev, &first, &knobs);
+	for (i = 0; i < dev->nr_channels; i++)
+		apply_workload(&dev->channels[i], &first, &knobs);
 }
 
-/**
- * mdma_workload_restart() - the next descriptor is the first again
- * @workload: gate held for writing
- */
-void mdma_workload_restart(struct mdma_workload *workload)
+static void restart(struct mdma_workload *workload)
 {
 	mdma_sequence_restart(&workload->sequence);
 	workload->burst_done = 0;
 	workload->due = 0;
+}
+
+/**
+ * mdma_workload_restart() - every channel's next descriptor is the first again
+ * @dev: gate held for writing
+ */
+void mdma_workload_restart(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++)
+		restart(&dev->channels[i].workload);
+}
+
+/**
+ * mdma_workload_end() - no channel's workload is started any more
+ * @dev: gate held for writing
+ */
+void mdma_workload_end(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++)
+		dev->channels[i].workload.run = 0;
+}
+
+/**
+ * mdma_workload_started() - whether that of any channel is
+ * @dev: gate held
+ *
+ * Return: true if one is.
+ */
+bool mdma_workload_started(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < dev->nr_channels; i++)
+		if (READ_ONCE(dev->channels[i].workload.run))
+			return true;
+	return false;
+}
+
+static void kick_all(struct mdma_device *dev)
+{
+	u32 i;
+
+	for (i = 0; dev->open && i < dev->nr_channels; i++)
+		mdma_channel_kick(&dev->channels[i]);
 }
 
 static bool next_writes(struct mdma_workload *workload)
@@ -58,52 +107,33 @@ static u32 slot_pages(const struct mdma_workload *workload)
 	       1 : workload->batch;
 }
 
-static u64 nr_slots(struct mdma_device *dev)
+static u64 nr_slots(struct mdma_channel *ch)
 {
-	return mdma_window_slots(&dev->window, slot_pages(&dev->workload),
-				 dev->workload.pages);
+	return mdma_window_slots(&ch->dev->window, slot_pages(&ch->workload),
+				 ch->workload.pages);
 }
 
 /* Executes a job at the slot that is next; not 0 of @slots. */
-static int execute_slot(struct mdma_device *dev, struct mdma_job *job,
+static int execute_slot(struct mdma_channel *ch, struct mdma_job *job,
 			u64 slots)
 {
-	struct mdma_workload *workload = &dev->workload;
+	struct mdma_workload *workload = &ch->workload;
 	u64 slot = mdma_sequence_next(&workload->sequence, slots);
 	u32 npages;
 
-	npages = mdma_window_slot(&dev->window, slot_pages(workload),
+	npages = mdma_window_slot(&ch->dev->window, slot_pages(workload),
 				  workload->pages, slot, &job->dst);
 	job->src = job->dst;
 	job->len = (u64)npages << MDMA_PAGE_SHIFT;
 	job->done = 0;
-	return mdma_engine_execute(&dev->channels[0], job);
+	return mdma_engine_execute(ch, job);
 }
 
-static void count_failure(struct mdma_device *dev)
+/* Executes the next descriptor in the window; -ENODATA if that is empty. */
+static int execute_visit(struct mdma_channel *ch)
 {
-	struct mdma_workload *workload = &dev->workload;
-
-	switch (workload->on_error) {
-	case MDMA_ON_ERROR_STOP:
-		/* Under exec; who holds the gate for writing comes later */
-		WRITE_ONCE(workload->run, 0);
-		mdma_count(dev, MDMA_STAT_STOPPED, 1);
-		break;
-	case MDMA_ON_ERROR_RETRY:
-		mdma_count(dev, MDMA_STAT_RETRIED, 1);
-		break;
-	default:
-		mdma_count(dev, MDMA_STAT_SKIPPED, 1);
-	}
-}
-
-/* Executes the next descriptor; -ENODATA if the window is empty. */
-static int execute_next(struct mdma_device *dev)
-{
-	struct mdma_workload *workload = &dev->workload;
-	struct mdma_sequence before = workload->sequence;
-	u64 slots = nr_slots(dev);
+	struct mdma_workload *workload = &ch->workload;
+	u64 slots = nr_slots(ch);
 	struct mdma_job job = {};
 	u32 i, parts = 1;
 	int ret = 0;
@@ -112,16 +142,79 @@ static int execute_next(struct mdma_device *dev)
 		return -ENODATA;
 	job.op = next_writes(workload) ? MDMA_OP_STAMP : MDMA_OP_READ;
 	job.rw = workload->access == MDMA_ACCESS_RW;
-	job.hold = workload->hold_ms || mdma_workload_keep(dev);
+	job.hold = workload->hold_ms || mdma_workload_keep(ch);
 	if (workload->sequence.kind == MDMA_PATTERN_SCATTER)
 		parts = workload->batch;
 	for (i = 0; i < parts && !ret; i++) {
 		job.part = i;
-		ret = execute_slot(dev, &job, slots);
+		ret = execute_slot(ch, &job, slots);
 	}
-	if (!ret)
-		return 0;
-	count_failure(dev);
+	return ret;
+}
+
+static bool replays(const struct mdma_workload *workload)
+{
+	return workload->sequence.kind == MDMA_PATTERN_TRACE;
+}
+
+/* Entry of the trace that is next; of one that has another length, the first. */
+static u32 next_entry(struct mdma_channel *ch)
+{
+	u64 position = ch->workload.sequence.position;
+
+	return position < ch->dev->replay.nr ? position : 0;
+}
+
+/* Executes the next entry of the trace; -ENODATA if there is none. */
+static int execute_entry(struct mdma_channel *ch)
+{
+	const struct mdma_trace_entry *entry;
+	struct mdma_workload *workload = &ch->workload;
+	struct mdma_job job = {};
+	u32 i = next_entry(ch);
+
+	if (!ch->dev->replay.nr)
+		return -ENODATA;
+	entry = &ch->dev->replay.entries[i];
+	workload->sequence.position = i + 1;
+	job.op = le32_to_cpu(entry->flags) & MDMA_TRACE_WRITE ? MDMA_OP_STAMP :
+								MDMA_OP_READ;
+	job.rw = workload->access == MDMA_ACCESS_RW;
+	job.hold_ms = le32_to_cpu(entry->hold_ms);
+	job.hold = job.hold_ms;
+	job.dst = le64_to_cpu(entry->iova);
+	job.src = job.dst;
+	job.len = (u64)le32_to_cpu(entry->npages) << MDMA_PAGE_SHIFT;
+	return mdma_engine_execute(ch, &job);
+}
+
+static void count_failure(struct mdma_channel *ch)
+{
+	switch (ch->workload.on_error) {
+	case MDMA_ON_ERROR_STOP:
+		/* Under exec; who holds the gate for writing comes later */
+		WRITE_ONCE(ch->workload.run, 0);
+		mdma_count(ch->dev, MDMA_STAT_STOPPED, 1);
+		break;
+	case MDMA_ON_ERROR_RETRY:
+		mdma_count(ch->dev, MDMA_STAT_RETRIED, 1);
+		break;
+	default:
+		mdma_count(ch->dev, MDMA_STAT_SKIPPED, 1);
+	}
+}
+
+/* Executes the next descriptor; -ENODATA if there can be none. */
+static int execute_next(struct mdma_channel *ch)
+{
+	struct mdma_workload *workload = &ch->workload;
+	struct mdma_sequence before = workload->sequence;
+	int ret;
+
+	ret = replays(workload) ? execute_entry(ch) : execute_visit(ch);
+	if (!ret || ret == -ENODATA)
+		return ret;
+	count_failure(ch);
 	/* The same random numbers make the same descriptor */
 	if (workload->on_error == MDMA_ON_ERROR_RETRY)
 		workload->sequence = before;
@@ -136,108 +229,135 @@ static bool pause_is_due(struct mdma_workload *workload)
 	return true;
 }
 
-/* When the descriptor after one at @now is due. */
-static void schedule_next(struct mdma_workload *workload, ktime_t now, int ret)
+/* A trace is replayed once for each start. */
+static bool trace_ended(struct mdma_channel *ch)
 {
+	return replays(&ch->workload) &&
+	       ch->workload.sequence.position == ch->dev->replay.nr;
+}
+
+/* Nanoseconds from the entry of a trace before the next one to that. */
+static u64 trace_interval(struct mdma_channel *ch)
+{
+	const struct mdma_trace_entry *entry = ch->dev->replay.entries;
+	u32 next = next_entry(ch);
+
+	if (!next)
+		return 0;
+	return (le64_to_cpu(entry[next].at_us) -
+		le64_to_cpu(entry[next - 1].at_us)) * NSEC_PER_USEC;
+}
+
+/* When the descriptor after one at @now is due. */
+static void schedule_next(struct mdma_channel *ch, ktime_t now, int ret)
+{
+	struct mdma_workload *workload = &ch->workload;
+	s64 interval = 0;
 	ktime_t pause = 0;
 
 	if (pause_is_due(workload))
 		pause = ktime_add_ms(now, workload->pause_ms);
-	if (!workload->rate) {
-		workload->due = ret ? ktime_add_ns(now, ERROR_PAUSE) : 0;
-	} else {
-		if (ktime_sub(now, workload->due) > LATE_MAX)
-			workload->due = now;
-		workload->due = ktime_add_ns(workload->due,
-					     NSEC_PER_SEC / workload->rate);
-	}
-	workload->due = max(workload->due, pause);
+	if (workload->rate)
+		interval = NSEC_PER_SEC / workload->rate;
+	else if (ret)
+		pause = max(pause, ktime_add_ns(now, ERROR_PAUSE));
+	else if (replays(workload))
+		interval = trace_interval(ch);
+	if (!interval || ktime_sub(now, workload->due) > LATE_MAX)
+		workload->due = now;
+	workload->due = max(ktime_add_ns(workload->due, interval), pause);
 }
 
 /*
  * Memory that a guest gave belongs to the guest again when the function is no
  * bus master: its driver has died, or another kernel has come. A window of the
- * administrator has nothing to do with that.
+ * administrator has nothing to do with that, nor has a trace.
  */
-static bool has_window(struct mdma_device *dev)
+static bool has_work(struct mdma_channel *ch)
 {
+	struct mdma_device *dev = ch->dev;
+
+	if (replays(&ch->workload))
+		return dev->replay.nr;
 	return dev->window.nr && (dev->window.origin != MDMA_WINDOW_GUEST ||
 				  dev->bus_master);
 }
 
 /**
  * mdma_workload_poll() - execute a descriptor if one is due
- * @dev: running; gate held for reading, channel 0's exec held
+ * @ch: of a device that runs; gate held for reading, exec held
  * @next: if there is none: when one is due, else unchanged
  *
  * What comes of a descriptor that fails, @on_error says.
  *
  * Return: whether one was executed.
  */
-bool mdma_workload_poll(struct mdma_device *dev, ktime_t *next)
+bool mdma_workload_poll(struct mdma_channel *ch, ktime_t *next)
 {
-	struct mdma_workload *workload = &dev->workload;
+	struct mdma_workload *workload = &ch->workload;
 	ktime_t now;
 	int ret;
 
-	if (!workload->run || !has_window(dev))
+	if (!workload->run || !has_work(ch))
 		return false;
 	now = ktime_get();
 	if (ktime_after(workload->due, now)) {
 		*next = workload->due;
 		return false;
 	}
-	ret = execute_next(dev);
-	schedule_next(workload, now, ret);
+	ret = execute_next(ch);
+	schedule_next(ch, now, ret);
+	if (trace_ended(ch))
+		WRITE_ONCE(workload->run, 0);
 	return true;
 }
 
 /**
  * mdma_workload_keep() - runs that the pattern keeps pinned
- * @dev: gate held
+ * @ch: gate held
  *
  * Return: a number, or 0 if it is time and not the pattern that ends a hold.
  */
-u64 mdma_workload_keep(struct mdma_device *dev)
+u64 mdma_workload_keep(struct mdma_channel *ch)
 {
-	struct mdma_workload *workload = &dev->workload;
+	struct mdma_workload *workload = &ch->workload;
 
 	if (workload->sequence.kind != MDMA_PATTERN_RING)
 		return 0;
-	return clamp_t(u64, nr_slots(dev), 1, workload->ring);
+	return clamp_t(u64, nr_slots(ch), 1, workload->ring);
 }
 
 /* Gives back what a step made superfluous, tells the thread of the rest. */
-static void expire(struct mdma_device *dev)
+static void expire(struct mdma_channel *ch)
 {
 	ktime_t next;
 
-	next = mdma_held_expire(dev, dev->workload.hold_ms,
-				mdma_workload_keep(dev));
+	next = mdma_held_expire(ch, ch->workload.hold_ms,
+				mdma_workload_keep(ch));
 	if (next != KTIME_MAX)
-		mdma_channel_kick(&dev->channels[0]);
+		mdma_channel_kick(ch);
 }
 
-static int step_one(struct mdma_device *dev, int *error)
+static int step_one(struct mdma_channel *ch, int *error)
 {
-	struct mdma_channel *ch = &dev->channels[0];
+	struct mdma_device *dev = ch->dev;
 	int ret;
 
 	down_read(&dev->gate);
 	if (!dev->open) {
 		ret = -ENODEV;
-	} else if (!dev->running || dev->workload.run) {
+	} else if (!dev->running || ch->workload.run) {
 		ret = -EBUSY;
-	} else if (!has_window(dev)) {
+	} else if (!has_work(ch)) {
 		ret = -ENODATA;
 	} else {
 		mutex_lock(&ch->exec);
-		ret = execute_next(dev);
+		ret = execute_next(ch);
 		mutex_unlock(&ch->exec);
 		if (ret && !*error)
 			*error = ret;
 		ret = 0;
-		expire(dev);
+		expire(ch);
 	}
 	up_read(&dev->gate);
 	return ret;
@@ -245,7 +365,7 @@ static int step_one(struct mdma_device *dev, int *error)
 
 /**
  * mdma_workload_step() - execute exactly @n descriptors, as fast as possible
- * @dev: may be in any state
+ * @ch: of a device in any state
  * @n: number
  *
  * All of them are executed even if one fails, unless @on_error is to stop. One
@@ -253,18 +373,19 @@ static int step_one(struct mdma_device *dev, int *error)
  *
  * Return: 0, or the error of the first that failed; -ENODEV if the device is
  * not open, -EBUSY if the workload is started or the device is quiesced,
- * -ENODATA if there is no window to write, -EINTR after a signal: then fewer may have
+ * -ENODATA if there is neither
+ * window nor trace, -EINTR after a signal: then fewer may have
  * been executed.
  */
-int mdma_workload_step(struct mdma_device *dev, u32 n)
+int mdma_workload_step(struct mdma_channel *ch, u32 n)
 {
 	int ret = 0, error = 0;
 
 	while (n-- && !ret) {
 		if (signal_pending(current))
 			return -EINTR;
-		ret = step_one(dev, &error);
-		if (error && READ_ONCE(dev->workload.on_error) ==
+		ret = step_one(ch, &error);
+		if (error && READ_ONCE(ch->workload.on_error) ==
 			     MDMA_ON_ERROR_STOP)
 			break;
 		cond_resched();
@@ -309,14 +430,14 @@ static const struct knob knobs[] = {
 
 /**
  * mdma_workload_get() - value of an attribute
- * @dev: any
+ * @ch: any
  * @knob: which
  *
  * Return: the value.
  */
-u64 mdma_workload_get(struct mdma_device *dev, enum mdma_knob knob)
+u64 mdma_workload_get(struct mdma_channel *ch, enum mdma_knob knob)
 {
-	void *at = (void *)&dev->workload + knobs[knob].offset;
+	void *at = (void *)&ch->workload + knobs[knob].offset;
 
 	return knobs[knob].wide ? READ_ONCE(*(u64 *)at) :
 				  READ_ONCE(*(u32 *)at);
@@ -334,30 +455,30 @@ static void set_knob(struct mdma_workload *workload, const struct knob *knob,
 	if (knob->live)
 		workload->due = 0;
 	if (knob->shape)
-		mdma_workload_restart(workload);
+		restart(workload);
 }
 
 /**
  * mdma_workload_set() - set an attribute
- * @dev: any
+ * @ch: any
  * @knob: which
  * @value: in its range
  *
  * Return: 0, or -EBUSY for an attribute that cannot change while the workload
  * is started.
  */
-int mdma_workload_set(struct mdma_device *dev, enum mdma_knob knob, u64 value)
+int mdma_workload_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value)
 {
 	int ret = 0;
 
-	down_write(&dev->gate);
-	if (dev->workload.run && !knobs[knob].live)
+	down_write(&ch->dev->gate);
+	if (ch->workload.run && !knobs[knob].live)
 		ret = -EBUSY;
 	else
-		set_knob(&dev->workload, &knobs[knob], value);
-	if (dev->open)
-		mdma_channel_kick(&dev->channels[0]);
-	up_write(&dev->gate);
+		set_knob(&ch->workload, &knobs[knob], value);
+	if (ch->dev->open)
+		mdma_channel_kick(ch);
+	up_write(&ch->dev->gate);
 	return ret;
 }
 
@@ -379,22 +500,15 @@ void mdma_workload_set_window(struct mdma_device *dev,
 	window->nr = nr;
 	if (nr)
 		memcpy(window->range, range, nr * sizeof(*range));
-	mdma_workload_restart(&dev->workload);
-	if (dev->open)
-		mdma_channel_kick(&dev->channels[0]);
+	mdma_workload_restart(dev);
+	kick_all(dev);
 }
 
-/**
- * mdma_workload_take() - the workload for a migration
- * @dev: gate held for writing
- * @to: all of it
- * @knobs: all but the counters
- */
-void mdma_workload_take(struct mdma_device *dev,
-			struct mdma_stream_workload *to,
-			struct mdma_stream_knobs *knobs)
+static void take_workload(const struct mdma_channel *ch,
+			  struct mdma_stream_workload *to,
+			  struct mdma_stream_knobs *knobs)
 {
-	const struct mdma_workload *from = &dev->workload;
+	const struct mdma_workload *from = &ch->workload;
 	const struct mdma_sequence *sequence = &from->sequence;
 
 	*to = (struct mdma_stream_workload) {
@@ -426,16 +540,27 @@ void mdma_workload_take(struct mdma_device *dev,
 }
 
 /**
- * mdma_workload_apply() - the workload that a migration brought
+ * mdma_workload_take() - the workloads for a migration
  * @dev: gate held for writing
- * @from: valid
- * @knobs: valid
+ * @snap: gets all of them, but no counters
  */
-void mdma_workload_apply(struct mdma_device *dev,
-			 const struct mdma_stream_workload *from,
-			 const struct mdma_stream_knobs *knobs)
+void mdma_workload_take(struct mdma_device *dev, struct mdma_snapshot *snap)
 {
-	dev->workload = (struct mdma_workload) {
+	struct mdma_stream_channel_workload *to = snap->workload;
+	u32 i;
+
+	take_workload(dev->channels, &snap->state.workload, &snap->knobs);
+	for (i = 1; i < dev->nr_channels; i++, to++) {
+		to->channel = cpu_to_le32(i);
+		take_workload(&dev->channels[i], &to->workload, &to->knobs);
+	}
+}
+
+static void apply_workload(struct mdma_channel *ch,
+			   const struct mdma_stream_workload *from,
+			   const struct mdma_stream_knobs *knobs)
+{
+	ch->workload = (struct mdma_workload) {
 		.sequence = {
 			.kind = le32_to_cpu(from->pattern),
 			.stride = le32_to_cpu(knobs->stride),
@@ -461,4 +586,21 @@ void mdma_workload_apply(struct mdma_device *dev,
 		.run = le32_to_cpu(from->run),
 		.pages = le64_to_cpu(from->pages),
 	};
+}
+
+/**
+ * mdma_workload_apply() - the workloads that a migration brought
+ * @dev: gate held for writing
+ * @snap: valid
+ */
+void mdma_workload_apply(struct mdma_device *dev,
+			 const struct mdma_snapshot *snap)
+{
+	const struct mdma_stream_channel_workload *from = snap->workload;
+	u32 i;
+
+	apply_workload(dev->channels, &snap->state.workload, &snap->knobs);
+	for (i = 1; i < dev->nr_channels; i++, from++)
+		apply_workload(&dev->channels[i], &from->workload,
+			       &from->knobs);
 }
