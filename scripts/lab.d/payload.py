@@ -55,3 +55,4 @@ def update():
     mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
     mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")
     mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")
+    copy(paths.REPO / "scripts" / "mdma-trace", paths.PAYLOAD / "bin" / "mdma-trace")

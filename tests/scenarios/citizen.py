@@ -198,8 +198,50 @@ def unload_is_refused_while_open():
         expect(attribute(uuid, "channels") == "1", "not there again")
 
 
-TESTS = (mdevctl_keeps_attributes, trace_cmd_tells_all, lspci_understands_it,
-         unload_is_refused_while_open)
+def ledger(uuid):
+    """The ledger of a device."""
+    return (DEBUG / uuid / "ledger").read_bytes()
+
+
+def replay(uuid, file):
+    """Replay a trace on a device that is open."""
+    workload = DEVICES / uuid / "workload"
+    (workload / "trace").write_bytes(Path(file).read_bytes())
+    (workload / "pattern").write_text("trace\n")
+    (workload / "run").write_text("1\n")
+    for _ in range(TIMEOUT_OF_ONE * 10):
+        if attribute(uuid, "workload/run") == "0":
+            return
+        time.sleep(0.1)
+    raise Wrong("the trace does not end")
+
+
+def trace_is_recorded_and_replayed():
+    """Another device that replays what one did has the same ledger."""
+    file = "/tmp/mdma.trace"
+    recorded = {"batch": "3", "pattern": "random", "direction": "mixed", "seed": "5",
+                "window": "0x0-0xfffff"}
+    with defined("mdma-1", **recorded) as uuid, defined("mdma-1") as other:
+        for one in (uuid, other):
+            run("mdevctl", "start", "-u", one)
+        with vmm(uuid), vmm(other):
+            run("mdma-trace", "record", uuid, file, "sh", "-c",
+                f"cd {DEVICES / uuid}/workload; echo 200 > step; echo 1500 > hold_ms; "
+                "echo 1 > step; sleep 3; echo rw > access; echo 20 > step")
+            shown = run("mdma-trace", "show", file).splitlines()
+            # By vfio_dma_rw(), each page is written alone, and a read leaves no event
+            expect(len(shown) > 201, f"{len(shown)} entries")
+            holds = [int(line.rsplit("hold ", 1)[1].split()[0]) for line in shown]
+            expect(1400 < holds[200] < 2900, f"held for {holds[200]} ms")
+            expect(sum(hold > 100 for hold in holds) == 1, f"holds of {holds}")
+            replay(other, file)
+            expect(attribute(other, "stats/seq") == attribute(uuid, "stats/seq"), "other seq")
+            expect(len(ledger(uuid)) > 0 and ledger(other) == ledger(uuid), "another ledger")
+            expect(attribute(other, "stats/pages_read") != "0", "nothing is read")
+
+
+TESTS = (mdevctl_keeps_attributes, trace_cmd_tells_all, trace_is_recorded_and_replayed,
+         lspci_understands_it, unload_is_refused_while_open)
 
 
 def main(argv):
