@@ -124,11 +124,13 @@ def mutant(name):
     if not patch.exists():
         known = ", ".join(sorted(path.stem for path in paths.MUTANTS.glob("*.patch"))) or "none"
         raise say.UsageError(f"no mutant {name}; there are: {known}")
-    base = TARGETS["vfio"]
-    if "+++ b/samples/vfio-mdev/mdma/" in patch.read_text():
+    base, text = TARGETS["vfio"], patch.read_text()
+    if "+++ b/samples/vfio-mdev/mdma/dirty_log.c" in text:
+        base = TARGETS["mdma-logging"]
+    elif "+++ b/samples/vfio-mdev/mdma/" in text:
         base = TARGETS["mdma"]
-    return Target(f"mutant/{name}", base.trees, base.argv, base.products, patch=patch,
-                  strict=False)
+    return Target(f"mutant/{name}", base.trees, base.argv, base.products, base.files,
+                  patch=patch, strict=False)
 
 
 # --- inputs -----------------------------------------------------------------

@@ -70,6 +70,10 @@ class Mdev:
         for name, value in settings.items():
             _write(self.path / "workload" / name, value)
 
+    def track(self, on):
+        """Offer device-side dirty tracking, or not; while nobody has the device open."""
+        _write(self.path / "dirty_log" / "enabled", int(on))
+
     def settings(self):
         """All attributes of the workload, as text."""
         return {name: _read(self.path / "workload" / name) for name in self.SETTINGS}

@@ -48,6 +48,8 @@ Write = namedtuple("Write", "pos device channel iova npages seq")
 Run = namedtuple("Run", "pos report iova npages")
 Report = namedtuple("Report", "pos report op iova size dirty retained ret")
 Tracking = namedtuple("Tracking", "pos on container")
+# Of one that is no container, but the device.
+DEVICE = "device "
 State = namedtuple("State", "pos device to")
 
 
@@ -145,6 +147,17 @@ class Trace:
     def _stop(self, pos, f):
         self.tracking.append(Tracking(pos, False, f["container"]))
 
+    # The same of a device that tracks by itself.
+
+    def _log_report(self, pos, f):
+        self._report(pos, dict(f, op="get", retained="0"))
+
+    def _log_start(self, pos, f):
+        self.tracking.append(Tracking(pos, True, DEVICE + f["device"]))
+
+    def _log_stop(self, pos, f):
+        self.tracking.append(Tracking(pos, False, DEVICE + f["device"]))
+
     def _state(self, pos, f):
         self.states.append(State(pos, int(f["device"], 16), int(f["to"])))
 
@@ -155,6 +168,10 @@ class Trace:
         "vfio_dirty_report": _report,
         "vfio_dirty_start": _start,
         "vfio_dirty_stop": _stop,
+        "mdma_log_run": _run,
+        "mdma_log_report": _log_report,
+        "mdma_log_start": _log_start,
+        "mdma_log_stop": _log_stop,
     }
 
 
@@ -259,6 +276,32 @@ def tracking_start(trace):
     return starts[0].pos
 
 
+def check_tracker(trace, wanted):
+    """Who was asked what is dirty, "container" or "device", must be who should be."""
+    for event in trace.tracking:
+        seen = "device" if event.container.startswith(DEVICE) else "container"
+        if seen != wanted:
+            raise BrokenOracle(f"trace: tracked by the {seen}, not by the {wanted}")
+
+
+def sent_extra(trace, device, good):
+    """Pages in reports, each as often as it is in one, that the device had not written
+    since the report before that held it, or since the start: sent for nothing."""
+    numbers = {report.report for report in good}
+    start = tracking_start(trace)
+    events = [event for event in trace.writes if event.device == device and event.pos > start]
+    events += [run for run in trace.runs if run.report in numbers]
+    fresh, extra = set(), 0
+    for event in sorted(events, key=lambda event: event.pos):
+        touched = set(pages(event.iova, event.npages))
+        if isinstance(event, Write):
+            fresh |= touched
+        else:
+            extra += len(touched - fresh)
+            fresh -= touched
+    return extra
+
+
 def coverage(good, runs):
     """{page: (place of the last successful run that holds it, report number)}."""
     covered = {}
@@ -293,6 +336,7 @@ def set_oracle(trace, ledger, device):
         "pages_reported": len(covered),
         "pages_reported_total": sum(report.dirty for report in good),
         "pages_extra": len(covered.keys() - written.keys()),
+        "pages_sent_extra": sent_extra(trace, device, good),
         "pages_lost": len(lost),
         "reports": len(good),
         "reports_failed": len(trace.reports) - len(good),
@@ -407,6 +451,7 @@ def read_leg(directory):
 def examine(facts, evidence):
     """All numbers of a leg, without judging them."""
     trace, ledger, ram = evidence["trace"], evidence["ledger"], evidence["ram"]
+    check_tracker(trace, facts.get("tracking", "container"))
     result = set_oracle(trace, ledger, device_number(facts["source_uuid"]))
     lost, covered = result.pop("lost"), result.pop("covered")
     result.update(data_oracle(ram, facts["ram_pages"]))
@@ -489,6 +534,7 @@ def empty_leg():
     """Every stable key, with the value that can not be mistaken for a pass."""
     keys = ("pages_written", "pages_written_tracked", "pages_written_distinct",
             "pages_reported", "pages_reported_total", "pages_lost", "pages_extra",
+            "pages_sent_extra",
             "ram_pages_compared", "ram_pages_different", "ram_pages_unexplained",
             "rounds", "downtime_ms", "expected_downtime_ms", "guest_checks_failed",
             "guest_checks_passed", "guest_checks_passed_destination")
@@ -548,6 +594,12 @@ def judge(results, with_control=True):
     verdict = judge_leg(results / "main")
     reasons = main_reasons(verdict)
     verdict["control"] = None
+    # The same workload, tracked by the container, where the main leg's is by the device
+    verdict["container"] = None
+    if (results / "container").is_dir():
+        verdict["container"] = judge_leg(results / "container")
+        reasons = reasons + ["container: " + reason
+                             for reason in main_reasons(verdict["container"])]
     if with_control:
         control = judge_leg(results / "control")
         trouble = control_reasons(control)

@@ -18,6 +18,10 @@ import report_html
 import scenario
 
 
+# What there is of a run: directory and name. The second one only with tracking=device.
+LEGS = {"main": "Main leg", "container": "Tracked by the container", "control": "Control"}
+
+
 def read_json(path):
     """A JSON file, or nothing where a run ended early."""
     try:
@@ -48,7 +52,7 @@ def chart_data(facts, leg, heat):
 
 def table(report):
     """The report for a terminal."""
-    legs = [("main", report)] + ([("control", report["control"])] if report["control"] else [])
+    legs = [("main", report)] + [(name, report[name]) for name in LEGS if report.get(name)]
     lines = ["", f"{'':26}" + "".join(f"{name:>12}" for name, _ in legs)]
     for key, name, _ in report_html.ROWS:
         values = "".join(f"{report_html.number(leg[key]):>12}" for _, leg in legs)
@@ -117,15 +121,14 @@ def finish(results):
     results = Path(results)
     with_control = read_json(results / "run.json").get("control", True)
     report = proof.judge(results, with_control)
-    facts = {name: read_json(results / name / "leg.json") for name in ("main", "control")}
+    facts = {name: read_json(results / name / "leg.json") for name in LEGS}
     lab = read_json(results / "job.json").get("accel")
-    for leg in (report, report["control"]):
+    for leg in (report, report["container"], report["control"]):
         if lab and leg and leg["accel"]:
             leg["accel"] = f"{leg['accel']} in a lab on {lab}"
-    legs = [("Main leg", chart_data(facts["main"], report, heatmap.of_leg(results / "main")))]
-    if report["control"]:
-        legs.append(("Control", chart_data(facts["control"], report["control"],
-                                           heatmap.of_leg(results / "control"))))
+    legs = [(title, chart_data(facts[name], leg, heatmap.of_leg(results / name)))
+            for name, title, leg in zip(LEGS, LEGS.values(), (report, report["container"],
+                                                              report["control"])) if leg]
     (results / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (results / "report.html").write_text(page(results, report, legs, facts["main"]))
     (results / "proof.ktap").write_text(ktap.render(as_tests(report)))

@@ -264,6 +264,8 @@ ROWS = (
     ("pages_written_tracked", "… while tracking", "the ones that a report had to hold"),
     ("pages_written_distinct", "Different pages written", ""),
     ("pages_reported", "Different pages reported", "QEMU was told at least once"),
+    ("pages_reported_total", "Pages in reports", "each as often as QEMU was told"),
+    ("pages_sent_extra", "… for nothing", "not written since the report before, or ever"),
     ("pages_extra", "Extra pages", "reported, never written by the device: harmless"),
     ("pages_lost", "Lost pages", "written after the last report that holds them"),
     ("ram_pages_compared", "RAM pages compared", "source and destination at switchover"),
@@ -290,17 +292,24 @@ def cell(leg, key, control):
 
 def comparison(report):
     """Main leg and control side by side."""
-    control = report["control"]
+    container, control = report["container"], report["control"]
+    legs = [("Main", report, False)]
+    words = ("The control is the same migration on a backend built to forget pages. It "
+             "has to lose pages, and both oracles have to see it." if control else
+             "There was no control.")
+    if container:
+        legs = [("Device", report, False), ("Container", container, False)]
+        words = ("The device itself says what it wrote; and the same workload, reported by the "
+                 f"container. {words}")
+    if control:
+        legs.append(("Control", control, True))
     rows = []
     for key, name, text in ROWS:
         small = f"<small>{escape(text)}</small>" if text else ""
-        rows.append((escape(name) + small, cell(report, key, False),
-                     cell(control, key, True) if control else ""))
-    words = ("The control is the same migration on a backend built to forget unpinned pages. It "
-             "has to lose pages, and both oracles have to see it." if control else
-             "There was no control.")
+        rows.append((escape(name) + small,
+                     "".join(cell(leg, key, broken) for _, leg, broken in legs)))
     return (f'<h2>Main leg and control</h2><p class="soft">{words}</p>'
-            + table("Main leg and control", ("", "Main", *(["Control"] if control else [])), rows))
+            + table("Main leg and control", ("", *(name for name, _, _ in legs)), rows))
 
 
 def named_pages(name, leg):
@@ -371,7 +380,8 @@ def raw_data(report):
     """report.json inside of the page, so that it travels along, and where the rest is."""
     data = base64.b64encode(json.dumps(report, indent=1).encode()).decode()
     legs = " and ".join(f'<a href="{name}/">{name}/</a>'
-                        for name in ("main", "control") if name == "main" or report["control"])
+                        for name in ("main", "container", "control")
+                        if name == "main" or report[name])
     return ('<h2>Raw data</h2><p><a download="report.json" '
             f'href="data:application/json;base64,{data}">report.json</a> is inside this page. '
             f"The evidence lies beside it, in {legs}: trace, ledger, comparison of RAM, "

@@ -23,8 +23,13 @@ def builtin():
     return " iova_bitmap_set" in Path("/proc/kallsyms").read_text()
 
 
+def mdma():
+    """The mdma that goes with it; None: the one that is installed."""
+    return None if builtin() else MDMA
+
+
 def load():
-    """Load vfio and mdma with it, and our type1."""
+    """Load vfio and mdma with it, and our type1, unless the kernel has it."""
     if builtin():
         return
     for name in USERS:

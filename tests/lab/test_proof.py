@@ -135,6 +135,58 @@ class Case(unittest.TestCase):
         return verdict
 
 
+class Tracker(Case):
+    """Who says what is dirty, and what it says too much."""
+
+    def by_device(self, leg):
+        """Make it a leg whose device says so."""
+        words = (("vfio_dirty_run:", "mdma_log_run: device=0badcafe"),
+                 ("vfio_dirty_report:", "mdma_log_report: device=0badcafe"),
+                 ("vfio_dirty_start: container=00000000aa", "mdma_log_start: device=0badcafe"),
+                 ("vfio_dirty_stop: container=00000000aa", "mdma_log_stop: device=0badcafe"),
+                 ("op=get ", ""))
+        for old, new in words:
+            leg.events = [event.replace(old, new) for event in leg.events]
+        leg.facts["tracking"] = "device"
+
+    def test_device(self):
+        self.by_device(self.leg)
+        self.by_device(self.control)
+        Evidence().save(self.results / "container")
+        verdict = self.judge()
+        self.assertEqual((verdict["verdict"], verdict["reasons"]), ("pass", []))
+        self.assertEqual(verdict["control"]["verdict"], "caught")
+        self.assertEqual(verdict["container"]["pages_reported"], 4)
+
+    def test_the_other_one(self):
+        self.leg.facts["tracking"] = "device"
+        self.fails("tracked by the container, not by the device")
+
+    def test_both(self):
+        self.leg.events.insert(2, "mdma_log_start: device=0badcafe page_size=4096 ranges=1")
+        self.fails("tracked by the device, not by the container")
+
+    def test_container_that_loses(self):
+        self.by_device(self.leg)
+        self.by_device(self.control)
+        Evidence().forget().save(self.results / "container")
+        verdict = self.judge()
+        self.assertEqual(verdict["verdict"], "fail")
+        self.assertIn("container: pages_lost is 1, must be 0", verdict["reasons"])
+
+    def test_sent_for_nothing(self):
+        self.assertEqual(self.judge()["pages_sent_extra"], 0)
+
+    def test_sent_again(self):
+        at = self.leg.events.index(STOP)
+        self.leg.events[at:at] = [run(9, 3, 2), report(9, 2), write(8, 3), run(10, 3, 3),
+                                  report(10, 3, ret=-14), run(11, 3), report(11, 1)]
+        self.leg.ledger[3] = (8, 3, 0)
+        self.leg.qemu += [2, 1]
+        self.leg.events[-1] = write(9, 9, device=DESTINATION)
+        self.assertEqual(self.judge()["pages_sent_extra"], 2)
+
+
 class Good(Case):
     """What a good run says."""
 

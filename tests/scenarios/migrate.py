@@ -7,6 +7,9 @@ comparison of all RAM; then the guest goes on at the destination. The control
 is the same on a backend that forgets unpinned pages: both oracles must fail
 there. This script gathers the evidence; scripts/lab.d/proof.py judges it.
 
+With tracking=device the device says what is dirty, and the same is played once more with
+the container doing so, to compare them; the control is a device that forgets pages.
+
 usage: migrate.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
@@ -30,22 +33,25 @@ import backend
 import ram as ram_files
 import say
 import scenario
+import vfio_logging
 import workloads
 from guest_vm import GuestError, GuestVM, tsc_khz
-from mdev import Mdev, MdevError
+from mdev import Mdev, MdevError, load as load_mdma
 from qmp import QmpError
 from trace import TraceError, Tracer
 
 EVENTS = ("mdma/mdma_write", "mdma/mdma_state", "vfio_type1/vfio_dirty_start",
           "vfio_type1/vfio_dirty_stop", "vfio_type1/vfio_dirty_run",
-          "vfio_type1/vfio_dirty_report")
+          "vfio_type1/vfio_dirty_report", "mdma/mdma_log_start", "mdma/mdma_log_stop",
+          "mdma/mdma_log_run", "mdma/mdma_log_report")
 UNLIMITED = 1 << 40
 WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
 # The others stay as a new device has them if they are not given.
 MORE = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot", "hot_percent",
         "drift", "burst", "pause_ms")
 # What a setting can be, looked at before anything is booted.
-CHOICES = {"workload": "gpu-working-set,nic-rx,nvme-write,rdma-registered,sparse-1TiB"}
+CHOICES = {"workload": "gpu-working-set,nic-rx,nvme-write,rdma-registered,sparse-1TiB",
+           "tracking": "container,device"}
 
 # key: (default, what it is)
 KEYS = {
@@ -78,6 +84,7 @@ KEYS = {
     "dirty_mb": (8, "memory that the guest's CPU dirties"),
     "smp": (1, "CPUs of the guest"),
     "checks": (2, "checks of the guest that must pass at the destination"),
+    "tracking": ("container", "who says what is dirty: container, or device and then both"),
     "control": (1, "1: also run on the mutant backend"),
     "patience": (180, "seconds to wait for any one thing"),
     "accel": ("kvm", "accelerator of the guest"),
@@ -85,6 +92,7 @@ KEYS = {
     "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
     "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
     "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
+    "device_mutant": ("/mdma/mutant/log-forgets/mdma.ko", "device of it, with tracking=device"),
     "buffer_kb": (16384, "trace buffer per CPU"),
     "shm": ("/dev/shm", "directory for guest memory"),
 }
@@ -145,15 +153,16 @@ def kernel_arguments(config):
 class Leg:
     """One live migration and the evidence of it."""
 
-    def __init__(self, name, config, directory):
+    def __init__(self, name, config, directory, tracking):
         self.name = name
+        self.tracking = tracking
         self.config = config
         self.directory = directory
         self.begin = time.time()
         self.limited, self.downtime_ms, self.next_round = True, 0, config.rounds
         self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
                       "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
-                      "summary": {}}
+                      "tracking": tracking, "summary": {}}
 
     def say(self, text):
         """Progress: people wait for this."""
@@ -178,6 +187,8 @@ class Leg:
         self._describe()
         source_mdev = stack.enter_context(Mdev(config.type))
         destination_mdev = stack.enter_context(Mdev(config.type))
+        for mdev in (source_mdev, destination_mdev):
+            mdev.track(self.tracking == "device")
         self.facts["source_uuid"] = source_mdev.uuid
         self.facts["destination_uuid"] = destination_mdev.uuid
         tracer = stack.enter_context(Tracer("mdma-proof", EVENTS, config.buffer_kb))
@@ -197,6 +208,9 @@ class Leg:
     def _describe(self):
         self.facts["summary"].update(kernel=os.uname().release, accel=self.config.accel,
                                      backend=backend.name())
+        if self.tracking == "device":
+            broken = f" ({self.config.device_mutant})" if self.name == "control" else ""
+            self.facts["summary"]["backend"] = f"tracking by mdma{broken}"
 
     def _start_workload(self, source, mdev):
         source.wait_console("MDMA-GUEST ready", self.config.patience)
@@ -306,12 +320,12 @@ class Leg:
         # Only now does the device take over what it was sent.
         wait_status(destination, ("running",), config.patience)
         self.facts["workload"]["destination"] = mdev.settings()
-        patience = config.patience if self.name == "main" else 5
+        patience = 5 if self.name == "control" else config.patience
         try:
             destination.wait_console("MDMA-GUEST pass", patience, config.checks)
             self.say("the guest's checks pass at the destination")
         except GuestError as err:
-            if self.name == "main":
+            if self.name != "control":
                 raise
             self.say(f"after the switch: {err}")
         self.facts["destination_seq"] = mdev.stat("seq")
@@ -336,7 +350,7 @@ def wait_status(vm, wanted, patience):
 # --- the run ----------------------------------------------------------------
 
 
-def play_leg(name, config, results):
+def play_leg(name, config, results, tracking):
     """Play a leg in memory and copy what it left to the results.
 
     The lab's results are a network file system: writing every character of a
@@ -344,7 +358,7 @@ def play_leg(name, config, results):
     """
     work = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
     try:
-        return Leg(name, config, work).play()
+        return Leg(name, config, work, tracking).play()
     finally:
         shutil.copytree(work, results / name, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("*.socket", "*.ram"))
@@ -354,14 +368,20 @@ def play_leg(name, config, results):
 def play_control(config, results):
     """The same on the broken backend; then the backend as it was."""
     try:
-        backend.load(config.mutant)
-        return play_leg("control", config, results)
+        if config.tracking == "device":
+            load_mdma(config.device_mutant)
+        else:
+            backend.load(config.mutant)
+        return play_leg("control", config, results, config.tracking)
     except (ScenarioError, say.LabError) as err:
         (results / "control").mkdir(exist_ok=True)
         (results / "control/leg.json").write_text(json.dumps({"error": str(err)}))
         raise
     finally:
-        backend.load()
+        if config.tracking == "device":
+            load_mdma(vfio_logging.mdma())
+        else:
+            backend.load()
 
 
 def main(argv):
@@ -372,7 +392,11 @@ def main(argv):
     results.mkdir(parents=True, exist_ok=True)
     (results / "run.json").write_text(json.dumps({"control": bool(config.control)}))
     try:
-        played = play_leg("main", config, results)
+        if config.tracking == "device":
+            vfio_logging.load()
+        played = play_leg("main", config, results, config.tracking)
+        if config.tracking == "device":
+            played &= play_leg("container", config, results, "container")
         if config.control:
             played &= play_control(config, results)
     except FAILURES as err:
