@@ -110,19 +110,26 @@ static struct eventfd_ctx **irq_slots(struct mdma_device *dev, u32 index)
 	}
 }
 
-/* @ctx gets what was there, and is given back. */
-static void replace(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
-		    struct eventfd_ctx **ctx, u32 n)
+/*
+ * @ctx gets what was there, and is given back. Returns a bit for each slot that
+ * was empty and is not any more.
+ */
+static u32 replace(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
+		   struct eventfd_ctx **ctx, u32 n)
 {
-	u32 i;
+	u32 i, begun = 0;
 
 	spin_lock(&irqs->lock);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
+		if (!slots[i] && ctx[i])
+			begun |= BIT(i);
 		swap(slots[i], ctx[i]);
+	}
 	spin_unlock(&irqs->lock);
 	for (i = 0; i < n; i++)
 		if (ctx[i])
 			eventfd_ctx_put(ctx[i]);
+	return begun;
 }
 
 static void release(struct mdma_irqs *irqs, struct eventfd_ctx **slots, u32 n)
@@ -132,12 +139,27 @@ static void release(struct mdma_irqs *irqs, struct eventfd_ctx **slots, u32 n)
 	replace(irqs, slots, none, n);
 }
 
-static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
-			const s32 *fds, u32 n)
+/*
+ * Vectors from @first on have got an eventfd: what became pending while they had
+ * none was told to nobody. That is how a user masks a vector.
+ */
+static void tell_pending(struct mdma_device *dev, u32 first, u32 begun)
+{
+	struct mdma_channel *ch = &dev->channels[first];
+
+	down_read(&dev->gate);
+	for (; begun && dev->running; begun >>= 1, ch++)
+		if (begun & 1 && mdma_irq_wanted(ch))
+			signal_one(&dev->irqs, &dev->irqs.msix[ch->index]);
+	up_read(&dev->gate);
+}
+
+static int set_eventfds(struct mdma_device *dev, struct eventfd_ctx **slots,
+			const struct vfio_irq_set *hdr, const s32 *fds)
 {
 	struct eventfd_ctx *ctx[MDMA_MAX_CHANNELS] = {};
+	u32 i, begun, n = hdr->count;
 	int ret;
-	u32 i;
 
 	for (i = 0; i < n; i++) {
 		if (fds[i] < 0)
@@ -151,7 +173,9 @@ static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 			return ret;
 		}
 	}
-	replace(irqs, slots, ctx, n);
+	begun = replace(&dev->irqs, &slots[hdr->start], ctx, n);
+	if (hdr->index == VFIO_PCI_MSIX_IRQ_INDEX)
+		tell_pending(dev, hdr->start, begun);
 	return 0;
 }
 
@@ -180,8 +204,7 @@ int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		return -ENOTTY;
 	switch (hdr->flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {
 	case VFIO_IRQ_SET_DATA_EVENTFD:
-		return set_eventfds(&dev->irqs, &slots[hdr->start], data,
-				    hdr->count);
+		return set_eventfds(dev, slots, hdr, data);
 	case VFIO_IRQ_SET_DATA_NONE:
 		if (!hdr->count)
 			release(&dev->irqs, slots, count);

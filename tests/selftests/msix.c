@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Vectors that are masked: a user that takes an eventfd away and gives it back. */
+#include <sys/eventfd.h>
+
+#include "fixture.h"
+#include "irq.h"
+#include "migration.h"
+#include "ring.h"
+
+#define CHANNEL		1
+#define OTHER		3
+#define NOBODY_WAITS	30	/* ms until what does not come has not come */
+#define NONE		-1
+
+FIXTURE(vector) {
+	struct rig rig;
+	struct ring ring;
+	int fd;
+};
+
+FIXTURE_SETUP(vector)
+{
+	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-4", RIG_PAGES)));
+	ring_enable(&self->ring, &self->rig, CHANNEL, 8);
+	self->fd = irq_set_vector(&self->rig.dev, CHANNEL);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(vector)
+{
+	rig_close(&self->rig);
+	close(self->fd);
+	EXPECT_EQ(0, locked_pages());
+}
+
+/* The eventfd of the channel's vector, or NONE. */
+static void set_eventfd(struct vector *v, int fd)
+{
+	ASSERT_STR("0", error(irq_command(&v->rig.dev,
+					  VFIO_IRQ_SET_DATA_EVENTFD |
+					  VFIO_IRQ_SET_ACTION_TRIGGER,
+					  VFIO_PCI_MSIX_IRQ_INDEX, CHANNEL,
+					  fd)));
+}
+
+static void raise_irq(struct ring *ring)
+{
+	const struct mdma_desc desc = {
+		.op = MDMA_OP_NOP, .flags = MDMA_DESC_IRQ,
+	};
+
+	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(ring, &desc));
+	EXPECT_EQ(1, ring_reg(ring, MDMA_CHAN_IRQ));
+}
+
+/* Pending meanwhile, and told as soon as there is somebody to tell. */
+TEST_F(vector, mdma_msix_masked_and_unmasked, 20)
+{
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		set_eventfd(self, NONE);
+		raise_irq(&self->ring);
+		raise_irq(&self->ring);
+		EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+		set_eventfd(self, self->fd);
+		EXPECT_EQ(1, irq_count(self->fd, 3000));
+		ring_set_reg(&self->ring, MDMA_CHAN_IRQ, 1);
+	}
+}
+
+/* What the guest has dealt with, or does not want, is not told. */
+TEST_F(vector, mdma_msix_unmasked_with_nothing_pending, 20)
+{
+	set_eventfd(self, NONE);
+	raise_irq(&self->ring);
+	ring_set_reg(&self->ring, MDMA_CHAN_IRQ, 1);
+	set_eventfd(self, self->fd);
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+
+	set_eventfd(self, NONE);
+	raise_irq(&self->ring);
+	ring_set_reg(&self->ring, MDMA_CHAN_CTRL, MDMA_CTRL_ENABLE);
+	set_eventfd(self, self->fd);
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+}
+
+/* An eventfd in place of another one: nothing was lost, nothing is told. */
+TEST_F(vector, mdma_msix_of_another_eventfd, 20)
+{
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	raise_irq(&self->ring);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	set_eventfd(self, fd);
+	EXPECT_EQ(0, irq_count(fd, NOBODY_WAITS));
+	EXPECT_EQ(0, irq_count(self->fd, 0));
+	raise_irq(&self->ring);
+	EXPECT_EQ(1, irq_count(fd, 3000));
+	EXPECT_EQ(0, irq_count(self->fd, 0));
+	close(fd);
+}
+
+/* One masked vector keeps no other one from being told. */
+TEST_F(vector, mdma_msix_of_two_channels, 20)
+{
+	int fd = irq_set_vector(&self->rig.dev, OTHER);
+	struct ring ring;
+
+	/* Both rings are the same memory: one after the other */
+	set_eventfd(self, NONE);
+	raise_irq(&self->ring);
+	ring_enable(&ring, &self->rig, OTHER, 8);
+	raise_irq(&ring);
+	EXPECT_EQ(1, irq_count(fd, 3000));
+	set_eventfd(self, self->fd);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	EXPECT_EQ(0, irq_count(fd, NOBODY_WAITS));
+	close(fd);
+}
+
+/* A device that does not run tells when it runs, and once. */
+TEST_F(vector, mdma_msix_unmasked_while_stopped, 20)
+{
+	int device = self->rig.dev.device;
+
+	set_eventfd(self, NONE);
+	raise_irq(&self->ring);
+	ASSERT_EQ(0, mig_set(device, MIG(STOP), NULL));
+	set_eventfd(self, self->fd);
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	ASSERT_EQ(0, mig_set(device, MIG(RUNNING), NULL));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+}
+
+TEST_MAIN(mdev_remove_leftovers)
