@@ -249,11 +249,18 @@ TEST_F(rig, R14_W17_one_lock_for_a_batch, 20)
 #define CGROUP		"/tmp/mdma-selftest-cgroup"
 #define CGROUP_TEST	CGROUP "/mdma-selftest"
 
-/* Makes a memory cgroup and moves this process there. */
-static void enter_cgroup(void)
+/* Moves this process to a cgroup. */
+static void move_to(const char *procs)
 {
 	char pid[16];
 
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ASSERT_EQ(0, file_write(procs, pid));
+}
+
+/* Makes a memory cgroup and moves this process there. */
+static void enter_cgroup(void)
+{
 	mkdir(CGROUP, 0700);
 	if (access(CGROUP "/cgroup.controllers", F_OK) &&
 	    mount("none", CGROUP, "cgroup2", 0, NULL))
@@ -261,8 +268,7 @@ static void enter_cgroup(void)
 	if (file_write(CGROUP "/cgroup.subtree_control", "+memory"))
 		SKIP("the memory controller of cgroup2");
 	mkdir(CGROUP_TEST, 0700);
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	ASSERT_EQ(0, file_write(CGROUP_TEST "/cgroup.procs", pid));
+	move_to(CGROUP_TEST "/cgroup.procs");
 }
 
 /* The kernel brings its statistics up to date every two seconds. */
@@ -306,6 +312,57 @@ TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
 	printf("# %llu records: %lld bytes charged\n", npages / stride,
 	       charged);
 	EXPECT_LE(npages / stride * 8, charged);
+}
+
+/* The memory of the rig at so many more places, all of which is the window. */
+static void map_many_times(struct rig *r, int times)
+{
+	int i;
+
+	for (i = 1; i <= times; i++)
+		ASSERT_EQ(0, dma_map(r->container, r->mem, at(i * RIG_PAGES),
+				     RIG_PAGES << PAGE_SHIFT, MAP_RW));
+	set_window(r, RIG_PAGES, (times + 1) * RIG_PAGES);
+	SET(r, "batch", "512");
+}
+
+/*
+ * The ledger is charged to who has the device open, whoever makes it write: by
+ * its own thread, and by a step.
+ */
+TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
+{
+	long long charged[2], bytes[2], before;
+
+	mdma_close(&self->dev);
+	enter_cgroup();
+	ASSERT_EQ(0, mdma_attach(&self->dev, self->container));
+	ASSERT_EQ(0, container_set_type(self->container, VFIO_TYPE1v2_IOMMU));
+	ASSERT_EQ(0, mdma_open(&self->dev));
+	move_to(CGROUP "/cgroup.procs");
+	map_many_times(self, 256);
+
+	before = kernel_bytes();
+	SET(self, "step", "256");
+	bytes[0] = mdma_get(&self->dev, "ledger/bytes");
+	charged[0] = kernel_bytes() - before;
+	SET(self, "run", "1");
+	while (mdma_get(&self->dev, "ledger/records") < 256 * RIG_PAGES)
+		usleep(10000);
+	SET(self, "run", "0");
+	bytes[1] = mdma_get(&self->dev, "ledger/bytes");
+	charged[1] = kernel_bytes() - before;
+	printf("# ledger: %lld, then %lld bytes; charged: %lld, then %lld\n",
+	       bytes[0], bytes[1], charged[0], charged[1]);
+	EXPECT_LE(1 << 20, bytes[0]);
+	EXPECT_LE(bytes[0] + (1 << 20), bytes[1]);
+	EXPECT_LE(bytes[0], charged[0]);
+	EXPECT_LE(bytes[1], charged[1]);
+	/* And nothing else of that size */
+	EXPECT_LE(charged[1], bytes[1] + bytes[1] / 4);
+
+	ASSERT_STR("0", error(mdma_clear_ledger(&self->dev)));
+	EXPECT_LE(kernel_bytes() - before, bytes[1] / 4);
 }
 
 static void after(void)

@@ -7,6 +7,7 @@
  * Attributes, window and trace change with the gate held for writing, when
  * nothing executes; the generator advances under the channel's exec.
  */
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/stddef.h>
 
@@ -338,9 +339,11 @@ static void expire(struct mdma_channel *ch)
 		mdma_channel_kick(ch);
 }
 
+/* What that costs is charged to the user, as what the thread does. */
 static int step_one(struct mdma_channel *ch, int *error)
 {
 	struct mdma_device *dev = ch->dev;
+	struct mem_cgroup *old;
 	int ret;
 
 	down_read(&dev->gate);
@@ -352,7 +355,9 @@ static int step_one(struct mdma_channel *ch, int *error)
 		ret = -ENODATA;
 	} else {
 		mutex_lock(&ch->exec);
+		old = set_active_memcg(dev->memcg);
 		ret = execute_next(ch);
+		set_active_memcg(old);
 		mutex_unlock(&ch->exec);
 		if (ret && !*error)
 			*error = ret;
