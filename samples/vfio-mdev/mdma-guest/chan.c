@@ -49,6 +49,17 @@ static irqreturn_t mdma_chan_irq(int irq, void *data)
 	return IRQ_WAKE_THREAD;
 }
 
+/* Of the line, which is also that of the other channels, and of who knows whom. */
+static irqreturn_t mdma_chan_intx(int irq, void *data)
+{
+	struct mdma_chan *ch = data;
+
+	/* Not a bit of it: a function that does not decode reads as ones. */
+	if (readl(ch->regs + MDMA_CHAN_IRQ) != 1)
+		return IRQ_NONE;
+	return mdma_chan_irq(irq, data);
+}
+
 static irqreturn_t mdma_chan_irq_thread(int irq, void *data)
 {
 	struct mdma_chan *ch = data;
@@ -317,15 +328,17 @@ void mdma_chan_init(struct mdma_guest *guest, unsigned int n)
  * mdma_chan_request_irq - connect a channel to its interrupt
  * @ch: channel
  * @irq: Linux interrupt number
+ * @line: it is no vector of the channel's own
  *
  * Return: 0, or the error of request_threaded_irq().
  */
-int mdma_chan_request_irq(struct mdma_chan *ch, int irq)
+int mdma_chan_request_irq(struct mdma_chan *ch, int irq, bool line)
 {
 	int ret;
 
-	ret = request_threaded_irq(irq, mdma_chan_irq, mdma_chan_irq_thread, 0,
-				   ch->irq_name, ch);
+	ret = request_threaded_irq(irq, line ? mdma_chan_intx : mdma_chan_irq,
+				   mdma_chan_irq_thread,
+				   line ? IRQF_SHARED : 0, ch->irq_name, ch);
 	if (!ret)
 		ch->irq = irq;
 	return ret;

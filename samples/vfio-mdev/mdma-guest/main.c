@@ -109,21 +109,29 @@ static void mdma_guest_remove_chans(struct mdma_guest *guest)
 	pci_free_irq_vectors(guest->pdev);
 }
 
+/* A vector for each channel; without MSI-X, all of them share the line. */
 static int mdma_guest_request_irqs(struct mdma_guest *guest)
 {
 	struct pci_dev *pdev = guest->pdev;
+	bool line = false;
 	unsigned int i;
 	int ret;
 
 	ret = pci_alloc_irq_vectors(pdev, guest->nr_chans, guest->nr_chans,
 				    PCI_IRQ_MSIX);
+	if (ret < 0) {
+		line = true;
+		ret = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_INTX);
+	}
 	if (ret < 0)
-		return dev_err_probe(&pdev->dev, ret, "no %u vectors\n",
+		return dev_err_probe(&pdev->dev, ret,
+				     "neither %u vectors nor a line\n",
 				     guest->nr_chans);
 
 	for (i = 0; i < guest->nr_chans; i++) {
 		ret = mdma_chan_request_irq(&guest->chans[i],
-					    pci_irq_vector(pdev, i));
+					    pci_irq_vector(pdev, line ? 0 : i),
+					    line);
 		if (ret)
 			return ret;
 	}

@@ -146,7 +146,7 @@ struct mdma_guest {
 
 /* chan.c */
 void mdma_chan_init(struct mdma_guest *guest, unsigned int n);
-int mdma_chan_request_irq(struct mdma_chan *ch, int irq);
+int mdma_chan_request_irq(struct mdma_chan *ch, int irq, bool line);
 void mdma_chan_suspend(struct mdma_chan *ch);
 void mdma_chan_resume(struct mdma_chan *ch);
 void mdma_chan_remove(struct mdma_chan *ch);
