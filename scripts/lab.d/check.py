@@ -144,6 +144,7 @@ PARTS = {
     "selftests": in_lab("selftests", backend="ours,stock,logging"),
     "rules": rules.check,
     "citizen": in_lab("citizen"),
+    "neighbours": in_lab("neighbours"),
     "model": model(backends="ours", ops="100000"),
     "migrate": in_lab("migrate"),
     "driver": in_lab("driver", transfers="1000"),

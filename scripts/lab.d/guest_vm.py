@@ -52,13 +52,14 @@ def tsc_khz():
 
 
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
-                 paused=True, properties="", commands=False):
+                 paused=True, properties="", commands=False, beside=()):
     """Build QEMU's arguments.
 
     @incoming:   waits for a migration
     @paused:     does not run by itself after it
     @properties: more properties of the vfio-pci device, "name=value,..."
     @commands:   there is a second serial port, a socket, and the guest may reboot
+    @beside:     more devices, each as -device wants it
 
     kvmclock and steal time are off because KVM itself writes their pages at
     the switch: RAM could not be the same then, and no page is excused.
@@ -79,6 +80,8 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     if mdev:
         argv += ["-device", ",".join(filter(None, (
             f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma", properties)))]
+    for device in beside:
+        argv += ["-device", device]
     if commands:
         path = f"{directory / name}.commands"
         argv += ["-chardev", f"socket,id=commands,path={path},server=on,wait=off",
@@ -101,7 +104,7 @@ class GuestVM:
     """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
 
     def __init__(self, name, config, directory, mdev, incoming=False, **more):
-        """@more: paused, properties and commands, see command_line()."""
+        """@more: paused, properties, commands and beside, see command_line()."""
         self.name = name
         self.directory = directory
         self.ram = directory / f"{name}.ram"

@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest with more than one device: two of mdma, and a NIC on vfio-pci.
+
+One guest has MSI-X, another one, which may not use it, the line. In each, the kernel's
+dmatest runs on all channels while the workload writes both windows; lspci in the guest
+must find what the device means to be; and one device's driver goes and comes while the
+other one works.
+
+usage: neighbours.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import gzip
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
+                                       HERE) if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import initramfs
+import kmod
+import ktap
+import mdev
+import moves
+import proof
+import scenario
+from driver import CHANNELS, TestError, expect
+from guest_shell import GuestShell
+from host import Host, set_workload, wait_until
+from migrate import FAILURES, WORKLOAD, kernel_arguments
+
+# key: (default, what it is)
+KEYS = {
+    "guests": ("msix,line", "how the guest is interrupted, a guest each"),
+    "transfers": (20, "of dmatest, each kind and channel"),
+    "pattern": ("random", "workload: sequential, random or ring"),
+    "direction": ("write", "workload: write, read or mixed"),
+    "batch": (16, "workload: pages per descriptor"),
+    "hold_ms": (5, "workload: how long a run stays pinned"),
+    "rate": (100, "workload: descriptors per second, 0 for no limit"),
+    "seed": (1, "workload: seed"),
+    "pages": (0, "workload: working set in pages, 0 for the whole window"),
+    "mem_mb": (160, "guest memory, at most 2048"),
+    "window_mb": (8, "memory that the guest gives to each workload"),
+    "dirty_mb": (0, "memory that the guest's CPU dirties"),
+    "patience": (180, "seconds to wait for any one thing"),
+    "accel": ("kvm", "accelerator of the guest"),
+    "qemu": ("qemu-system-x86_64", "QEMU to run"),
+    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
+    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "shm": ("/dev/shm", "directory for guest memory"),
+}
+
+TYPES = ("mdma-1", "mdma-4")
+NIC_DRIVER = Path("/sys/bus/pci/drivers/vfio-pci")
+LSPCI = "/lspci/run"
+
+# What lspci -vvv must say in the guest of each mdma device.
+FUNCTION = (
+    r"^\S+ 0880: 1234:6d64 \(rev 01\)",
+    r"Subsystem: 1234:6d64",
+    r"Control: I/O- Mem\+ BusMaster\+ ",
+    r"Status: Cap\+ .*<TAbort- <MAbort-",
+    r"Region 0: Memory at [0-9a-f]{8} \(32-bit, non-prefetchable\) \[size=16K\]",
+    r"Interrupt: pin A routed to IRQ \d+",
+    r"Capabilities: \[40\] MSI-X: Enable(?P<msix>[+-]) Count=(?P<count>\d+) Masked-",
+    r"Vector table: BAR=0 offset=00002000",
+    r"PBA: BAR=0 offset=00003000",
+    r"Capabilities: \[4c\] PCI Advanced Features",
+    r"AFCap: TP\+ FLR\+",
+    r"Kernel driver in use: mdma_guest",
+)
+
+
+# --- what the guest gets besides its own initramfs ---------------------------
+
+
+def _libraries(program):
+    """Files that the dynamic loader needs for a program, itself included."""
+    text = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return [Path(name) for name in re.findall(r"(/\S+) \(0x", text)]
+
+
+def extended(config, directory):
+    """The guest's initramfs, and behind it one with lspci and the driver of the NIC: a
+    path. The kernel unpacks both."""
+    archive = initramfs.Cpio()
+    lspci = Path(shutil.which("lspci")).resolve()
+    for path in (lspci, *_libraries(lspci)):
+        archive.file(f"lspci/{path.name}", path.read_bytes(), 0o755)
+    loader = next(path.name for path in _libraries(lspci) if path.name.startswith("ld-"))
+    archive.file(LSPCI, f'#!/bin/sh\nexec /lspci/{loader} --library-path /lspci '
+                        f'/lspci/{lspci.name} "$@"\n'.encode(), 0o755)
+    names = []
+    for name, data in kmod.Modules(Path("/")).closure(["e1000e"], {}):
+        archive.file(f"nic/{name}.ko", data)
+        names.append(name)
+    archive.file("nic/order", "".join(f"/nic/{name}.ko\n" for name in names).encode())
+    path = directory / "initramfs"
+    path.write_bytes(Path(config.initrd).read_bytes() + gzip.compress(archive.bytes(), 1))
+    return path
+
+
+# --- the guest ----------------------------------------------------------------
+
+
+class Bench:
+    """A guest with its devices."""
+
+    def __init__(self, host, shell, config, mdevs, nic):
+        self.host, self.shell, self.config = host, shell, config
+        self.mdevs, self.nic = mdevs, nic
+
+    def do(self, line, patience=None):
+        """A command in the guest, which must succeed. Returns what it printed."""
+        said, code = self.shell.run(line, patience or self.config.patience)
+        expect(code == 0, f"the guest's '{line}' ended with {code}: {said[-500:]}")
+        return said
+
+    def check(self, line):
+        """A command in the guest that prints what is wrong, and nothing else."""
+        said, _ = self.shell.run(line, self.config.patience)
+        expect(not said, said[-1000:])
+
+    def transfers(self, channels):
+        """dmatest on all channels, of each kind, by interrupt and polled."""
+        self.do(f"iterations={self.config.transfers}; channels=$(count_channels)")
+        expect(self.do("echo $channels") == str(channels), "not all channels are there")
+        self.do("echo $iterations >$DMATEST/iterations")
+        for kind in (0, 1):
+            for polled in (0, 1):
+                self.check(f"dmatest_round {kind} {polled}")
+
+    def interrupts(self):
+        """{name of a channel: (how often, kind)} of /proc/interrupts; who share a line have
+        one entry."""
+        found = {}
+        for line in self.do("grep mdma- /proc/interrupts").splitlines():
+            count, kind, names = re.match(r"\s*\d+:\s+(\d+)\s+(\S+)\s+\S+\s+(.*)", line).groups()
+            for name in names.split(", "):
+                if name.startswith("mdma-"):
+                    found[name] = int(count), kind
+        return found
+
+    def slots(self):
+        """PCI addresses of the mdma devices in the guest, in the order of their mdevs."""
+        text = self.do("for d in $DRIVER/*:*:*.*; do "
+                       "echo $(basename $d) $(ls -d $d/dma/dma*chan* | wc -l); done")
+        channels = {int(count): slot for slot, count in map(str.split, text.splitlines())}
+        return [channels[CHANNELS[one.type]] for one in self.mdevs]
+
+    def both_write(self):
+        """Both devices go on."""
+        for one in self.mdevs:
+            seq = one.stat("seq")
+            wait_until("each device writes", self.config.patience,
+                       lambda one=one, seq=seq: one.stat("seq") > seq)
+
+
+# --- the tests ----------------------------------------------------------------
+
+
+def all_channels_of_both(bench, kind):
+    """dmatest on both devices at once, each channel told by an interrupt of its own device."""
+    total = sum(CHANNELS[one.type] for one in bench.mdevs)
+    bench.transfers(total)
+    bench.both_write()
+    bench.check("check_window")
+    told = bench.interrupts()
+    expect(len(told) == total, f"{sorted(told)}: not {total} channels")
+    want = "PCI-MSIX" if kind == "msix" else "IO-APIC"
+    for name, (count, how) in told.items():
+        expect(how.startswith(want), f"{name} is on {how}, not {want}")
+        expect(count, f"{name}: no interrupt")
+
+
+def each_writes_its_own_window(bench, _):
+    """What is in guest memory is what the device wrote whose window it is."""
+    vm = bench.host.vm
+    vm.qmp.command("stop")
+    try:
+        windows = [moves.window_pages(one.settings()["window"]) for one in bench.mdevs]
+        expect(not windows[0] & windows[1], "the windows overlap")
+        for one, own, others in zip(bench.mdevs, windows, reversed(windows)):
+            ledger = proof.parse_ledger(one.ledger(), "ledger")
+            expect(not set(ledger) & others, f"{one.type} wrote the other one's window")
+            written = moves.Written()
+            written.add(ledger)
+            wrong = written.missing(vm.ram, own)
+            expect(not wrong, f"{one.type}: {'; '.join(wrong)}")
+    finally:
+        vm.qmp.command("cont")
+    bench.both_write()
+
+
+def lspci_in_the_guest(bench, kind):
+    """Each function is what it means to be, driven, and has as many vectors as channels."""
+    for one, slot in zip(bench.mdevs, bench.slots()):
+        text = bench.do(f"{LSPCI} -vvv -n -k -s {slot}")
+        found = {}
+        for pattern in FUNCTION:
+            match = re.search(pattern, text, re.MULTILINE)
+            expect(match, f"no '{pattern}' in:\n{text}")
+            found.update(match.groupdict())
+        expect(found["count"] == str(CHANNELS[one.type]), f"{found['count']} vectors")
+        expect(found["msix"] == ("+" if kind == "msix" else "-"), f"MSI-X: {found['msix']}")
+        expect(("DisINTx+" in text) == (kind == "msix"), f"INTx is wrong in:\n{text}")
+
+
+def nic_beside(bench, _):
+    """The NIC, which the IOMMU translates for, works in the same container."""
+    bench.do("for m in $(cat /nic/order); do insmod $m || exit 1; done")
+    text = bench.do(f"{LSPCI} -vvv -n -k -d 8086:10d3")
+    expect("Kernel driver in use: e1000e" in text, f"no driver has the NIC:\n{text}")
+    address = bench.do("cat /sys/class/net/*/address | grep -v 00:00:00:00:00:00")
+    expect(re.fullmatch(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", address), f"address {address}")
+    bench.do("ip link set $(ls /sys/class/net | grep -v lo) up")
+    bench.transfers(sum(CHANNELS[one.type] for one in bench.mdevs))
+    bench.both_write()
+
+
+def one_goes_and_comes(bench, _):
+    """One device loses its driver, and is quiet; the other one does not notice."""
+    for one, slot in zip(bench.mdevs, bench.slots()):
+        other = next(device for device in bench.mdevs if device is not one)
+        bench.do(f"echo {slot} >$DRIVER/unbind")
+        expect(not one.settings()["window"], f"{one.type} keeps its window")
+        wait_until("nothing is pinned", bench.config.patience, lambda one=one: not one.stat("pinned"))
+        seq = one.stat("seq")
+        bench.transfers(CHANNELS[other.type])
+        expect(one.stat("seq") == seq, f"{one.type} writes without a driver")
+        bench.do(f"echo {slot} >$DRIVER/bind")
+        bench.both_write()
+    bench.check("check_window")
+
+
+TESTS = (all_channels_of_both, each_writes_its_own_window, lspci_in_the_guest, nic_beside,
+         one_goes_and_comes)
+
+
+# --- the run ------------------------------------------------------------------
+
+
+def find_nic():
+    """PCI address of a NIC that vfio-pci has, or None."""
+    return next((path.name for path in sorted(NIC_DRIVER.glob("*:*:*.*"))
+                 if (path / "device").read_text().strip() == "0x10d3"), None)
+
+
+def start(config, directory, stack):
+    """The guest, with two mdma devices and the NIC, if there is one."""
+    mdevs = [stack.enter_context(mdev.Mdev(one)) for one in TYPES]
+    nic = find_nic()
+    beside = [f"vfio-pci,sysfsdev={mdevs[1].path},enable-migration=on"]
+    if nic:
+        beside.append(f"vfio-pci,host={nic}")
+    host = Host(config, directory, mdevs[0], commands=True, beside=beside)
+    stack.callback(host.close)
+    # At once, or the guest's first answer gets nowhere.
+    shell = GuestShell(host.vm, config.patience)
+    stack.callback(shell.close)
+    shell.answer()
+    host.vm.connect()
+    for one in mdevs:
+        set_workload(SimpleNamespace(mdev=one),
+                     {key: getattr(config, key) for key in WORKLOAD}, config.patience)
+    return Bench(host, shell, config, mdevs, nic)
+
+
+def play(kind, config, directory):
+    """One guest, all tests. Returns results."""
+    results, begin = [], time.monotonic()
+    config = SimpleNamespace(**vars(config), smp=1, append=kernel_arguments(config)
+                             + " mdma.commands=1" + (" pci=nomsi" if kind == "line" else ""))
+    config.initrd = extended(config, directory)
+    with ExitStack() as stack:
+        bench = start(config, directory, stack)
+        print(f"neighbours: {time.monotonic() - begin:6.1f} s  {kind}: guest is up", flush=True)
+        for test in TESTS:
+            name, state, reason = f"{kind}: {test.__name__}", ktap.PASSED, ""
+            if test is nic_beside and not bench.nic:
+                state, reason = ktap.SKIPPED, f"no NIC on {NIC_DRIVER.name}"
+            else:
+                try:
+                    test(bench, kind)
+                    bench.check("check_log")
+                except (TestError, *FAILURES) as err:
+                    state, reason = ktap.FAILED, f"{type(err).__name__}: {err}"
+                    bench.shell.drain()
+            results.append(ktap.Result(name, state, reason))
+            print(f"neighbours: {time.monotonic() - begin:6.1f} s  {name}: "
+                  f"{reason or 'ok'}", flush=True)
+    return results
+
+
+def main(argv):
+    """Run it; the exit code is 0 only if all is well."""
+    results, values = scenario.arguments(__doc__, KEYS, argv)
+    config = SimpleNamespace(**values)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results.mkdir(parents=True, exist_ok=True)
+    found = []
+    for kind in config.guests.split(","):
+        directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
+        try:
+            found += play(kind, config, directory)
+        except FAILURES as err:
+            print(f"neighbours: {kind}: {type(err).__name__}: {err}", flush=True)
+            found.append(ktap.Result(f"{kind}: the guest comes up", ktap.FAILED, str(err)))
+        finally:
+            shutil.copytree(directory, results / kind, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("*.socket", "*.ram", "*.commands",
+                                                          "initramfs"))
+            shutil.rmtree(directory)
+    (results / "neighbours.ktap").write_text(ktap.render(found))
+    passed, failed, skipped = ktap.counts(found)
+    print(f"neighbours: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
