@@ -7,6 +7,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -138,15 +139,22 @@ class Trap(unittest.TestCase):
                     sender.connect(str(here))
                     sender.settimeout(10)
                     try:
-                        for piece in pieces:
+                        for number, piece in enumerate(pieces, 1):
                             sender.sendall(piece)
-                            threading.Event().wait(0.02)
+                            self.wait_carried(one, sum(map(len, pieces[:number])))
                         sender.shutdown(socket.SHUT_WR)
                         self.assertEqual(sender.recv(1), b"")
                     except (BrokenPipeError, ConnectionResetError):
                         pass
                     thread.join()
                 return b"".join(got)
+
+    def wait_carried(self, one, count):
+        """Or two pieces are one, where the link's thread is late."""
+        deadline = time.monotonic() + 10
+        while one.carried < count and not one.error:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.001)
 
     def test_damage(self):
         trap = link.Trap(b"ab.c", failures.damage)
