@@ -265,7 +265,10 @@ TEST_F(function, mdma_flr_is_a_reset, 40)
 		EXPECT_EQ(regs[1][i], mdma_read32(&self->rig.dev, 4 * i));
 }
 
-/* A vector without an eventfd is masked: nothing is lost, nobody is told. */
+/*
+ * A vector without an eventfd is masked: nobody is told until it is back, and
+ * then nothing is lost.
+ */
 TEST_F(function, mdma_masked_vector, 20)
 {
 	const struct mdma_desc desc = {
@@ -285,6 +288,7 @@ TEST_F(function, mdma_masked_vector, 20)
 	EXPECT_EQ(0, irq_count(fd, 20));
 	ASSERT_STR("0", error(irq_command(m, set, VFIO_PCI_MSIX_IRQ_INDEX, 1,
 					  fd)));
+	EXPECT_EQ(1, irq_count(fd, 3000));
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
 	EXPECT_EQ(1, irq_count(fd, 3000));
 	/* VFIO has no mask for vectors: who masks takes the eventfd away */
