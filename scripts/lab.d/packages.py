@@ -14,6 +14,7 @@ FOR_IMAGE = {
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
     "unshare": "util-linux",
+    "mount": "mount",
     "xz": "xz-utils",
     "tar": "tar",
 }
