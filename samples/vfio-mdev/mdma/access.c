@@ -492,7 +492,7 @@ static void rw_work(struct work_struct *work)
 
 /*
  * Called by a kernel thread, as vfio_dma_rw() takes the memory of the caller for
- * the guest's otherwise.
+ * the guest's otherwise; at once, though the CPUs are busy.
  */
 static int rw_by_thread(struct rw *rw)
 {
@@ -501,7 +501,7 @@ static int rw_by_thread(struct rw *rw)
 		return rw->ret;
 	}
 	INIT_WORK_ONSTACK(&rw->work, rw_work);
-	queue_work(system_unbound_wq, &rw->work);
+	queue_work(system_highpri_wq, &rw->work);
 	flush_work(&rw->work);
 	destroy_work_on_stack(&rw->work);
 	return rw->ret;
