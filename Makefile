@@ -6,11 +6,12 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 KSRC ?=
 SEED ?=
 OPS ?=
+DEBUG ?=
 V ?= 0
 SCENARIO ?= migrate
 ARGS ?=
 
-export OUT V SEED OPS
+export OUT V SEED OPS DEBUG
 
 .DEFAULT_GOAL := help
 
@@ -24,6 +25,7 @@ help: ## this text
 	@echo '  V=1         show what the steps print instead of logging it'
 	@echo '  SEED=N      seed of the workload, for run; of the model, for check'
 	@echo '  OPS=N       calls of the model, for check (default: 100000)'
+	@echo '  DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)'
 	@echo '  SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)'
 	@echo '  KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules'
 	@echo '  ACCEL=tcg   do not use KVM'

@@ -100,6 +100,7 @@ TARGETS = {target.name: target for target in (
     Target("selftests", ("tests/selftests", "include"),
            (*MAKE, "-C", "{source}", "OUT={bin}")),
     Target("nic", ("tests/nic",), KBUILD, ("mdma_nic.ko",)),
+    Target("reports", ("tests/reports",), KBUILD, ("mdma_reports.ko",)),
     Target("bench", ("tests/bench", "tests/selftests/lib"),
            (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", *CHECKED),
            ("mdma_bench.ko",)),
@@ -203,7 +204,10 @@ def command(target):
 
 def binds():
     """What a build sees besides the root tree."""
-    return {"build": paths.BUILD, "src": paths.KERNEL_SOURCE}
+    found = {"build": paths.BUILD, "src": paths.KERNEL_SOURCE}
+    if paths.DEBUG.is_dir():
+        found["debug"] = paths.DEBUG
+    return found
 
 
 def _check_warnings(target, log):

@@ -8,6 +8,7 @@ import sys
 import browser
 import build
 import chroot
+import debug_kernel
 import image
 import job
 import ktap
@@ -99,16 +100,23 @@ def model(**pairs):
     return in_lab("model", **pairs)
 
 
+def _run_in_lab(name, pairs):
+    """Run a scenario; returns its outcome and its results directory."""
+    mutants = scenario.mutants(name, pairs)
+    image.make_tree()
+    image.make_initramfs()
+    build.all_targets(mutants)
+    debug_kernel.prepare(mutants)
+    payload.update()
+    directory = paths.CHECK / name
+    return job.run_scenario(name, pairs, directory), directory
+
+
 def in_lab(name, **pairs):
     """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
     as results."""
     def part():
-        image.make_tree()
-        image.make_initramfs()
-        build.all_targets(scenario.mutants(name, pairs))
-        payload.update()
-        directory = paths.CHECK / name
-        outcome = job.run_scenario(name, pairs, directory)
+        outcome, directory = _run_in_lab(name, pairs)
         results = []
         for path in sorted(directory.rglob("*.ktap")):
             results += _read(path, directory, name)
@@ -136,6 +144,38 @@ def _outcome_results(name, outcome, results):
                         ktap.FAILED if findings else ktap.PASSED, findings)]
 
 
+# What the lab must find after the defects of tests/reports: in the kernel's log, and
+# of kmemleak.
+REPORTS = {
+    "a use after free": "KASAN: slab-use-after-free",
+    "a write out of bounds": "KASAN: slab-out-of-bounds",
+    "a shift out of bounds": "UBSAN: shift-out-of-bounds",
+    "a sleep under a spinlock": "BUG: sleeping function called from invalid context",
+    "an order of locks": "possible circular locking dependency",
+    "leaked memory": "unreferenced object",
+}
+
+
+def missed_reports(findings, leaks):
+    """Names of REPORTS that are in no line of either."""
+    text = "\n".join([*(line for _, line in findings), leaks])
+    return [name for name, words in REPORTS.items() if words not in text]
+
+
+def reports():
+    """The tools of the debug kernel find something if there is something, and a run in
+    which they do fails."""
+    outcome, directory = _run_in_lab("reports", {})
+    leaks = directory / "kmemleak.txt"
+    missed = missed_reports(outcome.findings, leaks.read_text() if leaks.exists() else "")
+    results = [ktap.Result(f"the debug kernel reports {name}",
+                           ktap.FAILED if name in missed else ktap.PASSED) for name in REPORTS]
+    good = outcome.code == 1 and not outcome.reason
+    return results + [ktap.Result("a run with reports fails",
+                                  ktap.PASSED if good else ktap.FAILED,
+                                  "" if good else f"{outcome.code}, {outcome.reason}")]
+
+
 PARTS = {
     "python": python_tests,
     "lint": style,
@@ -152,6 +192,18 @@ PARTS = {
     "pages": pages,
 }
 
+# With DEBUG=1: what finds more there. The reports of its tools are the kernel's log.
+DEBUG_PARTS = {
+    "reports": reports,
+    "selftests": in_lab("selftests"),
+    "model": model(backends="ours", ops="100000"),
+}
+
+
+def parts_of_run():
+    """name -> part, for the kernel that the lab boots."""
+    return DEBUG_PARTS if debug_kernel.asked_for() else PARTS
+
 
 def names():
     """Parts that can be asked for."""
@@ -164,7 +216,7 @@ def names():
 def _run_part(name):
     with say.Step(f"check: {name}", quiet=True):
         try:
-            results = PARTS[name]()
+            results = parts_of_run()[name]()
         except say.LabError as error:
             results = _failed(name, error)
     passed, failed, skipped = ktap.counts(results)
@@ -185,10 +237,10 @@ def _tell(result):
 def run(parts):
     """Run parts (all, if none is named); returns the exit code."""
     for name in parts:
-        if name not in PARTS:
-            raise say.UsageError(f"no part {name}; there are: {', '.join(PARTS)}")
+        if name not in parts_of_run():
+            raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
     results = []
-    for name in parts or PARTS:
+    for name in parts or parts_of_run():
         results += _run_part(name)
     for result in results:
         if result.state != ktap.PASSED:

@@ -12,6 +12,7 @@ LAB = OUT / "lab" / SUITE
 ROOT = LAB / "root"
 ROOT_IMAGE = LAB / "root.img"
 KERNEL_SOURCE = LAB / "src"
+DEBUG = LAB / "debug"
 LAB_INITRAMFS = LAB / "initramfs.cpio.gz"
 BUILD = OUT / "build" / SUITE
 PAYLOAD = OUT / "payload"

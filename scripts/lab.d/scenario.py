@@ -15,6 +15,9 @@ import say
 
 PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
 NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
+# How much longer everything may take on the debug kernel: limits of tests, and of a run.
+DEBUG_SCALE = 5
+
 MUTANT = re.compile(r"/mdma/mutant/([a-z0-9][a-z0-9-]*)")
 
 
@@ -140,6 +143,12 @@ def mutants(name, pairs):
 
 
 # --- in the lab -------------------------------------------------------------
+
+
+def time_scale():
+    """What time limits are multiplied by, on the kernel that runs this."""
+    words = Path("/proc/cmdline").read_text().split()
+    return DEBUG_SCALE if "lab.debug" in words else 1
 
 
 def values(known, words):

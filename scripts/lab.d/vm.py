@@ -12,10 +12,12 @@ import sys
 import termios
 import time
 
+import debug_kernel
 import image
 import paths
 import process
 import say
+import scenario
 
 MEMORY = "5G"
 CPUS = 2
@@ -108,6 +110,9 @@ def kernel_command_line(accel, options):
     """A crash ends the run at once; slow emulation is not a lockup."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
              "nokaslr", "intel_iommu=on", *options]
+    if debug_kernel.asked_for():
+        # Every report, not only the first.
+        words += ["lab.debug", "kasan_multi_shot"]
     if accel != "kvm":
         words += ["watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
                   "sysctl.kernel.hung_task_timeout_secs=300"]
@@ -116,13 +121,16 @@ def kernel_command_line(accel, options):
 
 def command(results, accel, options, terminal):
     """The whole command line of the lab VM."""
+    kernel, initrd = image.kernel(), paths.LAB_INITRAMFS
+    if debug_kernel.asked_for():
+        kernel, initrd = debug_kernel.IMAGE, debug_kernel.INITRAMFS
     backend = ("stdio,id=term,signal=off,mux=on" if terminal
                else f"file,id=term,path={results}/output.txt")
     return [
         *qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", "mdma-lab", "-machine", "q35,kernel-irqchip=split",
         *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", MEMORY,
-        "-kernel", image.kernel(), "-initrd", paths.LAB_INITRAMFS,
+        "-kernel", kernel, "-initrd", initrd,
         "-append", kernel_command_line(accel, options),
         "-chardev", f"file,id=console,path={results}/console.txt",
         "-serial", "chardev:console",
@@ -212,6 +220,8 @@ def run(results, accel, options=(), terminal=False, timeout=None):
     """
     check_memory()
     limit = None if terminal else timeout or TIMEOUT[accel]
+    if limit and debug_kernel.asked_for():
+        limit *= scenario.DEBUG_SCALE
     words = command(results, accel, options, terminal)
     (results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
     say.info(f"booting with {accel}"

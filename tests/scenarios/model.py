@@ -41,7 +41,7 @@ CALLS_OF_A_SCALE = 50000
 
 def timeout_scale(ops):
     """Time limit for so many calls, in units of the test's own."""
-    return 1 + -(-ops // CALLS_OF_A_SCALE)
+    return scenario.time_scale() * (1 + -(-ops // CALLS_OF_A_SCALE))
 
 
 def run(program, name, seed, ops):

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""A defect for each tool of the debug kernel: is its report noticed?
+
+Each is made by loading mdma_reports. What the lab then says of this run, its
+findings in the kernel's log and what kmemleak found, is judged outside: all of
+them must be there, and the run must fail.
+
+usage: reports.py --results DIR        (as root, on the debug kernel; --help)
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import scenario
+
+KEYS = {"module": (str(HERE.parent / "reports/mdma_reports.ko"), "what makes the defects")}
+
+# A report of any other tool turns lockdep off.
+DEFECTS = ("order", "freed", "bounds", "shift", "atomic", "leak")
+
+
+def main(argv):
+    """Make them all; the exit code is 0, so that only what is noticed fails the run."""
+    _, config = scenario.arguments(__doc__, KEYS, argv)
+    for defect in DEFECTS:
+        done = subprocess.run(["insmod", config["module"], f"defect={defect}"], check=False,
+                              capture_output=True, text=True)
+        if "canceled" not in done.stderr:
+            print(f"{defect}: {done.stderr.strip() or done.returncode}", flush=True)
+            return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
