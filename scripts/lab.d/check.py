@@ -195,7 +195,7 @@ PARTS = {
 # With DEBUG=1: what finds more there. The reports of its tools are the kernel's log.
 DEBUG_PARTS = {
     "reports": reports,
-    "selftests": in_lab("selftests"),
+    "selftests": in_lab("selftests", backend="ours"),
     "model": model(backends="ours", ops="100000"),
 }
 
