@@ -25,7 +25,7 @@ PATTERNS = {
     "rcu stall": r"rcu.*(detected (expedited )?stalls|self-detected stall)",
     "call trace": r"Call Trace:",
     "refcount": r"refcount_t: ",
-    "leak": r"(Bad page state|Bad rss-counter|memory leak|still has locks held)",
+    "leak": r"(Bad page state|Bad rss-counter|memory leak(?! detector init)|still has locks held)",
 }
 COMPILED = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 

@@ -55,6 +55,7 @@ GOOD = (
     "[    0.1] rcu: \tRCU CPU stall warnings timeout set to 120 (rcu_cpu_stall_timeout).",
     "[    0.1] Booting paravirtualized kernel on bare hardware",
     "[    0.1] BUGs: none",
+    "[   52.4] kmemleak: Kernel memory leak detector initialized (mem pool available: 62773)",
 )
 
 
