@@ -73,12 +73,21 @@ static long long counter(struct rig *r, const char *name)
 	return mdma_get(&r->dev, path);
 }
 
+/* As long as it makes progress. */
 static void wait_for_end(struct rig *r)
 {
-	double end = now_ms() + 10000;
+	long long n, seen = -1;
+	double end = 0;
 
-	while (mdma_get(&r->dev, "workload/run") && now_ms() < end)
+	while (mdma_get(&r->dev, "workload/run")) {
+		n = counter(r, "descriptors");
+		if (n != seen)
+			end = now_ms() + 5000;
+		seen = n;
+		if (now_ms() > end)
+			break;
 		usleep(5000);
+	}
 	EXPECT_EQ(0, mdma_get(&r->dev, "workload/run"));
 }
 
