@@ -83,7 +83,7 @@ EXAMINE = """
   }
   for (const cell of document.querySelectorAll('th:not([scope])'))
     bad.push(`${name(cell.textContent)} heads nothing`);
-  const heads = [...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1]);
+  const heads = [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(h => +h.tagName[1]);
   if (heads[0] != 1 || heads.some((depth, i) => i && (depth == 1 || depth > heads[i - 1] + 1)))
     bad.push(`headings of depth ${heads}`);
   if (!document.documentElement.lang || !document.title) bad.push('no language or no title');
