@@ -19,7 +19,8 @@ BAIL = re.compile(r"(?:  |# )*Bail out!(?P<rest>.*)")
 
 @dataclass
 class Result:
-    """One leaf: the test's name, how it ended, and why."""
+    """One leaf: the test's name, how it ended, and why: what its line says, or, if it
+    failed without, the notes ("# ...") before that line."""
     name: str
     state: str
     reason: str = ""
@@ -41,6 +42,7 @@ class Parser:
         self.title = title
         self.results = []
         self.levels = [_Level()]
+        self.notes = []         # since the last result
 
     def _add(self, name, state, reason=""):
         self.results.append(Result(name or self.title, state, reason.strip()))
@@ -80,6 +82,9 @@ class Parser:
         found = RESULT.match(text)
         if found:
             self._result(len(found["indent"]) // 2, found)
+            self.notes = []
+        elif text.lstrip().startswith("# "):
+            self.notes.append(text.lstrip()[2:])
 
     def _version(self, depth):
         """A text begins; at the top, a second one begins where one program follows another."""
@@ -114,7 +119,8 @@ class Parser:
         if word.upper() == "SKIP":
             self._add(name, SKIPPED, reason)
         else:
-            self._add(name, FAILED if bad else PASSED, directive)
+            self._add(name, FAILED if bad else PASSED,
+                      directive or ("\n".join(self.notes) if bad else ""))
 
     def end(self):
         """All results of the text."""

@@ -24,10 +24,11 @@ class KtapResult(unittest.TestResult):
         self._add(test, ktap.PASSED)
 
     def addFailure(self, test, err):
-        self._add(test, ktap.FAILED, self._exc_info_to_string(err, test))
+        first = (str(err[1]).splitlines() or [""])[0]
+        self._add(test, ktap.FAILED, f"{err[0].__name__}: {first}\n"
+                  + self._exc_info_to_string(err, test))
 
-    def addError(self, test, err):
-        self._add(test, ktap.FAILED, self._exc_info_to_string(err, test))
+    addError = addFailure
 
     def addSkip(self, test, reason):
         self._add(test, ktap.SKIPPED, reason)

@@ -29,6 +29,14 @@ class Flat(unittest.TestCase):
         self.assertEqual((leaf.name, leaf.state, leaf.reason),
                          ("start.twice", ktap.SKIPPED, "no /dev/vfio"))
 
+    def test_why(self):
+        """The notes before a line that says no reason itself, and no older ones."""
+        leaves = ktap.parse("1..4\n# old\nok 1 a\n# x.c:7: Expected\n# 1 == 2\nnot ok 2 b\n"
+                            "not ok 3 c\n# note\nnot ok 4 d # XPASS e", "text")
+        self.assertEqual([leaf.reason for leaf in leaves],
+                         ["", "x.c:7: Expected\n1 == 2", "", "XPASS e"])
+        self.assertEqual(ktap.parse(ktap.render(leaves[1:2]), "text"), leaves[1:2])
+
     def test_diagnostics_are_no_results(self):
         """Comments that contain the words are not counted."""
         self.assertEqual(counts("1..1", "# Starting 1 tests from 1 test cases.",
