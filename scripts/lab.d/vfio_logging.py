@@ -19,8 +19,10 @@ MDMA = Path("/mdma/mdma-logging/mdma.ko")
 
 
 def builtin():
-    """Whether the kernel has it anyway; then the mdma that is installed does, too."""
-    return " iova_bitmap_set" in Path("/proc/kallsyms").read_text()
+    """Whether the kernel has it anyway; then the mdma that is installed does, too. That
+    of the vfio.ko below does not count."""
+    return any(" iova_bitmap_set" in line and "[" not in line
+               for line in Path("/proc/kallsyms").read_text().splitlines())
 
 
 def mdma():
