@@ -36,6 +36,9 @@ run: ## build the lab, live-migrate a guest in it, prove that no page is lost
 check: ## all tests: unit, style, build, in the lab selftests and migrations, the pages
 	@scripts/lab check
 
+mutants: ## break the product in one place after the other: each time, a test must fail
+	@scripts/lab mutants $(ARGS)
+
 bench: ## what our type1 costs, the kernel's own beside it, in instructions
 	@scripts/lab run --results $(OUT)/bench bench $(ARGS)
 
@@ -65,4 +68,4 @@ clean: ## remove what was built and all results, keep the image
 distclean: ## remove everything generated, the image as well
 	@scripts/lab clean --all
 
-.PHONY: help run check bench series experiment lint shell modules clean distclean
+.PHONY: help run check mutants bench series experiment lint shell modules clean distclean

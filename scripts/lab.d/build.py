@@ -15,7 +15,7 @@ import chroot
 import guest
 import image
 import kmod
-import packages
+import mutant as mutants
 import paths
 import payload
 import process
@@ -39,7 +39,7 @@ class Target:
     @products: files that it makes in @trees[0]; all of {bin} are products too
     @files:    path in the tree -> file outside the repository, or a text
     @strict:   whether a warning fails the build
-    @patch:    applied to the copy before it is built
+    @mutant:   its change is made in the copy
     """
     name: str
     trees: tuple
@@ -47,7 +47,7 @@ class Target:
     products: tuple = ()
     files: dict = field(default_factory=dict)
     strict: bool = True
-    patch: object = None
+    mutant: object = None
 
     @property
     def directory(self):
@@ -120,18 +120,25 @@ def names():
 
 
 def mutant(name):
-    """The target of one mutant: the same module with one defect."""
-    patch = paths.MUTANTS / f"{name}.patch"
-    if not patch.exists():
-        known = ", ".join(sorted(path.stem for path in paths.MUTANTS.glob("*.patch"))) or "none"
-        raise say.UsageError(f"no mutant {name}; there are: {known}")
-    base, text = TARGETS["vfio"], patch.read_text()
-    if "+++ b/samples/vfio-mdev/mdma/dirty_log.c" in text:
+    """The target of one mutant: the same module with one defect. All mutants of a module are
+    made in one tree after the other, so that only what differs is compiled."""
+    one = mutants.load(name)
+    base = TARGETS["vfio"]
+    if "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
         base = TARGETS["mdma-logging"]
-    elif "+++ b/samples/vfio-mdev/mdma/" in text:
+    elif any(path.startswith("samples/vfio-mdev/mdma/") for path in one.hunks):
         base = TARGETS["mdma"]
-    return Target(f"mutant/{name}", base.trees, base.argv, base.products, base.files,
-                  patch=patch, strict=False)
+    argv = tuple(word for word in base.argv if word not in CHECKED)
+    return Target(f"mutant/{base.name}", base.trees, argv, base.products, base.files,
+                  mutant=one, strict=False)
+
+
+def mutant_unit(name, programs):
+    """The target of one mutant's unit tests: the programs of tests/unit."""
+    argv = tuple(word for word in UNIT.argv if word != "check")
+    return Target("mutant/unit", UNIT.trees, (*argv, f"TESTS={' '.join(programs)}",
+                                              "EXTRA_CFLAGS=-Wno-error", "all"),
+                  mutant=mutants.load(name), strict=False)
 
 
 # --- inputs -----------------------------------------------------------------
@@ -153,13 +160,13 @@ def _inputs(target):
     result = {name: path.read_bytes() for name, path in found.items()}
     for name, source in target.files.items():
         result[name] = source.encode() if isinstance(source, str) else source.read_bytes()
+    if target.mutant:
+        result.update(target.mutant.apply(result))
     return result
 
 
 def _key(target, inputs):
     parts = [image.recipe(), repr(target.argv), repr(target.products)]
-    if target.patch:
-        parts.append(target.patch.read_bytes())
     for name, data in sorted(inputs.items()):
         parts += [name, data]
     return image.digest(*parts)
@@ -168,8 +175,6 @@ def _key(target, inputs):
 def _sync(target, inputs):
     """Write the copy; files that did not change keep their date for make."""
     tree = target.directory / "tree"
-    if target.patch:
-        chroot.remove(tree)
     manifest = target.directory / "manifest"
     if manifest.exists():
         for name in set(manifest.read_text().splitlines()) - set(inputs):
@@ -184,10 +189,6 @@ def _sync(target, inputs):
         if source.exists():
             path.chmod(source.stat().st_mode)
     manifest.write_text("".join(f"{name}\n" for name in sorted(inputs)))
-    if target.patch:
-        packages.ensure(packages.FOR_BUILD)
-        process.run(["patch", "-p1", "--no-backup-if-mismatch", "-F0", "-i", target.patch,
-                     "-d", tree], target.directory / "patch.log", f"{target.name}: patch")
 
 
 # --- building ---------------------------------------------------------------
@@ -255,6 +256,21 @@ def _build(target):
     return True
 
 
+def make_mutant(name):
+    """Build a mutant's module unless it is current, and put it into the payload."""
+    target = mutant(name)
+    key = _key(target, _inputs(target))
+    kept = target.directory / "kept" / name
+    stamp = kept / "stamp"
+    if not stamp.exists() or stamp.read_text() != key:
+        build(target)
+        for product in target.products:
+            payload.copy(target.directory / product, kept / product)
+        stamp.write_text(key)
+    for product in target.products:
+        payload.copy(kept / product, paths.PAYLOAD / "mutant" / name / product)
+
+
 def refresh(target):
     """Only bring the copy of a target up to date."""
     target.bin.mkdir(exist_ok=True)
@@ -301,37 +317,33 @@ def make_guest():
 
 
 def publish(target):
-    """A test's or a mutant's products into the payload."""
+    """A test's products into the payload."""
     directory = paths.PAYLOAD / target.name
     payload.mirror(target.bin, directory)
     for product in target.products:
         payload.copy(target.directory / product, directory / product)
 
 
-def all_targets(mutants=()):
+def all_targets(wanted_mutants=()):
     """Everything that the lab needs, and the mutants that are asked for."""
-    mutant_targets = [mutant(name) for name in mutants]
-    for target in (*TARGETS.values(), *mutant_targets):
+    for target in TARGETS.values():
         build(target)
+    for name in wanted_mutants:
+        make_mutant(name)
     with image.locked(paths.BUILD, "putting it together"):
         for name in PUBLISHED:
             publish(TARGETS[name])
-        for target in mutant_targets:
-            publish(target)
         make_guest()
         install()
 
 
 def some_targets(words):
     """Only the targets named, for a developer in a hurry."""
-    chosen = []
+    for word in words:
+        if word not in TARGETS and not word.startswith("mutant/"):
+            raise say.UsageError(f"no target {word}; there are: {', '.join(TARGETS)}, mutant/NAME")
     for word in words:
         if word.startswith("mutant/"):
-            chosen.append(mutant(word.split("/", 1)[1]))
-        elif word in TARGETS:
-            chosen.append(TARGETS[word])
-        else:
-            raise say.UsageError(f"no target {word}; there are: {', '.join(TARGETS)}, mutant/NAME")
-    for target in chosen:
-        if not build(target):
-            say.info(f"{target.name}: nothing to do")
+            make_mutant(word.split("/", 1)[1])
+        elif not build(TARGETS[word]):
+            say.info(f"{word}: nothing to do")

@@ -73,12 +73,14 @@ class Outcome:
         return self.code
 
 
-def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None):
+def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None,
+        quiet=False):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
     @job:   what /results/job.json tells the program in the lab, and the
             accelerator and the machine are added
     @accel: the accelerator; None: the best there is
+    @quiet: say nothing: what is wrong was to be expected
     """
     accel = accel or vm.accelerator()
     job = dict(job, accel=accel, machine=vm.machine())
@@ -89,7 +91,8 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
                       dmesg.scan_files([results / "dmesg.txt", results / "console.txt"]))
     if outcome.code is None and not reason:
         outcome.reason = "the lab left no status"
-    _tell(outcome, results)
+    if not quiet:
+        _tell(outcome, results)
     return outcome
 
 

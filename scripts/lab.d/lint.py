@@ -7,9 +7,11 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import ktap
+import mutant
 import packages
 import paths
 import process
+import say
 
 DIRECTORIES = ("drivers", "samples", "include", "tests", "scripts", ".ci")
 C_SUFFIXES = (".c", ".h")
@@ -140,6 +142,18 @@ def errno_table(path, text=None, tests=None):
     return ktap.Result(f"errno {path}", ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))
 
 
+def mutant_applies(path):
+    """A mutant says what it breaks, and there is what it changes."""
+    name = os.path.basename(path)[:-len(".patch")]
+    try:
+        one = mutant.load(name)
+        one.apply({file: (paths.REPO / file).read_bytes() for file in one.hunks
+                   if (paths.REPO / file).is_file()})
+    except say.LabError as error:
+        return ktap.Result(f"mutant {path}", ktap.FAILED, str(error))
+    return ktap.Result(f"mutant {path}", ktap.PASSED)
+
+
 def _jobs():
     """(check, path) of all that is to be done."""
     jobs = [(errno_table, "Documentation/errno.rst")]
@@ -151,6 +165,8 @@ def _jobs():
         jobs.append((house_rules, path))
         if is_shell(path, text):
             jobs.append((shellcheck, path))
+        if path.startswith("tests/mutants/"):
+            jobs.append((mutant_applies, path))
         if is_python(path, text):
             jobs.append((python_syntax, path))
         if path.endswith(C_SUFFIXES):

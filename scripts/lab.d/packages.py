@@ -19,7 +19,6 @@ FOR_IMAGE = {
     "tar": "tar",
 }
 FOR_USERS = {"newuidmap": "uidmap"}
-FOR_BUILD = {"patch": "patch"}
 FOR_LINT = {"shellcheck": "shellcheck", "perl": "perl"}
 FOR_PAGES = {"chromium-headless-shell": "chromium-headless-shell"}
 

@@ -314,6 +314,43 @@ TEST_F(stalled, R7_D4_restart_during_a_report, 60)
 	EXPECT_STR("100", dirty_all(&self->rig));
 }
 
+/* So far away that the bitmap is not looked up in one go. */
+#define FAR		(3 * BIG_PAGES + 5)
+
+static int call_far_get(void *arg)
+{
+	struct stalled *s = arg;
+
+	return dirty_get(s->rig.container, RIG_IOVA,
+			 4 * BIG_PAGES << PAGE_SHIFT, s->stall.mem);
+}
+
+/* If it succeeds it holds all that was retained when it began (R3). */
+TEST_F(stalled, R7_D4_restart_during_a_long_report, 60)
+{
+	struct rig *r = &self->rig;
+	struct job restart;
+
+	stall_release(&self->stall);
+	EXPECT_EQ(0, job_join(&self->get));
+	ASSERT_EQ(0, dma_map(r->container, r->mem, at(3 * BIG_PAGES),
+			     16 << PAGE_SHIFT, MAP_RW));
+	TOUCH(r, LOW, 1);
+	TOUCH(r, FAR, 1);
+	ASSERT_STR("0", error(stall_open(&self->stall, 8 * PAGE_SIZE)));
+	job_start(&self->get, call_far_get, self);
+	ASSERT_LE(0, stall_wait(&self->stall, 10000));
+
+	job_start(&restart, call_restart, self);
+	job_done(&restart, 500);
+	stall_release(&self->stall);
+	if (!job_join(&self->get)) {
+		EXPECT_EQ(1, bitmap_bit(self->stall.mem, LOW));
+		EXPECT_EQ(1, bitmap_bit(self->stall.mem, FAR));
+	}
+	EXPECT_EQ(0, job_join(&restart));
+}
+
 static int call_unmap(void *arg)
 {
 	struct rig *r = &((struct stalled *)arg)->rig;

@@ -314,15 +314,25 @@ TEST_F(rig, R15_leaking_driver_and_bitmap, 60)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Nobody gives them back before the close. */
+/* Nobody gives them back, not at the close of the device either. */
 TEST_F(rig, R15_leaking_driver_and_close, 60)
 {
+	long long before = pinned_pages();
+
 	needs_a_leak_to_be_survived();
 	START(self);
 	PIN(self, 20, 3, 'w');
+	PIN(self, 40, 1, 'w');
+	PIN(self, 600, 200, 'w');
+	EXPECT_EQ(204, pinned_pages() - before);
 	ASSERT_EQ(0, mdma_set_leak(&self->dev, 1));
 	EXPECT_NE(0, dma_unmap(self->container, at(0), SIZE(RIG_PAGES), NULL));
+	close(self->dev.device);
+	self->dev.device = -1;
+	EXPECT_EQ(204, pinned_pages() - before);
+	EXPECT_EQ(204, locked_pages());
 	rig_close(self);
+	EXPECT_EQ(0, pinned_pages() - before);
 	EXPECT_EQ(0, locked_pages());
 }
 

@@ -9,7 +9,7 @@ BACKEND ?= $(KERNEL_SRC)/drivers/vfio
 OUT ?= .
 
 CFLAGS := -O1 -g -std=gnu11 -Wall -Wextra -Werror -I. \
-	-fsanitize=address,undefined -fno-sanitize-recover=all
+	-fsanitize=address,undefined -fno-sanitize-recover=all $(EXTRA_CFLAGS)
 BACKEND_FLAGS := -Ishim -I$(BACKEND)
 RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include

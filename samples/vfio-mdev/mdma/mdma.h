@@ -205,7 +205,8 @@ struct mdma_held {
  * @going_until: jiffies until which nothing in the range is pinned again
  * @released: counts runs that are no longer in use, for @wait
  * @wait: for runs in use to be released and for ->dma_unmap() to end
- * @leak_on_unmap: test hook: ->dma_unmap() does nothing
+ * @leak_on_unmap: test hook: ->dma_unmap() does nothing, and a reset or the
+ *	close forgets what debugfs pinned
  */
 struct mdma_access {
 	struct mutex lock;	/* all fields */

@@ -82,6 +82,27 @@ long long locked_pages(void)
 	return kb < 0 ? kb : kb * 1024 / sysconf(_SC_PAGESIZE);
 }
 
+static long long vm_counter(const char *key)
+{
+	long long n = -ENOENT;
+	char name[64];
+	FILE *f = fopen("/proc/vmstat", "r");
+
+	while (f && fscanf(f, "%63s %lld", name, &n) == 2 && strcmp(name, key))
+		n = -ENOENT;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+long long pinned_pages(void)
+{
+	/* Else what the CPUs have counted apart is missing */
+	file_write("/proc/sys/vm/stat_refresh", "1");
+	return vm_counter("nr_foll_pin_acquired") -
+	       vm_counter("nr_foll_pin_released");
+}
+
 long long used_kb(void)
 {
 	static const char path[] = "/proc/meminfo";

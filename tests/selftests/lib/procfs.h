@@ -15,6 +15,9 @@ long long file_number(const char *path);
 /* "Key:   123 kB" of a file in /proc, in kB; -errno if it is not there. */
 long long proc_kb(const char *path, const char *key);
 
+/* Pages of the system that are pinned (FOLL_PIN), each as often as it is. */
+long long pinned_pages(void);
+
 /* mm->locked_vm of this process in pages. */
 long long locked_pages(void);
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What counts as killed: a test that failed, or a console that says how the kernel ended."""
+
+import json
+import sys
+import tempfile
+import unittest
+import unittest.mock
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+import mutant
+import mutants
+import rules
+import say
+
+KNOWN = {"R3_D8_get": "report", "R3_other": "fault", "R33_x": "other", "mdma_stop": "migration"}
+
+
+def made(name="m", rules="R3", tests=(), path="drivers/vfio/pin_store.c"):
+    """A mutant of this file."""
+    return mutant.Mutant(name, rules.split(", "), "broken", list(tests), {path: [("a\n", "b\n")]})
+
+
+class Unit(unittest.TestCase):
+    """In user space."""
+
+    def test_programs(self):
+        """Those that have the file, unless others are to catch it."""
+        self.assertEqual(mutants.unit_programs(made()), ["pin_store_test"])
+        self.assertEqual(mutants.unit_programs(made(tests=["unit", "R3_x"])), ["pin_store_test"])
+        self.assertEqual(mutants.unit_programs(made(tests=["R3_x"])), [])
+        self.assertEqual(mutants.unit_programs(made(path="drivers/vfio/type1_pin.c")), [])
+
+    def test_failures(self):
+        """A test, a sanitizer, or at least the exit code."""
+        good = "KTAP version 1\n1..2\nok 1 store: a\nok 2 store: b\n"
+        self.assertEqual(mutants.unit_failures(good, 0), [])
+        self.assertEqual(mutants.unit_failures(good.replace("ok 2", "not ok 2"), 1), ["store: b"])
+        dead = ("KTAP version 1\n1..2\nok 1 store: a\n"
+                "==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x60\n")
+        self.assertEqual(mutants.unit_failures(dead, 1), ["AddressSanitizer: heap-use-after-free"])
+        self.assertEqual(mutants.unit_failures(good, 134), ["exit code 134"])
+
+
+class Tests(unittest.TestCase):
+    """Which selftests are to catch a mutant."""
+
+    def test_named(self):
+        """By name or by its begin; one that is not there is an error."""
+        self.assertEqual(mutants.tests_of(made(tests=["R3_", "mdma_stop"]), KNOWN),
+                         {"report": ["R3_D8_get"], "fault": ["R3_other"],
+                          "migration": ["mdma_stop"]})
+        with self.assertRaisesRegex(say.LabError, "no test R4_"):
+            mutants.tests_of(made(tests=["R4_"]), KNOWN)
+
+    def test_of_the_rules(self):
+        """Where none is named, those of the rules; where there is none, an error."""
+        self.assertEqual(mutants.tests_of(made(rules="D8"), KNOWN), {"report": ["R3_D8_get"]})
+        with self.assertRaisesRegex(say.LabError, "no test is to catch it"):
+            mutants.tests_of(made(rules="The device"), KNOWN)
+        self.assertEqual(mutants.tests_of(made(tests=["unit"]), KNOWN), {})
+
+    def test_all_are_there(self):
+        """Those of tests/selftests are found, and every mutant's test is one of them."""
+        known = mutants.selftests()
+        self.assertEqual(known["R3_D8_get_clears_only_the_range"], "report")
+        for name in mutant.names():
+            mutants.tests_of(mutant.load(name), known)
+
+    def test_no_rule_is_left_out(self):
+        """Every rule and every defect that is documented has a mutant."""
+        broken = {rule for name in mutant.names() for rule in mutant.load(name).rules}
+        what, _ = rules.documented()
+        self.assertEqual({rule for rule in what if rule[0] in "RD"} - broken, set())
+
+
+class Boot(unittest.TestCase):
+    """What a boot has left."""
+
+    def read(self, reason, console="", current="two"):
+        """Verdicts where the mutant "one" has been killed and "two" was being tested."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory)
+            (path / "one.json").write_text(
+                json.dumps({"state": "killed", "by": ["R3_x"], "seconds": 1.5}))
+            (path / "current").write_text(current)
+            (path / "console.txt").write_text(console)
+            return {verdict.name: (verdict.state, verdict.by) for verdict in mutants.read_boot(
+                path, [made("one"), made("two"), made("three")], SimpleNamespace(reason=reason))}
+
+    def test_boot_anew(self):
+        """It ended by itself: the others have no verdict yet."""
+        self.assertEqual(self.read(None, current="one"), {"one": ("killed", ["R3_x"])})
+
+    def test_crash(self):
+        """The console proves it, of this mutant and of no earlier one."""
+        before = "[1.0] Oops: 0000 [#1]\r\n[2.0] mutant: two\r\n"
+        after = "[3.0] kernel BUG at drivers/vfio/type1_unmap.c:107!\r\n"
+        self.assertEqual(self.read("went down", before + after)["two"],
+                         ("killed", ["[3.0] kernel BUG at drivers/vfio/type1_unmap.c:107!"]))
+        for console in (before, "", after):
+            with self.subTest(console=console):
+                self.assertEqual(self.read("went down", console)["two"][0], "error")
+
+    def test_plan(self):
+        """All tests are run once without a mutant, in the first boot."""
+        left = [made("one", tests=["R3_"]),
+                made("two", tests=["mdma_stop"], path="samples/vfio-mdev/mdma/main.c")]
+        with unittest.mock.patch.object(mutants.build.mutants, "load",
+                                        lambda name: {one.name: one for one in left}[name]):
+            plan = mutants.plan(left, KNOWN, True)
+            self.assertEqual(mutants.plan(left, KNOWN, False)["baseline"], {})
+        self.assertEqual(plan["baseline"], {"report": ["R3_D8_get"], "fault": ["R3_other"],
+                                            "migration": ["mdma_stop"]})
+        self.assertEqual([entry["module"] for entry in plan["mutants"]], ["vfio", "mdma"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The selftests of each mutant's rule on that mutant: one of them must fail.
+
+scripts/lab.d/mutants.py leaves a plan beside the modules: for each mutant, its module
+and the tests. First, all of these tests must pass on the modules without a mutant. The
+verdict on a mutant goes to NAME.json as soon as there is one, and "current" has the
+name of the one that is being tested, should the kernel not survive it. The exit code 3
+asks for a new boot: something is stuck, or a mutant has damaged the kernel.
+
+usage: mutants.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import backend
+import ktap
+import mdev
+import say
+import scenario
+import selftests
+import vfio_logging
+
+# key: (default, what it is)
+KEYS = {
+    "plan": ("/mdma/mutant/plan.json", "which mutants, and which tests"),
+    "limit": (100, "seconds for one program"),
+    "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
+}
+
+AGAIN = 3
+# Tests after a mutant that the kernel complained of: has it damaged the kernel?
+SOUND = {"report": ["R2_unpinned_page_is_retained"], "account": ["R14_pin_and_unpin_are_counted"]}
+
+
+def load(directory, module):
+    """The module of a mutant and the other one as it is; without a mutant, both. All are
+    tested on the vfio.ko with which the device can track what it writes."""
+    if Path("/sys/module/mdma").is_dir():
+        backend.run("rmmod", "mdma")
+    backend.load(f"{directory}/vfio_iommu_type1.ko" if module == "vfio" else "ours")
+    mdev.load(f"{directory}/mdma.ko" if module == "mdma" else vfio_logging.mdma())
+
+
+def try_tests(programs, config, log, first=True):
+    """Run tests, until one fails if @first. Returns (those that failed, what the kernel
+    said to it, what is stuck in the kernel)."""
+    failed, said = [], []
+    for program, names in sorted(programs.items()):
+        text, stuck = selftests.run_program(Path(config["programs"]) / program, names, {},
+                                            config["limit"])
+        findings = log.findings()
+        said += [line for _, line in findings]
+        failed += [result.name + (f": {result.reason}" if result.reason else "") for result
+                   in ktap.parse(selftests.mark(text, findings, False), program)
+                   if result.state != ktap.PASSED]
+        if stuck or (first and failed):
+            return failed, said, stuck
+    return failed, said, []
+
+
+def keep(path, facts):
+    """A file that is on the host when this returns: the next line may end the kernel."""
+    with open(path, "w") as stream:
+        stream.write(facts)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def one(mutant, config, directory, log):
+    """Test a mutant. Returns whether the kernel can be used for another one."""
+    begin = time.monotonic()
+    keep(directory / "current", mutant["name"])
+    Path("/dev/kmsg").write_text(f"mutant: {mutant['name']}\n")
+    state, by, doubtful, stuck = "error", [], True, []
+    try:
+        load(f"/mdma/mutant/{mutant['name']}", mutant["module"])
+        log.findings()
+        failed, said, stuck = try_tests(mutant["programs"], config, log)
+        state, by = "killed" if failed else "survived", failed + said[:1] + stuck[:1]
+        doubtful = said or any("bail out" in line for line in failed)
+    except say.LabError as err:
+        by = [str(err)]
+    seconds = round(time.monotonic() - begin, 1)
+    keep(directory / f"{mutant['name']}.json",
+         json.dumps({"state": state, "by": by, "seconds": seconds}))
+    print(f"{mutant['name']:34} {state:9} {seconds:5.1f} s  {'; '.join(by)[:90]}", flush=True)
+    return not stuck and (not doubtful or sound(config, log))
+
+
+def sound(config, log):
+    """Whether all is well without a mutant."""
+    try:
+        load("", "")
+        log.findings()
+        return try_tests(SOUND, config, log) == ([], [], [])
+    except say.LabError as err:
+        print(f"mutants: {err}", flush=True)
+        return False
+
+
+def main(argv):
+    """Test them all, or as many as this boot of the kernel allows."""
+    directory, config = scenario.arguments(__doc__, KEYS, argv)
+    plan = json.loads(Path(config["plan"]).read_text())
+    vfio_logging.load()
+    log = selftests.KernelLog()
+    if plan["baseline"]:
+        load("", "")
+        bad = sum(try_tests(plan["baseline"], config, log, first=False), [])
+        print(f"mutants: without a mutant: {'; '.join(bad) or 'all tests pass'}", flush=True)
+        if bad:
+            return 1
+        keep(directory / "baseline", "good\n")
+    for mutant in plan["mutants"]:
+        if not one(mutant, config, directory, log):
+            return AGAIN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
