@@ -24,7 +24,7 @@ help: ## this text
 	@echo '  OUT=DIR     where everything generated goes (default: out)'
 	@echo '  V=1         show what the steps print instead of logging it'
 	@echo '  SEED=N      seed of the workload, for run; of the model, for check'
-	@echo '  OPS=N       calls of the model, for check (default: 100000)'
+	@echo '  OPS=N       calls of the model, for check (default: 1000000)'
 	@echo '  DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)'
 	@echo '  SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)'
 	@echo '  KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules'

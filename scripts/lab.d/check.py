@@ -185,7 +185,7 @@ PARTS = {
     "rules": rules.check,
     "citizen": in_lab("citizen"),
     "neighbours": in_lab("neighbours"),
-    "model": model(backends="ours", ops="100000"),
+    "model": model(),
     "migrate": in_lab("migrate"),
     "driver": in_lab("driver", transfers="1000"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
