@@ -79,6 +79,7 @@ ON_STOCK = {
     "R14_memory_of_the_store_is_charged": "W8",
     "R16_stalled_report_stalls_no_map": "W9",
     "R16_stalled_report_stalls_no_pin": "W9",
+    "R17_cost_follows_what_is_pinned_and_retained": "W8",
     "R17_mapping_of_16_tib": "W8",
 }
 
