@@ -18,9 +18,11 @@ import scenario
 import vm
 
 MARKER = "job.json"
+SECOND = "host-b"
 
 # Scenarios that only gather evidence: who judges it, outside the lab.
-JUDGES = {"migrate": report.finish, "experiment": downtime_report.finish}
+JUDGES = {"migrate": report.finish, "libvirt": report.finish,
+          "experiment": downtime_report.finish}
 
 
 @contextmanager
@@ -74,26 +76,41 @@ class Outcome:
 
 
 def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None,
-        quiet=False):
+        quiet=False, beside=None):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
     @job:   what /results/job.json tells the program in the lab, and the
             accelerator and the machine are added
     @accel: the accelerator; None: the best there is
     @quiet: say nothing: what is wrong was to be expected
+    @beside: words that a second lab runs, whose results are in the directory SECOND of ours
     """
     accel = accel or vm.accelerator()
     job = dict(job, accel=accel, machine=vm.machine())
     (results / MARKER).write_text(json.dumps(job, indent=1) + "\n")
-    (results / "argv").write_text("".join(f"{word}\n" for word in argv))
-    reason = vm.run(results, accel, options, terminal, timeout)
-    outcome = Outcome(_status(results), reason,
-                      dmesg.scan_files([results / "dmesg.txt", results / "console.txt"]))
+    _write_argv(results, argv)
+    second = None
+    if beside:
+        second = results / SECOND
+        second.mkdir()
+        (second / MARKER).write_text(json.dumps(job, indent=1) + "\n")
+        _write_argv(second, beside)
+    reason = vm.run(results, accel, options, terminal, timeout, second)
+    logs = [directory / name for directory in filter(None, (results, second))
+            for name in ("dmesg.txt", "console.txt")]
+    outcome = Outcome(_status(results), reason, dmesg.scan_files(logs))
+    if second and _status(second) and not reason:
+        outcome.reason = f"the second lab ended with {_status(second)}"
     if outcome.code is None and not reason:
         outcome.reason = "the lab left no status"
     if not quiet:
         _tell(outcome, results)
     return outcome
+
+
+def _write_argv(results, argv):
+    """What the lab runs."""
+    (results / "argv").write_text("".join(f"{word}\n" for word in argv))
 
 
 def _status(results):
@@ -126,9 +143,11 @@ def run_scenario(name, pairs, results, timeout=None):
     accel = scenario.accelerator(name)
     # No nested virtualisation under icount, and the scenario loads what it measures.
     options = ["lab.bare"] if accel == "icount" else []
+    beside = [*argv[:2], "--beside", "/results"] if scenario.hosts(name) == 2 else None
     with results_directory(results):
         outcome = run(results, {"scenario": name, "args": pairs}, argv, accel=accel,
-                      options=options, timeout=timeout or scenario.timeout(name))
+                      options=options, timeout=timeout or scenario.timeout(name),
+                      beside=beside)
         if name in JUDGES:
             outcome.code = JUDGES[name](results)
     code = outcome.exit_code()

@@ -93,6 +93,11 @@ def timeout(name):
     return _constant(name, "TIMEOUT")
 
 
+def hosts(name):
+    """How many labs the scenario needs, from its HOSTS = ...: 1 or 2."""
+    return _constant(name, "HOSTS") or 1
+
+
 def choices(text):
     """Key -> what it can be, by comma, from a module-level CHOICES = {...}."""
     value = _assigned(text, "CHOICES")

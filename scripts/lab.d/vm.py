@@ -18,10 +18,12 @@ import paths
 import process
 import say
 import scenario
+import wire
 
-MEMORY = "5G"
 CPUS = 2
-MEMORY_NEEDED = 6 << 30
+MEMORY = 5
+# Of each of two labs, in GiB too.
+MEMORY_OF_TWO = 3
 
 # Seconds until a run counts as hung, by accelerator.
 TIMEOUT = {"kvm": 300, "tcg": 1200, "icount": 1200}
@@ -39,6 +41,9 @@ HARDWARE = {
 # vfio). Virtio devices are not translated, so nothing else is any slower.
 IOMMU = ("-device", "intel-iommu,intremap=on",
          "-device", "e1000e,addr=10.0", "-device", "e1000e,addr=11.0")
+
+# Seconds that the second of two labs may take to see that the first has ended.
+SECOND_SECONDS = 120
 
 MARK = "MDMA-LAB "
 
@@ -88,14 +93,17 @@ def accelerator():
     return "tcg" if why else "kvm"
 
 
-def check_memory():
-    """Refuse to start where the lab would only make the machine swap or die."""
+def check_memory(needed):
+    """Refuse to start where the lab would only make the machine swap or die.
+
+    @needed: GiB
+    """
     with open("/proc/meminfo") as stream:
         available = next(int(line.split()[1]) * 1024 for line in stream
                          if line.startswith("MemAvailable:"))
-    if available < MEMORY_NEEDED:
+    if available < needed << 30:
         raise say.LabError(f"{available / (1 << 30):.1f} GiB of memory available, the lab "
-                           f"needs {MEMORY_NEEDED >> 30} GiB")
+                           f"needs {needed} GiB")
 
 
 def qemu():
@@ -119,8 +127,12 @@ def kernel_command_line(accel, options):
     return " ".join(words)
 
 
-def command(results, accel, options, terminal):
-    """The whole command line of the lab VM."""
+def command(results, accel, options, terminal, more=(), memory=MEMORY):
+    """The whole command line of the lab VM.
+
+    @more:   more words for QEMU
+    @memory: GiB
+    """
     kernel, initrd = image.kernel(), paths.LAB_INITRAMFS
     if debug_kernel.asked_for():
         kernel, initrd = debug_kernel.IMAGE, debug_kernel.INITRAMFS
@@ -129,7 +141,7 @@ def command(results, accel, options, terminal):
     return [
         *qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", "mdma-lab", "-machine", "q35,kernel-irqchip=split",
-        *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", MEMORY,
+        *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", f"{memory}G",
         "-kernel", kernel, "-initrd", initrd,
         "-append", kernel_command_line(accel, options),
         "-chardev", f"file,id=console,path={results}/console.txt",
@@ -141,7 +153,7 @@ def command(results, accel, options, terminal):
         "-device", "virtio-9p-pci,fsdev=payload,mount_tag=payload",
         "-fsdev", f"local,id=results,path={results},security_model=none",
         "-device", "virtio-9p-pci,fsdev=results,mount_tag=results",
-        "-device", "virtio-rng-pci",
+        "-device", "virtio-rng-pci", *more,
     ]
 
 
@@ -180,7 +192,7 @@ class Watch:
     def poll(self):
         """Look at everything once."""
         text = self.output.read()
-        if text:
+        if text and not self.quiet:
             sys.stdout.write(text)
             sys.stdout.flush()
         *lines, self.rest = (self.rest + self.console.read()).split("\n")
@@ -211,45 +223,81 @@ def terminal_kept():
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
 
 
-def run(results, accel, options=(), terminal=False, timeout=None):
+def run(results, accel, options=(), terminal=False, timeout=None, beside=None):
     """Boot the lab on a results directory and wait for its end.
 
-    @accel: one of HARDWARE
+    @accel:  one of HARDWARE
+    @beside: the results directory of a second lab, on a wire with the first; it has to end
+             soon after that one, and is quiet
 
     Returns None, or words on why there is no verdict: it hung, or crashed.
     """
-    check_memory()
+    memory = MEMORY_OF_TWO if beside else MEMORY
+    check_memory(2 * memory if beside else memory + 1)
     limit = None if terminal else timeout or TIMEOUT[accel]
     if limit and debug_kernel.asked_for():
         limit *= scenario.DEBUG_SCALE
-    words = command(results, accel, options, terminal)
-    (results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
-    say.info(f"booting with {accel}"
+    say.info(f"booting {'two labs ' if beside else ''}with {accel}"
              + (f", at most {limit} s" if limit else "; leave with exit or Ctrl-a x"))
-    # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
-    environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
-                       QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
     with contextlib.ExitStack() as stack:
         if terminal:
             stack.enter_context(terminal_kept())
-        errors = stack.enter_context(open(results / "qemu-errors.txt", "wb"))
+        wires = stack.enter_context(wire.two_ends()) if beside else ((),)
+        labs = [stack.enter_context(_booted(
+                    directory, command(directory, accel, options, terminal, end, memory),
+                    Watch(directory, limit, quiet=terminal or directory == beside),
+                    terminal))
+                for directory, end in zip((results, beside), wires)]
+        return _supervise(*labs)
+
+
+@contextlib.contextmanager
+def _booted(results, words, watch, terminal):
+    """A running VM, as (child, its watch); gone afterwards, whatever comes."""
+    (results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
+    # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
+    environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
+                       QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
+    with open(results / "qemu-errors.txt", "wb") as errors:
         child = process.start(words, own_group=not terminal, env=environment, stderr=errors,
                               stdin=None if terminal else subprocess.DEVNULL,
                               stdout=None if terminal else errors)
         try:
-            return _supervise(child, Watch(results, limit, quiet=terminal))
+            yield child, watch
         finally:
             process.stop(child, own_group=not terminal)
 
 
-def _supervise(child, watch):
-    """Wait for the VM; None, or why it did not end by itself."""
+def _supervise(first, second=None):
+    """Wait for the VM, or both; None, or why one did not end by itself."""
+    while first[0].poll() is None:
+        first[1].poll()
+        if first[1].late():
+            return f"no end after {first[1].timeout} s, during step: {first[1].step}"
+        if second:
+            second[1].poll()
+            if second[0].poll() is not None and _odd_end(*second):
+                return f"the second lab: {_odd_end(*second)}"
+        time.sleep(0.05)
+    first[1].poll()
+    return _odd_end(*first) or (_wait_second(*second) if second else None)
+
+
+def _wait_second(child, watch):
+    """The second lab ends when it sees that the first has."""
+    deadline = time.monotonic() + SECOND_SECONDS
     while child.poll() is None:
         watch.poll()
-        if watch.late():
-            return f"no end after {watch.timeout} s, during step: {watch.step}"
+        if time.monotonic() > deadline:
+            return f"the second lab did not end with the first, but is at: {watch.step}"
         time.sleep(0.05)
     watch.poll()
+    reason = _odd_end(child, watch)
+    return f"the second lab: {reason}" if reason else None
+
+
+def _odd_end(child, watch):
+    """Why a VM that ended did not end by itself; None if it did."""
     if watch.failure:
         return watch.failure
     if child.returncode:
