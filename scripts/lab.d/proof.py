@@ -11,6 +11,7 @@ A leg is one live migration; its directory holds what was seen while it ran:
   leg.json         what the scenario did, saw and sampled
   source.qemu      QEMU's own trace of the bitmaps that it was told
   source.serial, destination.serial   the guest's console before and after
+  destination-trace.txt, -trace-stats.txt   of the other host, where there are two
 
 Two oracles that share nothing but the ledger judge it. The set oracle asks
 whether every page was in a report after its last write; the data oracle
@@ -36,6 +37,9 @@ import dmesg
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 NAMED = 10
+# Legs that there may be and that must pass too: the same workload, tracked by the container,
+# where the main leg's is by the device; and the way back.
+OTHER_LEGS = ("container", "back")
 
 MIN_PAGES_WRITTEN = 100_000
 MIN_PAGES_COMPARED = 100_000
@@ -223,7 +227,7 @@ def writes_of(trace, device):
     return last
 
 
-def check_ledger(ledger, written):
+def check_ledger(ledger, written, first_seq=1):
     """Ledger and trace are two records of the same writes: they must agree.
 
     Where they do not, an event or a record is missing, and the set oracle
@@ -243,8 +247,9 @@ def check_ledger(ledger, written):
                 f"{record.writes} writes, trace has seq {seq} and {count}")
     total = sum(record.writes for record in ledger.values())
     newest = max(record.seq for record in ledger.values())
-    if total != newest:
-        raise BrokenOracle(f"ledger: {total} writes, but the last has number {newest}")
+    if first_seq + total - 1 != newest:
+        raise BrokenOracle(f"ledger: {total} writes from number {first_seq} on, but the "
+                           f"last has number {newest}")
 
 
 def reports_of(trace):
@@ -318,10 +323,13 @@ def lost_pages(written, covered, start):
                   if pos > start and covered.get(page, (-1, 0))[0] < pos)
 
 
-def set_oracle(trace, ledger, device):
-    """Compare what was reported with what was written, by order."""
+def set_oracle(trace, ledger, device, first_seq=1):
+    """Compare what was reported with what was written, by order.
+
+    @first_seq: number of the device's first write here; what is before was elsewhere
+    """
     written = writes_of(trace, device)
-    check_ledger(ledger, written)
+    check_ledger(ledger, written, first_seq)
     start = tracking_start(trace)
     good, runs = reports_of(trace)
     if not any(report.dirty for report in good):
@@ -436,8 +444,10 @@ def read_leg(directory):
         if facts.get("error"):
             return facts, None
         check_trace_stats((directory / "trace-stats.txt").read_text())
+        trace = Trace.read(directory / "trace.txt")
         return facts, {
-            "trace": Trace.read(directory / "trace.txt"),
+            "trace": trace,
+            "destination_trace": destination_trace(directory) or trace,
             "ledger": read_ledger(directory / "ledger.bin"),
             "ram": json.loads((directory / "ram.json").read_text()),
             "qemu": read_qemu_log(directory / "source.qemu"),
@@ -448,11 +458,21 @@ def read_leg(directory):
         raise BrokenOracle(f"evidence: {err}") from err
 
 
+def destination_trace(directory):
+    """The trace of the host that the guest came to; None if it is the source's host."""
+    path = directory / "destination-trace.txt"
+    if not path.exists():
+        return None
+    check_trace_stats((directory / "destination-trace-stats.txt").read_text())
+    return Trace.read(path)
+
+
 def examine(facts, evidence):
     """All numbers of a leg, without judging them."""
     trace, ledger, ram = evidence["trace"], evidence["ledger"], evidence["ram"]
     check_tracker(trace, facts.get("tracking", "container"))
-    result = set_oracle(trace, ledger, device_number(facts["source_uuid"]))
+    result = set_oracle(trace, ledger, device_number(facts["source_uuid"]),
+                        facts.get("first_seq", 1))
     lost, covered = result.pop("lost"), result.pop("covered")
     result.update(data_oracle(ram, facts["ram_pages"]))
     result.update(guest_checks(evidence["source"], evidence["destination"]))
@@ -461,7 +481,8 @@ def examine(facts, evidence):
     result["ram_pages_unexplained"] = len(set(different) - set(lost))
     result["lost"] = name_pages(lost, ledger, covered, stamps)
     result["different"] = name_pages(different, ledger, covered, stamps)
-    problem = workload_continued(trace, device_number(facts["destination_uuid"]),
+    problem = workload_continued(evidence["destination_trace"],
+                                 device_number(facts["destination_uuid"]),
                                  result["last_seq"], (facts["workload"]["source"],
                                                       facts["workload"]["destination"]))
     result["workload_continued"] = problem is None
@@ -594,12 +615,12 @@ def judge(results, with_control=True):
     verdict = judge_leg(results / "main")
     reasons = main_reasons(verdict)
     verdict["control"] = None
-    # The same workload, tracked by the container, where the main leg's is by the device
-    verdict["container"] = None
-    if (results / "container").is_dir():
-        verdict["container"] = judge_leg(results / "container")
-        reasons = reasons + ["container: " + reason
-                             for reason in main_reasons(verdict["container"])]
+    for name in OTHER_LEGS:
+        verdict[name] = None
+        if (results / name).is_dir():
+            verdict[name] = judge_leg(results / name)
+            reasons = reasons + [f"{name}: {reason}"
+                                 for reason in main_reasons(verdict[name])]
     if with_control:
         control = judge_leg(results / "control")
         trouble = control_reasons(control)

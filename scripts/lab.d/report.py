@@ -18,8 +18,10 @@ import report_html
 import scenario
 
 
-# What there is of a run: directory and name. The second one only with tracking=device.
-LEGS = {"main": "Main leg", "container": "Tracked by the container", "control": "Control"}
+# What there is of a run: directory and name. The second one only with tracking=device, the
+# third one only between two hosts.
+LEGS = {"main": "Main leg", "container": "Tracked by the container", "back": "Way back",
+        "control": "Control"}
 
 
 def read_json(path):
@@ -28,6 +30,12 @@ def read_json(path):
         return json.loads(Path(path).read_text())
     except (OSError, ValueError):
         return {}
+
+
+def legs_of(report):
+    """{directory: what was judged}, of the legs that there were."""
+    legs = {name: report if name == "main" else report.get(name) for name in LEGS}
+    return {name: leg for name, leg in legs.items() if leg}
 
 
 def chart_data(facts, leg, heat):
@@ -52,7 +60,7 @@ def chart_data(facts, leg, heat):
 
 def table(report):
     """The report for a terminal."""
-    legs = [("main", report)] + [(name, report[name]) for name in LEGS if report.get(name)]
+    legs = legs_of(report).items()
     lines = ["", f"{'':26}" + "".join(f"{name:>12}" for name, _ in legs)]
     for key, name, _ in report_html.ROWS:
         values = "".join(f"{report_html.number(leg[key]):>12}" for _, leg in legs)
@@ -81,6 +89,19 @@ def named(leg, what, entries, total):
     return lines + [""]
 
 
+def add_cases(report, cases, wanted):
+    """What else was tried on the guest: one that went wrong, or none where there should be
+    some, decides too."""
+    report["cases"] = [{"name": name, "wrong": wrong, "seen": seen}
+                       for name, wrong, seen in cases]
+    reasons = [f"{name}: {wrong}" for name, wrong, _ in cases if wrong]
+    if wanted and not cases:
+        reasons.append("the other cases were not played")
+    if reasons:
+        report["reasons"] = report["reasons"] + reasons
+        report["verdict"] = "fail"
+
+
 def as_tests(report):
     """What was proven, as results of tests; the verdict's reasons are the last one's."""
     control = report["control"]
@@ -94,6 +115,9 @@ def as_tests(report):
         claims += [("control: the set oracle names lost pages", bool(control["lost"])),
                    ("control: the data oracle names different pages",
                     bool(control["different"]))]
+    if report.get("back"):
+        claims.append(("nothing is lost on the way back", not proof.main_reasons(report["back"])))
+    claims += [(case["name"], not case["wrong"]) for case in report["cases"]]
     claims.append(("verdict", report["verdict"] == "pass"))
     return [ktap.Result(name, ktap.PASSED if good else ktap.FAILED,
                         "\n".join(report["reasons"]) if name == "verdict" else "")
@@ -119,16 +143,18 @@ def page(results, report, legs, facts):
 def finish(results):
     """Judge a results directory; the return value is an exit code."""
     results = Path(results)
-    with_control = read_json(results / "run.json").get("control", True)
-    report = proof.judge(results, with_control)
-    facts = {name: read_json(results / name / "leg.json") for name in LEGS}
+    run = read_json(results / "run.json")
+    report = proof.judge(results, run.get("control", True))
+    report["hosts"] = run.get("hosts", 1)
+    add_cases(report, read_json(results / "cases.json"), run.get("cases", False))
+    judged = legs_of(report)
+    facts = {name: read_json(results / name / "leg.json") for name in judged}
     lab = read_json(results / "job.json").get("accel")
-    for leg in (report, report["container"], report["control"]):
-        if lab and leg and leg["accel"]:
+    for leg in judged.values():
+        if lab and leg["accel"]:
             leg["accel"] = f"{leg['accel']} in a lab on {lab}"
-    legs = [(title, chart_data(facts[name], leg, heatmap.of_leg(results / name)))
-            for name, title, leg in zip(LEGS, LEGS.values(), (report, report["container"],
-                                                              report["control"])) if leg]
+    legs = [(LEGS[name], chart_data(facts[name], leg, heatmap.of_leg(results / name)))
+            for name, leg in judged.items()]
     (results / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (results / "report.html").write_text(page(results, report, legs, facts["main"]))
     (results / "proof.ktap").write_text(ktap.render(as_tests(report)))

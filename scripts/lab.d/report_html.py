@@ -301,6 +301,8 @@ def comparison(report):
         legs = [("Device", report, False), ("Container", container, False)]
         words = ("The device itself says what it wrote; and the same workload, reported by the "
                  f"container. {words}")
+    if report.get("back"):
+        legs.append(("Way back", report["back"], False))
     if control:
         legs.append(("Control", control, True))
     rows = []
@@ -380,8 +382,8 @@ def raw_data(report):
     """report.json inside of the page, so that it travels along, and where the rest is."""
     data = base64.b64encode(json.dumps(report, indent=1).encode()).decode()
     legs = " and ".join(f'<a href="{name}/">{name}/</a>'
-                        for name in ("main", "container", "control")
-                        if name == "main" or report[name])
+                        for name in ("main", "container", "back", "control")
+                        if name == "main" or report.get(name))
     return ('<h2>Raw data</h2><p><a download="report.json" '
             f'href="data:application/json;base64,{data}">report.json</a> is inside this page. '
             f"The evidence lies beside it, in {legs}: trace, ledger, comparison of RAM, "

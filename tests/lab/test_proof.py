@@ -321,6 +321,59 @@ class SetOracle(Case):
         self.fails("QEMU was told 6 pages")
 
 
+class TwoHosts(Case):
+    """A guest that goes to another host, and back; each host has a trace of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.there = Evidence()
+        self.there.events = [self.leg.events.pop()]
+
+    def add_trace(self, leg):
+        """The other host's trace in a leg's directory."""
+        directory = self.results / leg
+        (directory / "destination-trace.txt").write_text(self.there.trace_text())
+        (directory / "destination-trace-stats.txt").write_text(self.there.stats)
+
+    def judge_both(self):
+        """The main leg and the way back, both with the other host's trace."""
+        self.leg.save(self.results / "main")
+        self.leg.save(self.results / "back")
+        self.add_trace("main")
+        self.add_trace("back")
+        return proof.judge(self.results, with_control=False)
+
+    def test_pass(self):
+        """The workload goes on in the other host's trace."""
+        verdict = self.judge_both()
+        self.assertEqual((verdict["verdict"], verdict["reasons"]), ("pass", []))
+        self.assertEqual(verdict["back"]["pages_lost"], 0)
+
+    def test_destination_did_not_go_on(self):
+        """It is that trace that is looked at."""
+        self.there.events = [write(9, 9, device=DESTINATION)]
+        self.assertIn("the destination began with 9", self.judge_both()["reasons"][0])
+
+    def test_destination_dropped_events(self):
+        """A ring buffer that overflowed there."""
+        self.there.stats = GOOD_STATS.replace("overrun: 0", "overrun: 3")
+        self.assertIn("overrun: 3", self.judge_both()["reasons"][0])
+
+    def test_way_back_loses(self):
+        """Both ways must be good."""
+        self.leg.save(self.results / "main")
+        self.add_trace("main")
+        self.leg.forget().save(self.results / "back")
+        self.add_trace("back")
+        verdict = proof.judge(self.results, with_control=False)
+        self.assertIn("back: pages_lost is 1, must be 0", verdict["reasons"])
+
+    def test_numbers_begin_elsewhere(self):
+        """What this host's device wrote begins where the other one ended."""
+        self.leg.facts["first_seq"] = 2
+        self.assertIn("7 writes from number 2 on", self.judge_both()["reasons"][0])
+
+
 class LedgerAgainstTrace(Case):
     """Two records of the same writes."""
 
@@ -359,7 +412,7 @@ class LedgerAgainstTrace(Case):
         self.leg.events[5] = write(9, 3)
         self.leg.ledger[3] = (9, 2, 0)
         self.leg.events[-1] = write(10, 9, device=DESTINATION)
-        self.fails("7 writes, but the last has number 9")
+        self.fails("7 writes from number 1 on, but the last has number 9")
 
     def test_write_of_the_source_after_its_stop(self):
         self.leg.events.append(write(8, 3))
