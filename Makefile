@@ -18,7 +18,7 @@ export OUT V SEED OPS DEBUG
 help: ## this text
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
 	@echo 'variables:'
 	@echo '  OUT=DIR     where everything generated goes (default: out)'
@@ -38,6 +38,9 @@ check: ## all tests: unit, style, build, in the lab selftests and migrations, th
 
 mutants: ## break the product in one place after the other: each time, a test must fail
 	@scripts/lab mutants $(ARGS)
+
+migrate-libvirt: ## two hosts with libvirt: virsh migrates a guest there and back, with proof
+	@scripts/lab run --results $(OUT)/libvirt libvirt $(ARGS)
 
 bench: ## what our type1 costs, the kernel's own beside it, in instructions
 	@scripts/lab run --results $(OUT)/bench bench $(ARGS)
@@ -68,4 +71,4 @@ clean: ## remove what was built and all results, keep the image
 distclean: ## remove everything generated, the image as well
 	@scripts/lab clean --all
 
-.PHONY: help run check mutants bench series experiment lint shell modules clean distclean
+.PHONY: help run check mutants migrate-libvirt bench series experiment lint shell modules clean distclean

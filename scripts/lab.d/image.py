@@ -30,6 +30,7 @@ PACKAGES = (
     "gnuplot-nox", "trace-cmd",
     # two lab hosts that migrate with libvirt
     "libvirt-daemon-system", "libvirt-clients", "udev", "dbus",
+    "openssh-server", "openssh-client",
 )
 OPTIONS = (
     "--variant=minbase",

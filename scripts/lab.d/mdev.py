@@ -46,9 +46,9 @@ class Mdev:
                 "batch", "ring", "stride", "theta", "hot", "hot_percent", "drift", "pages",
                 "seed", "hold_ms", "rate", "burst", "pause_ms", "run")
 
-    def __init__(self, mdev_type):
+    def __init__(self, mdev_type, uuid=None):
         self.type = mdev_type
-        self.uuid = str(uuids.uuid4())
+        self.uuid = uuid or str(uuids.uuid4())
         self.path = DEVICES / self.uuid
 
     def __enter__(self):
@@ -92,3 +92,8 @@ class Mdev:
             return (DEBUG / self.uuid / "ledger").read_bytes()
         except OSError as err:
             raise MdevError(f"ledger: {err.strerror}") from err
+
+
+def of(uuid):
+    """A device that somebody else has made, and will remove."""
+    return Mdev(None, uuid)

@@ -25,6 +25,7 @@ SELFTESTS = REPO / "tests" / "selftests"
 MUTANTS = REPO / "tests" / "mutants"
 PAGES = REPO / "tests" / "pages"
 WORKLOADS = REPO / "samples" / "vfio-mdev" / "mdma" / "workloads"
+LIBVIRT = REPO / "samples" / "vfio-mdev" / "mdma" / "libvirt"
 LAB_D = REPO / "scripts" / "lab.d"
 
 

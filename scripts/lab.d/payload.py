@@ -55,4 +55,5 @@ def update():
     mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
     mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")
     mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")
+    mirror(paths.LIBVIRT, paths.PAYLOAD / "libvirt")
     copy(paths.REPO / "scripts" / "mdma-trace", paths.PAYLOAD / "bin" / "mdma-trace")

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the libvirt scenario reads, compares and tells; on made-up hosts."""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from xml.etree import ElementTree
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+import libvirt_guest
+import ram
+import scenario
+import wire
+
+EXAMPLE = REPO / "samples/vfio-mdev/mdma/libvirt/mdma-guest.xml"
+PAGE = ram.PAGE_SIZE
+
+
+class Host:
+    """A host that holds guest memory."""
+
+    def __init__(self, memory):
+        # pylint: disable=consider-using-with
+        self.file = tempfile.TemporaryFile()
+        self.file.write(memory)
+        self.file.flush()
+        self.dropped = False
+
+    def ram_digests(self):
+        """As a host does."""
+        return ram.digests(self.file.fileno())
+
+    def ram_stamps(self, pages):
+        """As a host does."""
+        return ram.stamp_numbers(self.file.fileno(), pages)
+
+    def drop_ram(self):
+        """As a host does."""
+        self.dropped = True
+        self.file.close()
+
+
+class CompareRam(unittest.TestCase):
+    """libvirt_guest.compare_ram()."""
+
+    def compare(self, one, other):
+        """Of two memories."""
+        hosts = Host(one), Host(other)
+        for host in hosts:
+            self.addCleanup(host.file.close)
+        result = libvirt_guest.compare_ram(*hosts)
+        self.assertTrue(all(host.dropped for host in hosts))
+        return result
+
+    def test_same(self):
+        """Zero or not, all pages count."""
+        memory = bytes(ram.CHUNK) + b"x" * ram.CHUNK
+        result = self.compare(memory, memory)
+        self.assertEqual((result["pages_compared"], result["pages_different"]), (512, 0))
+
+    def test_one_byte(self):
+        """The last byte of a page, and of the memory, in a chunk that is zero on one side."""
+        memory = bytearray(2 * ram.CHUNK)
+        memory[-1] = 1
+        result = self.compare(bytes(memory), bytes(2 * ram.CHUNK))
+        self.assertEqual(result["different"],
+                         [{"page": 511, "source_seq": None, "destination_seq": None}])
+
+    def test_stamps_are_named(self):
+        """Which write a side has, also number 0 and the largest."""
+        one, other = bytearray(ram.CHUNK), bytearray(ram.CHUNK)
+        ram.STAMP.pack_into(one, 7 * PAGE, ram.STAMP_MAGIC, (1 << 64) - 1, 7 * PAGE)
+        ram.STAMP.pack_into(other, 7 * PAGE, ram.STAMP_MAGIC, 0, 7 * PAGE)
+        result = self.compare(bytes(one), bytes(other))
+        self.assertEqual(result["different"],
+                         [{"page": 7, "source_seq": (1 << 64) - 1, "destination_seq": 0}])
+
+    def test_sizes_differ(self):
+        """Half of the memory is not the memory."""
+        with self.assertRaises(libvirt_guest.HostError):
+            self.compare(bytes(ram.CHUNK), bytes(2 * ram.CHUNK))
+
+    def test_torn(self):
+        """A size that is no whole number of chunks."""
+        with self.assertRaises(ValueError):
+            self.compare(bytes(ram.CHUNK - 1), bytes(ram.CHUNK - 1))
+
+
+class Pace(unittest.TestCase):
+    """libvirt_guest.Pace."""
+
+    def test_waits_for_rounds_and_pages(self):
+        """Both, and not one of them."""
+        pace = libvirt_guest.Pace(4, 100, 500)
+        self.assertEqual(pace.next(3, 1000) + pace.next(9, 99), [])
+        self.assertEqual(pace.next(9, 100), [["migrate-setspeed", "16384"]])
+
+    def test_downtime_grows(self):
+        """Two rounds after the bandwidth, then twice as much every four."""
+        pace = libvirt_guest.Pace(4, 0, 500)
+        told = [words for number in range(4, 16) for words in pace.next(number, 0)]
+        self.assertEqual(told, [["migrate-setspeed", "16384"],
+                                ["migrate-setmaxdowntime", "500"],
+                                ["migrate-setmaxdowntime", "1000"],
+                                ["migrate-setmaxdowntime", "2000"]])
+
+
+class Virsh(unittest.TestCase):
+    """What virsh prints."""
+
+    def test_raw(self):
+        """Numbers are numbers, and words are words."""
+        self.assertEqual(libvirt_guest.raw("Job type: 2\n\nmemory_iteration: 3\nx: y: z\n"),
+                         {"Job type": 2, "memory_iteration": 3, "x": "y: z"})
+
+    def test_last_words(self):
+        """An error, without the progress."""
+        said = "\rMigration: [  0.00 %]\rMigration: [99.91 %]error: no: mdev"
+        self.assertEqual(libvirt_guest.last_words(said), "error: no: mdev")
+        self.assertEqual(libvirt_guest.last_words("\rMigration: [100.00 %]\n"), "")
+
+
+class Example(unittest.TestCase):
+    """The domain that users copy, and what a test makes of it."""
+
+    def setUp(self):
+        self.root = ElementTree.parse(EXAMPLE).getroot()
+
+    def test_is_migratable(self):
+        """A plain hostdev, and the override that belongs to it."""
+        self.assertEqual(self.root.find("devices/hostdev").attrib,
+                         {"mode": "subsystem", "type": "mdev", "model": "vfio-pci"})
+        names = {"qemu": libvirt_guest.QEMU}
+        word = self.root.find("qemu:override/qemu:device/qemu:frontend/qemu:property", names)
+        self.assertEqual(word.attrib,
+                         {"name": "enable-migration", "type": "string", "value": "on"})
+
+    def test_mdev_of_the_comment(self):
+        """The commands in the comment are about the device of the domain."""
+        guest = libvirt_guest.Guest(self.root, 1)
+        text = EXAMPLE.read_text()
+        self.assertIn(f"mdevctl define -u {guest.mdev} -p mdma", text)
+        self.assertIn(f"mdev_{guest.mdev.replace('-', '_')}_mdma\n", text)
+
+    def test_for_test(self):
+        """What is added is there, and nothing of the example is gone."""
+        before = {element.tag for element in self.root.iter()}
+        root = libvirt_guest.for_test(self.root, 256, ["mdma.window_mb=64"])
+        self.assertLessEqual(before, {element.tag for element in root.iter()})
+        self.assertEqual(root.find("memory").text, "256")
+        self.assertEqual(root.find("memoryBacking/source").get("type"), "memfd")
+        self.assertIn("mdma.window_mb=64", root.find("os/cmdline").text)
+        self.assertIn("vfio_get_dirty_bitmap", libvirt_guest.Guest(root, 1).xml)
+
+
+class Wire(unittest.TestCase):
+    """wire.two_ends()."""
+
+    def test_two_ends_of_one_socket(self):
+        """One listens, both have the same path and not the same address; then it is gone."""
+        with wire.two_ends() as ends:
+            netdevs = [end[1].split(",") for end in ends]
+            paths = {word for words in netdevs for word in words if word.startswith("addr.path=")}
+            self.assertEqual(len(paths), 1)
+            path = Path(paths.pop().partition("=")[2])
+            self.assertEqual(path.parent.stat().st_mode & 0o777, 0o700)
+            self.assertLess(len(str(path)), 100)
+            self.assertEqual(["server=on" in words for words in netdevs], [True, False])
+            self.assertNotEqual(ends[0][3], ends[1][3])
+        self.assertFalse(path.parent.exists())
+
+    def test_scenarios_with_two_hosts(self):
+        """Only libvirt wants two."""
+        self.assertEqual([name for name in scenario.names() if scenario.hosts(name) == 2],
+                         ["libvirt"])
+
+
+if __name__ == "__main__":
+    unittest.main()

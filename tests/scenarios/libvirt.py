@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Two hosts with libvirt: virsh migrates a guest with an mdma device, and back again.
+
+On one host the mdev is started with mdevctl, on the other with virsh. The guest works and
+its device writes its memory all the time. At each switch all RAM of the two hosts is
+compared, with the guest paused at the destination; then it goes on there. What else virsh
+can do to a guest is tried on it as well. The control is a migration whose source has a
+backend that forgets unpinned pages. scripts/lab.d/proof.py judges the evidence.
+
+usage: libvirt.py --results DIR [key=value ...]        (as root; --help: keys)
+       libvirt.py --beside DIR                         (the other host)
+"""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+from xmlrpc.client import Error as RpcError
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
+                if path.is_dir()]
+
+# pylint: disable=wrong-import-position
+import libvirt_cases
+import libvirt_guest
+import libvirt_host
+import proof
+import say
+import scenario
+from guest_vm import tsc_khz
+from libvirt_host import HostError
+from migrate import EVENTS, WORKLOAD
+from wire import NAMES
+
+HOSTS = 2
+TIMEOUT = 900
+FILES = HERE.parent / "libvirt"
+
+# key: (default, what it is)
+KEYS = {
+    "type": ("mdma-1", "mdev type: mdma-1, mdma-4 or mdma-16"),
+    "rounds": (4, "rounds of pre-copy before the guest may be switched over"),
+    "pages_min": (110000, "page writes under tracking before that"),
+    "bandwidth": (48, "MiB/s until then; afterwards there is no limit"),
+    "downtime_limit_ms": (2000, "downtime QEMU may aim at afterwards"),
+    "pattern": ("random", "workload: see the scenario migrate"),
+    "direction": ("write", "workload: write, read or mixed"),
+    "batch": (24, "workload: pages per descriptor"),
+    "hold_ms": (5, "workload: how long a run stays pinned"),
+    "rate": (250, "workload: descriptors per second, 0 for no limit"),
+    "seed": (1, "workload: seed"),
+    "pages": (0, "workload: working set in pages, 0 for the whole window"),
+    "mem_mb": (512, "guest memory, at most 2048"),
+    "window_mb": (64, "memory that the guest gives to the workload"),
+    "dirty_mb": (8, "memory that the guest's CPU dirties"),
+    "checks": (2, "checks of the guest that must pass at the destination"),
+    "cases": (1, "1: also save, snapshot, abort, and be refused"),
+    "control": (1, "1: also migrate from the mutant backend"),
+    "patience": (240, "seconds to wait for any one thing"),
+    "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
+    "buffer_kb": (32768, "trace buffer per CPU"),
+}
+
+FAILURES = (HostError, RpcError, libvirt_guest.GuestError, proof.BrokenOracle, say.LabError,
+            OSError)
+
+
+class Leg:
+    """One migration from a host to the other, and the evidence of it."""
+
+    def __init__(self, name, guest, config, results):
+        self.name, self.guest, self.config = name, guest, config
+        self.directory = results / name
+        self.directory.mkdir()
+        self.begin = time.time()
+        self.pace = libvirt_guest.Pace(config.rounds, config.pages_min,
+                                       config.downtime_limit_ms)
+        self.facts = {"settings": vars(config), "ram_pages": config.mem_mb << 8,
+                      "samples": [], "steps": [], "tracking": "container",
+                      "source_uuid": guest.mdev, "destination_uuid": guest.mdev,
+                      "first_seq": guest.next_seq, "summary": {}}
+
+    def say(self, text):
+        """Progress: people wait for this."""
+        now = time.time() - self.begin
+        self.facts["steps"].append([round(now, 2), text])
+        print(f"libvirt: {self.name}: {now:6.1f} s  {text}", flush=True)
+
+    def play(self, source, destination):
+        """From here to there. The guest is where it was, or runs at the destination."""
+        try:
+            self._play(source, destination)
+        except FAILURES as err:
+            self.facts["error"] = f"{type(err).__name__}: {err}"
+            self.say(self.facts["error"])
+            self.guest.collect(source, self.directory, "source")
+            self.guest.collect(destination, self.directory, "destination")
+            raise
+        finally:
+            self.save()
+
+    def save(self):
+        """What was seen so far."""
+        (self.directory / "leg.json").write_text(json.dumps(self.facts, indent=1))
+
+    def _play(self, source, destination):
+        guest = self.guest
+        facts = source.facts()
+        self.facts["summary"].update(kernel=facts["kernel"], backend=facts["backend"],
+                                     accel="kvm", qemu=guest.qemu_version(source))
+        guest.mark_log(source)
+        source.hold_ram(guest.name)
+        self._migrate(source, destination)
+        destination.hold_ram(guest.name)
+        self._compare(source, destination)
+        self.facts["workload"] = {"source": source.settings(guest.mdev)}
+        source.save_ledger(guest.mdev, self.name)
+        guest.next_seq = int(source.stat(guest.mdev, "seq")) + 1
+        guest.collect(source, self.directory, "source")
+        guest.virsh(destination, "resume", guest.name)
+        self._wait_running(destination)
+        self.facts["workload"]["destination"] = destination.settings(guest.mdev)
+
+    def _migrate(self, source, destination):
+        """Held back until there is enough to judge, then set free."""
+        guest, config = self.guest, self.config
+        before = int(source.stat(guest.mdev, "pages_written"))
+        guest.virsh(source, "migrate-setmaxdowntime", guest.name, "1")
+        guest.migrate(source, destination, "--suspend", "--bandwidth", str(config.bandwidth))
+        deadline = time.monotonic() + config.patience
+        while not (done := guest.migrated(source)):
+            sample = guest.sample(source)
+            if sample:
+                sample["written"] = int(source.stat(guest.mdev, "pages_written"))
+                self.facts["samples"].append(sample)
+                for words in self.pace.next(sample["rounds"], sample["written"] - before):
+                    self.say(f"{sample['rounds']} rounds: {' '.join(words)}")
+                    guest.tell(source, *words)
+            if time.monotonic() > deadline:
+                raise HostError(f"no end of the migration after {config.patience} s")
+            time.sleep(0.2)
+        if done[0]:
+            raise HostError(f"virsh migrate: {done[1]}")
+        self._migrated(guest.completed(destination))
+
+    def _wait_running(self, destination):
+        """Only when it runs has the device taken over what it was sent."""
+        deadline = time.monotonic() + self.config.patience
+        while (state := destination.mdev_state(self.guest.mdev)) != "running":
+            if time.monotonic() > deadline:
+                raise HostError(f"the device at the destination is {state}")
+            time.sleep(0.1)
+
+    def _migrated(self, stats):
+        expected = [sample["expected_downtime"] for sample in self.facts["samples"]
+                    if sample["expected_downtime"] is not None]
+        self.facts["migration"] = stats
+        self.facts["summary"].update(
+            migration_status="completed", rounds=stats["rounds"],
+            downtime_ms=stats["downtime"],
+            expected_downtime_ms=expected[-1] if expected else None)
+        self.say(f"migrated: {stats['rounds']} rounds, downtime {stats['downtime']} ms")
+
+    def _compare(self, source, destination):
+        result = libvirt_guest.compare_ram(source, destination)
+        (self.directory / "ram.json").write_text(json.dumps(result))
+        self.say(f"RAM: {result['pages_compared']} pages compared, "
+                 f"{result['pages_different']} differ")
+
+    def arrived(self, destination, patience):
+        """The guest goes on there, and checks what it finds."""
+        self.guest.wait_console(destination, "MDMA-GUEST pass", patience, self.config.checks)
+        self.say("the guest's checks pass at the destination")
+
+    def finish(self, destination):
+        """The rest of the evidence, of the host where the guest went."""
+        self.guest.collect(destination, self.directory, "destination")
+        self.save()
+
+
+# --- the run ----------------------------------------------------------------
+
+
+def guest_definition(config):
+    """The example's XML with what only a test wants: memory that can be compared, a log of
+    what QEMU was told, and the guest's settings."""
+    words = ["panic=-1", "nokaslr", "mitigations=off", "no_timer_check", "no-steal-acc",
+             f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"]
+    khz = tsc_khz()
+    if khz:
+        words += [f"tsc_early_khz={khz}", "tsc=reliable"]
+    root = ElementTree.parse(FILES / "mdma-guest.xml").getroot()
+    return libvirt_guest.for_test(root, config.mem_mb, words)
+
+
+def introduce(one, two):
+    """Let root of each host in at the other: virsh goes by ssh."""
+    for here, there in ((one, two), (two, one)):
+        here.know(there.trust(here.new_key()))
+
+
+def play(config, results):
+    """Everything; raises one of FAILURES."""
+    here = libvirt_host.LibvirtHost(NAMES[0], results)
+    here.set_up()
+    there = libvirt_host.other(NAMES[1])
+    try:
+        introduce(here, there)
+        guest = libvirt_guest.Guest(guest_definition(config), config.patience)
+        guest.define_mdev(here, config.type, virsh=False)
+        guest.define_mdev(there, config.type, virsh=True)
+        there_and_back(guest, config, results, here, there)
+        if config.cases:
+            more = libvirt_cases.Cases(guest, config, here, there).play()
+            (results / "cases.json").write_text(json.dumps(more, indent=1))
+        if config.control:
+            control(guest, config, results, here, there)
+    finally:
+        there.end()
+
+
+def begin(guest, config, host):
+    """A guest that works, and a device that writes."""
+    guest.begin(host)
+    guest.next_seq = 1
+    guest.wait_console(host, "MDMA-GUEST ready", config.patience)
+    host.set(guest.mdev, {key: getattr(config, key) for key in WORKLOAD})
+    host.set(guest.mdev, {"run": 1})
+    guest.wait_console(host, "MDMA-GUEST pass", config.patience)
+
+
+def there_and_back(guest, config, results, here, there):
+    """The main leg, and the way back; each host's trace is evidence of both."""
+    here.trace(EVENTS, config.buffer_kb)
+    there.trace(EVENTS, config.buffer_kb)
+    begin(guest, config, here)
+    main = Leg("main", guest, config, results)
+    main.say("workload and dmatest are running")
+    main.play(here, there)
+    here.end_trace("main")
+    main.arrived(there, config.patience)
+    main.finish(there)
+    here.trace(EVENTS, config.buffer_kb)
+    back = Leg("back", guest, config, results)
+    back.play(there, here)
+    there.end_trace("back")
+    back.arrived(here, config.patience)
+    here.end_trace("back-destination")
+    back.finish(here)
+    fetch_traces(results)
+
+
+def fetch_traces(results):
+    """What a host's trace is for the leg that ended there."""
+    other = results / NAMES[1]
+    for name in ("trace.txt", "trace-stats.txt"):
+        shutil.copy(other / "back" / name, results / "main" / f"destination-{name}")
+        shutil.copy(results / "back-destination" / name,
+                    results / "back" / f"destination-{name}")
+    for path in (other / "back").iterdir():
+        shutil.move(path, results / "back" / path.name)
+
+
+def control(guest, config, results, here, there):
+    """The same from a backend that forgets unpinned pages."""
+    guest.destroy(here)
+    here.load_backend(config.mutant)
+    try:
+        here.trace(EVENTS, config.buffer_kb)
+        begin(guest, config, here)
+        leg = Leg("control", guest, config, results)
+        leg.play(here, there)
+        here.end_trace("control")
+        leg.finish(there)
+        guest.destroy(there)
+    finally:
+        here.end_trace("")
+        guest.destroy(here)
+        here.load_backend("ours")
+
+
+def main(argv):
+    """Gather the evidence; proof.py judges it."""
+    if len(argv) == 2 and argv[0] == "--beside":
+        libvirt_host.serve(NAMES[1], argv[1])
+        return 0
+    results, values = scenario.arguments(__doc__, KEYS, argv)
+    config = SimpleNamespace(**values)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "run.json").write_text(json.dumps({"control": bool(config.control),
+                                                  "cases": bool(config.cases),
+                                                  "hosts": HOSTS}))
+    try:
+        play(config, results)
+    except FAILURES as err:
+        print(f"libvirt: {type(err).__name__}: {err}", flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
