@@ -115,10 +115,11 @@ class Leg:
                                      accel="kvm", qemu=guest.qemu_version(source))
         guest.mark_log(source)
         source.hold_ram(guest.name)
+        # Now: a device that nobody has open any more has no window, and does not run.
+        self.facts["workload"] = {"source": source.settings(guest.mdev)}
         self._migrate(source, destination)
         destination.hold_ram(guest.name)
         self._compare(source, destination)
-        self.facts["workload"] = {"source": source.settings(guest.mdev)}
         source.save_ledger(guest.mdev, self.name)
         guest.next_seq = int(source.stat(guest.mdev, "seq")) + 1
         guest.collect(source, self.directory, "source")
