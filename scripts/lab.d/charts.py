@@ -9,7 +9,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 440, 250
-LEFT, RIGHT, TOP, BOTTOM = 64, 8, 26, 40
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 26, 40
 
 
 def short(value):
@@ -103,9 +103,14 @@ class Chart:
                 f'aria-label="{escape(self.title, quote=True)}">{"".join(self.parts)}</svg>')
 
 
-def sparse(names, most=12):
-    """Names of ticks, {value: name}, the last one and as many before it as have room."""
-    step = -(-len(names) // most)
+def sparse(names, most=12, letters=36):
+    """Names of ticks, {value: name}, the last one and as many before it as have room.
+
+    @most:    names
+    @letters: in all names
+    """
+    longest = max(map(len, names.values()), default=1)
+    step = max(1, -(-len(names) // min(most, letters // longest)))
     return dict(list(names.items())[::-step])
 
 

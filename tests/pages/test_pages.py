@@ -60,6 +60,12 @@ class Long(Evidence):
         self.qemu = [1] * self.ROUNDS
 
 
+class Longer(Long):
+    """So many rounds that the number of the last one has four digits."""
+
+    ROUNDS = 1095
+
+
 class Report(Pages):
     """report.html of runs that end in different ways."""
 
@@ -140,6 +146,12 @@ class Report(Pages):
         # Three rounds share a column, but no two pages a cell of it.
         self.look_at("long", ["PASS: no page lost", "NONE"], "green", lambda: self.assertEqual(
             self.maps("main")[0]["writes"], Long.ROUNDS))
+
+    def test_a_thousand_rounds(self):
+        (self.results / "run.json").write_text('{"control": false}')
+        self.finish(main=Longer())
+        self.look_at("longer", ["PASS: no page lost", "NONE"], "green",
+                     lambda: self.assertIn("1095", self.browser.text()))
 
 
 class Left(Pages):
