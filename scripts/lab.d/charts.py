@@ -103,21 +103,26 @@ class Chart:
                 f'aria-label="{escape(self.title, quote=True)}">{"".join(self.parts)}</svg>')
 
 
-def sparse(names, most=12, letters=36):
+LETTER, GAP = 11, 5    # of a tick's name on a phone, where letters are larger; "RAM" is wide
+
+
+def sparse(names, x_top, most=12):
     """Names of ticks, {value: name}, the last one and as many before it as have room.
 
-    @most:    names
-    @letters: in all names
+    @names: of values that are 1 apart
+    @x_top: end of the axis
+    @most:  names, however short
     """
-    longest = max(map(len, names.values()), default=1)
-    step = max(1, -(-len(names) // min(most, letters // longest)))
+    room = LETTER * max(map(len, names.values()), default=0) + GAP
+    step = max(-(-len(names) // most), math.ceil(room * x_top / (WIDTH - LEFT - RIGHT)), 1)
     return dict(list(names.items())[::-step])
 
 
 def rounds(leg, x_top, y_top):
     """What the reports of each round held."""
+    names = {n: str(n) for n in range(1, x_top + 1)}
     chart = Chart("pages reported in each round", "round of pre-copy", "pages reported",
-                  x_top + 1, y_top, x_ticks=sparse({n: str(n) for n in range(1, x_top + 1)}))
+                  x_top + 1, y_top, x_ticks=sparse(names, x_top + 1))
     for entry in leg["by_round"]:
         pinned = entry["reported"] - entry["retained"]
         hint = f"round {entry['round']}: {entry['retained']} retained, {pinned} still pinned"
@@ -173,7 +178,8 @@ def memory(title, heat):
     names = {i + 0.5: str(column.round) for i, column in enumerate(heat.columns)}
     unit, places = addresses(heat)
     chart = Chart(title, "round of pre-copy", f"IOVA, {unit}", columns + 1, rows,
-                  x_ticks=sparse({**names, columns + 0.5: "RAM"}), y_ticks=places)
+                  x_ticks=sparse({**names, columns + 0.5: "RAM"}, columns + 1),
+                  y_ticks=places)
     arrived = {(row, columns): full for row in range(rows) if not heat.differs[row]}
     differs = {(row, columns): count for row, count in heat.differs.items()}
     chart.parts.append(

@@ -61,6 +61,13 @@ class Long(Evidence):
 
 
 class Longer(Long):
+    """So many rounds that the number of the last one has three digits, and no column of
+    the map is over."""
+
+    ROUNDS = 183
+
+
+class Longest(Long):
     """So many rounds that the number of the last one has four digits."""
 
     ROUNDS = 1095
@@ -147,11 +154,18 @@ class Report(Pages):
         self.look_at("long", ["PASS: no page lost", "NONE"], "green", lambda: self.assertEqual(
             self.maps("main")[0]["writes"], Long.ROUNDS))
 
-    def test_a_thousand_rounds(self):
+    def number_of_last_round(self, name, evidence):
+        """It is there, and has room."""
         (self.results / "run.json").write_text('{"control": false}')
-        self.finish(main=Longer())
-        self.look_at("longer", ["PASS: no page lost", "NONE"], "green",
-                     lambda: self.assertIn("1095", self.browser.text()))
+        self.finish(main=evidence)
+        self.look_at(name, ["PASS: no page lost", "NONE"], "green",
+                     lambda: self.assertIn(str(evidence.ROUNDS), self.browser.text()))
+
+    def test_hundreds_of_rounds(self):
+        self.number_of_last_round("longer", Longer())
+
+    def test_a_thousand_rounds(self):
+        self.number_of_last_round("longest", Longest())
 
 
 class Left(Pages):
