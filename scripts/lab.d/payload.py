@@ -56,4 +56,6 @@ def update():
     mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")
     mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")
     mirror(paths.LIBVIRT, paths.PAYLOAD / "libvirt")
+    # whose commands are tried
+    copy(paths.REPO / "README.md", paths.PAYLOAD / "README.md")
     copy(paths.REPO / "scripts" / "mdma-trace", paths.PAYLOAD / "bin" / "mdma-trace")

@@ -28,9 +28,10 @@ from mdev import DEBUG, DEVICES
 
 KEYS = {}
 
-# What the README tells users to type; a test compares.
-ONE_LINER = ("trace-cmd record -q -o /tmp/mdma.dat -e mdma sh -c 'echo 3 > workload/step'"
-             " && trace-cmd report -i /tmp/mdma.dat")
+README = next(path for path in (HERE.parent / "README.md", HERE.parents[1] / "README.md")
+              if path.exists())
+# A program of its "By hand" that runs on the lab's host, not in the lab.
+OUTSIDE = "scripts/lab "
 
 # Requests of <linux/vfio.h>, and where config space is in the device's file.
 VFIO_SET_IOMMU = 0x3B66
@@ -108,7 +109,27 @@ def vmm(uuid):
             child.kill()
 
 
+def by_hand():
+    """The commands that the README tells users to type in the lab's shell."""
+    section = README.read_text().partition("\n## By hand\n")[2].partition("\n## ")[0]
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    return [line for line in lines if not line.startswith(OUTSIDE)]
+
+
 # --- the tests --------------------------------------------------------------
+
+
+def readme_works_as_written():
+    """Its commands, typed one after the other, do what it says, and leave nothing."""
+    before = set(DEVICES.iterdir())
+    text = run("bash", "-e", "-c", "\n".join(by_hand()))
+    # 1000 descriptors of 8 pages, each pinned alone
+    expect("\n8000\n" in text, f"not 8000 pages: {text[:2000]}")
+    for event in ("pin", "write", "unpin", "descriptor"):
+        lines = re.findall(rf"mdma_{event}: +device=", text)
+        expect(len(lines) == 3, f"{len(lines)} events {event}: {text[-4000:]}")
+    expect(text.endswith("the same\n"), f"other ledgers: {text[-500:]}")
+    expect(set(DEVICES.iterdir()) == before, "a device is there still")
 
 
 def mdevctl_keeps_attributes():
@@ -134,7 +155,8 @@ def trace_cmd_tells_all():
     with defined("mdma-1", batch="8", window="0x0-0x3ffffff") as uuid:
         run("mdevctl", "start", "-u", uuid)
         with vmm(uuid):
-            text = run("bash", "-c", ONE_LINER, cwd=DEVICES / uuid)
+            text = run("bash", "-c", next(line for line in by_hand() if "trace-cmd" in line),
+                       cwd=DEVICES / uuid)
             for event in ("pin", "write", "unpin", "descriptor"):
                 lines = re.findall(rf"mdma_{event}: +device={uuid[:8]} (.*)", text)
                 expect(len(lines) == 3, f"{len(lines)} events {event}: {text[-2000:]}")
@@ -240,8 +262,8 @@ def trace_is_recorded_and_replayed():
             expect(attribute(other, "stats/pages_read") != "0", "nothing is read")
 
 
-TESTS = (mdevctl_keeps_attributes, trace_cmd_tells_all, trace_is_recorded_and_replayed,
-         lspci_understands_it, unload_is_refused_while_open)
+TESTS = (readme_works_as_written, mdevctl_keeps_attributes, trace_cmd_tells_all,
+         trace_is_recorded_and_replayed, lspci_understands_it, unload_is_refused_while_open)
 
 
 def main(argv):
