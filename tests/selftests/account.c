@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* R14: what is pinned is counted in locked_vm, exactly, and given back. */
-#include <sys/mount.h>
-#include <sys/stat.h>
-
 #include "fixture.h"
+#include "memcg.h"
 
 TEST_F(rig, R14_pin_and_unpin_are_counted, 20)
 {
@@ -246,47 +244,6 @@ TEST_F(rig, R14_W17_one_lock_for_a_batch, 20)
 	EXPECT_LE(locks, 8);
 }
 
-#define CGROUP		"/tmp/mdma-selftest-cgroup"
-#define CGROUP_TEST	CGROUP "/mdma-selftest"
-
-/* Moves this process to a cgroup. */
-static void move_to(const char *procs)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	ASSERT_EQ(0, file_write(procs, pid));
-}
-
-/* Makes a memory cgroup and moves this process there. */
-static void enter_cgroup(void)
-{
-	mkdir(CGROUP, 0700);
-	if (access(CGROUP "/cgroup.controllers", F_OK) &&
-	    mount("none", CGROUP, "cgroup2", 0, NULL))
-		SKIP("cgroup2: %s", strerror(errno));
-	if (file_write(CGROUP "/cgroup.subtree_control", "+memory"))
-		SKIP("the memory controller of cgroup2");
-	mkdir(CGROUP_TEST, 0700);
-	move_to(CGROUP_TEST "/cgroup.procs");
-}
-
-/* The kernel brings its statistics up to date every two seconds. */
-static long long kernel_bytes(void)
-{
-	long long bytes = -1;
-	char line[128];
-	FILE *f;
-
-	sleep(3);
-	f = fopen(CGROUP_TEST "/memory.stat", "r");
-	while (f && bytes < 0 && fgets(line, sizeof(line), f))
-		sscanf(line, "kernel %lld", &bytes);
-	if (f)
-		fclose(f);
-	return bytes;
-}
-
 /*
  * W8. Records of pages far from each other, so that each costs memory of its
  * own. Nothing is pinned in the end: what is charged is for the records.
@@ -302,13 +259,13 @@ TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
 		mem[page << PAGE_SHIFT] = 1;
 	ASSERT_EQ(0, dma_map(self->container, mem, at(RIG_PAGES),
 			     npages << PAGE_SHIFT, MAP_RW));
-	enter_cgroup();
+	ENTER_MEMCG();
 	START(self);
-	before = kernel_bytes();
+	before = memcg_kernel_bytes();
 	ASSERT_LE(0, before);
 	for (page = 0; page < npages; page += stride)
 		TOUCH(self, RIG_PAGES + page, 1);
-	charged = kernel_bytes() - before;
+	charged = memcg_kernel_bytes() - before;
 	printf("# %llu records: %lld bytes charged\n", npages / stride,
 	       charged);
 	EXPECT_LE(npages / stride * 8, charged);
@@ -335,23 +292,23 @@ TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
 	long long charged[2], bytes[2], before;
 
 	mdma_close(&self->dev);
-	enter_cgroup();
+	ENTER_MEMCG();
 	ASSERT_EQ(0, mdma_attach(&self->dev, self->container));
 	ASSERT_EQ(0, container_set_type(self->container, VFIO_TYPE1v2_IOMMU));
 	ASSERT_EQ(0, mdma_open(&self->dev));
-	move_to(CGROUP "/cgroup.procs");
+	ASSERT_STR("0", error(memcg_leave()));
 	map_many_times(self, 256);
 
-	before = kernel_bytes();
+	before = memcg_kernel_bytes();
 	SET(self, "step", "256");
 	bytes[0] = mdma_get(&self->dev, "ledger/bytes");
-	charged[0] = kernel_bytes() - before;
+	charged[0] = memcg_kernel_bytes() - before;
 	SET(self, "run", "1");
 	while (mdma_get(&self->dev, "ledger/records") < 256 * RIG_PAGES)
 		usleep(10000);
 	SET(self, "run", "0");
 	bytes[1] = mdma_get(&self->dev, "ledger/bytes");
-	charged[1] = kernel_bytes() - before;
+	charged[1] = memcg_kernel_bytes() - before;
 	printf("# ledger: %lld, then %lld bytes; charged: %lld, then %lld\n",
 	       bytes[0], bytes[1], charged[0], charged[1]);
 	EXPECT_LE(1 << 20, bytes[0]);
@@ -362,15 +319,13 @@ TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
 	EXPECT_LE(charged[1], bytes[1] + bytes[1] / 4);
 
 	ASSERT_STR("0", error(mdma_clear_ledger(&self->dev)));
-	EXPECT_LE(kernel_bytes() - before, bytes[1] / 4);
+	EXPECT_LE(memcg_kernel_bytes() - before, bytes[1] / 4);
 }
 
 static void after(void)
 {
 	mdev_remove_leftovers();
-	rmdir(CGROUP_TEST);
-	umount(CGROUP);
-	rmdir(CGROUP);
+	memcg_remove();
 }
 
 TEST_MAIN(after)

@@ -235,6 +235,27 @@ TEST_F(rig, mdma_runs_stay_pinned_for_the_hold_time, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
+/* Minutes are minutes: not less, and not for ever. */
+TEST_F(rig, mdma_runs_are_held_for_more_than_a_minute, 120)
+{
+	double begin;
+
+	if (backend_is_stock())
+		SKIP("a minute for what the device does by itself");
+	set_window(self, 0, 64);
+	SET(self, "batch", "4");
+	SET(self, "hold_ms", "62000");
+	begin = now_ms();
+	SET(self, "step", "3");
+	while (now_ms() < begin + 61000) {
+		ASSERT_EQ(12, mdma_get(&self->dev, "stats/pinned"));
+		usleep(500000);
+	}
+	EXPECT_EQ(0, wait_for(self, "stats/pinned", 0));
+	EXPECT_EQ(0, locked_pages());
+	printf("# held for %.1f s\n", (now_ms() - begin) / 1000);
+}
+
 /* What it holds it gives back, and then it stays away. */
 TEST_F(rig, mdma_unmap_of_held_pages, 20)
 {
