@@ -290,6 +290,9 @@ FINDINGS = {
     "a shorter hold makes it converge": (("short-hold",), always),
     "fewer held pages make it converge": (("fewer-held",), always),
     "pins for reading only make it converge": (("read-only",), always),
+    "device-side tracking makes it converge": (("device-tracking",), always),
+    "device-side tracking reports held pages as often as they are written":
+        (("device-tracking",), lambda entry: median(entry, "reported_per_write") < 1.5),
     "max-bandwidth alone is no link: the stop is not slowed by it":
         (("no-link",), lambda entry: median(entry, "ratio_ms") < 0.75),
 }

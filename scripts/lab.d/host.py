@@ -23,14 +23,17 @@ class Host:
 
     number = 0
 
-    def __init__(self, config, directory, mdev=None, **more):
+    def __init__(self, config, directory, mdev=None, track=False, **more):
         """@mdev: one that stays when this ends; default: a new mdma-1 that does not.
+        @track: whether it offers device-side dirty tracking.
         @more: incoming, paused and properties, see guest_vm.command_line()."""
         Host.number += 1
         self.name = f"vm{Host.number}"
         self.properties = more.get("properties", "")
         with ExitStack() as stack:
             self.mdev = mdev or stack.enter_context(Mdev("mdma-1"))
+            if track:
+                self.mdev.track(True)
             self.vm = stack.enter_context(
                 GuestVM(self.name, config, directory, self.mdev, **more))
             self.stack = stack.pop_all()

@@ -67,6 +67,8 @@ def all_points():
               cycles=0.01),
         point("remedy", PRECOPY, "fewer held", low, name="fewer-held", pages=0.5, cycles=2),
         point("remedy", PRECOPY, "read only", low, name="read-only", direction="read", **held),
+        point("remedy", PRECOPY, "by the device", low, name="device-tracking",
+              tracking="device", **held),
         point("link", PRECOPY, "retained", low, name="no-link", limited=False),
     ]
     return points

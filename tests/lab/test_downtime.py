@@ -106,7 +106,8 @@ class Points(unittest.TestCase):
         """A remedy changes one thing of what it remedies."""
         base = points.choose("pre-held-0.5")[0]._asdict()
         for name, changed in (("short-hold", {"cycles"}), ("fewer-held", {"pages"}),
-                              ("read-only", {"direction"})):
+                              ("read-only", {"direction"}),
+                              ("device-tracking", {"tracking"})):
             other = points.choose(name)[0]._asdict()
             differs = {key for key, value in base.items() if other[key] != value}
             self.assertEqual(differs - {"name", "group", "workload"}, changed, name)
@@ -130,11 +131,14 @@ class Settings(unittest.TestCase):
             with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
                 self.configuration(*words)
 
-    def test_properties(self):
+    def test_place(self):
         pre, stop = points.choose("thread")
-        self.assertEqual(experiment.properties(pre), "x-pre-copy-dirty-page-tracking=on,"
-                         "x-device-dirty-page-tracking=off")
-        self.assertIn("x-pre-copy-dirty-page-tracking=off", experiment.properties(stop))
+        self.assertEqual(experiment.place(pre), {
+            "properties": "x-pre-copy-dirty-page-tracking=on,x-device-dirty-page-tracking=off",
+            "track": False})
+        self.assertIn("x-pre-copy-dirty-page-tracking=off", experiment.place(stop)["properties"])
+        self.assertEqual(experiment.place(points.choose("device-tracking")[0]), {
+            "properties": "x-pre-copy-dirty-page-tracking=on", "track": True})
 
     def test_thin(self):
         series = [(i / 1000, i) for i in range(101)]

@@ -89,7 +89,7 @@ class Experiment(Pages):
                 downtime_report.page(experiment, plots, tests))
 
             def check():
-                self.assertRegex(self.browser.text(), "NOT shown: . of 7\n")
+                self.assertRegex(self.browser.text(), "NOT shown: . of 8\n")
                 self.assertEqual(self.browser.evaluate(PLOTS), len(downtime_plots.CAPTIONS))
             self.look("downtime", results / "downtime.html", check)
 

@@ -31,6 +31,7 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 import backend
 import points as all_points
 import scenario
+import vfio_logging
 from host import Host, boot, set_workload
 from link import Link
 from migrate import FAILURES, ScenarioError, kernel_arguments, qemu_version, wait_status
@@ -91,12 +92,12 @@ def size_guest(config):
                      f"mdma.dirty_pages_per_s={rate}")
 
 
-def properties(one):
-    """What QEMU's vfio-pci must be told for a point; the source's counts."""
+def place(one):
+    """What a Host must be for a point; the source's counts."""
     words = [f"x-pre-copy-dirty-page-tracking={'on' if one.reported == 'pre' else 'off'}"]
     if one.tracking == "container":
         words.append("x-device-dirty-page-tracking=off")
-    return ",".join(words)
+    return {"properties": ",".join(words), "track": one.tracking == "device"}
 
 
 # --- a point ----------------------------------------------------------------
@@ -233,14 +234,14 @@ class Experiment:
         trial = Trial(one, number, self.config, self.say)
         destination = log = None
         try:
-            if not self.host or self.host.properties != properties(one):
+            if not self.host or self.host.properties != place(one)["properties"]:
                 self._leave(None)
-                self.host = boot(self.config, directory, properties=properties(one))
+                self.host = boot(self.config, directory, **place(one))
                 self.say("guest is up")
                 self._describe()
             log = directory / f"{self.host.name}.qemu"
             destination = Host(self.config, directory, incoming=True, paused=False,
-                               properties=properties(after))
+                               **place(after))
             trial.play(self.host, destination, directory)
             self._leave(destination)
             rounds = trial.facts["migration"]["ram"]["dirty-sync-count"]
@@ -282,6 +283,8 @@ def main(argv):
     plan = {key: getattr(config, key) for key in KEYS}
     plan["chosen"] = [one.name for one in config.chosen]
     (results / "plan.json").write_text(json.dumps(plan))
+    if any(one.tracking == "device" for one in config.chosen):
+        vfio_logging.load()
     directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
     try:
         return 0 if Experiment(config, results).play(directory) else 1
