@@ -186,8 +186,9 @@ def memory(title, heat):
         f'<svg x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
         f'height="{HEIGHT - TOP - BOTTOM}" viewBox="0 0 {columns + 1} {rows}" '
         f'preserveAspectRatio="none"><g transform="matrix(1 0 0 -1 0 {rows})">'
-        + paths(heat.written, "writes", full, .06, .42)
-        + paths(heat.reported, "told", full, .52, .42)
+        + paths(heat.written, "writes", full, .06, .28)
+        + paths(heat.retained(), "retained", full, .36, .28)
+        + paths(heat.pinned, "pinned", full, .66, .28)
         + paths(heat.lost, "lost", full, .06, .88)
         + paths(arrived, "arrived", full, .2, .6) + paths(differs, "differs", full, .2, .6)
         + "</g></svg>")

@@ -38,6 +38,7 @@ class Map:
     @blocks:  page number >> shift of each row; memory that nobody touched has no row
     @columns: Column of each column. What was written after the last report has one more
     @written, @reported: different pages that the device wrote, that QEMU was told
+    @pinned:  those of @reported that were pinned then; the others are retained
     @lost:    pages lost, where they were written last
     @differs: {row: pages that are not the same at the destination}
     """
@@ -61,12 +62,29 @@ class Map:
         if any(column == len(self.ends) for _, column in [*self.written, *self.reported]):
             self.columns = [*self.columns, Column(AFTER, None, None, 0)]
 
+    def retained(self):
+        """Cells of the pages that were reported and not pinned then."""
+        return self.reported - self.pinned
+
     def sums(self, counts):
         """Pages by column."""
         total = Counter()
         for (_, column), count in counts.items():
             total[column] += count
         return [total[column] for column in range(len(self.columns))]
+
+
+def pinned_at_reports(trace, device, runs):
+    """(place, page) of each page that was pinned when one of @runs held it."""
+    pins, found = Counter(), []
+    for event in sorted([*runs, *(pin for pin in trace.pins if pin.device == device)],
+                        key=lambda event: event.pos):
+        touched = proof.pages(event.iova, event.npages)
+        if isinstance(event, proof.Run):
+            found += [(event.pos, page) for page in touched if pins[page] > 0]
+        else:
+            pins.update(dict.fromkeys(touched, 1 if event.on else -1))
+    return found
 
 
 def build(facts, evidence):
@@ -81,9 +99,10 @@ def build(facts, evidence):
     made.written = made.cells((event.pos, page) for event in trace.writes
                               if event.device == device and event.pos > start
                               for page in proof.pages(event.iova, event.npages))
-    made.reported = made.cells((run.pos, page) for report in good
-                               for run in runs.get(report.report, ())
+    told = [run for report in good for run in runs.get(report.report, ())]
+    made.reported = made.cells((run.pos, page) for run in told
                                for page in proof.pages(run.iova, run.npages))
+    made.pinned = made.cells(pinned_at_reports(trace, device, told))
     made.lost = made.cells((last[page][0], page)
                            for page in proof.lost_pages(last, covered, start))
     made.differs = Counter(made.rows[page >> made.shift] for page in differs)

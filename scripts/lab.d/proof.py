@@ -49,6 +49,8 @@ LEDGER_RECORD = struct.Struct("<QQQII")
 
 Ledger = namedtuple("Ledger", "seq writes channel")
 Write = namedtuple("Write", "pos device channel iova npages seq")
+# @on: pinned, or unpinned
+Pin = namedtuple("Pin", "pos device on iova npages")
 Run = namedtuple("Run", "pos report iova npages")
 Report = namedtuple("Report", "pos report op iova size dirty retained ret")
 Tracking = namedtuple("Tracking", "pos on container")
@@ -90,7 +92,7 @@ class Trace:
 
     def __init__(self):
         self.writes, self.runs, self.reports, self.tracking = [], [], [], []
-        self.states = []
+        self.states, self.pins = [], []
 
     @classmethod
     def read(cls, path):
@@ -137,6 +139,16 @@ class Trace:
         self.writes.append(Write(pos, int(f["device"], 16), int(f["channel"]),
                                  int(f["iova"], 16), int(f["npages"]), int(f["seq"])))
 
+    def _pin(self, pos, f):
+        # Fewer than were asked for are given back at once.
+        if f["ret"] == f["npages"]:
+            self.pins.append(Pin(pos, int(f["device"], 16), True, int(f["iova"], 16),
+                                 int(f["npages"])))
+
+    def _unpin(self, pos, f):
+        self.pins.append(Pin(pos, int(f["device"], 16), False, int(f["iova"], 16),
+                             int(f["npages"])))
+
     def _run(self, pos, f):
         self.runs.append(Run(pos, int(f["report"]), int(f["iova"], 16), int(f["npages"])))
 
@@ -167,6 +179,8 @@ class Trace:
 
     PARSERS = {
         "mdma_write": _write,
+        "mdma_pin": _pin,
+        "mdma_unpin": _unpin,
         "mdma_state": _state,
         "vfio_dirty_run": _run,
         "vfio_dirty_report": _report,

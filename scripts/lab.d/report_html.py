@@ -50,12 +50,12 @@ svg text { fill: var(--soft); font-size: 12px; } svg .note, svg .label { fill: v
 .line { fill: none; stroke-width: 1.75; stroke-linejoin: round; }
 .sending { stroke: var(--violet); } .retained { fill: var(--orange); } .pinned { fill: var(--teal); }
 .cell { shape-rendering: crispEdges; }
-.writes { fill: var(--blue); } .told { fill: var(--orange); } .arrived { fill: var(--teal); }
+.writes { fill: var(--blue); } .arrived { fill: var(--pass); }
 .shade1 { fill-opacity: .3; } .shade2 { fill-opacity: .5; } .shade3 { fill-opacity: .75; }
 .lost, .differs { fill: var(--lost); fill-opacity: 1; }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .35em 0 0; }
 .key.blue { background: var(--blue); } .key.orange { background: var(--orange); }
-.key.teal { background: var(--teal); } .key.red { background: var(--lost); }
+.key.teal { background: var(--teal); } .key.green { background: var(--pass); } .key.red { background: var(--lost); }
 .keys { list-style: none; padding: 0; margin: 0; font-size: .9375rem; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; margin-top: 12px; }
@@ -225,11 +225,13 @@ def memory_section(legs):
     row = pages(1 << legs[0][1]["heat"].shift, "a row")
     return f"""<h2>Guest memory by round</h2>
 <p class="soft">Up: guest memory, where anything happened, {row}; the darker, the more of it. To the right: rounds of pre-copy, in the last one the guest stands
-still. What is blue must have orange beside it.</p>
+still. What is blue must have orange or teal beside it.</p>
 <ul class="keys"><li><span class="key blue"></span>written by the device in the round</li>
-<li><span class="key orange"></span>reported to QEMU at its end, which then sends it</li>
+<li>reported to QEMU at its end, which then sends it:
+<span class="key orange"></span>retained, as it was unpinned before;
+<span class="key teal"></span>still pinned</li>
 <li><span class="key red"></span>lost: written for the last time, and never reported</li>
-<li><span class="key teal"></span>RAM: the same at the destination;
+<li><span class="key green"></span>RAM: the same at the destination;
 <span class="key red"></span>differs there</li></ul>
 {figures(legs, lambda name, leg: charts.memory(memory_title(name, leg["heat"]), leg["heat"]))}
 {folded("The rounds in numbers", "".join(

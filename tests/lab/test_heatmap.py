@@ -12,7 +12,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
 import heatmap
-from test_proof import START, Evidence, report, run, write
+from test_proof import DESTINATION, START, Evidence, pin, report, run, unpin, write
 
 
 class Map(unittest.TestCase):
@@ -30,9 +30,20 @@ class Map(unittest.TestCase):
         # Pages 1 and 2 were written before START.
         self.assertEqual(heat.written, {(2, 0): 1, (3, 0): 1, (4, 0): 1, (5, 0): 1, (2, 1): 1})
         self.assertEqual(heat.reported, heat.written)
+        self.assertEqual(heat.retained(), heat.reported)
         self.assertEqual((heat.lost, heat.differs), ({}, {}))
         self.assertEqual([(column.round, column.retained) for column in heat.columns],
                          [(1, 4), (2, 1)])
+
+    def test_pinned_when_it_was_reported(self):
+        leg = Evidence()
+        at = leg.events.index(START)
+        leg.events[at:at] = [pin(3, 2), pin(4, 2), pin(6, 2, 1), pin(6, 1, device=DESTINATION),
+                             unpin(4, 2)]
+        leg.events.insert(leg.events.index(run(8, 3)), unpin(3, 1))
+        heat = self.build(leg)
+        self.assertEqual(heat.pinned, {(2, 0): 1, (3, 0): 1})
+        self.assertEqual(heat.retained(), {(4, 0): 1, (5, 0): 1, (2, 1): 1})
 
     def test_lost(self):
         heat = self.build(Evidence().forget())

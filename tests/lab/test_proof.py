@@ -28,6 +28,17 @@ def write(seq, page, npages=1, device=SOURCE, channel=0):
             f"npages={npages} seq={seq}")
 
 
+def pin(page, npages, ret=None, device=SOURCE):
+    """Pages that the device pinned: @ret of them, all by default."""
+    return (f"mdma_pin: device={device[:8]} iova={page << 12:#x} npages={npages} write=1 "
+            f"ret={npages if ret is None else ret}")
+
+
+def unpin(page, npages, device=SOURCE):
+    """Pages that it unpinned."""
+    return f"mdma_unpin: device={device[:8]} iova={page << 12:#x} npages={npages}"
+
+
 def run(report, page, npages=1):
     """A run of pages that a report holds."""
     return f"vfio_dirty_run: report={report} iova={page << 12:#x} npages={npages}"

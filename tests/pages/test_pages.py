@@ -22,14 +22,15 @@ import job
 import paths
 import proof
 import report
-from test_proof import RAM_PAGES, START, Evidence, run, write
+from test_proof import RAM_PAGES, START, Evidence, pin, run, write
 from test_proof import report as told
 from views import Pages
 
 SAMPLES = [{"time": 10.0, "written": 0, "rounds": 0, "remaining": 0},
            {"time": 10.6, "written": 7, "rounds": 4, "remaining": 3 << 20}]
 # What is drawn of a map: how a class of cells is counted in the page, and in the data.
-DRAWN = {"writes": lambda heat: len(heat.written), "told": lambda heat: len(heat.reported),
+DRAWN = {"writes": lambda heat: len(heat.written), "retained": lambda heat: len(heat.retained()),
+         "pinned": lambda heat: len(heat.pinned),
          "lost": lambda heat: len(heat.lost), "differs": lambda heat: len(heat.differs),
          "arrived": lambda heat: len(heat.blocks) - len(heat.differs)}
 
@@ -114,12 +115,16 @@ class Report(Pages):
         return expected
 
     def test_good(self):
-        data = self.finish(main=Evidence(), control=Evidence().forget())
+        leg = Evidence()
+        leg.events.insert(leg.events.index(START), pin(4, 1))
+        data = self.finish(main=leg, control=Evidence().forget())
 
         def check():
             main, control = self.maps("main", "control")
-            self.assertEqual(main, {"writes": 5, "told": 5, "lost": 0, "differs": 0, "arrived": 6})
-            self.assertEqual(control, {"writes": 5, "told": 4, "lost": 1, "differs": 1,
+            self.assertEqual(main, {"writes": 5, "retained": 4, "pinned": 1, "lost": 0,
+                                    "differs": 0, "arrived": 6})
+            self.assertEqual(control, {"writes": 5, "retained": 4, "pinned": 0, "lost": 1,
+                                       "differs": 1,
                                        "arrived": 5})
             self.assertEqual(json.loads(self.browser.evaluate(INSIDE)), data)
             self.assertEqual(self.browser.evaluate("document.scripts.length"), 0)

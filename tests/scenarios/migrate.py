@@ -40,10 +40,11 @@ from mdev import Mdev, MdevError, load as load_mdma
 from qmp import QmpError
 from trace import TraceError, Tracer
 
-EVENTS = ("mdma/mdma_write", "mdma/mdma_state", "vfio_type1/vfio_dirty_start",
-          "vfio_type1/vfio_dirty_stop", "vfio_type1/vfio_dirty_run",
-          "vfio_type1/vfio_dirty_report", "mdma/mdma_log_start", "mdma/mdma_log_stop",
-          "mdma/mdma_log_run", "mdma/mdma_log_report")
+EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_state",
+          "vfio_type1/vfio_dirty_start", "vfio_type1/vfio_dirty_stop",
+          "vfio_type1/vfio_dirty_run", "vfio_type1/vfio_dirty_report",
+          "mdma/mdma_log_start", "mdma/mdma_log_stop", "mdma/mdma_log_run",
+          "mdma/mdma_log_report")
 UNLIMITED = 1 << 40
 WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
 # The others stay as a new device has them if they are not given.
