@@ -100,7 +100,7 @@ def model(**pairs):
     return in_lab("model", **pairs)
 
 
-def _run_in_lab(name, pairs):
+def _run_in_lab(name, pairs, directory=None):
     """Run a scenario; returns its outcome and its results directory."""
     mutants = scenario.mutants(name, pairs)
     image.make_tree()
@@ -108,15 +108,15 @@ def _run_in_lab(name, pairs):
     build.all_targets(mutants)
     debug_kernel.prepare(mutants)
     payload.update()
-    directory = paths.CHECK / name
+    directory = directory or paths.CHECK / name
     return job.run_scenario(name, pairs, directory), directory
 
 
-def in_lab(name, **pairs):
+def in_lab(name, results_in=None, **pairs):
     """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
     as results."""
     def part():
-        outcome, directory = _run_in_lab(name, pairs)
+        outcome, directory = _run_in_lab(name, pairs, results_in)
         results = []
         for path in sorted(directory.rglob("*.ktap")):
             results += _read(path, directory, name)
@@ -142,6 +142,33 @@ def _outcome_results(name, outcome, results):
     return [ktap.Result(f"scenario {name}", ktap.FAILED if bad else ktap.PASSED, bad or ""),
             ktap.Result(f"kernel log of {name}",
                         ktap.FAILED if findings else ktap.PASSED, findings)]
+
+
+# Weaknesses that the kernel's own type1 does not survive: the test that shows each, and what
+# the kernel's log, or the stack of a thread that is stuck, says then.
+DEADLY = {
+    "W3": ("R11_W3_stop_while_unmap_waits_for_the_device",
+           "usercopy: Kernel memory exposure attempt detected from null address"),
+    "W7": ("R15_W7_leaking_driver_is_an_error_of_unmap",
+           "kernel BUG at drivers/vfio/vfio_iommu_type1.c"),
+    "W18": ("W18_unmap_while_a_device_opens",
+            "stuck in state D: [<0>] vfio_iommu_type1_unregister_device"),
+}
+
+
+def deadly():
+    """What kills the kernel's own type1, and with it the lab: a lab for each."""
+    results = []
+    for weakness, (test, words) in DEADLY.items():
+        say.info(f"check: deadly: {test} must end badly")
+        pairs = {"only": test, "backend": "stock", "deadly": "1"}
+        _, directory = _run_in_lab("selftests", pairs, paths.CHECK / "deadly" / weakness)
+        left = [directory / "console.txt", *sorted(directory.rglob("*.ktap"))]
+        if any(words in path.read_text(errors="replace") for path in left if path.exists()):
+            results.append(ktap.Result(test, ktap.PASSED, f"{ktap.EXPECTED}{weakness}: {words}"))
+        else:
+            results.append(ktap.Result(test, ktap.FAILED, f"on stock, nothing says '{words}'"))
+    return results
 
 
 # What the lab must find after the defects of tests/reports: in the kernel's log, and
@@ -182,6 +209,7 @@ PARTS = {
     "build": builds,
     "unit": unit_tests,
     "selftests": in_lab("selftests", backend="ours,stock,logging"),
+    "deadly": deadly,
     "rules": rules.check,
     "citizen": in_lab("citizen"),
     "neighbours": in_lab("neighbours"),

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+# How the reason of a test begins that failed as it must, and so passes.
+EXPECTED = "XFAIL "
 
 RESULT = re.compile(r"(?P<indent>(?:  |# )*)(?P<bad>not )?ok\b *\d*(?: -)? ?(?P<rest>.*)")
 PLAN = re.compile(r"(?P<indent>(?:  |# )*)1\.\.(?P<count>\d+)(?P<rest>.*)")
@@ -143,9 +145,11 @@ def render(results):
     """Results as a KTAP text."""
     lines = ["KTAP version 1", f"1..{len(results)}"]
     for number, result in enumerate(results, 1):
-        word = "not ok" if result.state == FAILED else "ok"
+        expected = result.state == PASSED and result.reason.startswith(EXPECTED)
+        word = "not ok" if result.state == FAILED or expected else "ok"
         name = result.name.replace("#", "")
         directive = f" # SKIP {result.reason}" if result.state == SKIPPED else ""
+        directive += f" # {result.reason}" if expected else ""
         if result.state == FAILED:
             lines += [f"# {line}" for line in result.reason.splitlines()]
         lines.append(f"{word} {number} {name}{directive}")

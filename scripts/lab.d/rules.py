@@ -4,7 +4,7 @@
 What there is, the documentation says: the rules R in design.rst, the defects D and the
 weaknesses W in testing.rst. A test names in its name what it checks; one that fails on
 the kernel's own type1 for a weakness is a test of that weakness, too. Read from what the
-parts "unit" and "selftests" of a check have left.
+parts "unit", "selftests" and "deadly" of a check have left.
 """
 
 import json
@@ -21,9 +21,6 @@ UNSHOWN = ("testing.rst", "Not shown")
 
 NAMED = re.compile(r"(?<![A-Za-z0-9])([RDW]\d{1,2})(?=[_:,]|$)")
 ROW = re.compile(r"([RDW]\d{1,2}) +(\S.*)")
-
-# On the kernel's own type1 the runner marks what must fail there like this.
-EXPECTED = "XFAIL "
 
 
 # --- what the documentation says --------------------------------------------
@@ -72,8 +69,8 @@ def documented(directory=DOCUMENTATION):
 def subjects(result):
     """The rules, defects and weaknesses that a result is about."""
     text = result.name
-    if result.reason.startswith(EXPECTED):
-        text += "," + result.reason[len(EXPECTED):]
+    if result.reason.startswith(ktap.EXPECTED):
+        text += "," + result.reason[len(ktap.EXPECTED):]
     return NAMED.findall(text)
 
 
@@ -130,7 +127,7 @@ def table(ours, stock, what, unshown):
     for side, results in (("ours", ours), ("stock", stock)):
         for result in results:
             test = tests.setdefault(result.name, Test(result.name))
-            failed = result.reason.startswith(EXPECTED)
+            failed = result.reason.startswith(ktap.EXPECTED)
             setattr(test, side, ktap.FAILED if failed else result.state)
             for name in subjects(result):
                 row = found.setdefault(name, Row(name, ""))
@@ -187,7 +184,7 @@ def left(*patterns):
 def check():
     """Judge, print and write the table."""
     ours = left("unit.ktap", "selftests/ours/*.ktap")
-    stock = left("selftests/stock/*.ktap")
+    stock = left("selftests/stock/*.ktap", "deadly.ktap")
     if not ours or not stock:
         return [ktap.Result("rules", ktap.FAILED, "the parts unit and selftests come first")]
     lines = table(ours, stock, *documented())

@@ -126,10 +126,11 @@ class Round(unittest.TestCase):
     def test_round_trip(self):
         """render() and parse() agree."""
         leaves = [ktap.Result("a", ktap.PASSED), ktap.Result("b", ktap.FAILED, "one\ntwo"),
-                  ktap.Result("c d", ktap.SKIPPED, "no device")]
+                  ktap.Result("c d", ktap.SKIPPED, "no device"),
+                  ktap.Result("e", ktap.PASSED, "XFAIL W3: words")]
         again = ktap.parse(ktap.render(leaves), "text")
-        self.assertEqual([(leaf.name, leaf.state) for leaf in again],
-                         [(leaf.name, leaf.state) for leaf in leaves])
+        self.assertEqual([(leaf.name, leaf.state, leaf.reason) for leaf in again],
+                         [(leaf.name, leaf.state, leaf.reason) for leaf in leaves])
 
 
 if __name__ == "__main__":

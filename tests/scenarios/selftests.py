@@ -4,7 +4,7 @@
 
 The KTAP of each goes to BACKEND/NAME.ktap in the results. What the kernel logs and
 must not is a failure of the test that ran. On the kernel's own type1 the tests
-in ON_STOCK must fail, all others must pass: so each of them is seen to fail.
+that on_stock.py has must fail, all others must pass: so each of them is seen to fail.
 Device-side dirty tracking has a run of its own, "logging", on ours and a vfio.ko with it.
 
 usage: selftests.py --results DIR [key=value ...]        (as root; --help: keys)
@@ -28,6 +28,7 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 import backend
 import dmesg
 import ktap
+import on_stock
 import scenario
 import vfio_logging
 
@@ -36,51 +37,9 @@ KEYS = {
     "only": ("", "programs, or begins of names of tests, by comma"),
     "backend": ("ours,logging", "ours, stock, a vfio_iommu_type1.ko, logging; several by comma"),
     "seed": ("", "seed of the random tests, to repeat a failure"),
+    "deadly": (0, "1: on stock, too, what kills it, and perhaps the lab"),
     "scale": (1, "multiplies the time limit of each test"),
     "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
-}
-
-# Tests that the kernel's own type1 fails, and for which of its weaknesses.
-UNWOUND = "a pin call that fails leaves records of the pages that it unwinds"
-ON_STOCK = {
-    "R1_start_allocates_nothing_for_1_tib": "START allocates a bit for each mapped page",
-    "R2_descriptors_are_reported": "W11",
-    "R3_adjacent_ranges_share_no_page": "W10",
-    "R3_failed_pin_leaves_no_record": UNWOUND,
-    "R3_fault_in_a_later_mapping_loses_nothing": "W2",
-    "R3_fault_then_sub_range": "W10",
-    "R3_faulting_get_shifts_nothing": "W1",
-    "R3_D8_get_clears_only_the_range": "W10",
-    "R5_failing_batch_keeps_the_records": UNWOUND,
-    "R8_bits_around_the_mapping_keep_their_value": "W15",
-    "R8_D7_range_that_begins_within_a_mapping": "W10",
-    "R8_first_pages_of_the_space": "W15",
-    "R8_last_page_of_the_space": "a mapping that ends at 2^64 is never found again",
-    "R8_D6_many_small_mappings": "W15",
-    "R8_sub_ranges_of_every_shift": "W10",
-    "R9_first_pin_for_reading": "W5",
-    "R9_first_pin_narrows_the_scope": "W5",
-    "R9_holes_are_left_alone": "W15",
-    "R9_sub_range_after_a_detach": "W10",
-    "R9_sub_range_beside_a_nic": "W10",
-    "R10_write_and_pin_of_one_page": "W11",
-    "R10_write_that_faults_half_way": "W4",
-    "R10_write_to_a_read_only_mapping": "W11",
-    "R11_fault_in_a_later_mapping_changes_nothing": "W6",
-    "R11_pins_are_given_back_and_reported": "W11",
-    "R11_several_mappings_and_holes": "W15",
-    "R12_pinned_for_read_is_not_reported": "W11",
-    "R12_read_pin_of_a_retained_page": "W11",
-    "R12_workload_that_only_reads_is_not_reported": "W11",
-    "R12_write_pin_is_forgotten_once_reported": "W11",
-    "R13_pin_outside_of_the_mappings": UNWOUND,
-    "R13_unmap_argument_read_only": "W6",
-    "R14_W17_one_lock_for_a_batch": "W17",
-    "R14_memory_of_the_store_is_charged": "W8",
-    "R16_stalled_report_stalls_no_map": "W9",
-    "R16_stalled_report_stalls_no_pin": "W9",
-    "R17_cost_follows_what_is_pinned_and_retained": "W8",
-    "R17_mapping_of_16_tib": "W8",
 }
 
 # Programs of this run only, where all others are left out.
@@ -90,6 +49,8 @@ LOGGING, LOGGING_PROGRAMS = "logging", "dirty_log*"
 NEEDS = {"failing": "/sys/kernel/debug/failslab"}
 
 PROGRAM_TIMEOUT = 300
+# With deadly=1: who is not done by then, is stuck.
+DEADLY_TIMEOUT = 30
 
 
 class KernelLog:
@@ -122,15 +83,16 @@ class KernelLog:
 
 
 def session(leader):
-    """Processes of a session that are no zombies; pid -> state."""
+    """Threads of a session that are no zombies, those of a zombie among them: {its directory
+    in /proc: state}."""
     found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
         try:
             state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
         except (OSError, ValueError):
             continue
         if int(number) == leader and state != "Z":
-            found[int(path.parent.name)] = state
+            found[path.parent] = state
     return found
 
 
@@ -139,16 +101,16 @@ def end(child):
     killed: they wait in the kernel for ever."""
     deadline = time.monotonic() + 10
     while session(child.pid) and time.monotonic() < deadline:
-        for pid in session(child.pid):
+        for thread in session(child.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(thread.name), signal.SIGKILL)
         child.poll()
         time.sleep(0.1)
     stacks = []
-    for pid, state in session(child.pid).items():
+    for thread, state in session(child.pid).items():
         with contextlib.suppress(OSError):
-            stack = Path(f"/proc/{pid}/stack").read_text().replace("\n", " ").strip()
-            stacks.append(f"process {pid} stuck in state {state}: {stack}")
+            stack = (thread / "stack").read_text().replace("\n", " ").strip()
+            stacks.append(f"thread {thread.name} stuck in state {state}: {stack}")
     return stacks
 
 
@@ -177,30 +139,33 @@ def time_scale(config):
 
 def environment_of(config):
     """What the settings tell a program."""
-    seed = {"SEED": config["seed"]} if config["seed"] else {}
-    return {"TIMEOUT_SCALE": str(time_scale(config)), **seed}
+    found = {"TIMEOUT_SCALE": str(time_scale(config))}
+    if config["seed"]:
+        found["SEED"] = config["seed"]
+    if config["deadly"]:
+        found["DEADLY"] = "1"
+    return found
 
 
 def mark(text, findings, stock):
     """The KTAP with the kernel's log in it and, on stock, with what is expected."""
-    blamed = {}
+    blamed, lines, said = {}, [], []
     for test, line in findings:
         blamed.setdefault(test, []).append(line)
-    lines = []
     for line in text.splitlines():
         found = re.match(r"(not ok|ok) (\d+) (\S+)(.*)", line)
         if found:
             word, number, name, rest = found.groups()
-            for logged in blamed.pop(name, []):
-                lines.append(f"# kernel: {logged}")
-                word = "not ok"
-            if stock and name in ON_STOCK and "# SKIP" not in rest:
-                if word == "ok":
-                    lines.append(f"# passes on stock in spite of {ON_STOCK[name]}")
-                    word = "not ok"
-                else:
-                    rest += f" # XFAIL {ON_STOCK[name]}"
-            line = f"{word} {number} {name}{rest}"
+            logged = blamed.pop(name, [])
+            lines += [f"# kernel: {one}" for one in logged]
+            if stock and "# SKIP" not in rest:
+                why, wrong = on_stock.judge(name, word == "ok", said)
+                lines += [f"# {wrong}"] if wrong else []
+                word = "not ok" if wrong else word
+                rest += f" # XFAIL {why}" if why and not logged else ""
+            line, said = f"{'not ok' if logged else word} {number} {name}{rest}", []
+        else:
+            said.append(line)
         lines.append(line)
     lines += [f"Bail out! kernel: {line}" for rest in blamed.values() for line in rest]
     return "\n".join(lines) + "\n"
@@ -270,14 +235,18 @@ def run_all(wanted, directory, config):
     log = KernelLog()
     for path, prefixes in chosen(config, wanted == LOGGING):
         started = time.monotonic()
-        text, _ = run_program(path, prefixes, environment_of(config),
-                              PROGRAM_TIMEOUT * time_scale(config))
+        limit = DEADLY_TIMEOUT if config["deadly"] else PROGRAM_TIMEOUT
+        text, stuck = run_program(path, prefixes, environment_of(config),
+                                  limit * time_scale(config))
         findings = log.findings()
         if prefixes and "\n1..0\n" in text and not findings:
             continue
         text = mark(text, findings, stock)
         (directory / f"{path.name}.ktap").write_text(text)
         results += report(path.name, text, time.monotonic() - started, stock)
+        if stuck:
+            # What it has locked, others would wait for.
+            return results
     text = unload(log)
     (directory / "unload.ktap").write_text(text)
     return results + report("unload", text, 0, stock)

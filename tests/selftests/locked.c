@@ -247,7 +247,7 @@ TEST_F(estate, R15_leaking_driver_beside_a_group, 60)
 {
 	struct rig *r = &self->rig;
 
-	if (backend_is_stock())
+	if (stock_is_spared())
 		SKIP("a backend that survives it (W7)");
 	ATTACH(self);
 	ASSERT_STR("0", error(nic_open(&self->nic)));
@@ -270,7 +270,7 @@ TEST_F(estate, R15_leaked_pins_and_a_detach, 60)
 {
 	struct rig *r = &self->rig;
 
-	if (backend_is_stock())
+	if (stock_is_spared())
 		SKIP("a backend that survives it (W7)");
 	PIN(r, 20, 3, 'w');
 	ATTACH(self);

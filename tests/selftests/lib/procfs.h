@@ -36,6 +36,12 @@ long long module_refcount(const char *name);
 /* True if the loaded type1 is the kernel's own, not ours. */
 int backend_is_stock(void);
 
+/*
+ * True if it is the kernel's own, and is not to be killed: $DEADLY is not set. For
+ * tests of what it does not survive.
+ */
+int stock_is_spared(void);
+
 /* Milliseconds of the monotonic clock. */
 double now_ms(void);
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the kernel's own type1 fails: each test, for which weakness, and by which words.
+
+A test that fails there for another reason is no proof of the weakness, so the first
+failure that it tells of must have these words in it.
+"""
+
+from collections import namedtuple
+
+Failure = namedtuple("Failure", "why says")
+
+UNWOUND = "a pin call that fails leaves records of the pages that it unwinds"
+NO_PART = 'seen "EINVAL"'
+
+TESTS = {
+    "R1_start_allocates_nothing_for_1_tib":
+        Failure("START allocates a bit for each mapped page", "start_growth_kb(self, &ms) < 1024"),
+    "R2_descriptors_are_reported":
+        Failure("W11", 'want "0,36-37", seen "0,32-33,36-37"'),
+    "R3_adjacent_ranges_share_no_page": Failure("W10", NO_PART),
+    "R3_failed_pin_leaves_no_record":
+        Failure(UNWOUND, 'want "none", seen "32-39,1022-1023"'),
+    "R3_fault_in_a_later_mapping_loses_nothing":
+        Failure("W2", 'want "11,40024", seen "40024"'),
+    "R3_fault_then_sub_range": Failure("W10", NO_PART),
+    "R3_faulting_get_shifts_nothing": Failure("W1", 'want "7,1027-1028,1104-1126"'),
+    "R3_D8_get_clears_only_the_range": Failure("W10", NO_PART),
+    "R5_failing_batch_keeps_the_records":
+        Failure(UNWOUND, 'want "10-13,16", seen "8-17"'),
+    "R8_bits_around_the_mapping_keep_their_value":
+        Failure("W15", "of 90 pages from 1024, filled with 0xff: want 0"),
+    "R8_D7_range_that_begins_within_a_mapping": Failure("W10", NO_PART),
+    "R8_first_pages_of_the_space": Failure("W15", 'want "0-1,16-63", seen "0-1"'),
+    "R8_last_page_of_the_space":
+        Failure("a mapping that ends at 2^64 is never found again", 'want "EEXIST", seen "0"'),
+    "R8_D6_many_small_mappings": Failure("W15", "bit 1: want 1"),
+    "R8_sub_ranges_of_every_shift": Failure("W10", NO_PART),
+    "R9_first_pin_for_reading": Failure("W5", 'want "0-1023", seen "3-4"'),
+    "R9_first_pin_narrows_the_scope": Failure("W5", 'want "0-1023", seen "3-4"'),
+    "R9_holes_are_left_alone": Failure("W15", "bitmap_bit(bitmap, i): not 0 == 1"),
+    "R9_sub_range_after_a_detach": Failure("W10", NO_PART),
+    "R9_sub_range_beside_a_nic": Failure("W10", NO_PART),
+    "R10_write_and_pin_of_one_page": Failure("W11", 'want "none", seen "2"'),
+    "R10_write_that_faults_half_way": Failure("W4", 'want "40", seen "none"'),
+    "R10_write_to_a_read_only_mapping": Failure("W11", 'want "none", seen "1033"'),
+    "R11_fault_in_a_later_mapping_changes_nothing":
+        Failure("W6", "is_mapped(self, 0, 1024): not 1 == 0"),
+    "R11_pins_are_given_back_and_reported":
+        Failure("W11", 'want "100-299,600", seen "100-299,500,600"'),
+    "R11_several_mappings_and_holes": Failure("W15", "bit 4: want 0"),
+    "R12_pinned_for_read_is_not_reported": Failure("W11", 'want "none", seen "1-3"'),
+    "R12_read_pin_of_a_retained_page": Failure("W11", 'want "none", seen "6"'),
+    "R12_workload_that_only_reads_is_not_reported": Failure("W11", 'want "none", seen "0-19"'),
+    "R12_write_pin_is_forgotten_once_reported": Failure("W11", 'want "none", seen "6"'),
+    "R13_pin_outside_of_the_mappings": Failure(UNWOUND, 'want "none", seen "1023"'),
+    "R13_unmap_argument_read_only": Failure("W6", 'want "3-4", seen "none"'),
+    "R14_W17_one_lock_for_a_batch": Failure("W17", "locks <= 8: not 1024 <= 8"),
+    "R14_memory_of_the_store_is_charged": Failure("W8", "npages / stride * 8 <= charged"),
+    "R16_stalled_report_stalls_no_map": Failure("W9", "done: not 1 == 0"),
+    "R16_stalled_report_stalls_no_pin": Failure("W9", "done: not 1 == 0"),
+    "R17_cost_follows_what_is_pinned_and_retained":
+        Failure("W8", "before > 0 && after > 0: not 1 == 0"),
+    "R17_mapping_of_16_tib": Failure("W8", 'want "0", seen "EINVAL"'),
+}
+
+
+def first_failure(said):
+    """The first of a test's lines that tells of a failed assertion; empty if none does."""
+    return next((line for line in said if ".c:" in line), "")
+
+
+def judge(name, passed, said):
+    """(why a test failed as it must, what is wrong), one of them None; both are where
+    nothing is expected of it.
+
+    @said: the lines of its output
+    """
+    expected = TESTS.get(name)
+    if not expected:
+        return None, None
+    if passed:
+        return None, f"passes on stock in spite of {expected.why}"
+    if expected.says not in first_failure(said):
+        return None, f"fails on stock, but not by '{expected.says}' ({expected.why})"
+    return expected.why, None

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""A test counts as failing on stock only where it fails for the weakness that it shows."""
+
+import sys
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
+
+# pylint: disable=wrong-import-position
+import ktap
+import on_stock
+import selftests
+
+NAME = "R2_descriptors_are_reported"
+OTHER = "R2_unpinned_page_is_retained"
+WORDS = f"# ring.c:9: dirty_all(): {on_stock.TESTS[NAME].says}"
+
+
+class Mark(unittest.TestCase):
+    """KTAP of one test as it is marked."""
+
+    def state(self, *said, name=NAME, word="not ok", findings=(), stock=True, rest=""):
+        """(state, reason) of the test."""
+        text = "\n".join(["KTAP version 1", "1..1", *said, f"{word} 1 {name}{rest}", ""])
+        result, = ktap.parse(selftests.mark(text, findings, stock), "program")
+        return result.state, result.reason
+
+    def test_as_expected(self):
+        self.assertEqual(self.state(WORDS), (ktap.PASSED, "XFAIL W11"))
+
+    def test_more_fails_afterwards(self):
+        self.assertEqual(self.state(WORDS, "# ring.c:11: 1 == 2")[0], ktap.PASSED)
+
+    def test_passes(self):
+        state, reason = self.state(word="ok")
+        self.assertEqual(state, ktap.FAILED)
+        self.assertIn("passes on stock in spite of W11", reason)
+
+    def test_something_else_fails_first(self):
+        state, reason = self.state("# ring.c:8: 1 == 2", WORDS)
+        self.assertEqual(state, ktap.FAILED)
+        self.assertIn("fails on stock, but not by", reason)
+
+    def test_nothing_is_said(self):
+        self.assertEqual(self.state()[0], ktap.FAILED)
+
+    def test_words_of_another_test(self):
+        text = "\n".join(["KTAP version 1", "1..2", WORDS, f"ok 1 {OTHER}", f"not ok 2 {NAME}", ""])
+        states = [result.state for result in
+                  ktap.parse(selftests.mark(text, (), True), "program")]
+        self.assertEqual(states, [ktap.PASSED, ktap.FAILED])
+
+    def test_the_kernel_complains(self):
+        self.assertEqual(self.state(WORDS, findings=[(NAME, "WARNING: x")])[0], ktap.FAILED)
+
+    def test_not_on_stock(self):
+        self.assertEqual(self.state(WORDS, stock=False)[0], ktap.FAILED)
+        self.assertEqual(self.state(word="ok", stock=False)[0], ktap.PASSED)
+
+    def test_of_no_weakness(self):
+        self.assertEqual(self.state(WORDS, name=OTHER)[0], ktap.FAILED)
+        self.assertEqual(self.state(word="ok", name=OTHER)[0], ktap.PASSED)
+
+    def test_skipped(self):
+        self.assertEqual(self.state(word="ok", rest=" # SKIP no such thing")[0], ktap.SKIPPED)
+
+
+if __name__ == "__main__":
+    unittest.main()
