@@ -20,6 +20,7 @@ import process
 import rules
 import say
 import scenario
+import workloads
 
 
 def _failed(name, error):
@@ -171,6 +172,22 @@ def deadly():
     return results
 
 
+# What makes a migration with a preset quicker, where it is slow to write enough.
+HASTE = {"nvme-write": {"rate": "0"}}
+
+
+def presets():
+    """A migration with each preset; the device's control is that of the part migrate."""
+    results = []
+    for name in workloads.names():
+        found = in_lab("migrate", paths.CHECK / "presets" / name, workload=name, control="0",
+                       **HASTE.get(name, {}))()
+        for result in found:
+            result.name = f"{name}: {result.name}"
+        results += found
+    return results
+
+
 # What the lab must find after the defects of tests/reports: in the kernel's log, and
 # of kmemleak.
 REPORTS = {
@@ -215,6 +232,7 @@ PARTS = {
     "neighbours": in_lab("neighbours"),
     "model": model(),
     "migrate": in_lab("migrate"),
+    "presets": presets,
     "driver": in_lab("driver", transfers="1000"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "pages": pages,

@@ -46,6 +46,9 @@ EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_stat
           "mdma/mdma_log_start", "mdma/mdma_log_stop", "mdma/mdma_log_run",
           "mdma/mdma_log_report")
 UNLIMITED = 1 << 40
+# Bytes per second that QEMU is to expect of the switchover: less than a page in 1 ms, so that
+# a workload that dirties little is not switched over before it has written enough.
+HELD_BACK = 100_000
 WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
 # The others stay as a new device has them if they are not given.
 MORE = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot", "hot_percent",
@@ -228,15 +231,19 @@ class Leg:
         address = f"unix:{self.directory / 'migration.socket'}"
         destination.qmp.command("migrate-incoming", uri=address)
         source.qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
-                           downtime_limit=1)
-        written = mdev.stat("pages_written")
+                           downtime_limit=1, avail_switchover_bandwidth=HELD_BACK)
+        before, written = mdev.stat("pages_written"), 0
         source.qmp.command("migrate", uri=address)
         deadline = time.monotonic() + config.patience
         while True:
             sample = self._sample(source, mdev)
             if sample["status"] in ("completed", "failed", "cancelled"):
                 break
-            self._pace(source, sample, sample["written"] - written)
+            if written < sample["written"] - before <= config.pages_min:
+                # A workload that writes little takes long to write enough.
+                deadline = time.monotonic() + config.patience
+            written = sample["written"] - before
+            self._pace(source, sample, written)
             if time.monotonic() > deadline:
                 raise ScenarioError(f"migration still {sample['status']} after "
                                     f"{config.patience} s in round {sample['rounds']}")
@@ -260,7 +267,8 @@ class Leg:
                 return
             self.limited = False
             self.say(f"{rounds} rounds, {written} page writes: full bandwidth")
-            source.qmp.command("migrate-set-parameters", max_bandwidth=UNLIMITED)
+            source.qmp.command("migrate-set-parameters", max_bandwidth=UNLIMITED,
+                               avail_switchover_bandwidth=0)
         else:
             self.downtime_ms = config.downtime_limit_ms
         if self.downtime_ms:
