@@ -13,6 +13,7 @@ import termios
 import time
 
 import debug_kernel
+import emulator
 import image
 import paths
 import process
@@ -106,11 +107,12 @@ def check_memory(needed):
                            f"needs {needed} GiB")
 
 
-def qemu():
+def qemu(accel):
     """The words that run the image's QEMU without a chroot."""
     root = paths.ROOT
+    program = root / "usr/bin/qemu-system-x86_64" if accel == "kvm" else emulator.program()
     return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / LIBRARIES,
-            root / "usr/bin/qemu-system-x86_64",
+            program,
             "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios"]
 
 
@@ -139,7 +141,7 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY):
     backend = ("stdio,id=term,signal=off,mux=on" if terminal
                else f"file,id=term,path={results}/output.txt")
     return [
-        *qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        *qemu(accel), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", "mdma-lab", "-machine", "q35,kernel-irqchip=split",
         *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", f"{memory}G",
         "-kernel", kernel, "-initrd", initrd,
@@ -258,6 +260,8 @@ def _booted(results, words, watch, terminal):
     # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
     environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
                        QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
+    if os.environ.get("LAB_PRELOAD"):
+        environment["LD_PRELOAD"] = os.environ["LAB_PRELOAD"]
     with open(results / "qemu-errors.txt", "wb") as errors:
         child = process.start(words, own_group=not terminal, env=environment, stderr=errors,
                               stdin=None if terminal else subprocess.DEVNULL,

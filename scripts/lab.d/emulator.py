@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The QEMU that emulates the lab: the image's own, with a defect of its SVM taken out.
+
+A VMRUN that injects an interrupt (helper_vmrun(), SVM_EVTINJ_TYPE_INTR) delivers it, and
+leaves its number in CPUState.exception_index as well, where what is yet to be delivered is
+kept. If another thread asks the vCPU to leave its loop (cpu_exit()) before the next
+exception or #VMEXIT, it is delivered once more, with a return address of -1. The guest in
+the lab dies of that, now and then. Documentation/lab.rst tells how it is seen at once.
+
+Here, the instruction that stores the number is replaced by one that does nothing, in a
+copy of the program. QEMUs in the lab are what the package has.
+"""
+
+import re
+import struct
+
+import paths
+import say
+
+WHERE, CALLS = "helper_vmrun", "do_interrupt_x86_hardirq"
+# The store is so many bytes before the call, at most.
+NEAR = 64
+# mov %r32, disp32(%base). The state of the CPU that all targets have is before the one of
+# the x86, to which the base points: the displacement is negative.
+STORE = re.compile(rb"[\x41\x44\x45]?\x89[\x80-\x83\x85-\x8b\x8d-\x93\x95-\x9b\x9d-\xa3\xa5-\xab"
+                   rb"\xad-\xb3\xb5-\xbb\xbd-\xbf](.{4})", re.DOTALL)
+FARTHEST = -0x8000
+NOPS = {6: bytes.fromhex("660f1f440000"), 7: bytes.fromhex("0f1f8000000000")}
+
+SECTION = struct.Struct("<IIQQQQIIQQ")
+SYMBOL = struct.Struct("<IBBHQQ")
+DYNSYM, PROGBITS = 11, 1
+
+
+class UnknownCode(Exception):
+    """A program that is not built as the ones that are known."""
+
+
+def sections(data):
+    """Section headers of an ELF file of 64 bits."""
+    at, = struct.unpack_from("<Q", data, 0x28)
+    count, = struct.unpack_from("<H", data, 0x3c)
+    return [SECTION.unpack_from(data, at + i * SECTION.size) for i in range(count)]
+
+
+def symbols(data, headers, *names):
+    """(address, size) of each dynamic symbol."""
+    table = next((header for header in headers if header[1] == DYNSYM), None)
+    if not table:
+        raise UnknownCode("no dynamic symbols")
+    text = headers[table[6]][4]
+    wanted, found = {name.encode() for name in names}, {}
+    for at in range(table[4], table[4] + table[5], SYMBOL.size):
+        name, _, _, _, value, size = SYMBOL.unpack_from(data, at)
+        name = data[text + name:data.index(b"\0", text + name)]
+        if name in wanted:
+            found[name.decode()] = (value, size)
+    if len(found) != len(names):
+        raise UnknownCode(f"no {' or no '.join(sorted(set(names) - set(found)))}")
+    return [found[name] for name in names]
+
+
+def store(code, address, callee):
+    """(offset, length) of the store in the code of WHERE."""
+    calls = [i for i in range(len(code) - 4) if code[i] == 0xe8 and
+             address + i + 5 + struct.unpack_from("<i", code, i + 1)[0] == callee]
+    if len(calls) != 1:
+        raise UnknownCode(f"{len(calls)} calls of {CALLS} in {WHERE}")
+    begin = max(0, calls[0] - NEAR)
+    stores = [match for match in STORE.finditer(code, begin, calls[0])
+              if FARTHEST <= struct.unpack("<i", match[1])[0] < 0]
+    if len(stores) != 1:
+        raise UnknownCode(f"{len(stores)} stores before the call of {CALLS}")
+    return stores[0].start(), len(stores[0][0])
+
+
+def mended(data):
+    """The program without the store."""
+    headers = sections(data)
+    (address, size), (callee, _) = symbols(data, headers, WHERE, CALLS)
+    section = next((one for one in headers if one[1] == PROGBITS
+                    and one[3] <= address < one[3] + one[5]), None)
+    if not section:
+        raise UnknownCode(f"{WHERE} is in no section")
+    begin = address - section[3] + section[4]
+    at, length = store(data[begin:begin + size], address, callee)
+    at += begin
+    return data[:at] + NOPS[length] + data[at + length:]
+
+
+def program():
+    """The path of the lab's QEMU, made if the one that is there is not this one."""
+    original, copy = paths.ROOT / "usr/bin/qemu-system-x86_64", paths.LAB / "qemu-lab"
+    try:
+        data = mended(original.read_bytes())
+    except UnknownCode as err:
+        say.info(f"emulator: not mended, as its code is not what is known: {err}. A guest may "
+                 "die of it now and then")
+        return original
+    if not copy.exists() or copy.read_bytes() != data:
+        temporary = copy.with_name("qemu-lab.new")
+        temporary.write_bytes(data)
+        temporary.chmod(0o755)
+        temporary.replace(copy)
+    return copy
