@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The QEMU that emulates the lab: the image's own, with a defect of its SVM taken out.
+"""The QEMU that emulates the lab: the image's own, with two defects of its SVM taken out.
 
 A VMRUN that injects an interrupt (helper_vmrun(), SVM_EVTINJ_TYPE_INTR) delivers it, and
 leaves its number in CPUState.exception_index as well, where what is yet to be delivered is
 kept. If another thread asks the vCPU to leave its loop (cpu_exit()) before the next
-exception or #VMEXIT, it is delivered once more, with a return address of -1. The guest in
-the lab dies of that, now and then. Documentation/lab.rst tells how it is seen at once.
+exception or #VMEXIT, it is delivered once more, with a return address of -1.
 
-Here, the instruction that stores the number is replaced by one that does nothing, in a
-copy of the program. QEMUs in the lab are what the package has.
+Whatever vCPU loads the state of the x87, it clears a bit in the flags of the first one
+(cpu_clear_ignne(), hflags2), without an atomic operation or a lock. If that one makes a
+#VMEXIT at the same time, it has HF2_NPT_MASK afterwards as before, and so walks the guest's
+page tables for the lab's kernel: a second #VMEXIT, which saves the kernel as the guest.
+
+The guest in the lab dies of either, now and then, or the lab does. Documentation/lab.rst
+tells how it is seen at once. Here, the instruction that stores the number is replaced by
+one that does nothing, and the function by one that returns (the bit is never set where
+CR0.NE is), in a copy of the program. QEMUs in the lab are what the package has.
 """
 
 import re
@@ -18,6 +24,7 @@ import paths
 import say
 
 WHERE, CALLS = "helper_vmrun", "do_interrupt_x86_hardirq"
+RACES = "cpu_clear_ignne"
 # The store is so many bytes before the call, at most.
 NEAR = 64
 # mov %r32, disp32(%base). The state of the CPU that all targets have is before the one of
@@ -25,6 +32,7 @@ NEAR = 64
 STORE = re.compile(rb"[\x41\x44\x45]?\x89[\x80-\x83\x85-\x8b\x8d-\x93\x95-\x9b\x9d-\xa3\xa5-\xab"
                    rb"\xad-\xb3\xb5-\xbb\xbd-\xbf](.{4})", re.DOTALL)
 FARTHEST = -0x8000
+ENDBR64, RET = bytes.fromhex("f30f1efa"), b"\xc3"
 NOPS = {6: bytes.fromhex("660f1f440000"), 7: bytes.fromhex("0f1f8000000000")}
 
 SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -74,18 +82,25 @@ def store(code, address, callee):
     return stores[0].start(), len(stores[0][0])
 
 
+def place(headers, address):
+    """Where the byte at an address is in the file."""
+    for _, kind, _, begin, offset, size, *_ in headers:
+        if kind == PROGBITS and begin <= address < begin + size:
+            return address - begin + offset
+    raise UnknownCode(f"nothing at {address:#x}")
+
+
 def mended(data):
-    """The program without the store."""
-    headers = sections(data)
-    (address, size), (callee, _) = symbols(data, headers, WHERE, CALLS)
-    section = next((one for one in headers if one[1] == PROGBITS
-                    and one[3] <= address < one[3] + one[5]), None)
-    if not section:
-        raise UnknownCode(f"{WHERE} is in no section")
-    begin = address - section[3] + section[4]
+    """The program without the defects."""
+    headers, new = sections(data), bytearray(data)
+    (address, size), (callee, _), (races, _) = symbols(data, headers, WHERE, CALLS, RACES)
+    begin = place(headers, address)
     at, length = store(data[begin:begin + size], address, callee)
-    at += begin
-    return data[:at] + NOPS[length] + data[at + length:]
+    new[begin + at:begin + at + length] = NOPS[length]
+    at = place(headers, races)
+    at += len(ENDBR64) if data.startswith(ENDBR64, at) else 0
+    new[at:at + 1] = RET
+    return bytes(new)
 
 
 def program():

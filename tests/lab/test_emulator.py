@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one instruction that is taken out of the lab's QEMU, and nothing else ever."""
+"""What is taken out of the lab's QEMU, and nothing else ever."""
 
 import struct
 import sys
@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 import emulator  # pylint: disable=wrong-import-position
 
 ADDRESS, CALLEE = 0x5000, 0x9000
+NAMES = ("helper_vmrun", "do_interrupt_x86_hardirq", "cpu_clear_ignne")
 EARLIER = bytes.fromhex("4489abe0330000")           # mov %r13d, 0x33e0(%rbx): of the x86
 LATER = bytes.fromhex("c783e433000000000000")       # movl $0, 0x33e4(%rbx)
 STORE = bytes.fromhex("89b310d7ffff")               # mov %esi, -0x28f0(%rbx)
@@ -23,12 +24,14 @@ def call(before, callee=CALLEE):
     return before + b"\xe8" + struct.pack("<i", callee - (ADDRESS + len(before) + 5))
 
 
-def elf(code, names=("helper_vmrun", "do_interrupt_x86_hardirq")):
-    """The smallest program that has these symbols."""
+def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b"):
+    """The smallest program that has these symbols; the last one is behind the first."""
     text = b"\0" + b"".join(name.encode() + b"\0" for name in names)
     table = bytes(24)
-    for name, (value, size) in zip(names, ((ADDRESS, len(code)), (CALLEE, 1))):
+    places = ((ADDRESS, len(code)), (CALLEE, 1), (ADDRESS + len(code), len(races)))
+    for name, (value, size) in zip(names, places):
         table += emulator.SYMBOL.pack(text.index(name.encode()), 0x12, 0, 1, value, size)
+    code += races
     at = 64
     headers = [bytes(64)]
     for kind, address, data, link in ((emulator.PROGBITS, ADDRESS, code, 0),
@@ -51,11 +54,15 @@ class Mended(unittest.TestCase):
 
     def test_store(self):
         for store in (STORE, LONG_STORE):
-            before = elf(call(b"\x90" * 200 + EARLIER + store + LATER) + b"\xc3")
-            after = emulator.mended(before)
-            at = before.index(store)
-            self.assertEqual(after, before[:at] + emulator.NOPS[len(store)]
-                             + before[at + len(store):])
+            code = call(b"\x90" * 200 + EARLIER + store + LATER) + b"\xc3"
+            self.assertEqual(emulator.mended(elf(code)),
+                             elf(code.replace(store, emulator.NOPS[len(store)]),
+                                 races=emulator.ENDBR64 + b"\xc3\x8b"))
+
+    def test_no_endbr64(self):
+        code = call(STORE)
+        self.assertEqual(emulator.mended(elf(code, races=b"\x48\x8b")),
+                         elf(code.replace(STORE, emulator.NOPS[6]), races=b"\xc3\x8b"))
 
     def test_no_call(self):
         self.refused(EARLIER + STORE + LATER, "0 calls")
@@ -74,8 +81,10 @@ class Mended(unittest.TestCase):
         self.refused(call(STORE + LONG_STORE), "2 stores")
 
     def test_no_symbol(self):
-        with self.assertRaisesRegex(emulator.UnknownCode, "no helper_vmrun"):
-            emulator.mended(elf(call(STORE), ("helper_vmlun", "do_interrupt_x86_hardirq")))
+        for name in NAMES:
+            others = [one.replace(name, "x" * len(name)) for one in NAMES]
+            with self.assertRaisesRegex(emulator.UnknownCode, f"no {name}"):
+                emulator.mended(elf(call(STORE), others))
 
 
 if __name__ == "__main__":
