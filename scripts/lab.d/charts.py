@@ -118,19 +118,34 @@ def sparse(names, x_top, most=12):
     return dict(list(names.items())[::-step])
 
 
+BARS = 120    # in a chart, at most
+
+
+def highest(by_round, step):
+    """{number: the round that reported most} of each @step rounds, counted from 0."""
+    found = {}
+    for entry in by_round:
+        group = (entry["round"] - 1) // step
+        if group not in found or entry["reported"] > found[group]["reported"]:
+            found[group] = entry
+    return found
+
+
 def rounds(leg, x_top, y_top):
-    """What the reports of each round held."""
+    """What the reports of each round held; where there are many, of the highest of some."""
     names = {n: str(n) for n in range(1, x_top + 1)}
-    chart = Chart("pages reported in each round", "round of pre-copy", "pages reported",
+    step = max(1, -(-x_top // BARS))
+    label = f"round of pre-copy; a bar: the most of {step}" if step > 1 else "round of pre-copy"
+    chart = Chart("pages reported in each round", label, "pages reported",
                   x_top + 1, y_top, x_ticks=sparse(names, x_top + 1))
-    for entry in leg["by_round"]:
+    for group, entry in highest(leg["by_round"], step).items():
+        at, width = group * step + (step + 1) / 2, 0.6 * step
         pinned = entry["reported"] - entry["retained"]
         hint = f"round {entry['round']}: {entry['retained']} retained, {pinned} still pinned"
-        chart.bar(entry["round"], 0.6, 0, entry["retained"], "retained", hint)
-        chart.bar(entry["round"], 0.6, entry["retained"], entry["reported"], "pinned", hint)
+        chart.bar(at, width, 0, entry["retained"], "retained", hint)
+        chart.bar(at, width, entry["retained"], entry["reported"], "pinned", hint)
         if x_top <= 10:
-            chart.text(chart.x(entry["round"]), chart.y(entry["reported"]) - 4,
-                       short(entry["reported"]))
+            chart.text(chart.x(at), chart.y(entry["reported"]) - 4, short(entry["reported"]))
     return chart.svg()
 
 

@@ -17,6 +17,7 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO / path) for path in ("scripts/lab.d", "tests/lab", "tests/pages")]
 
 # pylint: disable=wrong-import-position
+import charts
 import heatmap
 import job
 import paths
@@ -163,8 +164,12 @@ class Report(Pages):
         """It is there, and has room."""
         (self.results / "run.json").write_text('{"control": false}')
         self.finish(main=evidence)
-        self.look_at(name, ["PASS: no page lost", "NONE"], "green",
-                     lambda: self.assertIn(str(evidence.ROUNDS), self.browser.text()))
+
+        def check():
+            self.assertIn(str(evidence.ROUNDS), self.browser.text())
+            bars = self.browser.evaluate("document.querySelectorAll('rect').length")
+            self.assertLessEqual(bars, 2 * charts.BARS)
+        self.look_at(name, ["PASS: no page lost", "NONE"], "green", check)
 
     def test_hundreds_of_rounds(self):
         self.number_of_last_round("longer", Longer())
