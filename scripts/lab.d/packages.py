@@ -22,6 +22,7 @@ FOR_USERS = {"newuidmap": "uidmap"}
 FOR_LINT = {"shellcheck": "shellcheck", "perl": "perl"}
 FOR_PAGES = {"chromium-headless-shell": "chromium-headless-shell"}
 
+INSTALL = ("install", "--no-install-recommends")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -41,9 +42,10 @@ def _apt(words):
 
 
 def _known(names):
-    """Whether apt's lists know all names, that is whether an update is needed."""
-    result = subprocess.run(["apt-cache", "show", "--no-all-versions", *names],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    """Whether apt could install all of them by the lists that it has; a fresh system may have
+    none. (apt-cache is content with one of several, and with one that another names.)"""
+    result = subprocess.run(["apt-get", "-s", "-q", "-y", *INSTALL, *names], check=False,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return result.returncode == 0
 
 
@@ -60,8 +62,8 @@ def ensure(needed, keyring=False):
     with say.Step("host packages: installing " + " ".join(names)):
         if not _known(names):
             process.run(_apt(["update"]), log, "apt-get update")
-        process.run(_apt(["install", "--no-install-recommends", *names]), log,
-                    "apt-get install " + " ".join(names), append=True)
+        process.run(_apt([*INSTALL, *names]), log, "apt-get install " + " ".join(names),
+                    append=True)
 
 
 def for_image():
