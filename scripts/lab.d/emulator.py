@@ -17,6 +17,7 @@ one that does nothing, and the function by one that returns (the bit is never se
 CR0.NE is), in a copy of the program. QEMUs in the lab are what the package has.
 """
 
+import os
 import re
 import struct
 
@@ -113,7 +114,8 @@ def program():
                  "die of it now and then")
         return original
     if not copy.exists() or copy.read_bytes() != data:
-        temporary = copy.with_name("qemu-lab.new")
+        # Its own: another lab may begin at the same time.
+        temporary = copy.with_name(f"qemu-lab.{os.getpid()}")
         temporary.write_bytes(data)
         temporary.chmod(0o755)
         temporary.replace(copy)
