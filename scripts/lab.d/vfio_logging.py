@@ -12,8 +12,10 @@ import backend
 import mdev
 
 MODULES = Path("/sys/module")
-# Who uses vfio, users first.
-USERS = ("mdma", "mdma_nic", "vfio_pci", "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio")
+# The drivers of the lab's NICs, if it has any, and how each is loaded; they bind to them by
+# themselves. Then who else uses vfio, users first.
+NICS = {"vfio_pci": ("modprobe", "vfio-pci"), "mdma_nic": ("insmod", "/mdma/nic/mdma_nic.ko")}
+USERS = ("mdma", *NICS, "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio")
 VFIO = Path("/mdma/vfio-logging/vfio.ko")
 MDMA = Path("/mdma/mdma-logging/mdma.ko")
 
@@ -34,9 +36,12 @@ def load():
     """Load vfio and mdma with it, and our type1, unless the kernel has it."""
     if builtin():
         return
+    nics = [name for name in NICS if (MODULES / name).is_dir()]
     for name in USERS:
         if (MODULES / name).is_dir():
             backend.run("rmmod", name)
     backend.run("insmod", VFIO)
     backend.load()
     mdev.load(MDMA)
+    for name in nics:
+        backend.run(*NICS[name])
