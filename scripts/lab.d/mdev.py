@@ -31,12 +31,12 @@ def _read(path):
         raise MdevError(f"{path}: {err.strerror}") from err
 
 
-def load(path=None):
-    """Load the file of a module as mdma, by default the one that is installed; no mdev may
-    be there."""
+def load(path=None, *parameters):
+    """Load the file of a module as mdma, by default the one that is installed, with these
+    parameters; no mdev may be there."""
     if PARENT.is_dir():
         backend.run("rmmod", "mdma")
-    backend.run(*(("insmod", path) if path else ("modprobe", "mdma")))
+    backend.run(*(("insmod", path) if path else ("modprobe", "mdma")), *parameters)
 
 
 class Mdev:

@@ -23,6 +23,7 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 
 # pylint: disable=wrong-import-position
 import ktap
+import mdev
 import scenario
 from mdev import DEBUG, DEVICES
 
@@ -220,6 +221,25 @@ def unload_is_refused_while_open():
         expect(attribute(uuid, "channels") == "1", "not there again")
 
 
+def parent_is_of_the_class_that_is_chosen():
+    """The parent's class is a parameter of the module; one with no name is refused."""
+    run("rmmod", "mdma")
+    try:
+        for wrong in ("", "a/b"):
+            done = subprocess.run(["modprobe", "mdma", f"class_name={wrong}"],
+                                  capture_output=True, text=True, check=False)
+            expect("Invalid argument" in done.stderr, f"class_name={wrong}: {done}")
+        run("modprobe", "mdma", "class_name=mtty")
+        expect(Path("/sys/class/mtty/mdma").is_dir(), "not in the class that was chosen")
+        expect(Path("/sys/class/mdev_bus/mdma/mdev_supported_types/mtty-1").is_dir(),
+               "no parent of mdevs")
+        expect(not Path("/sys/class/mdma").exists(), "in its own class as well")
+        run("rmmod", "mdma")
+        expect(not Path("/sys/class/mtty").exists(), "the class is left behind")
+    finally:
+        mdev.load()
+
+
 def ledger(uuid):
     """The ledger of a device."""
     return (DEBUG / uuid / "ledger").read_bytes()
@@ -263,7 +283,8 @@ def trace_is_recorded_and_replayed():
 
 
 TESTS = (readme_works_as_written, mdevctl_keeps_attributes, trace_cmd_tells_all,
-         trace_is_recorded_and_replayed, lspci_understands_it, unload_is_refused_while_open)
+         trace_is_recorded_and_replayed, lspci_understands_it, unload_is_refused_while_open,
+         parent_is_of_the_class_that_is_chosen)
 
 
 def main(argv):

@@ -18,6 +18,11 @@
 #define MDMA_NAME		"mdma"
 #define MDMA_MAX_DEVICES	64
 
+static char *class_name = MDMA_NAME;
+module_param(class_name, charp, 0444);
+MODULE_PARM_DESC(class_name,
+		 "class of the parent device; with mtty, virsh nodedev-define takes it for a parent of mdevs");
+
 struct mdma_type {
 	struct mdev_type type;
 	u32 nr_channels;
@@ -254,9 +259,22 @@ static struct mdev_driver mdma_driver = {
 	.remove = mdma_remove,
 };
 
-static struct class mdma_class = {
-	.name = MDMA_NAME,
-};
+static struct class mdma_class;
+
+/*
+ * Of parents that are no hardware, libvirt knows those of class "mtty" only, so
+ * the class is for the administrator to choose.
+ */
+static int parent_class_register(void)
+{
+	if (!*class_name || strchr(class_name, '/')) {
+		pr_err(MDMA_NAME ": class_name=%s is no name of a class\n",
+		       class_name);
+		return -EINVAL;
+	}
+	mdma_class.name = class_name;
+	return class_register(&mdma_class);
+}
 
 static void parent_release(struct device *dev)
 {
@@ -313,7 +331,7 @@ static int __init mdma_module_init(void)
 	ret = mdev_register_driver(&mdma_driver);
 	if (ret)
 		goto err_dirty_log;
-	ret = class_register(&mdma_class);
+	ret = parent_class_register();
 	if (ret)
 		goto err_driver;
 	ret = parent_register();
