@@ -129,16 +129,16 @@ class Guest:
 
     # The mdev.
 
-    def define_mdev(self, host, mdev_type, virsh):
-        """Define it with mdevctl; start it with that too, or with virsh.
-
-        virsh can't define it: libvirt 11.3 knows mtty as the one parent that is no hardware.
-        """
+    def define_mdev(self, host, mdev_type):
+        """Define and start it with mdevctl."""
         self.mdevctl(host, "define", "-u", self.mdev, "-p", "mdma", "-t", mdev_type)
-        if virsh:
-            self.virsh(host, "nodedev-start", f"mdev_{self.mdev.replace('-', '_')}_mdma")
-        else:
-            self.mdevctl(host, "start", "-u", self.mdev)
+        self.mdevctl(host, "start", "-u", self.mdev)
+
+    def define_nodedev(self, host, text):
+        """The same with virsh, by the XML @text."""
+        host.write("/tmp/nodedev.xml", text)
+        self.virsh(host, "nodedev-define", "/tmp/nodedev.xml")
+        self.virsh(host, "nodedev-start", f"mdev_{self.mdev.replace('-', '_')}_mdma")
 
     def mdevctl(self, host, *words):
         """mdevctl must succeed."""

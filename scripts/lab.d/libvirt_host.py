@@ -169,6 +169,12 @@ class LibvirtHost:
         backend.load(wanted)
         return backend.name()
 
+    def load_mdma(self, class_name):
+        """Load mdma with its parent in this class."""
+        mdev.load(None, f"class_name={class_name}")
+        run("udevadm", "settle", f"--timeout={PATIENCE}")
+        return True
+
     def confinement(self, domain):
         """What libvirt lets a domain's QEMU do: user, limit of locked memory (bytes),
         whether it has a mount namespace of its own, and what it sees in /dev/vfio."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Two hosts with libvirt: virsh migrates a guest with an mdma device, and back again.
 
-On one host the mdev is started with mdevctl, on the other with virsh. The guest works and
+On one host the mdev is defined and started with mdevctl, on the other with virsh. The guest works and
 its device writes its memory all the time. At each switch all RAM of the two hosts is
 compared, with the guest paused at the destination; then it goes on there. What else virsh
 can do to a guest is tried on it as well. The control is a migration whose source has a
@@ -40,6 +40,8 @@ from wire import NAMES
 HOSTS = 2
 TIMEOUT = 900
 FILES = HERE.parent / "libvirt"
+# The class of which a parent must be that virsh nodedev-define takes, if it is no hardware.
+LIBVIRTS_CLASS = "mtty"
 
 # key: (default, what it is)
 KEYS = {
@@ -199,6 +201,13 @@ def guest_definition(config):
     return libvirt_guest.for_test(root, config.mem_mb, words)
 
 
+def nodedev_definition(config):
+    """The example's XML of the mdev, of the type that is asked for, as it is called there."""
+    root = ElementTree.parse(FILES / "mdma-nodedev.xml").getroot()
+    root.find("capability/type").set("id", config.type.replace("mdma", LIBVIRTS_CLASS))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
 def introduce(one, two):
     """Let root of each host in at the other: virsh goes by ssh."""
     for here, there in ((one, two), (two, one)):
@@ -213,8 +222,9 @@ def play(config, results):
     try:
         introduce(here, there)
         guest = libvirt_guest.Guest(guest_definition(config), config.patience)
-        guest.define_mdev(here, config.type, virsh=False)
-        guest.define_mdev(there, config.type, virsh=True)
+        guest.define_mdev(here, config.type)
+        there.load_mdma(LIBVIRTS_CLASS)
+        guest.define_nodedev(there, nodedev_definition(config))
         there_and_back(guest, config, results, here, there)
         if config.cases:
             more = libvirt_cases.Cases(guest, config, here, there).play()
