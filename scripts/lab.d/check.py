@@ -113,16 +113,19 @@ def _run_in_lab(name, pairs, directory=None):
     return job.run_scenario(name, pairs, directory), directory
 
 
-def in_lab(name, results_in=None, **pairs):
+def in_lab(name, part=None, **pairs):
     """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
-    as results."""
-    def part():
-        outcome, directory = _run_in_lab(name, pairs, results_in)
+    as results. A part that is not named as its scenario names its results."""
+    def run_part():
+        outcome, directory = _run_in_lab(name, pairs, paths.CHECK / part if part else None)
         results = []
         for path in sorted(directory.rglob("*.ktap")):
             results += _read(path, directory, name)
-        return results + _outcome_results(name, outcome, results)
-    return part
+        results += _outcome_results(name, outcome, results)
+        for result in results if part else ():
+            result.name = f"{part}: {result.name}"
+        return results
+    return run_part
 
 
 def _read(path, directory, name):
@@ -180,11 +183,8 @@ def presets():
     """A migration with each preset; the device's control is that of the part migrate."""
     results = []
     for name in workloads.names():
-        found = in_lab("migrate", paths.CHECK / "presets" / name, workload=name, control="0",
-                       **HASTE.get(name, {}))()
-        for result in found:
-            result.name = f"{name}: {result.name}"
-        results += found
+        results += in_lab("migrate", f"presets/{name}", workload=name, control="0",
+                          **HASTE.get(name, {}))()
     return results
 
 
@@ -232,7 +232,10 @@ PARTS = {
     "neighbours": in_lab("neighbours"),
     "model": model(),
     "migrate": in_lab("migrate"),
+    "tracking": in_lab("migrate", "tracking", tracking="device"),
     "presets": presets,
+    "failures": in_lab("failures"),
+    "libvirt": in_lab("libvirt"),
     "driver": in_lab("driver", transfers="1000"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "pages": pages,
