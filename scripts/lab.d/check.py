@@ -236,7 +236,7 @@ PARTS = {
     "presets": presets,
     "failures": in_lab("failures"),
     "libvirt": in_lab("libvirt"),
-    "driver": in_lab("driver", transfers="1000"),
+    "driver": in_lab("driver"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "pages": pages,
 }

@@ -33,7 +33,7 @@ from migrate import FAILURES, WORKLOAD, kernel_arguments
 # key: (default, what it is)
 KEYS = {
     "only": ("", "tests whose name begins so, by comma"),
-    "transfers": (4000, "of dmatest in all: memcpy and memset, by interrupt and polled"),
+    "transfers": (100000, "of dmatest in all: memcpy and memset, by interrupt and polled"),
     "rebinds": (3, "how often the driver is unbound under load"),
     "device": ("", "file of an mdma.ko to run this on; default: the one that is installed"),
     "type": ("mdma-4", "mdev type: mdma-1, mdma-4 or mdma-16"),
