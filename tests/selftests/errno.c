@@ -182,8 +182,18 @@ TEST_F(bad, R13_D14_get_bitmap_too_large, 20)
 	BAD_GET("EINVAL", g.range.bitmap.size = 1ULL << 63);
 }
 
+/* The last page that can be user space: with five levels of page tables or four. */
+static void *last_user_page(void)
+{
+	bool five = !system("grep -qw la57 /proc/cpuinfo");
+
+	return (void *)((1ULL << (five ? 56 : 47)) - 2 * PAGE_SIZE);
+}
+
 TEST_F(bad, R13_get_bitmap_outside_of_user_space, 20)
 {
+	BAD_GET("EINVAL", (g.range.bitmap.data = last_user_page(),
+			   g.range.bitmap.size = 2 * PAGE_SIZE));
 	BAD_GET("EINVAL", g.range.bitmap.data = (void *)0xffff888000000000);
 	BAD_GET("EINVAL", g.range.bitmap.data = (void *)-8);
 }

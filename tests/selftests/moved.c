@@ -347,6 +347,26 @@ TEST_F(rig, mdma_runs_that_cannot_be_pinned_are_forgotten, 30)
 	EXPECT_EQ(10, mdma_get(&self->dev, "stats/pin_errors"));
 }
 
+/* A run is held for its time in all, before the stop and after it. */
+TEST_F(rig, mdma_time_held_before_a_stop_counts, 30)
+{
+	double begin;
+
+	set_workload(self);
+	SET(self, "batch", "1");
+	SET(self, "hold_ms", "2000");
+	begin = now_ms();
+	SET(self, "step", "1");
+	usleep(1500000);
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(1, mdma_get(&self->dev, "stats/pinned"));
+	while (mdma_get(&self->dev, "stats/pinned") && now_ms() < begin + 5000)
+		usleep(10000);
+	if (now_ms() > begin + 3000)
+		FAIL("held for %.0f ms", now_ms() - begin);
+}
+
 TEST_F(rig, mdma_reset_forgets_parked_runs, 30)
 {
 	hold_ten_runs(self, "write");

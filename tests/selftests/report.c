@@ -158,6 +158,10 @@ TEST_F(rig, R12_pinned_for_read_is_not_reported, 20)
 	START(self);
 	PIN(self, 2, 2, 'r');
 	EXPECT_STR("none", dirty_all(self));
+	PIN(self, 1, 3, 'r');
+	EXPECT_STR("none", dirty_all(self));
+	UNPIN(self, 1, 3);
+	EXPECT_STR("none", dirty_all(self));
 	UNPIN(self, 1, 3);
 	EXPECT_STR("none", dirty_all(self));
 }

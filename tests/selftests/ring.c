@@ -2,6 +2,8 @@
 /* The device as its guest sees it, a friendly and a hostile one. */
 #include <sys/ioctl.h>
 
+#include <linux/pci_regs.h>
+
 #include "fixture.h"
 #include "irq.h"
 #include "ring.h"
@@ -246,6 +248,31 @@ TEST_F(guest, mdma_doorbell_backwards, 20)
 	EXPECT_EQ(MDMA_STATUS_BAD_DOORBELL,
 		  ring_reg(&self->ring, MDMA_CHAN_STATUS));
 	EXPECT_EQ(2, ring_reg(&self->ring, MDMA_CHAN_HEAD));
+}
+
+static void set_command(struct guest *g, __u16 command)
+{
+	ASSERT_EQ(0, mdma_config_write(&g->rig.dev, PCI_COMMAND, &command,
+				       sizeof(command)));
+}
+
+/* A function that is no bus master does no DMA; its ring waits until it is one. */
+TEST_F(guest, mdma_no_descriptor_without_bus_master, 20)
+{
+	struct mdma_desc desc = {
+		.op = MDMA_OP_STAMP, .dst = at(DATA), .len = PAGE_SIZE,
+	};
+
+	set_command(self, PCI_COMMAND_MEMORY);
+	ring_put(&self->ring, &desc);
+	ring_doorbell(&self->ring);
+	usleep(200000);
+	EXPECT_EQ(0, ring_reg(&self->ring, MDMA_CHAN_HEAD));
+	EXPECT_EQ(MDMA_STATUS_NONE, self->ring.desc[0].status);
+	EXPECT_EQ(0, mdma_get(&self->rig.dev, "stats/pins"));
+	set_command(self, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	ASSERT_EQ(self->ring.tail, ring_wait(&self->ring));
+	EXPECT_EQ(MDMA_STATUS_DONE, self->ring.desc[0].status);
 }
 
 TEST_F(guest, mdma_full_ring_many_times, 30)

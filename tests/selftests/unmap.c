@@ -187,11 +187,13 @@ TEST_F(rig, R11_faulting_unmap_changes_nothing, 20)
 	TOUCH(self, 3, 1);
 	TOUCH(self, RIG_PAGES + 7, 3);
 	PIN(self, 50, 4, 'w');
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 3; i++) {
 		EXPECT_STR("EFAULT",
 			   error(dma_unmap_get(self->container, at(0),
 					       SIZE(RIG_PAGES + 107), bad,
-					       NULL)));
+					       &unmapped)));
+		EXPECT_EQ(0, unmapped);
+	}
 	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_EQ(1, is_mapped(self, RIG_PAGES + 7, 100));
 	EXPECT_STR("3,50-53,1031-1033",
