@@ -187,19 +187,30 @@ TEST_F(rig, R11_faulting_unmap_changes_nothing, 20)
 	TOUCH(self, 3, 1);
 	TOUCH(self, RIG_PAGES + 7, 3);
 	PIN(self, 50, 4, 'w');
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 3; i++)
 		EXPECT_STR("EFAULT",
 			   error(dma_unmap_get(self->container, at(0),
 					       SIZE(RIG_PAGES + 107), bad,
-					       &unmapped)));
-		EXPECT_EQ(0, unmapped);
-	}
+					       NULL)));
 	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_EQ(1, is_mapped(self, RIG_PAGES + 7, 100));
 	EXPECT_STR("3,50-53,1031-1033",
 		   unmap_dirty(self, 0, RIG_PAGES + 107, &unmapped));
 	EXPECT_EQ(SIZE(RIG_PAGES + 100), unmapped);
 	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R11_failing_unmap_says_that_nothing_is_unmapped, 20)
+{
+	void *bad = memory(PAGE_SIZE, PROT_READ);
+	__u64 unmapped = 1;
+
+	START(self);
+	TOUCH(self, 3, 1);
+	EXPECT_STR("EFAULT", error(dma_unmap_get(self->container, at(0),
+						 SIZE(RIG_PAGES), bad,
+						 &unmapped)));
+	EXPECT_EQ(0, unmapped);
 }
 
 /* The first mapping's bits were written when the second's fault (W6). */
@@ -231,9 +242,10 @@ TEST_F(rig, R11_range_that_cuts_a_mapping, 20)
 	EXPECT_STR("3", dirty_all(self));
 }
 
+/* Stock does not get far, but on a busy machine farther than in 2 s. */
 static int call_start_stop(void *arg)
 {
-	double end = now_ms() + 2000;
+	double end = now_ms() + (backend_is_stock() ? 20000 : 2000);
 	struct rig *r = arg;
 	int ret = 0;
 
