@@ -214,8 +214,8 @@ static void group_floor(void)
 	set.count = GIB >> PAGE_SHIFT >> 3;
 	say("get_1g_all", run(&b, set).ns);
 	bench_close(&b);
-	bench_open(&b, populated(256 * MIB, MADV_NOHUGEPAGE), 256 * MIB);
-	floor_of(&b, BATCH, "512_small");
+	bench_open(&b, scattered(256 * MIB), 256 * MIB);
+	floor_of(&b, BATCH, "512_scattered");
 	bench_close(&b);
 }
 
@@ -294,10 +294,6 @@ static void group_pin(void)
 	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_tracking");
 	say("ring_512_tracking", ring(&b, BATCH));
 	say("ring_1_tracking", ring(&b, 1));
-	bench_close(&b);
-
-	bench_open(&b, populated(size, MADV_NOHUGEPAGE), size);
-	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_small");
 	bench_close(&b);
 
 	bench_open(&b, scattered(size), size);
