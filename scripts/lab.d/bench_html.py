@@ -54,6 +54,7 @@ bitmap.</p>
 {table}
 </main></body></html>
 """
+TIMES = "\u00d7"
 HEADS = ("operation", "unit", "kernel\u2019s own", "ours", "gain", "floor", "target")
 
 
@@ -89,13 +90,20 @@ def plot(name, what, points):
     return DRAWN.sub(lambda found: COLOURS[int(found[1])], svg)
 
 
+def gain(line, times):
+    """How many times as much stock needs, with the sign for it; also where that is little."""
+    if not line["stock"] or not line["ours"]:
+        return ""
+    ratio = line["stock"] / line["ours"]
+    return f"{ratio:.{1 if ratio >= 1 else 2 if ratio >= 0.1 else 3}f}{times}"
+
+
 def table_row(line):
     """A row of bench.json."""
-    gain = f"{line['stock'] / line['ours']:.1f}\u00d7" if line["stock"] and line["ours"] else ""
     css = {True: ' class="good"', False: ' class="bad"', None: ""}[line["ok"]]
     cells = "".join(f"<td{css if key == 'ours' else ''}>{number(line[key])}</td>"
                     for key in ("stock", "ours"))
-    return (escape(line["op"]), f"<td>{line['unit']}</td>{cells}<td>{gain}</td>"
+    return (escape(line["op"]), f"<td>{line['unit']}</td>{cells}<td>{gain(line, TIMES)}</td>"
             f"<td>{number(line['floor'])}</td><td>{number(line['target'])}</td>")
 
 

@@ -41,6 +41,11 @@ class Rows(unittest.TestCase):
     def test_not_measured(self):
         self.assertIsNone(bench.row("pin_512", {}, {}, {})["ok"])
 
+    def test_gain(self):
+        for stock, gain in ((4360, "85.2x"), (51.2, "1.0x"), (48, "0.94x"), (0.5, "0.010x"),
+                            (None, ""), (0, "")):
+            self.assertEqual(bench_html.gain({"stock": stock, "ours": 51.2}, "x"), gain)
+
     def test_every_target_of_the_design_is_there(self):
         targets = {key: target for key, (_, _, target) in bench.ROWS.items()
                    if target is not None}

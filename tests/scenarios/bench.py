@@ -139,15 +139,10 @@ def table(rows):
     def cell(value):
         return "-" if value is None else f"{value:g}" if abs(value) < 1e5 else f"{value:.0f}"
 
-    def gain(line):
-        if not line["stock"] or not line["ours"]:
-            return ""
-        return f"{line['stock'] / line['ours']:.1f}x"
-
     verdict = {True: "ok", False: "MISSED", None: ""}
     heads = ("operation", "unit", "stock", "ours", "gain", "floor", "target", "")
     lines = [heads] + [(line["op"], line["unit"], cell(line["stock"]), cell(line["ours"]),
-                        gain(line), cell(line["floor"]), cell(line["target"]),
+                        bench_html.gain(line, "x"), cell(line["floor"]), cell(line["target"]),
                         verdict[line["ok"]]) for line in rows]
     form = "{:<50} {:>4} {:>10} {:>10} {:>8} {:>10} {:>10} {}"
     return "\n".join(form.format(*line).rstrip() for line in lines)
