@@ -6,7 +6,8 @@ and the guest must be none the worse for it.
 import time
 from xmlrpc.client import Error as RpcError
 
-from libvirt_guest import GuestError
+import readme
+from libvirt_guest import GuestError, host_name, last_words
 from libvirt_host import IMAGES, HostError
 
 # Slow enough (MiB/s) to be caught in the midst, by one that asks four times a second.
@@ -23,6 +24,27 @@ def expect(good, text):
         raise Wrong(text)
 
 
+def type_in(host, lines):
+    """What a shell on a host says to these, where README.md is."""
+    code, output, errors = host.run("bash", "-e", "-c",
+                                    "\n".join([f"cd {readme.PATH.parent}", *lines]))
+    expect(not code, f"{'; '.join(lines)}: {errors or output.strip()}")
+    return output
+
+
+def played(case):
+    """Play a case: (name, None or what is wrong, what was seen)."""
+    name = case.__name__.replace("_", " ")
+    begin, seen, wrong = time.monotonic(), "", None
+    try:
+        seen = case()
+    except (Wrong, HostError, GuestError, RpcError, OSError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    print(f"libvirt: {name}: {wrong or 'ok'} ({time.monotonic() - begin:.0f} s)  {seen}",
+          flush=True)
+    return name, wrong, seen
+
+
 class Cases:
     """They go on from each other: the guest runs here at the begin, and is gone at the end."""
 
@@ -31,20 +53,15 @@ class Cases:
 
     def play(self):
         """Results as (name, None or what is wrong, what was seen)."""
-        results = []
-        for case in (self.security, self.no_such_mdev, self.snapshot, self.abort, self.second_try, self.save):
-            name = case.__name__.replace("_", " ")
-            begin, seen, wrong = time.monotonic(), "", None
-            try:
-                seen = case()
-            except (Wrong, HostError, GuestError, RpcError, OSError) as error:
-                wrong = f"{type(error).__name__}: {error}"
-            results.append((name, wrong, seen))
-            print(f"libvirt: {name}: {wrong or 'ok'} ({time.monotonic() - begin:.0f} s)  {seen}",
-                  flush=True)
+        results = [played(case) for case in (self.security, self.no_such_mdev, self.snapshot,
+                                             self.abort, self.second_try, self.save)]
         self.guest.destroy(self.here)
         self.guest.destroy(self.there)
         return results
+
+    def play_as_written(self):
+        """The same of one that has no guest to begin with, and leaves none."""
+        return [played(self.as_the_readme_says)]
 
     def _goes_on(self, host, fresh=False):
         """The guest's next checks pass, and its device writes.
@@ -137,3 +154,25 @@ class Cases:
         self.guest.virsh(self.there, "restore", path)
         self._goes_on(self.there, fresh=True)
         return ""
+
+    def as_the_readme_says(self):
+        """Its commands, as they are written there and with the files they name: the device
+        by mdevctl here and by libvirt there, the guest, and its migration."""
+        guest, here, there = self.guest, self.here, self.there
+        for host in (here, there):
+            guest.mdevctl(host, "stop", "-u", guest.mdev)
+            guest.mdevctl(host, "undefine", "-u", guest.mdev)
+        there.unload_mdma()
+        by_mdevctl, by_libvirt, migrate = readme.blocks("With libvirt")
+        try:
+            type_in(here, by_mdevctl)
+            type_in(there, by_libvirt)
+            for line in migrate:
+                if "migrate" in line:
+                    guest.wait_console(here, "MDMA-GUEST pass", self.config.patience)
+                seen = type_in(here, [line.replace("OTHER", host_name(there))])
+            self._goes_on(there, fresh=True)
+        finally:
+            guest.destroy(here)
+            guest.destroy(there)
+        return last_words(seen)

@@ -175,6 +175,11 @@ class LibvirtHost:
         run("udevadm", "settle", f"--timeout={PATIENCE}")
         return True
 
+    def unload_mdma(self):
+        """For somebody else to load it."""
+        run("rmmod", "mdma")
+        return True
+
     def confinement(self, domain):
         """What libvirt lets a domain's QEMU do: user, limit of locked memory (bytes),
         whether it has a mount namespace of its own, and what it sees in /dev/vfio."""

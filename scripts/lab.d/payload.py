@@ -55,7 +55,7 @@ def update():
     mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
     mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")
     mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")
-    mirror(paths.LIBVIRT, paths.PAYLOAD / "libvirt")
-    # whose commands are tried
+    # The README's commands are tried: its files are where it says.
     copy(paths.REPO / "README.md", paths.PAYLOAD / "README.md")
+    mirror(paths.LIBVIRT, paths.PAYLOAD / paths.LIBVIRT.relative_to(paths.REPO))
     copy(paths.REPO / "scripts" / "mdma-trace", paths.PAYLOAD / "bin" / "mdma-trace")

@@ -24,14 +24,13 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 # pylint: disable=wrong-import-position
 import ktap
 import mdev
+import readme
 import scenario
 from mdev import DEBUG, DEVICES
 
 KEYS = {}
 
-README = next(path for path in (HERE.parent / "README.md", HERE.parents[1] / "README.md")
-              if path.exists())
-# A program of its "By hand" that runs on the lab's host, not in the lab.
+# A program of the README's "By hand" that runs on the lab's host, not in the lab.
 OUTSIDE = "scripts/lab "
 
 # Requests of <linux/vfio.h>, and where config space is in the device's file.
@@ -112,9 +111,8 @@ def vmm(uuid):
 
 def by_hand():
     """The commands that the README tells users to type in the lab's shell."""
-    section = README.read_text().partition("\n## By hand\n")[2].partition("\n## ")[0]
-    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
-    return [line for line in lines if not line.startswith(OUTSIDE)]
+    return [line for block in readme.blocks("By hand") for line in block
+            if not line.startswith(OUTSIDE)]
 
 
 # --- the tests --------------------------------------------------------------

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The commands that the README tells users to type, as tests read them."""
+
+import sys
+import unittest
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+import readme
+
+
+class Blocks(unittest.TestCase):
+    """readme.blocks()."""
+
+    def test_one_for_each_host_and_the_migration(self):
+        """As the libvirt scenario types them."""
+        programs = [[line.split()[0] for line in block]
+                    for block in readme.blocks("With libvirt")]
+        self.assertEqual(programs, [["mdevctl", "virsh"], ["modprobe", "virsh", "virsh"],
+                                    ["virsh", "virsh", "virsh"]])
+
+    def test_a_section_ends(self):
+        """What is under the next heading is of another section."""
+        lines = [line for block in readme.blocks("By hand") for line in block]
+        self.assertFalse([line for line in lines if "nodedev" in line])
+        self.assertEqual(readme.blocks("no such heading"), [])
+
+    def test_documentation_says_the_same(self):
+        """Each of the README's commands is in libvirt.rst, too."""
+        text = (REPO / "Documentation/libvirt.rst").read_text()
+        for block in readme.blocks("With libvirt"):
+            self.assertIn("\n".join(readme.INDENT + line for line in block), text)
+
+
+if __name__ == "__main__":
+    unittest.main()
