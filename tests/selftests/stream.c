@@ -3,11 +3,11 @@
  * A wrong, short, long or hostile migration stream gets an error, the device
  * goes to ERROR, and a reset makes it usable again.
  */
-#include <stddef.h>
 #include <sys/ioctl.h>
 
 #include "fixture.h"
 #include "migration.h"
+#include "stream.h"
 
 #define STREAM_MAX	0x10000
 
@@ -161,26 +161,6 @@ TEST_F(stream, mdma_stream_of_another_type_is_refused, 20)
 	rig_close(&four);
 }
 
-/* As the kernel's crc32_le(). */
-static __u32 crc32(__u32 crc, const void *data, size_t len)
-{
-	const unsigned char *p = data;
-	int bit;
-
-	while (len--) {
-		crc ^= *p++;
-		for (bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-	}
-	return crc;
-}
-
-static void seal(struct mdma_stream_record *rec, unsigned int payload)
-{
-	rec->crc = crc32(~0, rec, offsetof(struct mdma_stream_record, crc));
-	rec->crc = crc32(rec->crc, rec + 1, payload);
-}
-
 /* A good stream but for this change, with its CRC right again. */
 #define HOSTILE(change) do {						\
 	struct mdma_stream_record *config = (void *)self->bad;		\
@@ -194,10 +174,10 @@ static void seal(struct mdma_stream_record *rec, unsigned int payload)
 									\
 	memcpy(self->bad, self->good, self->size);			\
 	change;								\
-	seal(config, sizeof(*c));					\
-	seal(state, length);						\
-	seal(knobs, sizeof(*k));					\
-	seal(end, 0);							\
+	stream_seal(config, sizeof(*c));				\
+	stream_seal(state, length);					\
+	stream_seal(knobs, sizeof(*k));					\
+	stream_seal(end, 0);						\
 	if (!is_refused(self, self->bad, self->size))			\
 		FAIL("taken: %s", #change);				\
 } while (0)
@@ -306,7 +286,7 @@ TEST_F(stream, mdma_random_state_does_no_harm, 60)
 		memcpy(self->bad, self->good, self->size);
 		for (n = random_next(&seed) % 4; n >= 0; n--)
 			payload[random_next(&seed) % size] = random_next(&seed);
-		seal(state, size);
+		stream_seal(state, size);
 		ASSERT_EQ(0, ioctl(device, VFIO_DEVICE_RESET));
 		if (mig_load(device, self->bad, self->size, NULL)) {
 			ASSERT_EQ(MIG(ERROR), mig_get(device));
