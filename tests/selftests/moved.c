@@ -580,4 +580,28 @@ TEST_F(rig, mdma_moved_trace, 40)
 	rig_close(&target);
 }
 
+/* A ring that has halted is halted at the destination, for the same reason. */
+TEST_F(rig, mdma_moved_status_of_a_channel, 30)
+{
+	struct rig source, target;
+	struct ring ring;
+
+	ASSERT_STR("0", error(rig_open(&source, "mdma-4", RIG_PAGES)));
+	ASSERT_STR("0", error(rig_open(&target, "mdma-4", RIG_PAGES)));
+	ring_enable(&ring, &source, 2, 8);
+	ring_set_reg(&ring, MDMA_CHAN_TAIL, 1000);
+	ring_enable(&ring, &source, 3, 7);
+	move(&source, &target);
+	ring.rig = &target;
+	EXPECT_EQ(MDMA_STATUS_BAD_RING, ring_reg(&ring, MDMA_CHAN_STATUS));
+	EXPECT_EQ(7, ring_reg(&ring, MDMA_CHAN_RING_SIZE));
+	ring.channel = 2;
+	EXPECT_EQ(MDMA_STATUS_BAD_DOORBELL, ring_reg(&ring, MDMA_CHAN_STATUS));
+	EXPECT_EQ(1000, ring_reg(&ring, MDMA_CHAN_TAIL));
+	ring.channel = 1;
+	EXPECT_EQ(MDMA_STATUS_NONE, ring_reg(&ring, MDMA_CHAN_STATUS));
+	rig_close(&source);
+	rig_close(&target);
+}
+
 TEST_MAIN(mdev_remove_leftovers)

@@ -7,6 +7,7 @@
 #include "fixture.h"
 #include "irq.h"
 #include "ring.h"
+#include "stream.h"
 
 #define ENTRIES		16
 #define DATA		32	/* first page of the data */
@@ -476,6 +477,27 @@ TEST_F(guest, mdma_random_guest_does_no_harm, 60)
 				     random_next(&seed));
 	}
 	ASSERT_EQ(0, mdma_reset(&self->rig.dev));
+}
+
+/* The checksum of a READ is that of all its bytes, however many pages they are in. */
+TEST_F(guest, mdma_checksum_over_pages, 20)
+{
+	unsigned char *mem = self->rig.mem + (DATA << PAGE_SHIFT);
+	static const struct { __u64 first, len; } reads[] = {
+		{ 0, 3 * PAGE_SIZE }, { 4095, 2 }, { 7, 2 * PAGE_SIZE + 99 },
+		{ 4096, 1 }, { 100, 70 * PAGE_SIZE },
+	};
+	unsigned int i;
+
+	for (i = 0; i < 80 * PAGE_SIZE; i++)
+		mem[i] = i * 31 >> 3;
+	for (i = 0; i < ARRAY_SIZE(reads); i++) {
+		EXPECT_EQ(MDMA_STATUS_DONE,
+			  run(self, MDMA_OP_READ, 0, at(DATA) + reads[i].first,
+			      reads[i].len));
+		EXPECT_EQ(stream_crc32(~0, mem + reads[i].first, reads[i].len),
+			  self->ring.desc[i].result);
+	}
 }
 
 TEST_MAIN(mdev_remove_leftovers)
