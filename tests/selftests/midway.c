@@ -10,6 +10,7 @@
 #include "irq.h"
 #include "migration.h"
 #include "ring.h"
+#include "stall.h"
 
 #define STREAM_MAX	0x10000
 
@@ -249,6 +250,89 @@ TEST_F(midway, mdma_interrupt_of_a_stopped_device, 30)
 	expect_signal(fd, 0);
 	ASSERT_EQ(0, mig_set(self->rig.dev.device, MIG(RUNNING), NULL));
 	expect_signal(fd, 1);
+}
+
+static const struct mdma_desc stamp = {
+	.op = MDMA_OP_STAMP, .dst = RIG_IOVA + (100 << PAGE_SHIFT),
+	.len = PAGE_SIZE,
+};
+
+/* The guest has taken the doorbell back, and queues something else instead. */
+static void expect_given_up(struct rig *r, struct ring *ring)
+{
+	unsigned char *mem = r->mem + (BIG << PAGE_SHIFT);
+
+	ASSERT_EQ(0, mig_set(r->dev.device, MIG(RUNNING), NULL));
+	ring->tail = 0;
+	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(ring, &stamp));
+	EXPECT_EQ(MDMA_STAMP_MAGIC, stamp_at(r, at(100))->magic);
+	EXPECT_EQ(0, mem[(BIG_PAGES - 1) << PAGE_SHIFT]);
+	EXPECT_EQ(1, ring_reg(ring, MDMA_CHAN_HEAD));
+	EXPECT_EQ(MDMA_STATUS_NONE, ring_reg(ring, MDMA_CHAN_STATUS));
+}
+
+TEST_F(midway, mdma_doorbell_taken_back_within_a_descriptor, 60)
+{
+	stop_within(self, &fill);
+	ring_set_reg(&self->ring, MDMA_CHAN_TAIL, 0);
+	expect_given_up(&self->rig, &self->ring);
+}
+
+TEST_F(midway, mdma_doorbell_taken_back_and_moved, 60)
+{
+	struct rig target;
+	struct ring ring;
+
+	stop_within(self, &fill);
+	ring_set_reg(&self->ring, MDMA_CHAN_TAIL, 0);
+	move_to(self, &target, &ring);
+	expect_given_up(&target, &ring);
+	rig_close(&target);
+}
+
+/* Taken back and written again: another descriptor, here as elsewhere. */
+TEST_F(midway, mdma_doorbell_taken_back_and_rung_again, 60)
+{
+	stop_within(self, &fill);
+	ring_set_reg(&self->ring, MDMA_CHAN_TAIL, 0);
+	self->ring.desc[0] = stamp;
+	ring_set_reg(&self->ring, MDMA_CHAN_TAIL, 1);
+	ASSERT_EQ(0, mig_set(self->rig.dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(1, ring_wait(&self->ring));
+	EXPECT_EQ(MDMA_STAMP_MAGIC, stamp_at(&self->rig, at(100))->magic);
+	EXPECT_EQ(0, self->big[(BIG_PAGES - 1) << PAGE_SHIFT]);
+}
+
+static int call_take_back(void *arg)
+{
+	ring_set_reg(arg, MDMA_CHAN_TAIL, 0);
+	return 0;
+}
+
+/* Taken back while it is executed: HEAD passes TAIL, and the ring halts. */
+TEST_F(midway, mdma_doorbell_taken_back_too_late, 60)
+{
+	double end = now_ms() + 5000;
+	struct job job;
+
+	ASSERT_STR("0", error(mdma_set_stall(&self->rig.dev,
+					     (STALLED - 1) << PAGE_SHIFT)));
+	ring_put(&self->ring, &fill);
+	ring_doorbell(&self->ring);
+	while (mdma_get(&self->rig.dev, "stats/pages_written") < STALLED &&
+	       now_ms() < end)
+		usleep(1000);
+	job_start(&job, call_take_back, &self->ring);
+	job_done(&job, 100);
+	ASSERT_STR("0", error(mdma_set_stall(&self->rig.dev, 0)));
+	job_join(&job);
+	self->ring.tail = 1;
+	EXPECT_EQ(1, ring_wait(&self->ring));
+	EXPECT_EQ(MDMA_STATUS_DONE, self->ring.desc[0].status);
+	EXPECT_EQ(MDMA_STATUS_BAD_DOORBELL,
+		  ring_reg(&self->ring, MDMA_CHAN_STATUS));
+	usleep(50000);
+	EXPECT_EQ(1, ring_reg(&self->ring, MDMA_CHAN_HEAD));
 }
 
 TEST_MAIN(mdev_remove_leftovers)

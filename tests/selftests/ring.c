@@ -7,6 +7,7 @@
 #include "fixture.h"
 #include "irq.h"
 #include "ring.h"
+#include "stall.h"
 #include "stream.h"
 
 #define ENTRIES		16
@@ -477,6 +478,54 @@ TEST_F(guest, mdma_random_guest_does_no_harm, 60)
 				     random_next(&seed));
 	}
 	ASSERT_EQ(0, mdma_reset(&self->rig.dev));
+}
+
+static int call_get(void *arg)
+{
+	struct rig *r = arg;
+	int ret = 0;
+
+	while (!ret && !mdma_read32(&r->dev, MDMA_REG_CHANNEL(3) + MDMA_CHAN_TAIL))
+		ret = dirty_all(r)[0] == 'E' ? -EIO : 0;
+	return ret;
+}
+
+/*
+ * A guest that sees the status of a descriptor has its place in the ring back,
+ * and fills it at once: what HEAD says by then, and how long the container's
+ * lock is held for reports, makes no difference.
+ */
+TEST_F(guest, mdma_full_ring_is_never_refused, 60)
+{
+	const struct mdma_desc nop = { .op = MDMA_OP_NOP };
+	volatile struct mdma_desc *oldest;
+	double end = now_ms() + 8000;
+	struct ring *ring = &self->ring, reports;
+	struct job get;
+	int rounds;
+
+	ring_enable(&reports, &self->rig, 3, 2);
+	ring_enable(ring, &self->rig, 0, 2);
+	START(&self->rig);
+	job_start(&get, call_get, &self->rig);
+	ring_put(ring, &nop);
+	for (rounds = 0; rounds < 100000 && now_ms() < end; rounds++) {
+		oldest = ring->desc + (ring->tail + 1) % 2;
+		ring_put(ring, &nop);
+		ring_doorbell(ring);
+		while (!oldest->status && now_ms() < end + 5000)
+			;
+		if (ring_reg(ring, MDMA_CHAN_STATUS))
+			break;
+	}
+	printf("# %d rounds\n", rounds);
+	EXPECT_EQ(MDMA_STATUS_NONE, ring_reg(ring, MDMA_CHAN_STATUS));
+	EXPECT_LT(100, rounds);
+	ring_set_reg(&reports, MDMA_CHAN_CTRL, MDMA_CTRL_ENABLE);
+	reports.tail = 1;
+	reports.desc[0] = nop;
+	ring_doorbell(&reports);
+	EXPECT_STR("0", error(job_join(&get)));
 }
 
 /* The checksum of a READ is that of all its bytes, however many pages they are in. */

@@ -67,6 +67,10 @@
  * guest has queued; both run freely modulo 2^32 and are 0 after reset or
  * enable. Writing TAIL is the doorbell. A TAIL more than RING_SIZE ahead of
  * HEAD is an error (MDMA_STATUS_BAD_DOORBELL).
+ *
+ * HEAD counts a descriptor after its status was written. A guest that has seen
+ * the status can queue another descriptor in its place at once: TAIL is checked
+ * as if HEAD had counted it.
  */
 #define MDMA_CHAN_TAIL			0x10	/* RW, doorbell */
 #define MDMA_CHAN_HEAD			0x14	/* RO */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The engine: executes descriptors, one at a time in each channel. They come
- * from the guest's ring and, in turns with it, from the host-side workload of
- * the channel.
+ * from the guest's ring (ring.c) and, in turns with it, from the host-side
+ * workload of the channel.
  *
  * A descriptor is executed in pieces of at most VFIO_PIN_PAGES_MAX_ENTRIES
  * pages: pin, access, ledger, trace event, dirty log, unpin or hold. Whoever waits for the
@@ -211,16 +211,6 @@ static u32 do_read(const struct span *src, u32 crc)
 	return crc;
 }
 
-static bool op_writes(u32 op)
-{
-	return op == MDMA_OP_COPY || op == MDMA_OP_FILL || op == MDMA_OP_STAMP;
-}
-
-static bool op_reads(u32 op)
-{
-	return op == MDMA_OP_COPY || op == MDMA_OP_READ;
-}
-
 /* Each page has a number of its own, which a write that fails takes along. */
 static int rw_stamp(struct mdma_channel *ch, u64 iova)
 {
@@ -270,12 +260,12 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 
 	if (job->rw)
 		return execute_rw(ch, job, done);
-	if (op_writes(job->op)) {
+	if (mdma_op_writes(job->op)) {
 		ret = span_pin_write(ch, &dst, job->dst + done, len);
 		if (ret)
 			return ret;
 	}
-	if (op_reads(job->op)) {
+	if (mdma_op_reads(job->op)) {
 		ret = span_pin(ch, &src, job->src + done, len, false);
 		if (ret) {
 			span_put(ch, &dst);
@@ -315,9 +305,9 @@ static u32 piece_len(const struct mdma_job *job, u64 done)
 
 	if (job->rw)
 		return MDMA_PAGE_SIZE;
-	if (op_writes(job->op))
+	if (mdma_op_writes(job->op))
 		len = min(len, room - offset_in_page(job->dst + done));
-	if (op_reads(job->op))
+	if (mdma_op_reads(job->op))
 		len = min(len, room - offset_in_page(job->src + done));
 	return len;
 }
@@ -438,9 +428,28 @@ enum mdma_status mdma_engine_status(int error, enum mdma_status bad)
 	       MDMA_STATUS_DEVICE_ERROR : bad;
 }
 
-/* Writes result and then status of the descriptor at @iova. */
-static int store_status(struct mdma_channel *ch, u64 iova, u32 status,
-			u32 result)
+/*
+ * The descriptor at HEAD is being given back: who sees its status may queue
+ * another one in its place, though HEAD comes later.
+ */
+static void begin_return(struct mdma_channel *ch)
+{
+	spin_lock(&ch->lock);
+	ch->returning = true;
+	spin_unlock(&ch->lock);
+}
+
+/**
+ * mdma_engine_store_status() - write result and then status of a descriptor
+ * @ch: gate held for reading, exec held; the descriptor is the one at HEAD
+ * @iova: of the descriptor
+ * @status: enum mdma_status
+ * @result: of MDMA_OP_READ
+ *
+ * Return: 0, or the error of vfio_pin_pages(), or -ENOMEM.
+ */
+int mdma_engine_store_status(struct mdma_channel *ch, u64 iova, u32 status,
+			     u32 result)
 {
 	struct mdma_desc *desc;
 	struct span dst = {};
@@ -457,6 +466,7 @@ static int store_status(struct mdma_channel *ch, u64 iova, u32 status,
 	if (ret)
 		return ret;
 	seq = span_number(ch, &dst);
+	begin_return(ch);
 	desc = span_map(&dst, 0, &left);
 	WRITE_ONCE(desc->result, cpu_to_le32(result));
 	/* The guest sees the data and the result once it sees the status */
@@ -465,146 +475,6 @@ static int store_status(struct mdma_channel *ch, u64 iova, u32 status,
 	span_written(ch, &dst, seq);
 	span_put(ch, &dst);
 	return 0;
-}
-
-static bool wraps(u64 iova, u64 len)
-{
-	return iova + (len - 1) < iova;
-}
-
-/* Checks the guest's values and makes a job of them. */
-static enum mdma_status check_desc(const struct mdma_desc *desc,
-				   struct mdma_job *job)
-{
-	job->op = le32_to_cpu(desc->op);
-	job->dst = le64_to_cpu(desc->dst);
-	job->src = le64_to_cpu(desc->src);
-	job->len = le64_to_cpu(desc->len);
-	job->data = le64_to_cpu(desc->data);
-
-	if (job->op > MDMA_OP_READ ||
-	    le32_to_cpu(desc->flags) & ~MDMA_DESC_IRQ)
-		return MDMA_STATUS_BAD_OP;
-	if (job->op == MDMA_OP_NOP) {
-		job->len = 0;
-		return MDMA_STATUS_DONE;
-	}
-	if (!job->len || job->len > MDMA_DESC_MAX_LEN)
-		return MDMA_STATUS_BAD_LENGTH;
-	if ((op_writes(job->op) && wraps(job->dst, job->len)) ||
-	    (op_reads(job->op) && wraps(job->src, job->len)))
-		return MDMA_STATUS_BAD_LENGTH;
-	if (job->op == MDMA_OP_STAMP && offset_in_page(job->len))
-		return MDMA_STATUS_BAD_LENGTH;
-	if (job->op == MDMA_OP_STAMP && offset_in_page(job->dst))
-		return MDMA_STATUS_BAD_ADDRESS;
-	if (job->op == MDMA_OP_COPY && job->dst <= job->src + (job->len - 1) &&
-	    job->src <= job->dst + (job->len - 1))
-		return MDMA_STATUS_BAD_ADDRESS;
-	return MDMA_STATUS_DONE;
-}
-
-/* MDMA_STATUS_NONE if it stopped midway; the channel remembers where. */
-static enum mdma_status execute_desc(struct mdma_channel *ch,
-				     const struct mdma_desc *desc, u32 *result)
-{
-	struct mdma_midway *midway = &ch->midway;
-	struct mdma_job job = { .pausable = true };
-	enum mdma_status status;
-	int ret;
-
-	*result = 0;
-	status = check_desc(desc, &job);
-	if (status != MDMA_STATUS_DONE) {
-		midway->done = 0;
-		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
-		trace_end(ch, &job, status);
-		return status;
-	}
-	job.done = midway->done;
-	job.result = midway->result;
-	midway->done = 0;
-	ret = mdma_engine_execute(ch, &job);
-	if (ret == -ERESTART) {
-		midway->desc = *desc;
-		midway->done = job.done;
-		midway->result = job.result;
-		return MDMA_STATUS_NONE;
-	}
-	if (ret)
-		return mdma_engine_status(ret, MDMA_STATUS_BAD_ADDRESS);
-	*result = job.result;
-	return MDMA_STATUS_DONE;
-}
-
-/**
- * mdma_channel_fail() - halt a ring
- * @ch: any
- * @status: not MDMA_STATUS_NONE; the first one stays
- */
-void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status)
-{
-	spin_lock(&ch->lock);
-	if (ch->status == MDMA_STATUS_NONE)
-		ch->status = status;
-	spin_unlock(&ch->lock);
-	mdma_irq_raise(ch);
-}
-
-/* The IOVA of the next descriptor in the guest's ring, if there is one. */
-static bool ring_next(struct mdma_channel *ch, u64 *iova)
-{
-	bool queued;
-
-	spin_lock(&ch->lock);
-	queued = (ch->ctrl & MDMA_CTRL_ENABLE) &&
-		 ch->status == MDMA_STATUS_NONE && ch->head != ch->tail;
-	if (queued)
-		*iova = ch->ring + (u64)(ch->head & (ch->ring_size - 1)) *
-				   sizeof(struct mdma_desc);
-	spin_unlock(&ch->lock);
-	return queued;
-}
-
-/* The descriptor at @iova, or the one that the channel has begun. */
-static int load_desc(struct mdma_channel *ch, u64 iova, struct mdma_desc *desc)
-{
-	if (!ch->midway.done)
-		return mdma_engine_load(ch, iova, desc, sizeof(*desc));
-	*desc = ch->midway.desc;
-	return 0;
-}
-
-/* Executes one descriptor of the guest: whether there was one. */
-static bool ring_poll(struct mdma_channel *ch)
-{
-	enum mdma_status status = MDMA_STATUS_DONE;
-	struct mdma_desc desc;
-	u32 result;
-	u64 iova;
-	int ret;
-
-	if (!ch->dev->bus_master || !ring_next(ch, &iova))
-		return false;
-	ret = load_desc(ch, iova, &desc);
-	if (!ret) {
-		status = execute_desc(ch, &desc, &result);
-		if (status == MDMA_STATUS_NONE)
-			return true;
-		ret = store_status(ch, iova, status, result);
-	}
-	if (ret) {
-		mdma_channel_fail(ch, mdma_engine_status(ret,
-							 MDMA_STATUS_BAD_RING));
-		return true;
-	}
-	spin_lock(&ch->lock);
-	ch->head++;
-	spin_unlock(&ch->lock);
-	if (le32_to_cpu(desc.flags) & MDMA_DESC_IRQ ||
-	    status != MDMA_STATUS_DONE)
-		mdma_irq_raise(ch);
-	return true;
 }
 
 /* Does what is to be done now: whether there was anything. */
@@ -618,7 +488,7 @@ static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 	down_read(&dev->gate);
 	if (dev->running) {
 		mutex_lock(&ch->exec);
-		busy = ring_poll(ch);
+		busy = mdma_ring_poll(ch);
 		if (mdma_workload_poll(ch, next))
 			busy = true;
 		mutex_unlock(&ch->exec);
@@ -668,7 +538,7 @@ void mdma_channel_kick(struct mdma_channel *ch)
 
 /**
  * mdma_channel_sync() - end the descriptor that a channel executes
- * @ch: disabled; the caller does not hold exec
+ * @ch: disabled, or nothing is queued; the caller does not hold exec
  *
  * Waits for it. One that stopped midway does not go on.
  */

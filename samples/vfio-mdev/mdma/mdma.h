@@ -146,6 +146,7 @@ struct mdma_workload {
  * @head: register, advanced under @exec
  * @status: register
  * @irq: register
+ * @returning: the descriptor at @head has, or is about to have, its status
  * @exec: held while a descriptor is executed
  * @midway: how far the descriptor at @head is, under @exec, or with the gate
  *	held for writing
@@ -168,6 +169,7 @@ struct mdma_channel {
 	u32 head;
 	u32 status;
 	u32 irq;
+	bool returning;
 
 	struct mutex exec;	/* one descriptor at a time */
 	struct mdma_midway midway;
@@ -426,6 +428,18 @@ struct mdma_device {
 	struct dentry *debugfs;
 };
 
+/**
+ * mdma_channel_tail_valid() - whether TAIL is where it can be
+ * @ch: lock held
+ *
+ * Return: whether as many descriptors are queued as the ring can have, the one
+ * that is being returned not among them.
+ */
+static inline bool mdma_channel_tail_valid(const struct mdma_channel *ch)
+{
+	return ch->tail - ch->head - ch->returning <= ch->ring_size;
+}
+
 static inline void mdma_count(struct mdma_device *dev, enum mdma_stat stat,
 			      s64 n)
 {
@@ -507,6 +521,16 @@ struct mdma_job {
 	bool pausable;
 };
 
+static inline bool mdma_op_writes(u32 op)
+{
+	return op == MDMA_OP_COPY || op == MDMA_OP_FILL || op == MDMA_OP_STAMP;
+}
+
+static inline bool mdma_op_reads(u32 op)
+{
+	return op == MDMA_OP_COPY || op == MDMA_OP_READ;
+}
+
 int mdma_engine_init(struct mdma_device *dev);
 void mdma_engine_destroy(struct mdma_device *dev);
 int mdma_engine_start(struct mdma_device *dev);
@@ -514,12 +538,13 @@ void mdma_engine_stop(struct mdma_device *dev);
 void mdma_engine_run(struct mdma_device *dev, bool run);
 void mdma_channel_kick(struct mdma_channel *ch);
 void mdma_channel_sync(struct mdma_channel *ch);
-void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status);
 int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job);
 void mdma_engine_written(struct mdma_device *dev, u32 channel, u64 iova,
 			 u32 npages, u64 seq);
 int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data,
 		     size_t len);
+int mdma_engine_store_status(struct mdma_channel *ch, u64 iova, u32 status,
+			     u32 result);
 enum mdma_status mdma_engine_status(int error, enum mdma_status bad);
 
 /* irq.c */
@@ -579,6 +604,10 @@ void mdma_regs_reset(struct mdma_device *dev);
 u32 mdma_regs_read(struct mdma_device *dev, u32 offset);
 void mdma_regs_write(struct mdma_device *dev, u32 offset, u32 value);
 void mdma_regs_load_window(struct mdma_device *dev);
+
+/* ring.c */
+bool mdma_ring_poll(struct mdma_channel *ch);
+void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status);
 
 /* sysfs.c */
 extern const struct attribute_group *mdma_sysfs_groups[];

@@ -80,8 +80,7 @@ static void take_progress(struct mdma_device *dev, struct mdma_snapshot *snap)
 	struct mdma_channel *ch;
 
 	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
-		/* A guest that takes the doorbell back gives it up */
-		if (!ch->midway.done || ch->head == ch->tail)
+		if (!ch->midway.done)
 			continue;
 		*to++ = (struct mdma_stream_progress) {
 			.channel = cpu_to_le32(ch->index),

@@ -114,19 +114,26 @@ static void write_ctrl(struct mdma_channel *ch, u32 value)
 		mdma_irq_raise(ch);
 }
 
+/*
+ * A guest that takes all of its descriptors back gives up the one that has
+ * begun: it waits for its end, or it does not go on.
+ */
 static void write_tail(struct mdma_channel *ch, u32 value)
 {
-	bool bad = false;
+	bool bad = false, taken_back = false;
 
 	spin_lock(&ch->lock);
 	if (ch->ctrl & MDMA_CTRL_ENABLE) {
+		taken_back = ch->tail != ch->head && value == ch->head;
 		ch->tail = value;
-		bad = value - ch->head > ch->ring_size &&
+		bad = !mdma_channel_tail_valid(ch) &&
 		      ch->status == MDMA_STATUS_NONE;
 	}
 	spin_unlock(&ch->lock);
 	if (bad)
 		mdma_channel_fail(ch, MDMA_STATUS_BAD_DOORBELL);
+	if (taken_back)
+		mdma_channel_sync(ch);
 	mdma_channel_kick(ch);
 }
 
