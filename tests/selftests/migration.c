@@ -213,4 +213,75 @@ TEST_F(rig, mdma_cancelled_migration, 30)
 	expect_goes_on(self);
 }
 
+/* A window of the guest, in which the workload writes. */
+static void give_window(struct rig *r, __u64 first, __u64 npages)
+{
+	struct mdma_range *table = (void *)r->mem;
+
+	table[0] = (struct mdma_range) { at(first), npages << PAGE_SHIFT };
+	mdma_write64(&r->dev, MDMA_REG_WINDOW_TABLE, at(0));
+	mdma_write32(&r->dev, MDMA_REG_WINDOW_RANGES, 1);
+}
+
+static void run_in_window_of_guest(struct rig *r)
+{
+	give_window(r, 16, 64);
+	ASSERT_EQ(MDMA_STATUS_DONE,
+		  mdma_read32(&r->dev, MDMA_REG_WINDOW_STATUS));
+	SET(r, "run", "1");
+	wait_for_writes(r, 50);
+	ASSERT_EQ(0, mig_set(r->dev.device, MIG(RUNNING_P2P), NULL));
+	memset(r->mem + PAGE_SIZE, 0, (RIG_PAGES - 1) << PAGE_SHIFT);
+}
+
+static void expect_untouched(struct rig *r, __u64 first, __u64 end)
+{
+	__u64 page;
+
+	for (page = first; page < end; page++)
+		if (stamp_at(r, at(page))->magic)
+			FAIL("page %llu was written", page);
+}
+
+/*
+ * The guest takes its window back while the device is quiesced, and uses the
+ * memory for something else: it never is written again.
+ */
+TEST_F(rig, mdma_window_taken_back_while_quiesced, 30)
+{
+	long long seq;
+	char text[64];
+
+	run_in_window_of_guest(self);
+	seq = mdma_get(&self->dev, "stats/seq");
+	mdma_write32(&self->dev, MDMA_REG_WINDOW_RANGES, 0);
+	EXPECT_EQ(MDMA_STATUS_DONE,
+		  mdma_read32(&self->dev, MDMA_REG_WINDOW_STATUS));
+	ASSERT_EQ(0, mdma_get_text(&self->dev, "workload/window", text, 64));
+	EXPECT_STR("", text);
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	usleep(100000);
+	EXPECT_EQ(seq, mdma_get(&self->dev, "stats/seq"));
+	expect_untouched(self, 1, RIG_PAGES);
+	give_window(self, 200, 16);
+	wait_for_writes(self, 50);
+	SET(self, "run", "0");
+}
+
+/* It gives another one: from the first descriptor on, that is the window. */
+TEST_F(rig, mdma_window_replaced_while_quiesced, 30)
+{
+	run_in_window_of_guest(self);
+	give_window(self, 200, 16);
+	EXPECT_EQ(MDMA_STATUS_NONE,
+		  mdma_read32(&self->dev, MDMA_REG_WINDOW_STATUS));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(MDMA_STATUS_DONE,
+		  mdma_read32(&self->dev, MDMA_REG_WINDOW_STATUS));
+	wait_for_writes(self, 50);
+	SET(self, "run", "0");
+	expect_untouched(self, 1, 200);
+	expect_untouched(self, 216, RIG_PAGES);
+}
+
 TEST_MAIN(mdev_remove_leftovers)

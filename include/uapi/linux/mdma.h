@@ -44,8 +44,9 @@
  * guest writes the IOVA of a table of struct mdma_range and then the number
  * of ranges (0 takes the window back); the device reads the table before the
  * write returns. WINDOW_STATUS tells how that ended (enum mdma_status). Only
- * a device that a migration has quiesced reads the table later: WINDOW_STATUS
- * is MDMA_STATUS_NONE until then.
+ * a device that a migration has quiesced reads the table later, before it
+ * writes again: WINDOW_STATUS is MDMA_STATUS_NONE until then. A window is taken
+ * back before the write returns, in any case.
  */
 #define MDMA_REG_WINDOW_TABLE		0x010	/* RW, 64 bit, IOVA */
 #define MDMA_REG_WINDOW_RANGES		0x018	/* RW, 0..MDMA_MAX_RANGES */

@@ -603,7 +603,7 @@ u32 mdma_pci_irq_count(struct mdma_device *dev, u32 index);
 void mdma_regs_reset(struct mdma_device *dev);
 u32 mdma_regs_read(struct mdma_device *dev, u32 offset);
 void mdma_regs_write(struct mdma_device *dev, u32 offset, u32 value);
-void mdma_regs_load_window(struct mdma_device *dev);
+void mdma_regs_load_window(struct mdma_device *dev, bool starts);
 
 /* ring.c */
 bool mdma_ring_poll(struct mdma_channel *ch);

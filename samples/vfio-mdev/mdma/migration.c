@@ -564,14 +564,15 @@ static int resume_finish(struct mdma_device *dev)
 	return ret;
 }
 
+/* The window that the guest gave last comes before the first descriptor. */
 static void start_running(struct mdma_device *dev)
 {
 	mdma_held_unpark(dev);
-	mdma_engine_run(dev, true);
-	mdma_irq_replay(dev);
 	mutex_lock(&dev->regs_lock);
-	mdma_regs_load_window(dev);
+	mdma_regs_load_window(dev, true);
+	mdma_engine_run(dev, true);
 	mutex_unlock(&dev->regs_lock);
+	mdma_irq_replay(dev);
 }
 
 static void set_state(struct mdma_device *dev, enum vfio_device_mig_state to)

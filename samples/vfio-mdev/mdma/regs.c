@@ -198,25 +198,26 @@ static u32 read_table(struct mdma_device *dev, u64 table,
 /**
  * mdma_regs_load_window() - do what WINDOW_RANGES was written for
  * @dev: regs_lock held, not the gate
+ * @starts: the device is about to run
  *
- * Does nothing if nothing is pending, or if the device does not run.
+ * Does nothing if nothing is pending. A table is read only if the device runs
+ * or starts to; to take the window back needs no DMA.
  */
-void mdma_regs_load_window(struct mdma_device *dev)
+void mdma_regs_load_window(struct mdma_device *dev, bool starts)
 {
 	struct mdma_window_regs *regs = &dev->window_regs;
 	struct mdma_range range[MDMA_MAX_RANGES];
-	bool running;
 
 	lockdep_assert_held(&dev->regs_lock);
 
 	down_read(&dev->gate);
-	running = dev->running;
-	if (regs->pending && running)
-		regs->status = regs->ranges ?
-			read_table(dev, regs->table, range, regs->ranges) :
-			MDMA_STATUS_DONE;
+	if (regs->pending && !regs->ranges)
+		regs->status = MDMA_STATUS_DONE;
+	else if (regs->pending && (dev->running || starts))
+		regs->status = read_table(dev, regs->table, range,
+					  regs->ranges);
 	up_read(&dev->gate);
-	if (!regs->pending || !running)
+	if (!regs->pending || regs->status == MDMA_STATUS_NONE)
 		return;
 	regs->pending = false;
 	if (regs->status != MDMA_STATUS_DONE)
@@ -241,7 +242,7 @@ static void write_window(struct mdma_device *dev, u32 offset, u32 value)
 		regs->ranges = value;
 		regs->status = MDMA_STATUS_NONE;
 		regs->pending = true;
-		mdma_regs_load_window(dev);
+		mdma_regs_load_window(dev, false);
 		break;
 	}
 }
