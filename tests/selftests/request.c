@@ -134,4 +134,33 @@ TEST_F(removal, mdma_request_to_one_who_dies, 40)
 	mdma_destroy(&victim);
 }
 
+static int step_job(void *arg)
+{
+	return mdma_set(arg, "workload/step", "4294967295");
+}
+
+/*
+ * Neither does a removal wait for the administrator's own long write: the VMM is
+ * asked, and what the administrator began ends with the device.
+ */
+TEST_F(removal, mdma_request_while_it_steps, 60)
+{
+	struct mdma *m = &self->other;
+	int fd = irq_set(m, VFIO_PCI_REQ_IRQ_INDEX, 0);
+	struct job step;
+
+	ASSERT_STR("0", error(mdma_set(m, "workload/window", "%llx-%llx",
+				       at(0), at(64) - 1)));
+	job_start(&step, step_job, m);
+	while (!mdma_get(m, "stats/descriptors"))
+		usleep(1000);
+	job_start(&self->job, remove_job, m->uuid);
+	EXPECT_EQ(1, irq_count(fd, 5000));
+	EXPECT_EQ(false, job_done(&step, 0));
+	mdma_close(m);
+	EXPECT_STR("ENODEV", error(job_join(&step)));
+	EXPECT_STR("0", error(job_join(&self->job)));
+	EXPECT_EQ(false, exists(m));
+}
+
 TEST_MAIN(mdev_remove_leftovers)

@@ -236,12 +236,16 @@ err_put:
 	return ret;
 }
 
+/*
+ * The user is asked first, and gives the device back: so whoever still writes an
+ * attribute of a workload, "step" for hours, ends with -ENODEV and is waited for.
+ */
 static void mdma_remove(struct mdev_device *mdev)
 {
 	struct mdma_device *dev = dev_get_drvdata(&mdev->dev);
 
-	mdma_workload_sysfs_remove(dev);
 	vfio_unregister_group_dev(&dev->vdev);
+	mdma_workload_sysfs_remove(dev);
 	mdma_debugfs_exit(dev);
 	vfio_put_device(&dev->vdev);
 }
