@@ -66,6 +66,12 @@ static int with_eventfd(struct line *l, unsigned int action, int fd)
 			   VFIO_PCI_INTX_IRQ_INDEX, 0, fd);
 }
 
+static int with_bool(struct line *l, unsigned int action, int value)
+{
+	return irq_command(&l->rig.dev, VFIO_IRQ_SET_DATA_BOOL | action,
+			   VFIO_PCI_INTX_IRQ_INDEX, 0, value);
+}
+
 static bool status_bit(struct line *l)
 {
 	__u16 status = 0;
@@ -242,6 +248,29 @@ TEST_F(line, mdma_intx_moves, 30)
 	EXPECT_EQ(0, irq_count(target.fd, NOBODY_WAITS));
 	rig_close(&target.rig);
 	close(target.fd);
+}
+
+/* One action, or none is done: as vfio-pci answers. */
+TEST_F(line, mdma_intx_of_no_or_two_actions, 20)
+{
+	static const unsigned int wrong[] = {
+		0, MASK | UNMASK, TRIGGER | MASK, TRIGGER | UNMASK,
+		TRIGGER | MASK | UNMASK,
+	};
+	unsigned int i;
+
+	ASSERT_STR("0", error(command(self, MASK)));
+	raise_irq(self);
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		EXPECT_STR("ENOTTY", error(command(self, wrong[i])));
+		EXPECT_STR("ENOTTY", error(with_bool(self, wrong[i], 1)));
+		EXPECT_STR("ENOTTY", error(with_bool(self, wrong[i], 0)));
+		EXPECT_STR("ENOTTY",
+			   error(with_eventfd(self, wrong[i], self->fd)));
+		EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	}
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
 }
 
 TEST_MAIN(mdev_remove_leftovers)

@@ -13,6 +13,7 @@
  *
  * Takes the gate and, under it, mdma_irqs.lock and mdma_channel.lock.
  */
+#include <linux/bitops.h>
 #include <linux/eventfd.h>
 #include <linux/kernel.h>
 
@@ -169,8 +170,9 @@ static int set_by_eventfd(struct mdma_device *dev, u32 action, s32 fd)
  * @data: of @hdr->count elements, for the data types that have any
  *
  * Return: 0, -EINVAL if there is nobody to tell of the line or if @hdr means
- * no line, -ENOTTY for what cannot be done by an eventfd, -EBUSY if another
- * eventfd unmasks, or what is wrong with an eventfd.
+ * no line, -ENOTTY for no action, for more than one, and for what cannot be
+ * done by an eventfd, -EBUSY if another eventfd unmasks, or what is wrong with
+ * an eventfd.
  */
 int mdma_intx_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		  const void *data)
@@ -178,6 +180,8 @@ int mdma_intx_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 	u32 action = hdr->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
 	u32 type = hdr->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
 
+	if (hweight32(action) != 1)
+		return -ENOTTY;
 	if (!hdr->count && type == VFIO_IRQ_SET_DATA_NONE &&
 	    action == VFIO_IRQ_SET_ACTION_TRIGGER) {
 		mdma_intx_release(dev);
