@@ -302,4 +302,36 @@ TEST_F(stream, mdma_random_state_does_no_harm, 60)
 	expect_works(self);
 }
 
+/* Each page write has a number, from 1 on, whatever a stream says of the last one. */
+TEST_F(stream, mdma_counters_of_a_stream_never_wrap, 20)
+{
+	static const __u64 seqs[] = { ~0ULL, ~0ULL - 1, 1ULL << 63, 1ULL << 62 };
+	int device = self->rig.dev.device;
+	struct mdma_ledger_record *records;
+	struct mdma_stream_record *record;
+	struct mdma_stream_state *state;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(seqs); i++) {
+		record = stream_find(self->bad, self->size, MDMA_RECORD_STATE);
+		state = (void *)(record + 1);
+		state->stats.seq = seqs[i];
+		state->stats.pages_written = seqs[i];
+		stream_seal(record, sizeof(*state));
+		ASSERT_EQ(0, ioctl(device, VFIO_DEVICE_RESET));
+		ASSERT_EQ(0, mdma_clear_ledger(&self->rig.dev));
+		ASSERT_STR("0", error(mig_load(device, self->bad, self->size,
+					       NULL)));
+		ASSERT_EQ(0, mig_set(device, MIG(RUNNING), NULL));
+		ASSERT_STR("0", error(mdma_set(&self->rig.dev, "workload/step",
+					       "3")));
+		EXPECT_LT(1LL << 61, mdma_get(&self->rig.dev, "stats/seq"));
+		EXPECT_LT(1LL << 61,
+			  mdma_get(&self->rig.dev, "stats/pages_written"));
+		ASSERT_EQ(3, mdma_ledger(&self->rig.dev, &records));
+		EXPECT_EQ(1, records[0].writes);
+		free(records);
+	}
+}
+
 TEST_MAIN(mdev_remove_leftovers)

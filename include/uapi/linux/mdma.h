@@ -549,6 +549,9 @@ struct mdma_trace_header {
 #define MDMA_TRACE_MAGIC		0x6372746d	/* "mtrc" */
 #define MDMA_TRACE_VERSION		1
 
+/* No device gets there: more in a stream means so many. */
+#define MDMA_STREAM_COUNTER_MAX		(1ULL << 62)
+
 /**
  * struct mdma_stream_stats - counters, in pages if nothing else is said
  * @seq: sequence number of the last page write

@@ -213,7 +213,7 @@ static void apply_window(struct mdma_device *dev,
 static void apply_stat(struct mdma_device *dev, enum mdma_stat stat,
 		       __le64 value)
 {
-	atomic64_set(&dev->stats[stat], le64_to_cpu(value));
+	atomic64_set(&dev->stats[stat], mdma_stream_counter(value));
 }
 
 static void apply_stats(struct mdma_device *dev,

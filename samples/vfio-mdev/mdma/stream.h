@@ -12,6 +12,8 @@
 #include <linux/string.h>
 #include <linux/types.h>
 
+#include <asm/byteorder.h>
+
 /**
  * struct mdma_entries - entries of an array in a stream
  * @nr: number
@@ -102,6 +104,18 @@ mdma_snapshot_trace(const struct mdma_snapshot *snap, u32 i)
 	memcpy(&entry, snap->trace.data + (size_t)i * snap->trace.size,
 	       sizeof(entry));
 	return entry;
+}
+
+/**
+ * mdma_stream_counter() - the value of a counter in a stream
+ * @value: of struct mdma_stream_stats, or a counter of struct mdma_stream_knobs
+ *
+ * Return: the value, at most MDMA_STREAM_COUNTER_MAX: who sends more cannot make
+ * it wrap.
+ */
+static inline u64 mdma_stream_counter(__le64 value)
+{
+	return min(le64_to_cpu(value), MDMA_STREAM_COUNTER_MAX);
 }
 
 void mdma_knobs_init(struct mdma_stream_knobs *knobs);
