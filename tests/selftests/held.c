@@ -5,6 +5,102 @@
  */
 #include "fixture.h"
 #include "migration.h"
+#include "stream.h"
+
+#define FEW		2048
+#define MANY		65536
+
+/* A stream of a device that holds so many runs, all of the page 100. */
+static long long make_stream(struct rig *r, char *stream, __u32 nr)
+{
+	struct mdma_stream_array *array;
+	struct mdma_stream_held *held;
+	__u32 length = sizeof(*array) + nr * sizeof(*held), i;
+	long long size;
+
+	size = mig_save(r->dev.device, stream, MDMA_STREAM_MAX);
+	ASSERT_LT(0, size);
+	array = calloc(1, length);
+	*array = (struct mdma_stream_array) { nr, sizeof(*held) };
+	held = (void *)(array + 1);
+	/* The later it comes the sooner it ends */
+	for (i = 0; i < nr; i++)
+		held[i] = (struct mdma_stream_held) {
+			.iova = at(100), .npages = 1,
+			.flags = MDMA_HELD_WRITE, .age_us = i * 1000ULL,
+			.hold_ms = 600000,
+		};
+	size = stream_insert(stream, size, MDMA_RECORD_HELD, array, length,
+			     MDMA_STREAM_MINOR);
+	ASSERT_LT(0, size);
+	free(array);
+	return size;
+}
+
+/* Loads such a stream and runs: the milliseconds until it does. */
+static double run_held(struct rig *r, __u32 nr)
+{
+	char *stream = malloc(MDMA_STREAM_MAX + 4096);
+	long long size;
+	double begin;
+
+	ASSERT_EQ(0, mdma_reset(&r->dev));
+	size = make_stream(r, stream, nr);
+	ASSERT_EQ(0, mdma_reset(&r->dev));
+	ASSERT_STR("0", error(mig_load(r->dev.device, stream, size, NULL)));
+	begin = now_ms();
+	ASSERT_STR("0", error(mig_set(r->dev.device, MIG(RUNNING), NULL)));
+	begin = now_ms() - begin;
+	EXPECT_EQ(nr, mdma_get(&r->dev, "stats/pinned"));
+	free(stream);
+	return begin;
+}
+
+/*
+ * Maps, pins and unmaps a page elsewhere, again and again: the milliseconds that
+ * the quickest of the unmaps took.
+ */
+static double unmap_elsewhere(struct rig *r, const void *mem)
+{
+	const __u64 iova = at(2 * RIG_PAGES);
+	double took, best = 1e9;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(0, dma_map(r->container, (void *)mem, iova, PAGE_SIZE,
+				     MAP_RW));
+		ASSERT_EQ(0, mdma_pin(&r->dev, iova, 1, 'w'));
+		took = now_ms();
+		ASSERT_EQ(0, dma_unmap(r->container, iova, PAGE_SIZE, NULL));
+		took = now_ms() - took;
+		best = took < best ? took : best;
+	}
+	return best;
+}
+
+/* 32 times as many: no more than that, and a logarithm; not its square. */
+TEST_F(rig, mdma_many_held_runs_cost_their_number, 240)
+{
+	void *mem = memory(PAGE_SIZE, PROT_READ | PROT_WRITE);
+	double few, many, beside_few, beside_many;
+
+	run_held(self, FEW);
+	few = run_held(self, FEW);
+	beside_few = unmap_elsewhere(self, mem);
+	many = run_held(self, MANY);
+	beside_many = unmap_elsewhere(self, mem);
+	printf("# pinned again in %.0f ms, %.0f ms; unmapped in %.2f ms, %.2f ms\n",
+	       few, many, beside_few, beside_many);
+	if (many > 4 * MANY / FEW * few)
+		FAIL("%d runs: %.0f ms, %d runs: %.0f ms", FEW, few, MANY, many);
+	if (beside_many > 8 * beside_few)
+		FAIL("an unmap beside %d runs: %.2f ms, %d: %.2f ms", FEW,
+		     beside_few, MANY, beside_many);
+	ASSERT_STR("0", error(dma_unmap(self->container, RIG_IOVA,
+					RIG_PAGES << PAGE_SHIFT, NULL)));
+	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(0, locked_pages());
+}
 
 /* Mappings side by side: of what is held, an unmap takes back its own, no more. */
 TEST_F(rig, mdma_unmap_gives_back_to_its_last_page, 30)

@@ -297,4 +297,28 @@ TEST_F(rig, mdma_trace_of_memory_that_is_not_mapped, 20)
 	SET(self, "run", "0");
 }
 
+/* The time of an entry is its own, however long the workload holds what is older. */
+TEST_F(rig, mdma_trace_holds_do_not_wait_for_others, 20)
+{
+	struct trace *t = new_trace();
+	double end;
+
+	set_window(self, 0, 100);
+	SET(self, "hold_ms", "600000");
+	SET(self, "step", "5");
+	add(t, 500, 3, true, 0, 5);
+	add(t, 600, 2, true, 0, 600000);
+	add(t, 700, 1, true, 0, 50);
+	SET(self, "pattern", "trace");
+	ASSERT_STR("0", error(load(self, t)));
+	SET(self, "step", "3");
+	end = now_ms() + 3000;
+	while (counter(self, "pinned") != 5 + 2 && now_ms() < end)
+		usleep(5000);
+	EXPECT_EQ(5 + 2, counter(self, "pinned"));
+	SET(self, "hold_ms", "0");
+	usleep(100000);
+	EXPECT_EQ(2, counter(self, "pinned"));
+}
+
 TEST_MAIN(mdev_remove_leftovers)

@@ -6,22 +6,19 @@
  * A run is a number of contiguous pages that one call pinned. It is busy while
  * somebody pins, uses or unpins it, and only that somebody may touch it; else
  * it is held, and whoever makes it busy gives it back. All runs are in one
- * list, so ->dma_unmap() finds those in its range: it gives back the held ones
+ * tree, so ->dma_unmap() finds those in its range: it gives back the held ones
  * and waits for the busy ones.
  *
  * Runs that are held or parked are the matter of held.c.
  *
- * type1 calls ->dma_unmap() and then looks whether anything is still pinned.
- * A device that pins again at once would make it ask, and ask again, and give
- * up. So the range stays closed for GOING_MS more; a pin in it gets
- * -EINPROGRESS, and its caller gives back what else it has (it could be what
- * ->dma_unmap() waits for), calls mdma_access_settle() and tries again. Then
- * type1 tells whether the range is still mapped.
+ * A pin in a range that is being unmapped (going.c) gets -EINPROGRESS, and its
+ * caller gives back what else it has (it could be what ->dma_unmap() waits for),
+ * calls mdma_access_settle() and tries again, until type1 tells whether the
+ * range is still mapped.
  *
  * Takes mdma_access.lock, and none of it over a call into vfio.
  */
 #include <linux/delay.h>
-#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -33,26 +30,6 @@
 
 static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
 
-#define GOING_MS	20	/* a range stays closed after ->dma_unmap() */
-#define SETTLE_MS	1000	/* longest wait for ->dma_unmap() to end */
-
-/**
- * mdma_access_going() - whether nothing may be pinned in a range now
- * @access: lock held
- * @first: first byte
- * @last: last byte
- *
- * Return: whether ->dma_unmap() announced some of it lately.
- */
-bool mdma_access_going(const struct mdma_access *access, u64 first, u64 last)
-{
-	lockdep_assert_held(&access->lock);
-
-	if (!access->going_users && time_after(jiffies, access->going_until))
-		return false;
-	return access->going_first <= last && first <= access->going_last;
-}
-
 /**
  * mdma_access_released() - tell who waits that a run is not busy any more
  * @access: lock not held
@@ -63,9 +40,21 @@ void mdma_access_released(struct mdma_access *access)
 	wake_up_all(&access->wait);
 }
 
-/* A new busy run; refused with -EINPROGRESS if @pin and the range is going. */
+/* Whether a new run has to respect ranges that are being unmapped. */
+enum respect {
+	RESPECT_ALL,
+	RESPECT_CALLS,	/* after mdma_access_settle(): what is in progress */
+	RESPECT_NONE,
+};
+
+static enum respect respect_if(bool waited)
+{
+	return waited ? RESPECT_CALLS : RESPECT_ALL;
+}
+
+/* A new busy run; refused with -EINPROGRESS if the range is being unmapped. */
 static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
-				  u32 npages, bool pin)
+				  u32 npages, enum respect respect)
 {
 	u64 last = mdma_last_byte(iova, npages);
 	struct mdma_run *run;
@@ -80,12 +69,13 @@ static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 	run->npages = npages;
 
 	mutex_lock(&access->lock);
-	if (pin && mdma_access_going(access, iova, last)) {
+	if (respect != RESPECT_NONE &&
+	    mdma_going_overlaps(access, iova, last, respect == RESPECT_CALLS)) {
 		mutex_unlock(&access->lock);
 		kfree(run);
 		return ERR_PTR(-EINPROGRESS);
 	}
-	list_add_tail(&run->node, &access->runs);
+	mdma_run_insert(run, &access->runs);
 	mutex_unlock(&access->lock);
 	return run;
 }
@@ -98,7 +88,7 @@ static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 void mdma_run_end(struct mdma_access *access, struct mdma_run *run)
 {
 	mutex_lock(&access->lock);
-	list_del(&run->node);
+	mdma_run_remove(run, &access->runs);
 	mutex_unlock(&access->lock);
 	kfree(run);
 	mdma_access_released(access);
@@ -159,11 +149,11 @@ int mdma_run_pin(struct mdma_device *dev, struct mdma_run *run,
 void mdma_access_init(struct mdma_access *access)
 {
 	mutex_init(&access->lock);
-	INIT_LIST_HEAD(&access->runs);
+	access->runs = RB_ROOT_CACHED;
 	mdma_held_init(access);
+	mdma_going_init(access);
 	xa_init_flags(&access->manual, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&access->wait);
-	access->going_until = jiffies - 1;
 }
 
 /**
@@ -172,6 +162,7 @@ void mdma_access_init(struct mdma_access *access)
  * @iova: page aligned
  * @npages: 1 to VFIO_PIN_PAGES_MAX_ENTRIES
  * @write: for reading and writing, else for reading only
+ * @waited: the call before this one said -EINPROGRESS
  * @pages: room for @npages
  * @run: to give to mdma_access_unpin() or mdma_held_add()
  *
@@ -179,11 +170,11 @@ void mdma_access_init(struct mdma_access *access)
  * and call mdma_access_settle(), or the error of vfio_pin_pages().
  */
 int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
-		    struct page **pages, struct mdma_run **run)
+		    bool waited, struct page **pages, struct mdma_run **run)
 {
 	int ret;
 
-	*run = run_begin(&dev->access, iova, npages, true);
+	*run = run_begin(&dev->access, iova, npages, respect_if(waited));
 	if (IS_ERR(*run))
 		return PTR_ERR(*run);
 	(*run)->write = write;
@@ -205,16 +196,12 @@ void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run)
 }
 
 /**
- * mdma_access_settle() - wait until a range that was being unmapped is not
+ * mdma_access_settle() - wait until a range that was being unmapped may not be
  * @dev: open; the caller has no run in use
  */
 void mdma_access_settle(struct mdma_device *dev)
 {
-	struct mdma_access *access = &dev->access;
-
-	wait_event_timeout(access->wait, !READ_ONCE(access->going_users),
-			   msecs_to_jiffies(SETTLE_MS));
-	msleep(GOING_MS);
+	msleep(MDMA_GOING_MS);
 }
 
 /*
@@ -234,19 +221,18 @@ static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 		seen = atomic_read(&access->released);
 		mutex_lock(&access->lock);
 		mdma_held_drop_parked(access, first, last);
-		list_for_each_entry(run, &access->runs, node) {
-			if (!mdma_run_overlaps(run, first, last))
-				continue;
+		for (run = mdma_run_iter_first(&access->runs, first, last); run;
+		     run = mdma_run_iter_next(run, first, last)) {
 			if (run->busy) {
 				busy = true;
 				continue;
 			}
 			mdma_held_take(access, run);
-			list_add_tail(&run->held, &mine);
+			list_add_tail(&run->list, &mine);
 		}
 		mutex_unlock(&access->lock);
-		list_for_each_entry_safe(run, next, &mine, held) {
-			list_del(&run->held);
+		list_for_each_entry_safe(run, next, &mine, list) {
+			list_del(&run->list);
 			mdma_access_unpin(dev, run);
 			seen++;
 		}
@@ -269,7 +255,7 @@ static unsigned long manual_take(struct mdma_access *access, u64 first,
 	if (entry) {
 		xa_erase(&access->manual, index);
 		run->iova = (u64)index << MDMA_PAGE_SHIFT;
-		list_add_tail(&run->node, &access->runs);
+		mdma_run_insert(run, &access->runs);
 	}
 	mutex_unlock(&access->lock);
 	return entry ? xa_to_value(entry) : 0;
@@ -290,7 +276,7 @@ static void release_manual(struct mdma_device *dev, u64 first, u64 last)
 		for (; count && !READ_ONCE(access->leak_on_unmap); count--)
 			unpin(dev, run.iova, 1);
 		mutex_lock(&access->lock);
-		list_del(&run.node);
+		mdma_run_remove(&run, &access->runs);
 		mutex_unlock(&access->lock);
 		mdma_access_released(access);
 	}
@@ -304,29 +290,6 @@ void mdma_access_release_all(struct mdma_device *dev)
 {
 	release_runs(dev, 0, U64_MAX);
 	release_manual(dev, 0, U64_MAX);
-}
-
-static void going_begin(struct mdma_access *access, u64 first, u64 last)
-{
-	mutex_lock(&access->lock);
-	if (!mdma_access_going(access, 0, U64_MAX)) {
-		access->going_first = first;
-		access->going_last = last;
-	} else {
-		access->going_first = min(access->going_first, first);
-		access->going_last = max(access->going_last, last);
-	}
-	WRITE_ONCE(access->going_users, access->going_users + 1);
-	mutex_unlock(&access->lock);
-}
-
-static void going_end(struct mdma_access *access)
-{
-	mutex_lock(&access->lock);
-	access->going_until = jiffies + msecs_to_jiffies(GOING_MS);
-	WRITE_ONCE(access->going_users, access->going_users - 1);
-	mutex_unlock(&access->lock);
-	mdma_access_released(access);
 }
 
 /**
@@ -344,17 +307,23 @@ void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
 	struct mdma_access *access = &dev->access;
 	u64 last = iova + length - 1;
+	struct mdma_going *going;
 
 	if (READ_ONCE(access->leak_on_unmap)) {
 		trace_mdma_dma_unmap(dev->id, iova, length, true);
 		return;
 	}
-	going_begin(access, iova, last);
+	mutex_lock(&access->lock);
+	going = mdma_going_begin(access, iova, last);
+	mutex_unlock(&access->lock);
 	release_runs(dev, iova, last);
 	release_manual(dev, iova, last);
 	/* Wait for what another caller of release_manual() has taken. */
 	release_runs(dev, iova, last);
-	going_end(access);
+	mutex_lock(&access->lock);
+	mdma_going_end(access, going);
+	mutex_unlock(&access->lock);
+	mdma_access_released(access);
 	trace_mdma_dma_unmap(dev->id, iova, length, false);
 }
 
@@ -417,6 +386,7 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 {
 	struct mdma_access *access = &dev->access;
 	struct page **pages;
+	bool waited = false;
 	struct mdma_run *run;
 	u32 done;
 	int ret;
@@ -424,9 +394,12 @@ int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
 	pages = kcalloc(npages, sizeof(*pages), GFP_KERNEL_ACCOUNT);
 	if (!pages)
 		return -ENOMEM;
-	while ((ret = mdma_access_pin(dev, iova, npages, write, pages, &run)) ==
-	       -EINPROGRESS && !signal_pending(current))
+	while ((ret = mdma_access_pin(dev, iova, npages, write, waited, pages,
+				      &run)) == -EINPROGRESS &&
+	       !signal_pending(current)) {
 		mdma_access_settle(dev);
+		waited = true;
+	}
 	kfree(pages);
 	if (ret)
 		return ret;
@@ -458,7 +431,7 @@ int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages)
 	struct mdma_run *run;
 	u32 pinned;
 
-	run = run_begin(access, iova, npages, false);
+	run = run_begin(access, iova, npages, RESPECT_NONE);
 	if (IS_ERR(run))
 		return PTR_ERR(run);
 	mutex_lock(&access->lock);
@@ -508,7 +481,7 @@ static int rw_by_thread(struct rw *rw)
 	return rw->ret;
 }
 
-static int rw_run(struct rw *rw, bool pin)
+static int rw_run(struct rw *rw, enum respect respect)
 {
 	struct mdma_access *access = &rw->dev->access;
 	u64 first = round_down(rw->iova, MDMA_PAGE_SIZE);
@@ -517,7 +490,7 @@ static int rw_run(struct rw *rw, bool pin)
 	int ret;
 
 	run = run_begin(access, first, ((last - first) >> MDMA_PAGE_SHIFT) + 1,
-			pin);
+			respect);
 	if (IS_ERR(run))
 		return PTR_ERR(run);
 	ret = rw_by_thread(rw);
@@ -532,18 +505,19 @@ static int rw_run(struct rw *rw, bool pin)
  * @data: to write, or room to read to
  * @len: bytes, not 0, does not wrap around
  * @write: guest memory is written
+ * @waited: the call before this one said -EINPROGRESS
  *
  * Return: 0, -EINPROGRESS if the range is being unmapped: call
  * mdma_access_settle() and try again, or the error of vfio_dma_rw().
  */
 int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
-		   bool write)
+		   bool write, bool waited)
 {
 	struct rw rw = {
 		.dev = dev, .iova = iova, .data = data, .len = len,
 		.write = write,
 	};
-	int ret = rw_run(&rw, true);
+	int ret = rw_run(&rw, respect_if(waited));
 
 	if (ret && ret != -EINPROGRESS)
 		mdma_count(dev, MDMA_STAT_PIN_ERRORS, 1);
@@ -568,5 +542,5 @@ int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 		.write = write,
 	};
 
-	return rw_run(&rw, false);
+	return rw_run(&rw, RESPECT_NONE);
 }

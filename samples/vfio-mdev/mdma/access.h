@@ -8,6 +8,7 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mdma.h>
+#include <linux/rbtree.h>
 #include <linux/types.h>
 
 struct mdma_access;
@@ -16,8 +17,11 @@ struct page;
 
 /**
  * struct mdma_run - pages that one call of vfio_pin_pages() pinned
- * @node: in mdma_access.runs, but a parked one is not
- * @held: in mdma_access.held or .parked, if not busy
+ * @node: in mdma_access.runs, a parked one in mdma_access.parked
+ * @subtree_last: of @node
+ * @queue: in mdma_access.held, of one that is held
+ * @list: a parked one is in the order of these; else in a list of who made it
+ *	busy
  * @busy: somebody pins, uses or unpins it, and only that somebody may touch it
  * @write: pinned for writing
  * @iova: of the first page
@@ -28,8 +32,10 @@ struct page;
  * @age: of a parked one: held that long
  */
 struct mdma_run {
-	struct list_head node;
-	struct list_head held;
+	struct rb_node node;
+	u64 subtree_last;
+	struct rb_node queue;
+	struct list_head list;
 	bool busy;
 	bool write;
 	u64 iova;
@@ -45,15 +51,24 @@ static inline u64 mdma_last_byte(u64 iova, u32 npages)
 	return iova + ((u64)npages << MDMA_PAGE_SHIFT) - 1;
 }
 
-static inline bool mdma_run_overlaps(const struct mdma_run *run, u64 first,
-				     u64 last)
-{
-	return run->iova <= last &&
-	       first <= mdma_last_byte(run->iova, run->npages);
-}
+/* run.c: as interval_tree.h has them */
+void mdma_run_insert(struct mdma_run *run, struct rb_root_cached *root);
+void mdma_run_remove(struct mdma_run *run, struct rb_root_cached *root);
+struct mdma_run *mdma_run_iter_first(struct rb_root_cached *root, u64 first,
+				     u64 last);
+struct mdma_run *mdma_run_iter_next(struct mdma_run *run, u64 first, u64 last);
+
+/* going.c */
+#define MDMA_GOING_MS	20	/* a range stays closed after ->dma_unmap() */
+
+void mdma_going_init(struct mdma_access *access);
+bool mdma_going_overlaps(const struct mdma_access *access, u64 first, u64 last,
+			 bool waited);
+struct mdma_going *mdma_going_begin(struct mdma_access *access, u64 first,
+				    u64 last);
+void mdma_going_end(struct mdma_access *access, struct mdma_going *going);
 
 /* access.c */
-bool mdma_access_going(const struct mdma_access *access, u64 first, u64 last);
 void mdma_access_released(struct mdma_access *access);
 int mdma_run_pin(struct mdma_device *dev, struct mdma_run *run,
 		 struct page **pages);

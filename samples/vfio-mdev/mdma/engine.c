@@ -33,7 +33,6 @@
 
 #define SPAN_PAGES	VFIO_PIN_PAGES_MAX_ENTRIES
 #define PIECE_PAGES	64	/* of a descriptor that can stop midway */
-#define GOING_TRIES	16	/* of a piece whose range is being unmapped */
 #define STALL_MS	10000	/* longest wait of the test hook */
 #define KICKED		0	/* bit of mdma_channel.kicked */
 
@@ -47,6 +46,18 @@ struct span {
 	u32 len;
 };
 
+/*
+ * Whether what ended so is to be tried again: memory that is being unmapped is
+ * waited for. Only type1 says that it is not mapped, however often it goes.
+ */
+static bool try_again(struct mdma_channel *ch, int ret)
+{
+	ch->waited = ret == -EINPROGRESS;
+	if (ch->waited)
+		mdma_access_settle(ch->dev);
+	return ch->waited;
+}
+
 static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
 		    u32 len, bool write)
 {
@@ -56,7 +67,7 @@ static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
 	span->npages = DIV_ROUND_UP(span->offset + len, MDMA_PAGE_SIZE);
 	span->len = len;
 	return mdma_access_pin(ch->dev, span->iova, span->npages, write,
-			       span->pages, &span->run);
+			       ch->waited, span->pages, &span->run);
 }
 
 /*
@@ -224,7 +235,7 @@ static int rw_stamp(struct mdma_channel *ch, u64 iova)
 	seq = span_number(ch, &page);
 	make_stamp(ch, iova, seq, ch->bounce);
 	ret = mdma_access_rw(ch->dev, iova, ch->bounce,
-			     sizeof(struct mdma_stamp), true);
+			     sizeof(struct mdma_stamp), true, ch->waited);
 	if (!ret)
 		span_written(ch, &page, seq);
 	return ret;
@@ -234,7 +245,8 @@ static int rw_read(struct mdma_channel *ch, u64 iova, u32 *crc)
 {
 	int ret;
 
-	ret = mdma_access_rw(ch->dev, iova, ch->bounce, MDMA_PAGE_SIZE, false);
+	ret = mdma_access_rw(ch->dev, iova, ch->bounce, MDMA_PAGE_SIZE, false,
+			     ch->waited);
 	if (ret)
 		return ret;
 	*crc = crc32_le(*crc, ch->bounce, MDMA_PAGE_SIZE);
@@ -329,19 +341,16 @@ static bool stops_midway(struct mdma_device *dev, const struct mdma_job *job)
 /* Executes what is left of a job, piece by piece. */
 static int execute_pieces(struct mdma_channel *ch, struct mdma_job *job)
 {
-	u32 len, tries;
+	u32 len;
 	int ret;
 
 	for (; job->done < job->len; job->done += len) {
 		if (stops_midway(ch->dev, job))
 			return -ERESTART;
 		len = piece_len(job, job->done);
-		for (tries = 0; tries < GOING_TRIES; tries++) {
+		do
 			ret = execute_piece(ch, job, job->done, len);
-			if (ret != -EINPROGRESS)
-				break;
-			mdma_access_settle(ch->dev);
-		}
+		while (try_again(ch, ret));
 		if (ret)
 			return ret;
 	}
@@ -393,16 +402,13 @@ int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
 int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 {
 	struct span src = {};
-	u32 pos, piece, tries;
+	u32 pos, piece;
 	void *from;
 	int ret;
 
-	for (tries = 0; tries < GOING_TRIES; tries++) {
+	do
 		ret = span_pin(ch, &src, iova, len, false);
-		if (ret != -EINPROGRESS)
-			break;
-		mdma_access_settle(ch->dev);
-	}
+	while (try_again(ch, ret));
 	if (ret)
 		return ret;
 	for (pos = 0; pos < len; pos += piece) {
@@ -453,16 +459,13 @@ int mdma_engine_store_status(struct mdma_channel *ch, u64 iova, u32 status,
 {
 	struct mdma_desc *desc;
 	struct span dst = {};
-	u32 left, tries;
+	u32 left;
 	u64 seq;
 	int ret;
 
-	for (tries = 0; tries < GOING_TRIES; tries++) {
+	do
 		ret = span_pin_write(ch, &dst, iova, sizeof(*desc));
-		if (ret != -EINPROGRESS)
-			break;
-		mdma_access_settle(ch->dev);
-	}
+	while (try_again(ch, ret));
 	if (ret)
 		return ret;
 	seq = span_number(ch, &dst);

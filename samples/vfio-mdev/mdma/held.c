@@ -3,6 +3,10 @@
  * Runs that stay pinned after they were used: held, until their time is over,
  * too many are held, their memory is unmapped or the device stops.
  *
+ * A run that says itself how long it is held (one of a trace) waits for no other
+ * one: such runs have a queue of their own. All queues are trees, since a stream
+ * can bring 65536 runs in any order.
+ *
  * A device that stops has nothing pinned, but remembers what it held: such runs
  * are parked, in a list of their own, and pinned again when it runs; or at the
  * destination of a migration.
@@ -12,11 +16,44 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/minmax.h>
-#include <linux/sched.h>
+#include <linux/rbtree.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "access.h"
 #include "mdma.h"
+
+/* When it ends, or of a run that the workload gives its time, when it began. */
+static ktime_t position(const struct mdma_run *run)
+{
+	return ktime_add_ms(run->held_since, run->hold_ms);
+}
+
+static struct mdma_run *to_run(struct rb_node *node)
+{
+	return rb_entry(node, struct mdma_run, queue);
+}
+
+static bool is_before(struct rb_node *node, const struct rb_node *other)
+{
+	return ktime_before(position(to_run(node)),
+			    position(rb_entry(other, struct mdma_run, queue)));
+}
+
+static struct mdma_queue *queue_of(struct mdma_access *access,
+				   const struct mdma_run *run)
+{
+	struct mdma_held *held = &access->held[run->channel];
+
+	return run->hold_ms ? &held->timed : &held->others;
+}
+
+static struct mdma_run *first_of(const struct mdma_queue *queue)
+{
+	struct rb_node *first = rb_first_cached(&queue->runs);
+
+	return first ? to_run(first) : NULL;
+}
 
 /**
  * mdma_held_take() - a held run becomes busy
@@ -25,19 +62,22 @@
  */
 void mdma_held_take(struct mdma_access *access, struct mdma_run *run)
 {
+	struct mdma_queue *queue = queue_of(access, run);
+
 	lockdep_assert_held(&access->lock);
 
-	list_del(&run->held);
+	rb_erase_cached(&run->queue, &queue->runs);
+	queue->nr--;
 	run->busy = true;
-	access->held[run->channel].nr--;
 	access->held_pages -= run->npages;
 }
 
-/* The first run that a channel holds, or NULL. */
+/* The run that a channel is to give back first, or NULL. */
 static struct mdma_run *first_held(struct mdma_access *access, u32 channel)
 {
-	return list_first_entry_or_null(&access->held[channel].runs,
-					struct mdma_run, held);
+	struct mdma_held *held = &access->held[channel];
+
+	return first_of(&held->others) ?: first_of(&held->timed);
 }
 
 /* A channel's first held run, busy now, if too many pages are held. */
@@ -56,26 +96,13 @@ static struct mdma_run *take_superfluous(struct mdma_access *access,
 	return run;
 }
 
-/* When a run is to be given back, if the workload says @hold_ms. */
-static ktime_t ends(const struct mdma_run *run, u32 hold_ms)
+static void insert_held(struct mdma_access *access, struct mdma_run *run)
 {
-	return ktime_add_ms(run->held_since, run->hold_ms ?: hold_ms);
-}
+	struct mdma_queue *queue = queue_of(access, run);
 
-/* After all runs that end before; those of a trace need not end in order. */
-static void insert_held(struct mdma_held *held, struct mdma_run *run)
-{
-	struct list_head *at = &held->runs;
-	struct mdma_run *before;
-
-	list_for_each_entry_reverse(before, &held->runs, held) {
-		if (!run->hold_ms || !before->hold_ms ||
-		    !ktime_after(ends(before, 0), ends(run, 0)))
-			break;
-		at = &before->held;
-	}
-	list_add_tail(&run->held, at);
-	held->nr++;
+	rb_add_cached(&run->queue, &queue->runs, is_before);
+	queue->nr++;
+	access->held_pages += run->npages;
 }
 
 static void hold_since(struct mdma_device *dev, struct mdma_run *run,
@@ -87,8 +114,7 @@ static void hold_since(struct mdma_device *dev, struct mdma_run *run,
 	run->held_since = since;
 	mutex_lock(&access->lock);
 	run->busy = false;
-	insert_held(&access->held[channel], run);
-	access->held_pages += run->npages;
+	insert_held(access, run);
 	mutex_unlock(&access->lock);
 	mdma_access_released(access);
 	while ((run = take_superfluous(access, channel)))
@@ -103,9 +129,12 @@ void mdma_held_init(struct mdma_access *access)
 {
 	u32 i;
 
-	for (i = 0; i < MDMA_MAX_CHANNELS; i++)
-		INIT_LIST_HEAD(&access->held[i].runs);
-	INIT_LIST_HEAD(&access->parked);
+	for (i = 0; i < MDMA_MAX_CHANNELS; i++) {
+		access->held[i].timed.runs = RB_ROOT_CACHED;
+		access->held[i].others.runs = RB_ROOT_CACHED;
+	}
+	access->parked = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&access->parked_list);
 }
 
 /**
@@ -125,13 +154,42 @@ void mdma_held_add(struct mdma_channel *ch, struct mdma_run *run, u32 hold_ms)
 	hold_since(ch->dev, run, ktime_get());
 }
 
+/*
+ * A run that was held long enough at @now, or NULL: then @due becomes the time
+ * of the next one.
+ */
+static struct mdma_run *first_expired(const struct mdma_held *held, u32 hold_ms,
+				      u64 keep, ktime_t now, ktime_t *due)
+{
+	struct mdma_run *run = first_of(&held->timed);
+	ktime_t ends;
+
+	*due = KTIME_MAX;
+	if (run) {
+		*due = position(run);
+		if (!ktime_after(*due, now))
+			return run;
+	}
+	run = first_of(&held->others);
+	if (keep)
+		return held->others.nr > keep ? run : NULL;
+	if (run) {
+		ends = ktime_add_ms(run->held_since, hold_ms);
+		if (!ktime_after(ends, now))
+			return run;
+		*due = min(*due, ends);
+	}
+	return NULL;
+}
+
 /**
  * mdma_held_expire() - give back runs that were held long enough
  * @ch: that holds them; of a device that is open
- * @hold_ms: this long; not looked at if @keep is not 0
- * @keep: give back all but the youngest @keep runs
+ * @hold_ms: this long, those that do not say it themselves; not looked at if
+ *	@keep is not 0
+ * @keep: give back all of these but the youngest @keep runs
  *
- * Return: when to call again, KTIME_MAX if nothing is held or @keep is given.
+ * Return: when to call again, KTIME_MAX if nothing is held that ends by itself.
  */
 ktime_t mdma_held_expire(struct mdma_channel *ch, u32 hold_ms, u64 keep)
 {
@@ -141,18 +199,23 @@ ktime_t mdma_held_expire(struct mdma_channel *ch, u32 hold_ms, u64 keep)
 
 	for (;;) {
 		mutex_lock(&access->lock);
-		run = first_held(access, ch->index);
-		due = run && !keep ? ends(run, hold_ms) : KTIME_MAX;
-		if (!run || (keep && access->held[ch->index].nr <= keep) ||
-		    (!keep && ktime_after(due, now))) {
-			mutex_unlock(&access->lock);
-			return due;
-		}
-		mdma_held_take(access, run);
+		run = first_expired(&access->held[ch->index], hold_ms, keep,
+				    now, &due);
+		if (run)
+			mdma_held_take(access, run);
 		mutex_unlock(&access->lock);
+		if (!run)
+			return due;
 		mdma_access_unpin(ch->dev, run);
 		cond_resched();
 	}
+}
+
+static void unlist_parked(struct mdma_access *access, struct mdma_run *run)
+{
+	mdma_run_remove(run, &access->parked);
+	list_del(&run->list);
+	access->nr_parked--;
 }
 
 /**
@@ -163,15 +226,12 @@ ktime_t mdma_held_expire(struct mdma_channel *ch, u32 hold_ms, u64 keep)
  */
 void mdma_held_drop_parked(struct mdma_access *access, u64 first, u64 last)
 {
-	struct mdma_run *run, *next;
+	struct mdma_run *run;
 
 	lockdep_assert_held(&access->lock);
 
-	list_for_each_entry_safe(run, next, &access->parked, held) {
-		if (!mdma_run_overlaps(run, first, last))
-			continue;
-		list_del(&run->held);
-		access->nr_parked--;
+	while ((run = mdma_run_iter_first(&access->parked, first, last))) {
+		unlist_parked(access, run);
 		kfree(run);
 	}
 }
@@ -190,6 +250,13 @@ static struct mdma_run *take_held(struct mdma_access *access)
 	return run;
 }
 
+static void add_parked(struct mdma_access *access, struct mdma_run *run)
+{
+	mdma_run_insert(run, &access->parked);
+	list_add_tail(&run->list, &access->parked_list);
+	access->nr_parked++;
+}
+
 /**
  * mdma_held_park() - give back all held runs, but remember them
  * @dev: open, and nothing executes
@@ -203,31 +270,38 @@ void mdma_held_park(struct mdma_device *dev)
 		run->age = ktime_sub(ktime_get(), run->held_since);
 		mdma_run_unpin(dev, run);
 		mutex_lock(&access->lock);
-		list_del(&run->node);
-		list_add_tail(&run->held, &access->parked);
-		access->nr_parked++;
+		mdma_run_remove(run, &access->runs);
+		add_parked(access, run);
 		mutex_unlock(&access->lock);
 		mdma_access_released(access);
 	}
 }
 
 /* The oldest parked run, busy now; -EINPROGRESS if its range is going. */
-static struct mdma_run *take_parked(struct mdma_access *access)
+static struct mdma_run *take_parked(struct mdma_access *access, bool waited)
 {
 	struct mdma_run *run;
+	u64 last;
 
 	mutex_lock(&access->lock);
-	run = list_first_entry_or_null(&access->parked, struct mdma_run, held);
-	if (run && mdma_access_going(access, run->iova,
-				     mdma_last_byte(run->iova, run->npages))) {
+	run = list_first_entry_or_null(&access->parked_list, struct mdma_run,
+				       list);
+	last = run ? mdma_last_byte(run->iova, run->npages) : 0;
+	if (run && mdma_going_overlaps(access, run->iova, last, waited)) {
 		run = ERR_PTR(-EINPROGRESS);
 	} else if (run) {
-		list_del(&run->held);
-		access->nr_parked--;
-		list_add_tail(&run->node, &access->runs);
+		unlist_parked(access, run);
+		mdma_run_insert(run, &access->runs);
 	}
 	mutex_unlock(&access->lock);
 	return run;
+}
+
+static void forget_parked(struct mdma_access *access)
+{
+	mutex_lock(&access->lock);
+	mdma_held_drop_parked(access, 0, U64_MAX);
+	mutex_unlock(&access->lock);
 }
 
 /**
@@ -235,21 +309,25 @@ static struct mdma_run *take_parked(struct mdma_access *access)
  * @dev: open, and nothing executes
  *
  * The time that a run was held before counts. One that cannot be pinned any
- * more is forgotten.
+ * more is forgotten, and so are all that are left if the caller is killed.
  */
 void mdma_held_unpark(struct mdma_device *dev)
 {
 	struct page **pages = dev->channels[0].dst_pages;
 	struct mdma_access *access = &dev->access;
 	struct mdma_run *run;
+	bool waited = false;
 
-	while ((run = take_parked(access))) {
-		if (IS_ERR(run))
+	while ((run = take_parked(access, waited))) {
+		waited = IS_ERR(run);
+		if (waited)
 			mdma_access_settle(dev);
 		else if (mdma_run_pin(dev, run, pages))
 			mdma_run_end(access, run);
 		else
 			hold_since(dev, run, ktime_sub(ktime_get(), run->age));
+		if (fatal_signal_pending(current))
+			forget_parked(access);
 		cond_resched();
 	}
 }
@@ -268,7 +346,7 @@ u32 mdma_held_count(struct mdma_device *dev)
 	mutex_lock(&access->lock);
 	n = access->nr_parked;
 	for (i = 0; i < MDMA_MAX_CHANNELS; i++)
-		n += access->held[i].nr;
+		n += access->held[i].timed.nr + access->held[i].others.nr;
 	mutex_unlock(&access->lock);
 	return n;
 }
@@ -289,7 +367,7 @@ u32 mdma_held_get_parked(struct mdma_device *dev,
 	u32 n = 0;
 
 	mutex_lock(&access->lock);
-	list_for_each_entry(run, &access->parked, held) {
+	list_for_each_entry(run, &access->parked_list, list) {
 		if (n == max)
 			break;
 		held[n++] = (struct mdma_stream_held) {
@@ -345,16 +423,17 @@ int mdma_held_set_parked(struct mdma_device *dev,
 		run = parked_run(&held);
 		if (!run)
 			break;
-		list_add_tail(&run->held, &mine);
+		list_add_tail(&run->list, &mine);
 	}
-	if (i == snap->held.nr) {
-		mutex_lock(&access->lock);
+	mutex_lock(&access->lock);
+	if (i == snap->held.nr)
 		mdma_held_drop_parked(access, 0, U64_MAX);
-		list_splice_init(&mine, &access->parked);
-		access->nr_parked = snap->held.nr;
-		mutex_unlock(&access->lock);
+	list_for_each_entry_safe(run, next, &mine, list) {
+		if (i == snap->held.nr)
+			add_parked(access, run);
+		else
+			kfree(run);
 	}
-	list_for_each_entry_safe(run, next, &mine, held)
-		kfree(run);
+	mutex_unlock(&access->lock);
 	return i == snap->held.nr ? 0 : -ENOMEM;
 }

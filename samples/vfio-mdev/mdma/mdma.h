@@ -30,6 +30,7 @@
 #include <linux/iommu.h>
 #include <linux/ktime.h>
 #include <linux/mutex.h>
+#include <linux/rbtree_types.h>
 #include <linux/rwsem.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
@@ -153,6 +154,7 @@ struct mdma_workload {
  * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec
  * @src_pages: likewise
  * @bounce: a page, for what vfio_dma_rw() reads, under @exec
+ * @waited: it waits for memory that is being unmapped, under @exec
  * @workload: the host-side workload that the channel executes
  * @task: thread, while the device is open
  * @kicked: bit 0: there may be work; the thread looks before it sleeps
@@ -176,20 +178,47 @@ struct mdma_channel {
 	struct page **dst_pages;
 	struct page **src_pages;
 	void *bounce;
+	bool waited;
 	struct mdma_workload workload;
 	struct task_struct *task;
 	unsigned long kicked;
 };
 
 /**
- * struct mdma_held - runs that a channel's workload holds
- * @runs: oldest first, but those with a time of their own by when it ends
+ * struct mdma_queue - runs that are held, in the order in which they end
+ * @runs: struct mdma_run
  * @nr: number of them
  */
-struct mdma_held {
-	struct list_head runs;
+struct mdma_queue {
+	struct rb_root_cached runs;
 	u64 nr;
 };
+
+/**
+ * struct mdma_held - runs that a channel's workload holds
+ * @timed: those with a time of their own
+ * @others: held for as long as the workload says, oldest first
+ */
+struct mdma_held {
+	struct mdma_queue timed;
+	struct mdma_queue others;
+};
+
+/**
+ * struct mdma_going - an IOVA range that ->dma_unmap() announced lately
+ * @first: first byte
+ * @last: last byte
+ * @users: calls of ->dma_unmap() in progress
+ * @until: jiffies until which nothing in the range is pinned again
+ */
+struct mdma_going {
+	u64 first;
+	u64 last;
+	u32 users;
+	unsigned long until;
+};
+
+#define MDMA_GOING_RANGES	64
 
 /**
  * struct mdma_access - what is pinned
@@ -197,14 +226,12 @@ struct mdma_held {
  * @runs: all struct mdma_run, those in use and those held
  * @held: runs held, of each channel
  * @held_pages: pages in @held
- * @parked: runs that were held when the device stopped, oldest first: not
- *	pinned, but to be pinned again when it runs
- * @nr_parked: number of runs in @parked
+ * @parked: runs that were held when the device stopped: not pinned, but to be
+ *	pinned again when it runs
+ * @parked_list: the same, oldest first
+ * @nr_parked: number of them
  * @manual: pages pinned by the debugfs hook: page number to count
- * @going_first: the IOVA range that ->dma_unmap() announced lately
- * @going_last: its last byte
- * @going_users: calls of ->dma_unmap() in progress
- * @going_until: jiffies until which nothing in the range is pinned again
+ * @going: ranges that are being unmapped
  * @released: counts runs that are no longer in use, for @wait
  * @wait: for runs in use to be released and for ->dma_unmap() to end
  * @leak_on_unmap: test hook: ->dma_unmap() does nothing, and a reset or the
@@ -212,16 +239,14 @@ struct mdma_held {
  */
 struct mdma_access {
 	struct mutex lock;	/* all fields */
-	struct list_head runs;
+	struct rb_root_cached runs;
 	struct mdma_held held[MDMA_MAX_CHANNELS];
 	u64 held_pages;
-	struct list_head parked;
+	struct rb_root_cached parked;
+	struct list_head parked_list;
 	u32 nr_parked;
 	struct xarray manual;
-	u64 going_first;
-	u64 going_last;
-	u32 going_users;
-	unsigned long going_until;
+	struct mdma_going going[MDMA_GOING_RANGES];
 	atomic_t released;
 	wait_queue_head_t wait;
 	bool leak_on_unmap;
@@ -453,10 +478,10 @@ void mdma_function_reset(struct mdma_device *dev);
 /* access.c */
 void mdma_access_init(struct mdma_access *access);
 int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
-		    struct page **pages, struct mdma_run **run);
+		    bool waited, struct page **pages, struct mdma_run **run);
 void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
 int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
-		   bool write);
+		   bool write, bool waited);
 void mdma_access_settle(struct mdma_device *dev);
 void mdma_access_release_all(struct mdma_device *dev);
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ranges that are being unmapped: nothing is pinned there.
+ *
+ * type1 calls ->dma_unmap() and then looks whether anything is still pinned. A
+ * device that pins again at once would make it ask, and ask again, and give up.
+ * So a range stays closed for GOING_MS more, and no other memory with it. There
+ * is room for a number of ranges, so that to close one cannot fail; if there are
+ * more, the two that are nearest become one.
+ *
+ * Under mdma_access.lock.
+ */
+#include <linux/jiffies.h>
+#include <linux/lockdep.h>
+#include <linux/minmax.h>
+
+#include "access.h"
+#include "mdma.h"
+
+static bool is_closed(const struct mdma_going *going, bool waited)
+{
+	return going->users ||
+	       (!waited && time_before_eq(jiffies, going->until));
+}
+
+/**
+ * mdma_going_init() - nothing is being unmapped
+ * @access: of a new device
+ */
+void mdma_going_init(struct mdma_access *access)
+{
+	u32 i;
+
+	for (i = 0; i < MDMA_GOING_RANGES; i++)
+		access->going[i].until = jiffies - 1;
+}
+
+/**
+ * mdma_going_overlaps() - whether nothing may be pinned in a range now
+ * @access: lock held
+ * @first: first byte
+ * @last: last byte
+ * @waited: the caller has waited by mdma_access_settle() and found that it must
+ *	not pin before that: only a call of ->dma_unmap() that is in progress
+ *	keeps it from pinning now. So it is kept for as long as that takes and
+ *	no longer, whatever else is unmapped meanwhile
+ *
+ * Return: whether ->dma_unmap() announced some of it lately.
+ */
+bool mdma_going_overlaps(const struct mdma_access *access, u64 first, u64 last,
+			 bool waited)
+{
+	const struct mdma_going *going = access->going;
+	u32 i;
+
+	lockdep_assert_held(&access->lock);
+
+	for (i = 0; i < MDMA_GOING_RANGES; i++, going++)
+		if (going->first <= last && first <= going->last &&
+		    is_closed(going, waited))
+			return true;
+	return false;
+}
+
+/* By how many bytes a range has to grow to have this one in it as well. */
+static u64 growth(const struct mdma_going *going, u64 first, u64 last)
+{
+	return (max(going->last, last) - min(going->first, first)) -
+	       (going->last - going->first);
+}
+
+/**
+ * mdma_going_begin() - a range is being unmapped
+ * @access: lock held
+ * @first: first byte
+ * @last: last byte
+ *
+ * Return: to be given to mdma_going_end().
+ */
+struct mdma_going *mdma_going_begin(struct mdma_access *access, u64 first,
+				    u64 last)
+{
+	struct mdma_going *going, *nearest = access->going;
+
+	lockdep_assert_held(&access->lock);
+
+	for (going = access->going;
+	     going < access->going + MDMA_GOING_RANGES; going++) {
+		if (!is_closed(going, false)) {
+			going->first = first;
+			going->last = last;
+			nearest = going;
+			break;
+		}
+		if (growth(going, first, last) < growth(nearest, first, last))
+			nearest = going;
+	}
+	nearest->first = min(nearest->first, first);
+	nearest->last = max(nearest->last, last);
+	nearest->users++;
+	return nearest;
+}
+
+/**
+ * mdma_going_end() - ->dma_unmap() of a range returns
+ * @access: lock held
+ * @going: of mdma_going_begin()
+ */
+void mdma_going_end(struct mdma_access *access, struct mdma_going *going)
+{
+	lockdep_assert_held(&access->lock);
+
+	going->users--;
+	going->until = jiffies + msecs_to_jiffies(MDMA_GOING_MS);
+}
