@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The migration states: when there is DMA and when not, and what is moved. */
+#include <errno.h>
 #include <sys/ioctl.h>
 
 #include "fixture.h"
@@ -282,6 +283,21 @@ TEST_F(rig, mdma_window_replaced_while_quiesced, 30)
 	SET(self, "run", "0");
 	expect_untouched(self, 1, 200);
 	expect_untouched(self, 216, RIG_PAGES);
+}
+
+/* Nothing to read is nothing, not the end of what can be read later. */
+TEST_F(rig, mdma_read_of_no_bytes, 20)
+{
+	char buf[256];
+	int fd;
+
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(PRE_COPY), &fd));
+	EXPECT_EQ(0, read(fd, buf, 0));
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+	EXPECT_STR("ENOMSG", error(-errno));
+	EXPECT_EQ(0, read(fd, buf, 0));
+	close(fd);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

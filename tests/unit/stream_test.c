@@ -92,6 +92,54 @@ static void every_flipped_bit(void)
 	CHECK(!parse(stream, SIZE, &got), "the stream itself");
 }
 
+/* Piece by piece, each time at another address: the same as at once. */
+static void in_pieces(void)
+{
+	struct mdma_stream_parser parser;
+	struct mdma_snapshot got;
+	size_t size, before;
+	u8 *moved, *old = NULL;
+	int round, ret;
+
+	for (round = 0; round < 300; round++) {
+		make();
+		got.channels = snap.channels;
+		mdma_stream_begin(&parser, &got);
+		ret = -EAGAIN;
+		for (size = 0; size < SIZE; free(old), old = moved) {
+			CHECK(ret == -EAGAIN, "%zu bytes: %d", size, ret);
+			before = size;
+			size += 1 + unit_below(unit_below(2) ? 50 : 1000);
+			size = size < SIZE ? size : SIZE;
+			moved = malloc(size);
+			/* What was parsed is not looked at again */
+			memset(moved, 0, size);
+			memcpy(moved, stream, parser.pos ? HEADER : 0);
+			memcpy(moved + parser.pos, stream + parser.pos,
+			       size - parser.pos);
+			ret = mdma_stream_continue(&parser, moved, size, &got);
+			CHECK(parser.pos <= size && size > before, "position");
+		}
+		CHECK(!ret, "stream %d: %d", round, ret);
+		memcpy(old, stream, SIZE);
+		CHECK(same_snapshot(&got, &snap), "stream %d", round);
+		free(old);
+		old = NULL;
+	}
+}
+
+/* Every value is taken; of those that are too big, the biggest that can be. */
+static void counter_limit(void)
+{
+	const u64 max = MDMA_STREAM_COUNTER_MAX;
+
+	CHECK(!mdma_stream_counter(0), "0");
+	CHECK(mdma_stream_counter(cpu_to_le64(max)) == max, "max");
+	CHECK(mdma_stream_counter(cpu_to_le64(max - 1)) == max - 1, "max - 1");
+	CHECK(mdma_stream_counter(cpu_to_le64(max + 1)) == max, "max + 1");
+	CHECK(mdma_stream_counter(cpu_to_le64(~0ULL)) == max, "~0");
+}
+
 /* A hostile sender knows how to compute a CRC. */
 static void every_flipped_bit_with_good_crc(void)
 {
@@ -556,6 +604,8 @@ static void window_slots(void)
 
 static const struct unit_test tests[] = {
 	{ "round_trip", round_trip },
+	{ "in_pieces", in_pieces },
+	{ "counter_limit", counter_limit },
 	{ "every_truncation", every_truncation },
 	{ "every_flipped_bit", every_flipped_bit },
 	{ "every_flipped_bit_with_good_crc", every_flipped_bit_with_good_crc },

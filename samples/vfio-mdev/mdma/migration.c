@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The migration protocol, version 2: states and the files that carry the
- * stream.
+ * The migration protocol, version 2: its states. The files that carry the
+ * stream are in file.c.
  *
  * What a state means is told by three predicates, and an arc does what
  * changes between its ends:
@@ -14,44 +14,18 @@
  *	saves		a file to read the stream from: PRE_COPY,
  *			PRE_COPY_P2P, STOP_COPY
  *
- * A saving file has the CONFIG record from the begin, and the rest from
- * STOP_COPY on. A resuming file collects what is written and looks at each
- * record as soon as it is complete; the device changes only on the arc from
- * RESUMING to STOP, and only if the whole stream is valid.
+ * The device changes only on the arc from RESUMING to STOP, and only if the
+ * whole stream is valid.
  *
- * Takes mdma_migration.lock, and mdma_file.lock under it. The files' own
- * operations take only the latter and do not know the device.
+ * Takes mdma_migration.lock.
  */
-#include <linux/anon_inodes.h>
-#include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/poll.h>
+#include <linux/file.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
+#include "file.h"
 #include "mdma.h"
 #include "trace.h"
-
-#define FIRST_ROOM	4096	/* of a migration file, in bytes */
-
-/*
- * A migration file. @lock guards all fields. @dead: the device has left the
- * states in which the file is used. @precopy: more will follow.
- */
-struct mdma_file {
-	struct file *filp;
-	struct mutex lock;	/* all fields */
-	wait_queue_head_t wait;
-	u32 id;			/* of the device, for messages */
-	bool dead;
-	bool precopy;
-	int parsed;		/* what mdma_stream_read() said last */
-	size_t size;		/* of the stream so far */
-	size_t pos;		/* of the reader */
-	size_t room;		/* bytes of @data */
-	u8 *data;
-	struct mdma_snapshot snap;
-};
 
 static bool state_runs(enum vfio_device_mig_state state)
 {
@@ -262,239 +236,6 @@ static int apply_snapshot(struct mdma_device *dev,
 	return 0;
 }
 
-static ssize_t save_read(struct file *filp, char __user *buf, size_t count,
-			 loff_t *ppos)
-{
-	struct mdma_file *file = filp->private_data;
-	ssize_t ret;
-
-	mutex_lock(&file->lock);
-	count = min(count, file->size - file->pos);
-	if (file->dead) {
-		ret = -ENODEV;
-	} else if (!count) {
-		ret = file->precopy ? -ENOMSG : 0;
-	} else if (copy_to_user(buf, &file->data[file->pos], count)) {
-		ret = -EFAULT;
-	} else {
-		file->pos += count;
-		ret = count;
-	}
-	mutex_unlock(&file->lock);
-	return ret;
-}
-
-static __poll_t save_poll(struct file *filp, struct poll_table_struct *wait)
-{
-	struct mdma_file *file = filp->private_data;
-	__poll_t ret = 0;
-
-	poll_wait(filp, &file->wait, wait);
-	mutex_lock(&file->lock);
-	if (file->dead)
-		ret = EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
-	else if (!file->precopy || file->pos < file->size)
-		ret = EPOLLIN | EPOLLRDNORM;
-	mutex_unlock(&file->lock);
-	return ret;
-}
-
-static long save_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
-{
-	size_t minsz = offsetofend(struct vfio_precopy_info, dirty_bytes);
-	struct mdma_file *file = filp->private_data;
-	void __user *uarg = (void __user *)arg;
-	struct vfio_precopy_info info;
-	int ret = 0;
-
-	if (cmd != VFIO_MIG_GET_PRECOPY_INFO)
-		return -ENOTTY;
-	if (copy_from_user(&info, uarg, minsz))
-		return -EFAULT;
-	if (info.argsz < minsz)
-		return -EINVAL;
-	mutex_lock(&file->lock);
-	if (file->dead)
-		ret = -ENODEV;
-	else if (!file->precopy)
-		ret = -EINVAL;
-	info.flags = 0;
-	info.initial_bytes = file->size - file->pos;
-	info.dirty_bytes = 0;
-	mutex_unlock(&file->lock);
-	if (ret)
-		return ret;
-	return copy_to_user(uarg, &info, minsz) ? -EFAULT : 0;
-}
-
-/* Makes room for so many bytes in all; keeps what there is. */
-static int file_room(struct mdma_file *file, size_t size)
-{
-	u8 *data;
-
-	if (size <= file->room)
-		return 0;
-	data = kvmalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!data)
-		return -ENOMEM;
-	memcpy(data, file->data, file->size);
-	kvfree(file->data);
-	file->data = data;
-	file->room = size;
-	return 0;
-}
-
-/* Once for each stream that is refused: nothing else tells the user why. */
-static void tell_refusal(const struct mdma_file *file)
-{
-	struct mdma_stream_record record = {};
-
-	memcpy(&record, file->data, min(sizeof(record), file->size));
-	switch (file->parsed) {
-	case -EOPNOTSUPP:
-		pr_notice_ratelimited("mdma %08x: migration stream of version %u.%u refused, %u.x is known\n",
-				      file->id, le16_to_cpu(record.major),
-				      le16_to_cpu(record.minor),
-				      MDMA_STREAM_MAJOR);
-		break;
-	case -EINVAL:
-		pr_notice_ratelimited("mdma %08x: migration stream of another type of device, or with values out of range\n",
-				      file->id);
-		break;
-	default:
-		pr_notice_ratelimited("mdma %08x: migration stream is damaged\n",
-				      file->id);
-	}
-}
-
-static ssize_t take_data(struct mdma_file *file, const char __user *buf,
-			 size_t count)
-{
-	size_t size;
-	int ret;
-
-	/* Nothing follows the end; and @snap points into the data, which may move */
-	if (!file->parsed && count) {
-		file->parsed = -EBADMSG;
-		return -EBADMSG;
-	}
-	if (count > MDMA_STREAM_MAX - file->size) {
-		file->parsed = -EFBIG;
-		return -EFBIG;
-	}
-	size = clamp_t(size_t, 2 * file->room, file->size + count,
-		       MDMA_STREAM_MAX);
-	ret = file->size + count > file->room ? file_room(file, size) : 0;
-	if (ret)
-		return ret;
-	if (copy_from_user(&file->data[file->size], buf, count))
-		return -EFAULT;
-	file->size += count;
-	file->parsed = mdma_stream_read(file->data, file->size, &file->snap);
-	return file->parsed && file->parsed != -EAGAIN ? file->parsed : count;
-}
-
-static ssize_t resume_write(struct file *filp, const char __user *buf,
-			    size_t count, loff_t *ppos)
-{
-	struct mdma_file *file = filp->private_data;
-	ssize_t ret;
-
-	mutex_lock(&file->lock);
-	if (file->dead) {
-		ret = -ENODEV;
-	} else if (file->parsed != -EAGAIN && file->parsed) {
-		ret = file->parsed;
-	} else {
-		ret = take_data(file, buf, count);
-		if (file->parsed != -EAGAIN && file->parsed)
-			tell_refusal(file);
-	}
-	mutex_unlock(&file->lock);
-	return ret;
-}
-
-static int file_release(struct inode *inode, struct file *filp)
-{
-	struct mdma_file *file = filp->private_data;
-
-	mutex_destroy(&file->lock);
-	kvfree(file->data);
-	kfree(file);
-	return 0;
-}
-
-static const struct file_operations save_fops = {
-	.owner = THIS_MODULE,
-	.read = save_read,
-	.poll = save_poll,
-	.unlocked_ioctl = save_ioctl,
-	.compat_ioctl = compat_ptr_ioctl,
-	.release = file_release,
-};
-
-static const struct file_operations resume_fops = {
-	.owner = THIS_MODULE,
-	.write = resume_write,
-	.release = file_release,
-};
-
-static struct mdma_file *file_create(struct mdma_device *dev,
-				     const struct file_operations *fops,
-				     int flags)
-{
-	struct mdma_file *file;
-	struct file *filp;
-
-	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
-	if (!file)
-		return ERR_PTR(-ENOMEM);
-	file->id = dev->id;
-	file->parsed = -EAGAIN;
-	file->snap.channels = dev->nr_channels;
-	mutex_init(&file->lock);
-	init_waitqueue_head(&file->wait);
-	filp = file_room(file, FIRST_ROOM) ? ERR_PTR(-ENOMEM) :
-	       anon_inode_getfile("[mdma-migration]", fops, file, flags);
-	if (IS_ERR(filp)) {
-		kvfree(file->data);
-		kfree(file);
-		return ERR_CAST(filp);
-	}
-	stream_open(filp->f_inode, filp);
-	file->filp = filp;
-	return file;
-}
-
-/* The device does not use the file any more; the user may still have it. */
-static void file_put(struct mdma_file **file)
-{
-	struct mdma_file *old = *file;
-
-	if (!old)
-		return;
-	*file = NULL;
-	mutex_lock(&old->lock);
-	old->dead = true;
-	mutex_unlock(&old->lock);
-	wake_up_all(&old->wait);
-	fput(old->filp);
-}
-
-/* The file for the user of a new migration. */
-static struct file *save_begin(struct mdma_device *dev)
-{
-	struct mdma_file *file;
-
-	file = file_create(dev, &save_fops, O_RDONLY);
-	if (IS_ERR(file))
-		return ERR_CAST(file);
-	file->precopy = true;
-	file->size = mdma_stream_write_config(file->data, &file->snap);
-	dev->migration.saving = file;
-	return get_file(file->filp);
-}
-
 static struct mdma_stream_held *get_parked(struct mdma_device *dev, u32 *nr)
 {
 	struct mdma_stream_held *held;
@@ -510,7 +251,7 @@ static struct mdma_stream_held *get_parked(struct mdma_device *dev, u32 *nr)
 static int save_finish(struct mdma_device *dev)
 {
 	struct mdma_file *file = dev->migration.saving;
-	struct mdma_snapshot *snap = &file->snap;
+	struct mdma_snapshot *snap = mdma_file_snapshot(file);
 	struct mdma_stream_held *held;
 	u32 nr_held;
 	int ret;
@@ -518,36 +259,14 @@ static int save_finish(struct mdma_device *dev)
 	held = get_parked(dev, &nr_held);
 	if (!held)
 		return -ENOMEM;
-	mutex_lock(&file->lock);
 	take_snapshot(dev, snap);
 	snap->held.data = held;
 	snap->held.nr = nr_held;
-	ret = file_room(file, file->size +
-			      mdma_stream_state_size(snap->channels,
-						     snap->nr_progress,
-						     nr_held, snap->trace.nr));
-	if (!ret) {
-		file->size += mdma_stream_write_state(&file->data[file->size],
-						      snap);
-		file->precopy = false;
-	}
+	ret = mdma_file_finish(file);
 	snap->held.data = NULL;
 	snap->trace.data = NULL;
-	mutex_unlock(&file->lock);
 	kvfree(held);
-	wake_up_all(&file->wait);
 	return ret;
-}
-
-static struct file *resume_begin(struct mdma_device *dev)
-{
-	struct mdma_file *file;
-
-	file = file_create(dev, &resume_fops, O_WRONLY);
-	if (IS_ERR(file))
-		return ERR_CAST(file);
-	dev->migration.resuming = file;
-	return get_file(file->filp);
 }
 
 static int resume_finish(struct mdma_device *dev)
@@ -555,13 +274,24 @@ static int resume_finish(struct mdma_device *dev)
 	struct mdma_file *file = dev->migration.resuming;
 	int ret;
 
-	mutex_lock(&file->lock);
-	ret = file->parsed == -EAGAIN ? -EINVAL : file->parsed;
+	mdma_file_end(file);
+	ret = mdma_file_result(file);
 	if (!ret)
-		ret = apply_snapshot(dev, &file->snap);
-	mutex_unlock(&file->lock);
-	file_put(&dev->migration.resuming);
+		ret = apply_snapshot(dev, mdma_file_snapshot(file));
+	mdma_file_put(&dev->migration.resuming);
 	return ret;
+}
+
+/* A new file of one kind or the other, and what the user gets of it. */
+static struct file *begin(struct mdma_device *dev, struct mdma_file **file,
+			  bool saves)
+{
+	struct mdma_file *new = mdma_file_create(dev, saves);
+
+	if (IS_ERR(new))
+		return ERR_CAST(new);
+	*file = new;
+	return mdma_file_get(new);
 }
 
 /* The window that the guest gave last comes before the first descriptor. */
@@ -610,22 +340,22 @@ static struct file *step(struct mdma_device *dev, enum vfio_device_mig_state to)
 	int ret;
 
 	if (to == VFIO_DEVICE_STATE_RESUMING)
-		filp = resume_begin(dev);
+		filp = begin(dev, &dev->migration.resuming, false);
 	else if (saves)
-		filp = save_begin(dev);
+		filp = begin(dev, &dev->migration.saving, true);
 	if (IS_ERR(filp))
 		return filp;
 
 	ret = arc(dev, from, to);
 	if (ret && saves)
-		file_put(&dev->migration.saving);
+		mdma_file_put(&dev->migration.saving);
 	if (ret) {
 		if (filp)
 			fput(filp);
 		return ERR_PTR(ret);
 	}
 	if (state_saves(from) && !state_saves(to))
-		file_put(&dev->migration.saving);
+		mdma_file_put(&dev->migration.saving);
 	set_state(dev, to);
 	if (state_runs(to) && !state_runs(from))
 		start_running(dev);
@@ -696,8 +426,8 @@ void mdma_migration_reset(struct mdma_device *dev)
 {
 	mutex_lock(&dev->migration.lock);
 	mdma_engine_run(dev, false);
-	file_put(&dev->migration.saving);
-	file_put(&dev->migration.resuming);
+	mdma_file_put(&dev->migration.saving);
+	mdma_file_put(&dev->migration.resuming);
 	mutex_lock(&dev->regs_lock);
 	mdma_function_reset(dev);
 	mutex_unlock(&dev->regs_lock);

@@ -552,17 +552,18 @@ static void snapshot_init(struct mdma_snapshot *snap)
 		channel_workload_init(&snap->workload[i], i + 1);
 }
 
-/* One record at @pos: the bytes of it, or a negative error. */
-static int read_record(const void *buf, size_t size, size_t pos, u32 *rank,
-		       struct mdma_snapshot *snap)
+/* One more record: 0 or a negative error, -EAGAIN if it is not complete. */
+static int read_record(struct mdma_stream_parser *parser, const void *buf,
+		       size_t size, struct mdma_snapshot *snap)
 {
 	const struct known_record *known;
 	struct mdma_stream_record record;
+	size_t pos = parser->pos;
 	u32 length;
 	int ret;
 
 	memcpy(&record, buf + pos, sizeof(record));
-	ret = check_header(&record, *rank);
+	ret = check_header(&record, parser->rank);
 	if (ret)
 		return ret;
 	pos += sizeof(record);
@@ -574,43 +575,76 @@ static int read_record(const void *buf, size_t size, size_t pos, u32 *rank,
 	ret = take_payload(&record, buf + pos, snap);
 	if (ret)
 		return ret;
+	if (le32_to_cpu(record.type) == MDMA_RECORD_HELD)
+		parser->held_at = snap->held.data - buf;
+	if (le32_to_cpu(record.type) == MDMA_RECORD_TRACE)
+		parser->trace_at = snap->trace.data - buf;
 	known = known_record(le32_to_cpu(record.type));
 	if (known)
-		*rank = known->rank;
-	return sizeof(record) + length;
+		parser->rank = known->rank;
+	parser->pos = pos + length;
+	return 0;
 }
 
 /**
- * mdma_stream_read() - parse a stream, or the begin of one
- * @buf: the stream from its first byte on
- * @size: bytes, at most INT_MAX
- * @snap: @channels is that of the receiving device and must be the stream's;
- *	all else is valid only if 0 is returned, and @held and @trace as long
- *	as @buf is
+ * mdma_stream_begin() - nothing was parsed yet
+ * @parser: of a stream
+ * @snap: @channels is that of the receiving device and must be the stream's
+ */
+void mdma_stream_begin(struct mdma_stream_parser *parser,
+		       struct mdma_snapshot *snap)
+{
+	*parser = (struct mdma_stream_parser) {};
+	snapshot_init(snap);
+}
+
+/**
+ * mdma_stream_continue() - parse what came since the last call
+ * @parser: no call has returned anything but -EAGAIN
+ * @buf: the stream from its first byte on; it may have moved
+ * @size: bytes, at most INT_MAX, not less than before
+ * @snap: the same as before; valid only if 0 is returned, and @held and @trace
+ *	as long as @buf is
  *
  * Return: 0 if the stream is complete and valid, -EAGAIN if nothing is wrong
  * so far but more must follow, -EBADMSG if it is damaged or goes on after its
  * end, -EOPNOTSUPP for a version, -EINVAL for a value that this device cannot
  * have.
  */
-int mdma_stream_read(const void *buf, size_t size, struct mdma_snapshot *snap)
+int mdma_stream_continue(struct mdma_stream_parser *parser, const void *buf,
+			 size_t size, struct mdma_snapshot *snap)
 {
 	const size_t minor = offsetof(struct mdma_stream_record, minor);
-	size_t pos = 0;
-	u32 rank = 0;
 	int ret;
 
-	snapshot_init(snap);
-	while (size - pos >= sizeof(struct mdma_stream_record)) {
-		if (rank == RANK_END ||
-		    memcmp(buf + pos + minor, buf + minor, sizeof(__le16)))
+	while (size - parser->pos >= sizeof(struct mdma_stream_record)) {
+		if (parser->rank == RANK_END ||
+		    memcmp(buf + parser->pos + minor, buf + minor,
+			   sizeof(__le16)))
 			return -EBADMSG;
-		ret = read_record(buf, size, pos, &rank, snap);
-		if (ret < 0)
+		ret = read_record(parser, buf, size, snap);
+		if (ret)
 			return ret;
-		pos += ret;
 	}
-	if (rank != RANK_END)
+	if (parser->rank != RANK_END)
 		return -EAGAIN;
-	return pos == size ? 0 : -EBADMSG;
+	snap->held.data = buf + parser->held_at;
+	snap->trace.data = buf + parser->trace_at;
+	return parser->pos == size ? 0 : -EBADMSG;
+}
+
+/**
+ * mdma_stream_read() - parse a stream, or the begin of one
+ * @buf: the stream from its first byte on
+ * @size: bytes, at most INT_MAX
+ * @snap: see mdma_stream_begin() and mdma_stream_continue()
+ *
+ * Return: what mdma_stream_continue() returns.
+ */
+int mdma_stream_read(const void *buf, size_t size, struct mdma_snapshot *snap)
+{
+	struct mdma_stream_parser parser;
+
+	mdma_stream_begin(&parser, snap);
+	return mdma_stream_continue(&parser, buf, size, snap);
 }
