@@ -9,6 +9,7 @@
 #include <linux/device.h>
 #include <linux/mdev.h>
 #include <linux/memcontrol.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/unaligned.h>
@@ -170,12 +171,15 @@ static int mdma_open(struct vfio_device *vdev)
 static void mdma_close(struct vfio_device *vdev)
 {
 	struct mdma_device *dev = to_mdma(vdev);
+	void *trace;
 
 	down_write(&dev->gate);
 	dev->open = false;
 	dev->running = false;
+	trace = mdma_settings_restore(dev);
 	mdma_workload_end(dev);
 	up_write(&dev->gate);
+	kvfree(trace);
 	mdma_migration_reset(dev);
 	mdma_engine_stop(dev);
 	mdma_dirty_log_stop(dev);

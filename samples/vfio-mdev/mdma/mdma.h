@@ -325,6 +325,20 @@ struct mdma_replay {
 };
 
 /**
+ * struct mdma_settings - what the administrator set, under what a stream brought
+ * @window: of the administrator, or empty
+ * @replay: trace, if @has_replay
+ * @has_replay: else the trace of the device is the administrator's
+ * @workload: of each channel
+ */
+struct mdma_settings {
+	struct mdma_window window;
+	struct mdma_replay replay;
+	bool has_replay;
+	struct mdma_workload workload[];
+};
+
+/**
  * struct mdma_replay_upload - a trace of which not all has been written
  * @lock: guards all fields
  * @header: begin of it
@@ -412,6 +426,9 @@ struct mdma_migration {
  * @replay: the trace of workloads with MDMA_PATTERN_TRACE; changes with
  *	migration.lock, and @gate held for writing
  * @upload: a trace on its way
+ * @settings: of the administrator, while those of a stream count, else NULL;
+ *	changes with @gate held for writing
+ * @keep_settings: those of a stream do not count; likewise
  * @dirs: of the channels' workloads in sysfs
  * @irqs: eventfds
  * @migration: protocol state
@@ -445,6 +462,8 @@ struct mdma_device {
 	struct mdma_dirty_log dirty_log;
 	struct mdma_replay replay;
 	struct mdma_replay_upload upload;
+	struct mdma_settings *settings;
+	bool keep_settings;
 	struct mdma_workload_dir *dirs;
 	struct mdma_irqs irqs;
 	struct mdma_migration migration;
@@ -633,6 +652,13 @@ void mdma_regs_load_window(struct mdma_device *dev, bool starts);
 /* ring.c */
 bool mdma_ring_poll(struct mdma_channel *ch);
 void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status);
+
+/* settings.c */
+struct mdma_settings *mdma_settings_alloc(struct mdma_device *dev);
+void mdma_settings_keep(struct mdma_device *dev,
+			struct mdma_settings **settings);
+void *mdma_settings_restore(struct mdma_device *dev);
+void *mdma_settings_drop_trace(struct mdma_device *dev);
 
 /* sysfs.c */
 extern const struct attribute_group *mdma_sysfs_groups[];

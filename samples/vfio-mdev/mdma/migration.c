@@ -180,6 +180,9 @@ static void apply_window(struct mdma_device *dev,
 	dev->window_regs.ranges = le32_to_cpu(from->table_ranges);
 	dev->window_regs.status = le32_to_cpu(from->table_status);
 	dev->window_regs.pending = le32_to_cpu(from->table_pending);
+	if (dev->keep_settings &&
+	    le32_to_cpu(from->origin) != MDMA_WINDOW_GUEST)
+		return;
 	mdma_workload_set_window(dev, le32_to_cpu(from->origin), from->ranges,
 				 le32_to_cpu(from->nr_ranges));
 }
@@ -207,33 +210,47 @@ static void apply_stats(struct mdma_device *dev,
 	apply_stat(dev, MDMA_STAT_RETRIED, snap->knobs.retried);
 }
 
+/* What only the administrator may set, and a stream until the close. */
+static void apply_settings(struct mdma_device *dev,
+			   const struct mdma_snapshot *snap,
+			   struct mdma_settings **settings,
+			   struct mdma_replay *replay)
+{
+	if (!dev->keep_settings)
+		mdma_settings_keep(dev, settings);
+	apply_window(dev, &snap->state.window);
+	if (dev->keep_settings)
+		return;
+	mdma_workload_apply(dev, snap);
+	swap(dev->replay, *replay);
+}
+
 /* A stopped device becomes what a valid snapshot says: 0 or -ENOMEM. */
 static int apply_snapshot(struct mdma_device *dev,
 			  const struct mdma_snapshot *snap)
 {
-	struct mdma_replay replay;
-	int ret;
+	struct mdma_settings *settings = mdma_settings_alloc(dev);
+	struct mdma_replay replay = {};
+	int ret = -ENOMEM;
 
-	ret = mdma_replay_copy(&replay, snap);
-	if (ret)
-		return ret;
-	ret = mdma_held_set_parked(dev, snap);
-	if (ret) {
-		kvfree(replay.entries);
-		return ret;
+	if (settings)
+		ret = mdma_replay_copy(&replay, snap);
+	if (!ret)
+		ret = mdma_held_set_parked(dev, snap);
+	if (!ret) {
+		mutex_lock(&dev->regs_lock);
+		down_write(&dev->gate);
+		apply_channels(dev, snap->state.channel);
+		apply_progress(dev, snap);
+		apply_settings(dev, snap, &settings, &replay);
+		apply_stats(dev, snap);
+		up_write(&dev->gate);
+		mutex_unlock(&dev->regs_lock);
 	}
-	mutex_lock(&dev->regs_lock);
-	down_write(&dev->gate);
-	apply_channels(dev, snap->state.channel);
-	apply_progress(dev, snap);
-	apply_window(dev, &snap->state.window);
-	mdma_workload_apply(dev, snap);
-	swap(dev->replay, replay);
-	apply_stats(dev, snap);
-	up_write(&dev->gate);
-	mutex_unlock(&dev->regs_lock);
+	/* What there was before, or what was not needed */
 	kvfree(replay.entries);
-	return 0;
+	kfree(settings);
+	return ret;
 }
 
 static struct mdma_stream_held *get_parked(struct mdma_device *dev, u32 *nr)

@@ -132,6 +132,7 @@ static int finish_upload(struct mdma_device *dev)
 {
 	struct mdma_replay_upload *upload = &dev->upload;
 	u32 nr = le32_to_cpu(upload->header.entries);
+	void *old = NULL;
 	int ret;
 
 	ret = mdma_trace_check(upload->entries, nr, sizeof(*upload->entries));
@@ -145,9 +146,11 @@ static int finish_upload(struct mdma_device *dev)
 		swap(dev->replay.entries, upload->entries);
 		WRITE_ONCE(dev->replay.nr, nr);
 		mdma_workload_restart(dev);
+		old = mdma_settings_drop_trace(dev);
 	}
 	up_write(&dev->gate);
 	mutex_unlock(&dev->migration.lock);
+	kvfree(old);
 	return ret;
 }
 

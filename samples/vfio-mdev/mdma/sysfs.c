@@ -97,6 +97,8 @@ static ssize_t window_store(struct device *dev, struct device_attribute *attr,
 		else
 			mdma_workload_set_window(mdma, MDMA_WINDOW_ADMIN,
 						 range, ret);
+		if (ret >= 0 && mdma->settings)
+			mdma->settings->window = mdma->window;
 		up_write(&mdma->gate);
 	}
 	kfree(range);
@@ -187,9 +189,37 @@ static ssize_t migration_state_show(struct device *dev,
 }
 static DEVICE_ATTR_RO(migration_state);
 
+static const char * const stream_settings_words[] = { "take", "keep", NULL };
+
+static ssize_t stream_settings_show(struct device *dev,
+				    struct device_attribute *attr, char *buf)
+{
+	bool keep = READ_ONCE(to_mdma(dev)->keep_settings);
+
+	return sysfs_emit(buf, "%s\n", stream_settings_words[keep]);
+}
+
+static ssize_t stream_settings_store(struct device *dev,
+				     struct device_attribute *attr,
+				     const char *buf, size_t count)
+{
+	struct mdma_device *mdma = to_mdma(dev);
+	int ret;
+
+	ret = __sysfs_match_string(stream_settings_words, -1, buf);
+	if (ret < 0)
+		return ret;
+	down_write(&mdma->gate);
+	WRITE_ONCE(mdma->keep_settings, ret);
+	up_write(&mdma->gate);
+	return count;
+}
+static DEVICE_ATTR_RW(stream_settings);
+
 static struct attribute *device_attrs[] = {
 	&dev_attr_channels.attr,
 	&dev_attr_migration_state.attr,
+	&dev_attr_stream_settings.attr,
 	NULL,
 };
 

@@ -481,6 +481,9 @@ int mdma_workload_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value)
 		ret = -EBUSY;
 	else
 		set_knob(&ch->workload, &knobs[knob], value);
+	if (!ret && ch->dev->settings)
+		set_knob(&ch->dev->settings->workload[ch->index], &knobs[knob],
+			 value);
 	if (ch->dev->open)
 		mdma_channel_kick(ch);
 	up_write(&ch->dev->gate);
