@@ -6,15 +6,17 @@
  *
  *	vfio's dev_set->lock, mdma_replay_upload.lock
  *	  mdma_migration.lock		migration state, VFIO_DEVICE_RESET
- *	    mdma_file.lock		a migration file
- *	      mdma_device.regs_lock	config space, BAR0
- *	        mdma_device.gate	read: execute; write: nothing executes
- *	          mdma_channel.exec	the descriptor that a channel executes
- *	            mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
- *	            mdma_irqs.lock, mdma_dirty_log.lock
+ *	    mdma_device.regs_lock	config space, BAR0
+ *	      mdma_device.gate		read: execute; write: nothing executes
+ *	        mdma_channel.exec	the descriptor that a channel executes
+ *	          mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
+ *	          mdma_irqs.lock, mdma_dirty_log.lock, mdma_file.lock
  *					leaves, none taken under another
  *
- * mdma_ledger_view.lock is taken under nothing, over mdma_ledger.lock.
+ * mdma_ledger_view.lock is taken under nothing, over mdma_ledger.lock;
+ * mdma_file.io is taken under nothing, over mdma_file.lock. User memory is
+ * copied under these two, and under no other: both are for those who read or
+ * write that file only.
  *
  * vfio_pin_pages(), vfio_unpin_pages() and vfio_dma_rw() take the container's
  * lock and may sleep for long in a page fault. They are called under any of
@@ -233,7 +235,7 @@ struct mdma_going {
  * @manual: pages pinned by the debugfs hook: page number to count
  * @going: ranges that are being unmapped
  * @released: counts runs that are no longer in use, for @wait
- * @wait: for runs in use to be released and for ->dma_unmap() to end
+ * @wait: for runs in use to be released
  * @leak_on_unmap: test hook: ->dma_unmap() does nothing, and a reset or the
  *	close forgets what debugfs pinned
  */
