@@ -30,7 +30,7 @@ static int ledger_open(struct inode *inode, struct file *filp)
 	copy = kmalloc(sizeof(*copy), GFP_KERNEL);
 	if (!copy)
 		return -ENOMEM;
-	copy->data = mdma_ledger_copy(&dev->ledger, 0, &copy->size);
+	copy->data = mdma_ledger_copy(dev, 0, &copy->size);
 	if (IS_ERR(copy->data)) {
 		int ret = PTR_ERR(copy->data);
 

@@ -6,8 +6,14 @@
  * Records are kept in leaves of MDMA_LEDGER_LEAF pages, in an xarray by page
  * number. A writer reserves the leaves before it writes and so cannot fail to
  * record what it wrote. A ledger that has all the memory that it may have
- * refuses, and so the write does not happen, and is counted. Takes
- * mdma_ledger.lock.
+ * refuses, and so the write does not happen, and is counted.
+ *
+ * A copy is of one moment, and can be 1.7 GB, so writers do not wait for it: it
+ * begins when nothing is written, and takes the lock for a few leaves at a time. A
+ * writer that reserves a leaf which is still to be copied keeps its old contents
+ * for that.
+ *
+ * Takes mdma_ledger.lock; a copy takes the gate before it.
  */
 #include <linux/math64.h>
 #include <linux/mm.h>
@@ -18,12 +24,18 @@
 #include "mdma.h"
 
 #define MDMA_LEDGER_LEAF	64
+#define COPY_LEAVES		4	/* under the lock */
 
-/* A page was written if its seq is not 0. */
+/*
+ * A page was written if its seq is not 0. @old: what there was when copy number
+ * @copy began, if the leaf is not in it yet; NULL: there was no leaf.
+ */
 struct mdma_ledger_leaf {
 	u64 seq[MDMA_LEDGER_LEAF];
 	u64 writes[MDMA_LEDGER_LEAF];
 	u32 channel[MDMA_LEDGER_LEAF];
+	u64 copy;
+	struct mdma_ledger_leaf *old;
 };
 
 static struct kmem_cache *leaf_cache;
@@ -59,8 +71,27 @@ void mdma_ledger_module_exit(void)
 void mdma_ledger_init(struct mdma_ledger *ledger)
 {
 	mutex_init(&ledger->lock);
+	mutex_init(&ledger->copy_lock);
+	ledger->copied = ULONG_MAX;
 	xa_init_flags(&ledger->leaves, XA_FLAGS_ACCOUNT);
 	ledger->bytes_max = min_t(u64, ledger_bytes, MDMA_LEDGER_BYTES_MAX);
+}
+
+/* Before a leaf changes: 0 or -ENOMEM. */
+static int keep_old(struct mdma_ledger *ledger, unsigned long index,
+		    struct mdma_ledger_leaf *leaf)
+{
+	struct mdma_ledger_leaf *old;
+
+	if (index < ledger->copied || leaf->copy == ledger->copy)
+		return 0;
+	old = kmem_cache_alloc(leaf_cache, GFP_KERNEL_ACCOUNT);
+	if (!old)
+		return -ENOMEM;
+	*old = *leaf;
+	leaf->old = old;
+	leaf->copy = ledger->copy;
+	return 0;
 }
 
 static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
@@ -68,13 +99,15 @@ static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
 	struct mdma_ledger_leaf *leaf;
 	int ret;
 
-	if (xa_load(&ledger->leaves, index))
-		return 0;
+	leaf = xa_load(&ledger->leaves, index);
+	if (leaf)
+		return keep_old(ledger, index, leaf);
 	if (ledger->bytes + sizeof(*leaf) > READ_ONCE(ledger->bytes_max))
 		return -ENOSPC;
 	leaf = kmem_cache_zalloc(leaf_cache, GFP_KERNEL_ACCOUNT);
 	if (!leaf)
 		return -ENOMEM;
+	leaf->copy = ledger->copy;
 	ret = xa_err(xa_store(&ledger->leaves, index, leaf,
 			      GFP_KERNEL_ACCOUNT));
 	if (ret)
@@ -143,6 +176,13 @@ void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
 	mutex_unlock(&ledger->lock);
 }
 
+static void free_leaf(struct mdma_ledger_leaf *leaf)
+{
+	if (leaf->old)
+		kmem_cache_free(leaf_cache, leaf->old);
+	kmem_cache_free(leaf_cache, leaf);
+}
+
 /**
  * mdma_ledger_clear() - forget everything
  * @ledger: no write is under way
@@ -154,8 +194,11 @@ void mdma_ledger_clear(struct mdma_ledger *ledger)
 
 	mutex_lock(&ledger->lock);
 	xa_for_each(&ledger->leaves, index, leaf)
-		kmem_cache_free(leaf_cache, leaf);
+		free_leaf(leaf);
 	xa_destroy(&ledger->leaves);
+	/* A copy that is being made begins anew */
+	ledger->copy++;
+	ledger->copied = ULONG_MAX;
 	ledger->records = 0;
 	ledger->bytes = 0;
 	ledger->refused = 0;
@@ -197,34 +240,98 @@ u64 mdma_ledger_records_max(const struct mdma_ledger *ledger)
 	       MDMA_LEDGER_LEAF;
 }
 
+/* Begins a copy when nothing is written: its number, or 0 if @room is too small. */
+static u64 begin_copy(struct mdma_device *dev, u64 room)
+{
+	struct mdma_ledger *ledger = &dev->ledger;
+	u64 copy = 0;
+
+	down_write(&dev->gate);
+	mutex_lock(&ledger->lock);
+	if (ledger->records <= room) {
+		copy = ++ledger->copy;
+		ledger->copied = 0;
+	}
+	mutex_unlock(&ledger->lock);
+	up_write(&dev->gate);
+	return copy;
+}
+
+/* Some leaves more: whether there may be others. */
+static bool copy_leaves(struct mdma_ledger *ledger,
+			struct mdma_ledger_record *record, size_t *n)
+{
+	struct mdma_ledger_leaf *leaf, *from;
+	unsigned long index = ledger->copied;
+	u32 i;
+
+	for (i = 0; i < COPY_LEAVES; i++) {
+		leaf = xa_find(&ledger->leaves, &index, ULONG_MAX, XA_PRESENT);
+		if (!leaf) {
+			ledger->copied = ULONG_MAX;
+			return false;
+		}
+		from = leaf->copy == ledger->copy ? leaf->old : leaf;
+		if (from)
+			*n += copy_leaf(from, index, &record[*n]);
+		if (leaf->old)
+			kmem_cache_free(leaf_cache, leaf->old);
+		leaf->old = NULL;
+		ledger->copied = ++index;
+	}
+	return true;
+}
+
+/* All leaves as they were when a copy began: -EAGAIN if it was cleared. */
+static int copy_all(struct mdma_ledger *ledger, u64 copy,
+		    struct mdma_ledger_record *record, size_t *n)
+{
+	bool more = true;
+	int ret = 0;
+
+	for (*n = 0; more && !ret; cond_resched()) {
+		mutex_lock(&ledger->lock);
+		if (ledger->copy != copy)
+			ret = -EAGAIN;
+		else
+			more = copy_leaves(ledger, record, n);
+		mutex_unlock(&ledger->lock);
+	}
+	return ret;
+}
+
 /**
  * mdma_ledger_copy() - the ledger at one moment
- * @ledger: any
+ * @dev: any, gate not held
  * @head: bytes to leave free before the first record, a multiple of 8
  * @size: bytes of the copy, with @head
  *
  * Return: records in ascending order of IOVA, to be freed with kvfree(), or
  * an ERR_PTR().
  */
-void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size)
+void *mdma_ledger_copy(struct mdma_device *dev, size_t head, size_t *size)
 {
-	struct mdma_ledger_record *record;
-	struct mdma_ledger_leaf *leaf;
-	unsigned long index;
+	const size_t record = sizeof(struct mdma_ledger_record);
+	struct mdma_ledger *ledger = &dev->ledger;
+	void *data = NULL;
 	size_t n = 0;
-	void *copy;
+	u64 room, copy;
+	int ret;
 
-	mutex_lock(&ledger->lock);
-	copy = kvzalloc(head + (ledger->records + 1) * sizeof(*record),
-			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!copy) {
-		mutex_unlock(&ledger->lock);
-		return ERR_PTR(-ENOMEM);
-	}
-	record = copy + head;
-	xa_for_each(&ledger->leaves, index, leaf)
-		n += copy_leaf(leaf, index, &record[n]);
-	mutex_unlock(&ledger->lock);
-	*size = head + n * sizeof(*record);
-	return copy;
+	mutex_lock(&ledger->copy_lock);
+	do {
+		kvfree(data);
+		/* With some more for what is written until the copy begins */
+		room = READ_ONCE(ledger->records);
+		room += room / 8 + MDMA_LEDGER_LEAF;
+		data = kvmalloc(head + room * record,
+				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		if (!data)
+			break;
+		copy = begin_copy(dev, room);
+		ret = copy ? copy_all(ledger, copy, data + head, &n) : -EAGAIN;
+	} while (ret);
+	mutex_unlock(&ledger->copy_lock);
+	*size = head + n * record;
+	return data ?: ERR_PTR(-ENOMEM);
 }

@@ -6,7 +6,7 @@
  * The user reads a copy, which a read of the first byte makes anew: so what is
  * read piece by piece is the ledger at one moment, whatever the device writes
  * meanwhile. There is one copy, and it is charged to who reads. Takes
- * mdma_ledger_view.lock and, under it, mdma_ledger.lock.
+ * mdma_ledger_view.lock and, under it, what mdma_ledger_copy() takes.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -44,7 +44,7 @@ static int make_copy(struct mdma_device *dev)
 	size_t size;
 	void *data;
 
-	data = mdma_ledger_copy(&dev->ledger, sizeof(*header), &size);
+	data = mdma_ledger_copy(dev, sizeof(*header), &size);
 	if (IS_ERR(data))
 		return PTR_ERR(data);
 	header = data;

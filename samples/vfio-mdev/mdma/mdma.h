@@ -13,7 +13,8 @@
  *	          mdma_irqs.lock, mdma_dirty_log.lock, mdma_file.lock
  *					leaves, none taken under another
  *
- * mdma_ledger_view.lock is taken under nothing, over mdma_ledger.lock;
+ * mdma_ledger_view.lock is taken under nothing, mdma_ledger.copy_lock under it,
+ * and the gate under that;
  * mdma_file.io is taken under nothing, over mdma_file.lock. User memory is
  * copied under these two, and under no other: both are for those who read or
  * write that file only.
@@ -257,6 +258,9 @@ struct mdma_access {
 /**
  * struct mdma_ledger - which pages the device wrote
  * @lock: guards all fields, but @bytes_max
+ * @copy_lock: held while a copy is made
+ * @copy: number of the copy that is being made, or was last
+ * @copied: leaves before this index are in it; ULONG_MAX if none is being made
  * @leaves: of MDMA_LEDGER_LEAF records
  * @records: pages in the ledger
  * @bytes: of all leaves
@@ -265,6 +269,9 @@ struct mdma_access {
  */
 struct mdma_ledger {
 	struct mutex lock;	/* all fields */
+	struct mutex copy_lock;	/* a copy */
+	u64 copy;
+	unsigned long copied;
 	struct xarray leaves;
 	u64 records;
 	u64 bytes;
@@ -619,7 +626,7 @@ void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
 			u64 seq, u32 channel);
 void mdma_ledger_clear(struct mdma_ledger *ledger);
 u64 mdma_ledger_records_max(const struct mdma_ledger *ledger);
-void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size);
+void *mdma_ledger_copy(struct mdma_device *dev, size_t head, size_t *size);
 
 /* ledger_region.c */
 void mdma_ledger_view_init(struct mdma_ledger_view *view);
