@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The scan of the kernel's log finds what it must, and nothing else."""
 
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -39,6 +40,21 @@ BAD = (
     "[   12.3] usercopy: Kernel memory exposure attempt detected from SLUB object",
     "[   12.3] kmemleak: Kernel memory leak detector disabled",
     "[   12.3] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    # Of a guest with slub_debug=FZPU whose dmatest was stopped under load; see found.rst.
+    "[   29.427558] [Poison overwritten] 0xffff888005b5450c-0xffff888005b5461b @offset=17676."
+    " First byte 0xc2 instead of 0x6b",
+    "[   29.428506] BUG kmalloc-4k (Tainted: G           OE     ): Object corrupt",
+    "[   29.431000] FIX kmalloc-4k: Restoring Poison 0xffff888005b5450c-0xffff888005b5461b=0x6b",
+    "[   29.4] BUG kmalloc-4k (Not tainted): Poison overwritten",
+    "[   29.4] BUG kmalloc-8k (Tainted: G    B      OE     ): Left Redzone overwritten",
+    "[   29.4] [Right Redzone overwritten] 0xffff888005b55000-0xffff888005b55007 @offset=20480."
+    " First byte 0x0 instead of 0xcc",
+    "[   29.4] BUG kmalloc-64 (Tainted: G           OE     ): Object already free",
+    "[   29.4] BUG: Bad page map in process sh  pte:8000000005b54067 pmd:0123456",
+    "[   29.4] pagealloc: memory corruption",
+    "[   29.4] BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 44s!",
+    "[   29.4] irq 16: nobody cared (try booting with the \"irqpoll\" option)",
+    "BUG: soft lockup - CPU#0 stuck for 85s! [dma0chan0-copy0:99]",
 )
 
 GOOD = (
@@ -56,6 +72,11 @@ GOOD = (
     "[    0.1] Booting paravirtualized kernel on bare hardware",
     "[    0.1] BUGs: none",
     "[   52.4] kmemleak: Kernel memory leak detector initialized (mem pool available: 62773)",
+    "[    2.1] dmatest: dma0chan0-copy0: summary 5 tests, 0 failures 83.31 iops 366 KB/s (0)",
+    "[    0.1] DEBUG_RODATA: marked read-only",
+    "[    0.1] x86: DEBUG: no such option",
+    "[    0.1] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1",
+    "[    0.1] ACPI: PCI: Interrupt link LNKA configured for IRQ 10",
 )
 
 
@@ -73,6 +94,23 @@ class Dmesg(unittest.TestCase):
         for line in GOOD:
             with self.subTest(line=line):
                 self.assertEqual(dmesg.scan(line), [])
+
+    def test_grep_finds_the_same(self):
+        """The guest reads the list by grep."""
+        with tempfile.TemporaryDirectory() as directory:
+            patterns = Path(directory, "patterns")
+            patterns.write_text(dmesg.for_grep())
+            found = subprocess.run(["grep", "-E", "-f", patterns],
+                                   input="".join(f"{line}\n" for line in BAD + GOOD),
+                                   capture_output=True, text=True, check=False)
+        self.assertEqual(found.stdout.splitlines(), list(BAD))
+        self.assertEqual(found.stderr, "")
+
+    def test_no_pattern_says_what_grep_does_not_know(self):
+        """What only Python knows, or each takes for something else: an escape, a lookahead,
+        a lazy match."""
+        for name, pattern in dmesg.PATTERNS.items():
+            self.assertNotRegex(pattern, r"\\|\(\?|[*+?}]\?", name)
 
     def test_every_pattern_is_tested(self):
         """A new pattern needs a line here."""
