@@ -3,6 +3,7 @@
 """The parts of the scenario driver that need no guest."""
 
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -82,12 +83,26 @@ class Settings(unittest.TestCase):
         return driver.configuration(scenario.values(driver.KEYS, words))
 
     def test_only(self):
-        self.assertEqual(tuple(self.configuration().chosen), driver.TESTS)
+        chosen = self.configuration().chosen
+        self.assertEqual(tuple(chosen["plain"]), driver.TESTS)
+        self.assertEqual(tuple(chosen["poisoned"]), driver.POISONED_TESTS)
         self.assertEqual(self.configuration("only=suspend,guest").chosen,
-                         [driver.suspend_of_devices, driver.suspend_to_ram,
-                          driver.guest_crashes])
+                         {"plain": [driver.suspend_of_devices, driver.suspend_to_ram,
+                                    driver.guest_crashes],
+                          "poisoned": [driver.suspend_of_devices, driver.suspend_to_ram]})
+        self.assertEqual(list(self.configuration("only=guest").chosen), ["plain"])
         with self.assertRaisesRegex(SystemExit, "no such test"):
             self.configuration("only=x")
+
+    def test_guests(self):
+        config = self.configuration("guests=poisoned", "transfers=1000")
+        self.assertEqual(list(config.chosen), ["poisoned"])
+        one = driver.of_guest(config, "poisoned")
+        self.assertIn(" slub_debug=FZPU", one.append)
+        self.assertEqual(one.transfers, 50)
+        self.assertNotIn("slub_debug", driver.of_guest(self.configuration(), "plain").append)
+        with self.assertRaisesRegex(SystemExit, "no guest x; there are: plain poisoned"):
+            self.configuration("guests=x")
 
     def test_reboots(self):
         config = self.configuration()
@@ -97,6 +112,42 @@ class Settings(unittest.TestCase):
         self.assertIn("socket,id=commands,path=/d/vm.commands,server=on,wait=off", words)
         self.assertIn("-no-reboot",
                       guest_vm.command_line("vm", config, None, Path("/d"), "/r", "/m"))
+
+
+class Dmatest(unittest.TestCase):
+    """guest/dmatest.awk, on lines of real logs."""
+
+    GOOD = """[ 2.1] dmatest: No channels configured, continue with any
+[ 2.1] dmatest: Added 1 threads using dma0chan0
+[ 2.1] dmatest: Started 1 threads using dma0chan0
+[ 2.3] dmatest: dma0chan0-copy0: summary 5 tests, 0 failures 83.31 iops 366 KB/s (0)
+"""
+    # What run=0 does to a transfer that is under way: the buffers are freed under it.
+    STOPPED = """[ 90.9] dmatest: dma0chan0-copy0: result #11: 'test timed out' with \
+src_off=0xa57 dst_off=0x12fa len=0x39d (0)
+[ 90.9] dmatest: dma0chan0-copy0: summary 11 tests, 1 failures 260.42 iops 1018 KB/s (0)
+"""
+
+    def verdict(self, log, threads, want):
+        """What the script says of a log."""
+        return subprocess.run(["awk", "-f", ROOT / "scripts/lab.d/guest/dmatest.awk",
+                               "-v", f"threads={threads}", "-v", f"want={want}"], input=log,
+                              capture_output=True, text=True, check=True).stdout.strip()
+
+    def test_good(self):
+        self.assertEqual(self.verdict(self.GOOD, 1, 5), "")
+        self.assertEqual(self.verdict(self.GOOD, 1, 0), "")
+
+    def test_of_another_number(self):
+        self.assertIn("1 of 1 channels: 5 tests", self.verdict(self.GOOD, 1, 6))
+
+    def test_running(self):
+        self.assertEqual(self.verdict(self.GOOD, 2, 0), "running")
+        self.assertEqual(self.verdict("", 1, 0), "running")
+
+    def test_stopped_under_load(self):
+        self.assertIn("1 of 1 channels: dma0chan0-copy0: result #11: 'test timed out'",
+                      self.verdict(self.STOPPED, 1, 0))
 
 
 if __name__ == "__main__":

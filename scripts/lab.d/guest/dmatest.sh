@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash disable=SC2154
-# What init does with the kernel's dmatest; sets none of init's variables but uses
+# What init does with the kernel's dmatest. Of init's variables it sets and uses
 # "channels" and "iterations".
 
 DMATEST=/sys/module/dmatest/parameters
 
 # Reads the kernel's log: what dmatest complains of, nothing if all is well,
-# "running" if it has not ended.
+# "running" if it has not ended. Of a load without an end, "iterations" is 0.
 dmatest_verdict() {
 	dmesg | awk -f /lib/dmatest.awk -v threads="$channels" -v want="$iterations"
 }
@@ -17,13 +17,17 @@ check_log() {
 	dmesg -c | grep -E -f /lib/dmesg.patterns
 }
 
-# dmatest_round TYPE POLLED; TYPE is 0 for memcpy, 1 for memset. Prints errors.
-dmatest_round() {
-	check_log
-	echo "$1" >$DMATEST/dmatest
-	echo "$2" >$DMATEST/polled
-	echo 1 >$DMATEST/run
-	# "wait" does not wait for threads that have not begun, so ask again.
+# With slub_debug=FZPU: has the slab look at each object of the caches that
+# dmatest's buffers are of. A write to one that was freed shows in the log.
+check_freed() {
+	for file in /sys/kernel/slab/kmalloc-*/validate; do
+		echo 1 >"$file"
+	done
+}
+
+# Waits until dmatest has ended, and sets "verdict". "wait" does not wait for
+# threads that have not begun, so ask again.
+wait_for_dmatest() {
 	tries=0
 	while cat $DMATEST/wait >/dev/null; do
 		verdict=$(dmatest_verdict)
@@ -32,5 +36,37 @@ dmatest_round() {
 		[ $tries -lt 50 ] || break
 		sleep 0.2
 	done
+}
+
+# dmatest_round TYPE POLLED; TYPE is 0 for memcpy, 1 for memset. Prints errors.
+dmatest_round() {
+	check_log
+	echo "$1" >$DMATEST/dmatest
+	echo "$2" >$DMATEST/polled
+	echo 1 >$DMATEST/run
+	wait_for_dmatest
 	[ -z "$verdict" ] || echo "dmatest type $1 polled $2: $verdict"
+}
+
+# Transfers on all channels until end_load: memcpy, by interrupt.
+begin_load() {
+	check_log
+	channels=$(count_channels)
+	iterations=0
+	echo 0 >$DMATEST/iterations
+	echo 0 >$DMATEST/dmatest
+	echo 0 >$DMATEST/polled
+	echo 1 >$DMATEST/run
+}
+
+# Ends it, each thread after the transfer that it waits for, and prints what failed.
+# Never by run=0, with which dmatest frees buffers that the device still writes
+# (Documentation/found.rst). Instead: dmatest reads its parameters when "channel"
+# is written, and its threads look at the new "iterations" after each transfer.
+end_load() {
+	echo 1 >$DMATEST/iterations
+	echo >$DMATEST/channel
+	wait_for_dmatest
+	[ -z "$verdict" ] || echo "dmatest under load: $verdict"
+	echo 0 >$DMATEST/run
 }
