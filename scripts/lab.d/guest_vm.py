@@ -51,6 +51,23 @@ def tsc_khz():
         os.close(kvm)
 
 
+def boot_words():
+    """Words for the kernel of a guest that boots nested in emulation: what is slow there, or
+    can't be, it is told not to do."""
+    khz = tsc_khz()
+    return ["panic=-1", "nokaslr", "mitigations=off", "no_timer_check",
+            *([f"tsc_early_khz={khz}"] if khz else [])]
+
+
+# Words for the kernel of a guest that is held at a switchover: its clock counts the timer
+# interrupts that it gets, so it stands still while the guest does. That is what kvmclock does
+# for others; without it the TSC would run on, and each timeout and watchdog in the guest
+# would count time in which it could do nothing.
+STOPPABLE_CLOCK = ("clocksource=jiffies", "tsc=unstable", "lapic=notscdeadline")
+# For one that is never held, and whose rates are those of the world.
+STEADY_CLOCK = ("tsc=reliable",)
+
+
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
                  paused=True, properties="", commands=False, beside=()):
     """Build QEMU's arguments.

@@ -40,6 +40,10 @@ class Keys(unittest.TestCase):
         config = configuration("window_mb=64", "dirty_mb=3")
         self.assertIn("mdma.window_mb=64 mdma.dirty_mb=3", config.append)
 
+    def test_clock_of_the_guest(self):
+        """One that may be held has a clock that stands still meanwhile."""
+        self.assertIn(" clocksource=jiffies tsc=unstable ", configuration().append)
+
 
 class CommandLine(unittest.TestCase):
     """What the proof needs from QEMU."""

@@ -32,6 +32,7 @@ import backend
 import points as all_points
 import scenario
 import vfio_logging
+from guest_vm import STEADY_CLOCK
 from host import Host, boot, set_workload
 from link import Link
 from migrate import FAILURES, ScenarioError, kernel_arguments, qemu_version, wait_status
@@ -88,7 +89,7 @@ def size_guest(config):
                          f"{config.window_mb + config.dirty_mb + 96} at this bandwidth")
     rate = round(all_points.VCPU_RATE * all_points.capacity(config.bandwidth))
     # Freed memory is zeroes, which cost no bandwidth: the first round is not the point.
-    config.append = (f"{kernel_arguments(config)} init_on_free=1 mdma.checks=0 "
+    config.append = (f"{kernel_arguments(config, STEADY_CLOCK)} init_on_free=1 mdma.checks=0 "
                      f"mdma.dirty_pages_per_s={rate}")
 
 

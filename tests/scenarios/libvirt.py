@@ -32,7 +32,7 @@ import libvirt_host
 import proof
 import say
 import scenario
-from guest_vm import tsc_khz
+from guest_vm import STOPPABLE_CLOCK, boot_words
 from libvirt_host import HostError
 from migrate import EVENTS, WORKLOAD
 from wire import NAMES
@@ -192,11 +192,8 @@ class Leg:
 def guest_definition(config):
     """The example's XML with what only a test wants: memory that can be compared, a log of
     what QEMU was told, and the guest's settings."""
-    words = ["panic=-1", "nokaslr", "mitigations=off", "no_timer_check", "no-steal-acc",
+    words = [*boot_words(), *STOPPABLE_CLOCK, "no-steal-acc",
              f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"]
-    khz = tsc_khz()
-    if khz:
-        words += [f"tsc_early_khz={khz}", "tsc=reliable"]
     root = ElementTree.parse(FILES / "mdma-guest.xml").getroot()
     return libvirt_guest.for_test(root, config.mem_mb, words)
 
