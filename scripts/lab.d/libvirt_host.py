@@ -236,13 +236,21 @@ class LibvirtHost:
     def hold_ram(self, domain):
         """Keep the memory of a guest, also when its QEMU ends: the memfd of it."""
         self.drop_ram()
-        self.ram = os.open(self._memfd(domain), os.O_RDONLY)
+        self.ram = ram.RamFile(os.open(self._memfd(domain), os.O_RDONLY))
         return True
+
+    def copy_ram(self, domain):
+        """Keep a copy of it as it is now. Returns how long an idle machine takes for it."""
+        self.hold_ram(domain)
+        copy = ram.Copy(self.ram.descriptor)
+        self.drop_ram()
+        self.ram = copy
+        return copy.idle_s
 
     def drop_ram(self):
         """Let it go."""
         if self.ram is not None:
-            os.close(self.ram)
+            self.ram.close()
             self.ram = None
         return True
 

@@ -33,6 +33,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import dmesg
+import switchover
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -490,6 +491,8 @@ def examine(facts, evidence):
     lost, covered = result.pop("lost"), result.pop("covered")
     result.update(data_oracle(ram, facts["ram_pages"]))
     result.update(guest_checks(evidence["source"], evidence["destination"]))
+    result["guest_clock_jump_s"] = switchover.clock_jump(evidence["source"],
+                                                         evidence["destination"])
     different = [entry["page"] for entry in ram["different"]]
     stamps = {entry["page"]: entry for entry in ram["different"]}
     result["ram_pages_unexplained"] = len(set(different) - set(lost))
@@ -513,7 +516,7 @@ def soundness(result):
         reasons.append(f"rounds is {result['rounds']}, must be at least {MIN_ROUNDS}")
     if not result["pages_reported"]:
         reasons.append("nothing was reported")
-    for key in ("downtime_ms", "expected_downtime_ms"):
+    for key in ("downtime_ms", "expected_downtime_ms", "held_s", "held_idle_s"):
         if result[key] is None:
             reasons.append(f"{key} is not known")
     if result["migration_status"] != "completed":
@@ -572,7 +575,8 @@ def empty_leg():
             "pages_sent_extra",
             "ram_pages_compared", "ram_pages_different", "ram_pages_unexplained",
             "rounds", "downtime_ms", "expected_downtime_ms", "guest_checks_failed",
-            "guest_checks_passed", "guest_checks_passed_destination")
+            "guest_checks_passed", "guest_checks_passed_destination", "held_s",
+            "held_idle_s", "guest_clock_jump_s")
     leg = dict.fromkeys(("kernel", "qemu", "accel", "backend"))
     leg.update(dict.fromkeys(keys))
     leg.update(migration_status="unknown", workload_continued=False,
@@ -593,7 +597,7 @@ def main_reasons(leg):
         reasons.append("no check of the guest passed on the destination")
     if not leg["workload_continued"]:
         reasons.append("workload: " + leg["workload_problem"])
-    return reasons
+    return reasons + switchover.noticed(leg["held_s"], leg["guest_clock_jump_s"])
 
 
 def control_reasons(leg):

@@ -153,7 +153,8 @@ def found(leg):
         return []
     return [pages(leg["pages_lost"], "lost, by ledger and reports"),
             f"{number(leg['ram_pages_different'])} of {number(leg['ram_pages_compared'])} "
-            "RAM pages differ at switchover"]
+            "RAM pages differ at switchover",
+            f"the destination was held {number(leg['held_s'])} s for the comparison"]
 
 
 def verdict(report):
@@ -275,6 +276,7 @@ ROWS = (
     ("rounds", "Rounds", ""),
     ("downtime_ms", "Downtime, ms", "as QEMU measured it"),
     ("expected_downtime_ms", "Expected downtime, ms", "QEMU's last estimate before the switch"),
+    ("held_s", "Destination held, s", "at the switchover, to copy its RAM for the comparison"),
     ("guest_checks_passed", "Guest checks passed", "dmatest and memory checks, both sides"),
     ("guest_checks_failed", "Guest checks failed", ""),
     ("workload_continued", "Workload continued", "with the next page write, at the destination"),

@@ -10,6 +10,8 @@ import tempfile
 import threading
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
@@ -20,6 +22,7 @@ import migrate
 import qmp
 import ram
 import scenario
+import switchover
 
 
 def configuration(*words):
@@ -70,7 +73,9 @@ class Ram(unittest.TestCase):
             for name, data in (("left", left), ("right", right)):
                 files.append(Path(directory, name))
                 files[-1].write_bytes(data)
-            return ram.compare(*files)
+            copy = ram.copy_of(files[1])
+            self.addCleanup(copy.close)
+            return ram.compare(files[0], copy)
 
     def test_same(self):
         data = bytes(2 * ram.CHUNK)
@@ -95,6 +100,95 @@ class Ram(unittest.TestCase):
     def test_sizes_differ(self):
         with self.assertRaises(ValueError):
             self.compare(bytes(ram.CHUNK), bytes(2 * ram.CHUNK))
+
+
+class Copy(unittest.TestCase):
+    """The RAM of the destination as it was while that was held."""
+
+    def setUp(self):
+        # pylint: disable=consider-using-with
+        self.file = tempfile.TemporaryFile(buffering=0)
+        self.addCleanup(self.file.close)
+
+    def copy(self):
+        """Of the file."""
+        copy = ram.Copy(self.file.fileno())
+        self.addCleanup(copy.close)
+        return copy
+
+    def fill(self, *pieces, size=3 * ram.CHUNK):
+        """Pieces of data, (where, length), among holes."""
+        self.file.truncate(size)
+        for where, length in pieces:
+            self.file.seek(where)
+            self.file.write(b"x" * length)
+
+    def test_holes_and_data(self):
+        self.fill((0, 4096), (ram.CHUNK - 4096, 12288), (2 * ram.CHUNK + 40960, 1 << 16))
+        self.file.seek(0)
+        whole, copy = self.file.read(), self.copy()
+        self.assertEqual(b"".join(map(copy.chunk, range(0, copy.size, ram.CHUNK))), whole)
+
+    def test_empty(self):
+        self.fill()
+        self.assertEqual(self.copy().chunk(0), bytes(ram.CHUNK))
+
+    def test_of_one_moment(self):
+        self.fill((0, 3 * ram.CHUNK))
+        copy = self.copy()
+        self.fill((4096, 1))
+        self.file.seek(4096)
+        self.file.write(b"y")
+        self.assertEqual(copy.chunk(0), b"x" * ram.CHUNK)
+        self.assertEqual(copy.stamp(1), b"x" * ram.STAMP.size)
+
+    def test_torn(self):
+        self.fill(size=ram.CHUNK + 4096)
+        with self.assertRaisesRegex(ValueError, "RAM of"):
+            self.copy()
+
+    def test_a_disturbed_chunk_does_not_count(self):
+        """One of three takes a minute, since the machine does something else."""
+        self.fill((0, 3 * ram.CHUNK))
+        clock = iter((0, 0, .01, 1, 61, 61, 61.02, 62))
+        with mock.patch.object(ram.time, "monotonic", lambda: next(clock)):
+            copy = self.copy()
+        self.assertEqual(copy.seconds, 62)
+        self.assertAlmostEqual(copy.idle_s, .03)
+
+
+class Switchover(unittest.TestCase):
+    """How long the guest is held, and whether it notices."""
+
+    def test_order(self):
+        """Nothing is between the copy and the guest's going on."""
+        done = []
+        vm = SimpleNamespace(ram="ram", qmp=SimpleNamespace(command=done.append))
+        copy = SimpleNamespace(idle_s=.25)
+        with mock.patch.object(ram, "copy_of", lambda path: done.append(path) or copy):
+            got, held = switchover.go_on(vm)
+        self.assertEqual(done, ["ram", "cont"])
+        self.assertIs(got, copy)
+        self.assertEqual(held["held_idle_s"], .25)
+
+    def test_short(self):
+        self.assertTrue(switchover.is_short(1.9, 1000))
+        self.assertFalse(switchover.is_short(2.1, 1000))
+        self.assertTrue(switchover.is_short(7.9, 524288))
+
+    def test_clock_jump(self):
+        source = "MDMA-GUEST beat 1 5.00\r\nMDMA-GUEST pass 1\r\nMDMA-GUEST be"
+        self.assertAlmostEqual(switchover.clock_jump(
+            source, "at 2 6.25\r\nMDMA-GUEST beat 3 9.00\r\n"), 1.25)
+        self.assertIsNone(switchover.clock_jump(source, "MDMA-GUEST pass 2\n"))
+        self.assertIsNone(switchover.clock_jump("", "MDMA-GUEST beat 3 9.00\n"))
+
+    def test_noticed(self):
+        self.assertEqual(switchover.noticed(90, 1.5), [])
+        self.assertEqual(switchover.noticed(3, 3.1), [])
+        self.assertEqual(switchover.noticed(None, None), [])
+        self.assertRegex(switchover.noticed(90, 91.2)[0], "its clock went on by 91.2 s")
+        self.assertRegex(switchover.noticed(90, None)[0], "does not tell the time")
 
 
 class Monitor(unittest.TestCase):

@@ -75,7 +75,7 @@ class Evidence:
             "workload": {"source": settings, "destination": dict(settings)},
             "summary": {"kernel": "6.12", "qemu": "10.0", "accel": "kvm", "backend": "ours",
                         "rounds": 4, "downtime_ms": 12, "expected_downtime_ms": 10,
-                        "migration_status": "completed"},
+                        "migration_status": "completed", "held_s": 0.5, "held_idle_s": 0.4},
         }
 
     def forget(self):
@@ -523,6 +523,10 @@ class Migration(Case):
         self.summary(downtime_ms=None)
         self.fails("downtime_ms is not known")
 
+    def test_not_known_how_long_it_was_held(self):
+        self.summary(held_s=None)
+        self.fails("held_s is not known")
+
     def test_migration_failed(self):
         self.summary(migration_status="failed")
         self.fails("migration: failed")
@@ -555,6 +559,20 @@ class Guest(Case):
         self.leg.source += "MDMA-GU"
         self.leg.destination = "EST pass 2\n"
         self.assertEqual(self.judge()["guest_checks_passed_destination"], 1)
+
+    def held(self, first):
+        """The guest was held for a minute and a half; its clock at the destination."""
+        self.leg.facts["summary"]["held_s"] = 90.5
+        self.leg.source += "MDMA-GUEST beat 9 31.00\n"
+        self.leg.destination += f"MDMA-GUEST beat 10 {first}\n"
+
+    def test_clock_that_stood_still(self):
+        self.held("32.10")
+        self.assertEqual(self.judge()["verdict"], "pass")
+
+    def test_clock_that_ran_on(self):
+        self.held("122.50")
+        self.fails("the guest was held for 90.5 s, and its clock went on by 91.5 s")
 
     def test_half_a_line_is_no_check(self):
         self.leg.destination = "MDMA-GUEST pass 2"

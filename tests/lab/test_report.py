@@ -67,11 +67,22 @@ class Finish(unittest.TestCase):
     def test_ktap(self):
         self.good()
         self.finish()
-        self.assertEqual(self.states(), [ktap.PASSED] * 7)
+        self.assertEqual(self.states(), [ktap.PASSED] * 8)
+
+    def test_held(self):
+        """For how long is on the page; too long is a failed test, but loses no page."""
+        self.good()
+        path = self.results / "main/leg.json"
+        path.write_text(path.read_text().replace('"held_s": 0.5', '"held_s": 3.5')
+                        .replace('"held_idle_s": 0.4', '"held_idle_s": 2.5'))
+        code, verdict, page, _ = self.finish()
+        self.assertEqual((code, verdict["verdict"], verdict["held_s"]), (0, "pass", 3.5))
+        self.assertIn("the destination was held 3.5 s for the comparison", page)
+        self.assertEqual(self.states().count(ktap.FAILED), 1)
 
     def test_ktap_of_nothing(self):
         self.finish()
-        self.assertEqual(self.states(), [ktap.FAILED] * 7)
+        self.assertEqual(self.states(), [ktap.FAILED] * 8)
 
     def test_accelerator_of_the_lab(self):
         self.good()

@@ -37,6 +37,7 @@ import moves
 import proof
 import ram as ram_files
 import scenario
+import switchover
 from guest_vm import GuestError
 from host import Host, boot, set_workload, wait_until
 from link import Link, Trap
@@ -62,6 +63,7 @@ KEYS = {
     "mem_mb": (128, "guest memory, at most 2048"),
     "window_mb": (16, "memory that the guest gives to the workload"),
     "dirty_mb": (2, "memory that the guest's CPU dirties"),
+    "pause_s": (40, "seconds to hold the guest at the last switchover, which it must not notice"),
     "patience": (180, "seconds to wait for any one thing"),
     "accel": ("kvm", "accelerator of the guest"),
     "qemu": ("qemu-system-x86_64", "QEMU to run"),
@@ -326,7 +328,7 @@ class Run:
         self.name, self.config, self.results, self.directory = name, config, results, directory
         self.begin = time.monotonic()
         self.written, self.results_of, self.reasons = moves.Written(), [], []
-        self.moves, self.host, self.mdevs = 0, None, []
+        self.moves, self.host, self.mdevs, self.pause_s = 0, None, [], 0
 
     def say(self, text):
         """Progress: people wait for this."""
@@ -361,8 +363,9 @@ class Run:
         """A try that must fail; @there: the destination's mdev, if it is none of the two."""
         self._attempt(title, case, there or self._elsewhere())
 
-    def succeed(self, title, disturb):
-        """A try that must succeed."""
+    def succeed(self, title, disturb, pause_s=0):
+        """A try that must succeed; @pause_s: seconds to hold the guest at the switchover."""
+        self.pause_s = pause_s
         self._attempt(title, Case(disturb, STOP, ("completed",)), self._elsewhere(), True)
 
     def _elsewhere(self):
@@ -440,22 +443,26 @@ class Run:
         source = self.host
         wait_status(source.vm, ("postmigrate",), self.config.patience)
         wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
-        compared = ram_files.compare(source.vm.ram, destination.vm.ram)
+        copy, held = switchover.go_on(destination.vm, self.pause_s)
+        wait_status(destination.vm, ("running",), self.config.patience)
+        compared = ram_files.compare(source.vm.ram, copy)
+        copy.close()
         self.complain_if(compared["pages_compared"] != self.config.mem_mb << 8,
                          f"only {compared['pages_compared']} pages compared")
         self.complain_if(compared["pages_different"],
                          f"{compared['pages_different']} pages differ, the first "
                          f"{compared['different'][:1]}")
         self._account(source.vm.ram, source)
-        settings = source.mdev.settings()
-        destination.vm.qmp.command("cont")
-        wait_status(destination.vm, ("running",), self.config.patience)
-        self.complain_if(destination.mdev.settings() != settings,
+        self.complain_if(destination.mdev.settings() != source.mdev.settings(),
                          "the workload's settings did not travel")
         self.host = destination
         self.moves += 1
         source.close()
         self._goes_on(destination, 0)
+        destination.vm.wait_console("MDMA-GUEST beat", self.config.patience)
+        jump = switchover.clock_jump(source.vm.console(), destination.vm.console())
+        for reason in switchover.noticed(held["held_s"], jump):
+            self.complain(reason)
 
     def judge(self):
         """What only the whole trace tells."""
@@ -488,6 +495,8 @@ def play_failures(run):
         run.succeed("answers come late, without switchover-ack", move_without_ack)
         for number in range(1, config.moves + 1):
             run.succeed(f"move {number} in a row", move)
+        if config.pause_s:
+            run.succeed(f"a move with the guest held for {config.pause_s} s", move, config.pause_s)
     run.judge()
 
 

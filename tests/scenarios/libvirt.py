@@ -32,6 +32,7 @@ import libvirt_host
 import proof
 import say
 import scenario
+import switchover
 from guest_vm import STOPPABLE_CLOCK, boot_words
 from libvirt_host import HostError
 from migrate import EVENTS, WORKLOAD
@@ -61,6 +62,7 @@ KEYS = {
     "window_mb": (64, "memory that the guest gives to the workload"),
     "dirty_mb": (8, "memory that the guest's CPU dirties"),
     "checks": (2, "checks of the guest that must pass at the destination"),
+    "pause_s": (0, "seconds to hold the guest at the switchover besides, which it must not notice"),
     "cases": (1, "1: also save, snapshot, abort, be refused, and do as the README says"),
     "control": (1, "1: also migrate from the mutant backend"),
     "patience": (240, "seconds to wait for any one thing"),
@@ -80,6 +82,8 @@ class Leg:
         self.directory = results / name
         self.directory.mkdir()
         self.begin = time.time()
+        # Since when the guest is held at the destination.
+        self.paused = None
         self.pace = libvirt_guest.Pace(config.rounds, config.pages_min,
                                        config.downtime_limit_ms)
         self.facts = {"settings": vars(config), "ram_pages": config.mem_mb << 8,
@@ -120,13 +124,15 @@ class Leg:
         # Now: a device that nobody has open any more has no window, and does not run.
         self.facts["workload"] = {"source": source.settings(guest.mdev)}
         self._migrate(source, destination)
-        destination.hold_ram(guest.name)
+        idle_s = destination.copy_ram(guest.name)
+        time.sleep(self.config.pause_s)
+        guest.virsh(destination, "resume", guest.name)
+        self.facts["summary"].update(switchover.held(self.paused, idle_s))
+        self._wait_running(destination)
         self._compare(source, destination)
         source.save_ledger(guest.mdev, self.name)
         guest.next_seq = int(source.stat(guest.mdev, "seq")) + 1
         guest.collect(source, self.directory, "source")
-        guest.virsh(destination, "resume", guest.name)
-        self._wait_running(destination)
         self.facts["workload"]["destination"] = destination.settings(guest.mdev)
 
     def _migrate(self, source, destination):
@@ -147,6 +153,7 @@ class Leg:
             if time.monotonic() > deadline:
                 raise HostError(f"no end of the migration after {config.patience} s")
             time.sleep(0.2)
+        self.paused = time.monotonic()
         if done[0]:
             raise HostError(f"virsh migrate: {done[1]}")
         self._migrated(guest.completed(destination))
@@ -170,6 +177,8 @@ class Leg:
         self.say(f"migrated: {stats['rounds']} rounds, downtime {stats['downtime']} ms")
 
     def _compare(self, source, destination):
+        self.say(f"the destination was held {self.facts['summary']['held_s']} s for the "
+                 "comparison")
         result = libvirt_guest.compare_ram(source, destination)
         (self.directory / "ram.json").write_text(json.dumps(result))
         self.say(f"RAM: {result['pages_compared']} pages compared, "
@@ -178,6 +187,7 @@ class Leg:
     def arrived(self, destination, patience):
         """The guest goes on there, and checks what it finds."""
         self.guest.wait_console(destination, "MDMA-GUEST pass", patience, self.config.checks)
+        self.guest.wait_console(destination, "MDMA-GUEST beat", patience)
         self.say("the guest's checks pass at the destination")
 
     def finish(self, destination):

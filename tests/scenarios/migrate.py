@@ -33,6 +33,7 @@ import backend
 import ram as ram_files
 import say
 import scenario
+import switchover
 import vfio_logging
 import workloads
 from guest_vm import GuestError, GuestVM, STOPPABLE_CLOCK, boot_words
@@ -88,6 +89,7 @@ KEYS = {
     "dirty_mb": (8, "memory that the guest's CPU dirties"),
     "smp": (1, "CPUs of the guest"),
     "checks": (2, "checks of the guest that must pass at the destination"),
+    "pause_s": (0, "seconds to hold the guest at the switchover besides, which it must not notice"),
     "tracking": ("container", "who says what is dirty: container, or device and then both"),
     "control": (1, "1: also run on the mutant backend"),
     "patience": (180, "seconds to wait for any one thing"),
@@ -302,13 +304,18 @@ class Leg:
                  f"downtime {info.get('downtime')} ms")
 
     def _at_switchover(self, source, mdev, destination):
-        """Source stopped, destination not yet started: RAM must be the same."""
+        """Source stopped, destination not yet started: RAM must be the same. It is copied and
+        compared later, so that the guest need not wait for that."""
         wait_status(source, ("postmigrate",), self.config.patience)
         wait_status(destination, ("paused", "prelaunch"), self.config.patience)
+        copy, held = switchover.go_on(destination, self.config.pause_s)
+        self.facts["summary"].update(held)
+        self.say(f"the destination was held {held['held_s']} s for the comparison")
         self.facts["workload"] = {"source": mdev.settings()}
         self.facts["source_state"] = mdev.state()
         (self.directory / "ledger.bin").write_bytes(mdev.ledger())
-        result = ram_files.compare(source.ram, destination.ram)
+        result = ram_files.compare(source.ram, copy)
+        copy.close()
         (self.directory / "ram.json").write_text(json.dumps(result))
         self.say(f"RAM: {result['pages_compared']} pages compared, "
                  f"{result['pages_different']} differ")
@@ -320,13 +327,13 @@ class Leg:
         so nothing is asked of it.
         """
         config = self.config
-        destination.qmp.command("cont")
-        # Only now does the device take over what it was sent.
+        # Only when it runs has the device taken over what it was sent.
         wait_status(destination, ("running",), config.patience)
         self.facts["workload"]["destination"] = mdev.settings()
         patience = 5 if self.name == "control" else config.patience
         try:
             destination.wait_console("MDMA-GUEST pass", patience, config.checks)
+            destination.wait_console("MDMA-GUEST beat", patience)
             self.say("the guest's checks pass at the destination")
         except GuestError as err:
             if self.name != "control":
