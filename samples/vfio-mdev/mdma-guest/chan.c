@@ -23,6 +23,7 @@ static void mdma_chan_run_callbacks(struct mdma_chan *ch)
 	struct mdma_tx *tx;
 	LIST_HEAD(done);
 
+	mutex_lock(&ch->callbacks);
 	spin_lock_irq(&ch->lock);
 	list_splice_init(&ch->done, &done);
 	spin_unlock_irq(&ch->lock);
@@ -39,6 +40,7 @@ static void mdma_chan_run_callbacks(struct mdma_chan *ch)
 	spin_lock_irq(&ch->lock);
 	list_splice_tail(&done, &ch->free);
 	spin_unlock_irq(&ch->lock);
+	mutex_unlock(&ch->callbacks);
 }
 
 static irqreturn_t mdma_chan_irq(int irq, void *data)
@@ -49,12 +51,12 @@ static irqreturn_t mdma_chan_irq(int irq, void *data)
 	return IRQ_WAKE_THREAD;
 }
 
-/* Of the line, which is also that of the other channels, and of who knows whom. */
+/* Handler of the shared INTx line: other channels and other devices may raise it. */
 static irqreturn_t mdma_chan_intx(int irq, void *data)
 {
 	struct mdma_chan *ch = data;
 
-	/* Not a bit of it: a function that does not decode reads as ones. */
+	/* A function that does not decode its BAR reads as ones. */
 	if (readl(ch->regs + MDMA_CHAN_IRQ) != 1)
 		return IRQ_NONE;
 	return mdma_chan_irq(irq, data);
@@ -65,8 +67,8 @@ static irqreturn_t mdma_chan_irq_thread(int irq, void *data)
 	struct mdma_chan *ch = data;
 
 	spin_lock_irq(&ch->lock);
-	if (!mdma_ring_reap(ch) && list_empty(&ch->done))
-		mdma_ring_recover(ch);
+	mdma_ring_reap(ch);
+	mdma_ring_recover(ch);
 	spin_unlock_irq(&ch->lock);
 
 	mdma_chan_run_callbacks(ch);
@@ -217,9 +219,7 @@ static enum dma_status mdma_chan_tx_status(struct dma_chan *chan,
 		status = dma_async_is_complete(cookie, chan->completed_cookie,
 					       chan->cookie);
 	}
-	if (status == DMA_COMPLETE &&
-	    dma_async_is_complete(cookie, ch->failed_before,
-				  ch->failed_last) == DMA_IN_PROGRESS)
+	if (status == DMA_COMPLETE && mdma_ring_failed(ch, cookie))
 		status = DMA_ERROR;
 	dma_set_tx_state(state, chan->completed_cookie, chan->cookie, 0);
 	spin_unlock_irqrestore(&ch->lock, flags);
@@ -244,13 +244,17 @@ static int mdma_chan_terminate_all(struct dma_chan *chan)
 	return 0;
 }
 
+/*
+ * No callback of what was terminated before runs when this returns. What was
+ * terminated is on no list from which a callback could still be called, so it is
+ * enough to wait for those that run, in whatever thread.
+ */
 static void mdma_chan_synchronize(struct dma_chan *chan)
 {
 	struct mdma_chan *ch = to_mdma_chan(chan);
-	int irq = READ_ONCE(ch->irq);
 
-	if (irq)
-		synchronize_irq(irq);
+	mutex_lock(&ch->callbacks);
+	mutex_unlock(&ch->callbacks);
 }
 
 static int mdma_chan_alloc_resources(struct dma_chan *chan)
@@ -259,7 +263,8 @@ static int mdma_chan_alloc_resources(struct dma_chan *chan)
 	int ret;
 
 	mutex_lock(&ch->guest->lock);
-	ret = ch->gone ? -ENODEV : mdma_ring_alloc(ch);
+	/* Not ENODEV: for that, dmaengine takes the device off its list for good. */
+	ret = ch->gone ? -ENXIO : mdma_ring_alloc(ch);
 	mutex_unlock(&ch->guest->lock);
 
 	return ret ?: MDMA_RING_SIZE;
@@ -310,6 +315,7 @@ void mdma_chan_init(struct mdma_guest *guest, unsigned int n)
 
 	ch->guest = guest;
 	ch->regs = guest->regs + MDMA_REG_CHANNEL(n);
+	mutex_init(&ch->callbacks);
 	spin_lock_init(&ch->lock);
 	INIT_LIST_HEAD(&ch->free);
 	INIT_LIST_HEAD(&ch->submitted);
@@ -372,6 +378,19 @@ void mdma_chan_resume(struct mdma_chan *ch)
 }
 
 /**
+ * mdma_chan_lose - fail all transactions of a device that does not answer
+ * @ch: channel, its interrupt's thread still there
+ */
+void mdma_chan_lose(struct mdma_chan *ch)
+{
+	spin_lock_irq(&ch->lock);
+	mdma_ring_lose(ch);
+	if (ch->irq)
+		irq_wake_thread(ch->irq, ch);
+	spin_unlock_irq(&ch->lock);
+}
+
+/**
  * mdma_chan_remove - end a channel of a device that goes away
  * @ch: channel
  *
@@ -385,7 +404,7 @@ void mdma_chan_remove(struct mdma_chan *ch)
 
 	mutex_lock(&ch->guest->lock);
 	spin_lock_irq(&ch->lock);
-	if (ch->ring) {
+	if (ch->ring && !ch->gone) {
 		mdma_ring_abort(ch);
 		mdma_ring_stop(ch);
 	}

@@ -192,11 +192,12 @@ static int mdma_guest_probe(struct pci_dev *pdev,
 	if (ret)
 		goto err_unmap;
 	dma_set_max_seg_size(&pdev->dev, MDMA_DESC_MAX_LEN);
-	pci_set_master(pdev);
 
+	/* A former kernel may have left rings and a window: no DMA before the reset. */
 	ret = mdma_guest_identify(pdev, regs);
 	if (ret < 0)
 		goto err_unmap;
+	pci_set_master(pdev);
 
 	guest = mdma_guest_alloc(pdev, regs, ret);
 	ret = -ENOMEM;
@@ -258,13 +259,26 @@ static int mdma_guest_resume(struct device *dev)
 	int ret;
 
 	ret = mdma_guest_identify(guest->pdev, guest->regs);
-	if (ret < 0)
+	if (ret < 0) {
+		for (i = 0; i < guest->nr_chans; i++)
+			mdma_chan_lose(&guest->chans[i]);
 		return ret;
+	}
 
 	ret = mdma_window_resume(guest);
 	for (i = 0; i < guest->nr_chans; i++)
 		mdma_chan_resume(&guest->chans[i]);
 	return ret;
+}
+
+/*
+ * Before a reboot, a power-off, or a kexec: the next kernel finds a device that does
+ * no DMA. Clients are not told. What they submit from now on stays where it is.
+ */
+static void mdma_guest_shutdown(struct pci_dev *pdev)
+{
+	mdma_guest_suspend(&pdev->dev);
+	pci_clear_master(pdev);
 }
 
 static DEFINE_SIMPLE_DEV_PM_OPS(mdma_guest_pm_ops, mdma_guest_suspend,
@@ -281,6 +295,7 @@ static struct pci_driver mdma_guest_driver = {
 	.id_table = mdma_guest_ids,
 	.probe = mdma_guest_probe,
 	.remove = mdma_guest_remove,
+	.shutdown = mdma_guest_shutdown,
 	.driver.pm = pm_sleep_ptr(&mdma_guest_pm_ops),
 };
 

@@ -10,19 +10,22 @@
  *
  * "flight" is in ring order: its first entry is at ring[head % size], the one
  * after its last would be at ring[tail % size]. What the device has done is
- * learnt from the status in the ring, which is memory; registers are only
- * written (doorbell, interrupt), because reading one leaves the guest.
+ * learnt from the status in the ring, which is memory: a register access leaves
+ * the guest. A halted ring shows in a register only, which each interrupt reads.
  *
  * Locks, outermost first:
  *
  *	mdma_guest.lock		mutex; a ring comes, a ring goes
+ *	mdma_chan.callbacks	mutex; held while clients' callbacks run
  *	mdma_chan.lock		spinlock, any context; lists, counters, ring
  *
- * Callbacks of clients are called from the interrupt's thread, no lock held.
+ * Callbacks of clients are called from the interrupt's thread, or by the removal
+ * of the driver. They may call whatever takes mdma_chan.lock alone.
  */
 #ifndef MDMA_GUEST_H
 #define MDMA_GUEST_H
 
+#include <linux/bitmap.h>
 #include <linux/dmaengine.h>
 #include <linux/mdma.h>
 #include <linux/mutex.h>
@@ -35,6 +38,8 @@ struct page;
 struct pci_dev;
 
 #define MDMA_RING_SIZE			256
+/* Of how many cookies, the last ones, a channel knows whether they failed. */
+#define MDMA_COOKIES_KNOWN		1024
 
 /**
  * struct mdma_tx - a transaction
@@ -57,6 +62,7 @@ struct mdma_tx {
  * @regs: registers of this channel
  * @irq: Linux interrupt number, 0 if there is none
  * @irq_name: in /proc/interrupts
+ * @callbacks: held while callbacks run, for synchronize to wait for their end
  * @lock: protects @ring and all that follows it
  * @ring: coherent, %NULL while no client holds the channel
  * @ring_iova: of @ring
@@ -67,9 +73,8 @@ struct mdma_tx {
  * @submitted: have a cookie, wait for issue_pending
  * @flight: in the ring
  * @done: callback still to be called
- * @failed_before: the cookies after this one, up to and with @failed_last,
- *	are those that failed or were terminated last
- * @failed_last: see @failed_before
+ * @failed: which of the last %MDMA_COOKIES_KNOWN cookies failed or were
+ *	terminated, by cookie modulo that number
  * @gone: the device is; no register may be touched
  */
 struct mdma_chan {
@@ -78,6 +83,7 @@ struct mdma_chan {
 	void __iomem *regs;
 	int irq;
 	char irq_name[32];
+	struct mutex callbacks;	/* a client's callback runs */
 
 	spinlock_t lock;	/* protects all that follows */
 	struct mdma_desc *ring;
@@ -89,8 +95,7 @@ struct mdma_chan {
 	struct list_head submitted;
 	struct list_head flight;
 	struct list_head done;
-	dma_cookie_t failed_before;
-	dma_cookie_t failed_last;
+	DECLARE_BITMAP(failed, MDMA_COOKIES_KNOWN);
 	bool gone;
 };
 
@@ -149,6 +154,7 @@ void mdma_chan_init(struct mdma_guest *guest, unsigned int n);
 int mdma_chan_request_irq(struct mdma_chan *ch, int irq, bool line);
 void mdma_chan_suspend(struct mdma_chan *ch);
 void mdma_chan_resume(struct mdma_chan *ch);
+void mdma_chan_lose(struct mdma_chan *ch);
 void mdma_chan_remove(struct mdma_chan *ch);
 void mdma_chan_setup_dma(struct dma_device *dma);
 
@@ -159,6 +165,8 @@ void mdma_ring_issue(struct mdma_chan *ch);
 bool mdma_ring_reap(struct mdma_chan *ch);
 void mdma_ring_recover(struct mdma_chan *ch);
 void mdma_ring_abort(struct mdma_chan *ch);
+void mdma_ring_lose(struct mdma_chan *ch);
+bool mdma_ring_failed(const struct mdma_chan *ch, dma_cookie_t cookie);
 void mdma_ring_stop(struct mdma_chan *ch);
 void mdma_ring_suspend(struct mdma_chan *ch);
 void mdma_ring_resume(struct mdma_chan *ch);

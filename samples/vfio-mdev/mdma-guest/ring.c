@@ -78,13 +78,27 @@ static void mdma_ring_finish(struct mdma_chan *ch, struct mdma_tx *tx,
 		     !tx->tx.unmap;
 
 	tx->result.result = result;
-	if (result != DMA_TRANS_NOERROR) {
-		if (ch->failed_last != ch->chan.completed_cookie)
-			ch->failed_before = ch->chan.completed_cookie;
-		ch->failed_last = tx->tx.cookie;
-	}
+	__assign_bit(tx->tx.cookie % MDMA_COOKIES_KNOWN, ch->failed,
+		     result != DMA_TRANS_NOERROR);
 	ch->chan.completed_cookie = tx->tx.cookie;
 	list_move_tail(&tx->node, quiet ? &ch->free : &ch->done);
+}
+
+/**
+ * mdma_ring_failed - did a transaction that has ended fail?
+ * @ch: channel, locked
+ * @cookie: of the transaction
+ *
+ * Return: false also for a transaction that ended so long ago that the channel
+ * does not know any more.
+ */
+bool mdma_ring_failed(const struct mdma_chan *ch, dma_cookie_t cookie)
+{
+	/* Cookies are positive and start anew at DMA_MIN_COOKIE. */
+	u32 age = (ch->chan.completed_cookie - cookie) & INT_MAX;
+
+	return age < MDMA_COOKIES_KNOWN &&
+	       test_bit(cookie % MDMA_COOKIES_KNOWN, ch->failed);
 }
 
 /*
@@ -176,10 +190,24 @@ static void mdma_ring_clear(struct mdma_chan *ch)
 }
 
 /**
- * mdma_ring_recover - after an interrupt for which nothing was reaped
+ * mdma_ring_lose - fail all transactions of a device that does not answer
  * @ch: channel, locked
  *
- * Clears a ring that was halted for a reason that no descriptor holds.
+ * No register is touched from now on.
+ */
+void mdma_ring_lose(struct mdma_chan *ch)
+{
+	ch->gone = true;
+	mdma_ring_fail_all(ch, &ch->flight);
+	mdma_ring_fail_all(ch, &ch->submitted);
+}
+
+/**
+ * mdma_ring_recover - clear a ring that was halted
+ * @ch: channel, locked, its ring reaped
+ *
+ * No descriptor says that the ring was halted, and why. The interrupt that tells
+ * so may be the one that tells of a descriptor that is done.
  */
 void mdma_ring_recover(struct mdma_chan *ch)
 {
@@ -191,6 +219,10 @@ void mdma_ring_recover(struct mdma_chan *ch)
 	status = readl(ch->regs + MDMA_CHAN_STATUS);
 	if (status == MDMA_STATUS_NONE)
 		return;
+	if (PCI_POSSIBLE_ERROR(status)) {
+		mdma_ring_lose(ch);
+		return;
+	}
 
 	dev_err_ratelimited(&ch->guest->pdev->dev,
 			    "channel %d: ring failed, status %u\n",
