@@ -92,6 +92,7 @@ TARGETS = {target.name: target for target in (
                                 paths.BUILD / "vfio-logging" / VFIO_LOGGING_SYMBOLS}),
     Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
            ("mdma_guest.ko",)),
+    Target("guest-client", ("tests/guest-client", "include"), KBUILD, ("mdma_client.ko",)),
     Target("dmatest", ("dmatest",), (*MAKE, "-C", "{build}", "M={source}", "modules"),
            ("dmatest.ko",), strict=False, files={
                "dmatest/dmatest.c": KERNEL_DMA / "dmatest.c",
@@ -305,6 +306,7 @@ def make_guest():
     """The guest's kernel and initramfs into the payload."""
     payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
     inputs = [TARGETS["mdma-guest"].directory / "mdma_guest.ko",
+              TARGETS["guest-client"].directory / "mdma_client.ko",
               TARGETS["dmatest"].directory / "dmatest.ko", *guest.inputs(),
               paths.LAB_D / "initramfs.py", paths.LAB_D / "kmod.py"]
     key = image.digest(image.recipe(), *(path.read_bytes() for path in inputs))

@@ -15,7 +15,7 @@ CC = ("gcc", "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror")
 def inputs():
     """The files that the initramfs is made of, besides modules and busybox."""
     return [Path(__file__).resolve(), Path(dmesg.__file__).resolve(), HERE / "init",
-            HERE / "dmatest.sh", HERE / "dmatest.awk", HERE / "dirty.c"]
+            HERE / "dmatest.sh", HERE / "dmatest.awk", HERE / "client.sh", HERE / "dirty.c"]
 
 
 def build(path, root, build_dir):
@@ -23,8 +23,8 @@ def build(path, root, build_dir):
 
     @path:      where to
     @root:      root tree of the lab: busybox, compiler, the guest's kernel
-    @build_dir: holds mdma-guest/mdma_guest.ko and dmatest/dmatest.ko; gets
-                guest/dirty and guest/dmesg.patterns
+    @build_dir: holds mdma-guest/mdma_guest.ko, guest-client/mdma_client.ko and
+                dmatest/dmatest.ko; gets guest/dirty and guest/dmesg.patterns
     """
     own = Path(build_dir) / "guest"
     own.mkdir(parents=True, exist_ok=True)
@@ -33,8 +33,10 @@ def build(path, root, build_dir):
     (own / "dmesg.patterns").write_text(dmesg.for_grep())
     initramfs.build(path, root,
                     modules=[Path(build_dir) / "mdma-guest/mdma_guest.ko",
+                             Path(build_dir) / "guest-client/mdma_client.ko",
                              Path(build_dir) / "dmatest/dmatest.ko"],
                     files={"bin/dirty": own / "dirty", "lib/dmatest.awk": HERE / "dmatest.awk",
                            "lib/dmatest.sh": HERE / "dmatest.sh",
+                           "lib/client.sh": HERE / "client.sh",
                            "lib/dmesg.patterns": own / "dmesg.patterns"},
                     init=HERE / "init")

@@ -271,8 +271,22 @@ def qemu_is_killed(bench):
     expect(not bench.mdev.stat("pinned"), "pages are pinned after QEMU was killed")
 
 
-TESTS = (dmatest_on_all_channels, rebind_under_load, module_in_use_stays, bus_master_off_and_on,
-         suspend_of_devices, suspend_to_ram, guest_crashes, qemu_is_killed)
+def client(name):
+    """A test of tests/guest-client: a client that goes where dmatest does not."""
+    def test(bench):
+        bench.check(f"client {name} 2>&1")
+        bench.transfers(1)
+        bench.works()
+    test.__name__ = f"client_{name}"
+    return test
+
+
+CLIENT = ("status_of_each", "halt_beside_completion", "full_ring", "terminate_in_callback",
+          "unbound_while_held", "synchronize_in_removal", "reset_before_bus_master",
+          "shutdown_is_quiet", "resume_fails")
+
+TESTS = (dmatest_on_all_channels, *map(client, CLIENT), rebind_under_load, module_in_use_stays,
+         bus_master_off_and_on, suspend_of_devices, suspend_to_ram, guest_crashes, qemu_is_killed)
 # Its kernel is slower, and the last two tests leave no memory to look at.
 POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-2])
 
