@@ -292,6 +292,13 @@ void mdma_access_release_all(struct mdma_device *dev)
 	release_manual(dev, 0, U64_MAX);
 }
 
+/* Test hook: waits, so that what can happen meanwhile happens. */
+static void stall_unmap(struct mdma_access *access)
+{
+	while (READ_ONCE(access->stall_unmap) && !fatal_signal_pending(current))
+		usleep_range(1000, 2000);
+}
+
 /**
  * mdma_access_dma_unmap() - the user takes a mapping away
  * @vdev: of the device
@@ -309,6 +316,7 @@ void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	u64 last = iova + length - 1;
 	struct mdma_going *going;
 
+	stall_unmap(access);
 	if (READ_ONCE(access->leak_on_unmap)) {
 		trace_mdma_dma_unmap(dev->id, iova, length, true);
 		return;

@@ -263,6 +263,7 @@ void mdma_debugfs_init(struct mdma_device *dev)
 	debugfs_create_file("rw", 0200, dir, dev, &rw_fops);
 	debugfs_create_bool("leak_on_unmap", 0600, dir,
 			    &dev->access.leak_on_unmap);
+	debugfs_create_bool("stall_unmap", 0600, dir, &dev->access.stall_unmap);
 	debugfs_create_u64("stall_midway", 0600, dir, &dev->stall_midway);
 	dev->debugfs = dir;
 }

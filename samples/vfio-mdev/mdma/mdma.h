@@ -239,6 +239,7 @@ struct mdma_going {
  * @wait: for runs in use to be released
  * @leak_on_unmap: test hook: ->dma_unmap() does nothing, and a reset or the
  *	close forgets what debugfs pinned
+ * @stall_unmap: test hook: ->dma_unmap() waits
  */
 struct mdma_access {
 	struct mutex lock;	/* all fields */
@@ -253,6 +254,7 @@ struct mdma_access {
 	atomic_t released;
 	wait_queue_head_t wait;
 	bool leak_on_unmap;
+	bool stall_unmap;
 };
 
 /**
