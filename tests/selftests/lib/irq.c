@@ -8,6 +8,7 @@
 #include <linux/vfio.h>
 
 #include "irq.h"
+#include "wait.h"
 
 int irq_command(struct mdma *m, unsigned int flags, unsigned int index,
 		unsigned int nr, int data)
@@ -46,7 +47,7 @@ int irq_count(int fd, int ms)
 	__u64 count = 0;
 
 	/* Somebody else may have read it in between */
-	if (poll(&poll_fd, 1, ms) == 1 && read(fd, &count, 8) != 8)
+	if (poll(&poll_fd, 1, scaled_ms(ms)) == 1 && read(fd, &count, 8) != 8)
 		return errno == EAGAIN ? 0 : -errno;
 	return count;
 }

@@ -15,7 +15,10 @@ int irq_set(struct mdma *m, unsigned int index, unsigned int nr);
 int irq_command(struct mdma *m, unsigned int flags, unsigned int index,
 		unsigned int nr, int data);
 
-/* How often an eventfd was signalled since the last call, waiting until it is. */
+/*
+ * How often an eventfd was signalled since the last call, waiting until it is, for
+ * scaled_ms().
+ */
 int irq_count(int fd, int ms);
 
 /* The same for a vector of MSI-X. */

@@ -26,8 +26,7 @@ int file_write(const char *path, const char *text)
 	return ret;
 }
 
-/* As a string. Returns its length or -errno. */
-static int read_all(const char *path, char *text, int size)
+int file_read_all(const char *path, char *text, int size)
 {
 	int fd = open(path, O_RDONLY);
 	int len, ret;
@@ -44,7 +43,7 @@ static int read_all(const char *path, char *text, int size)
 
 int file_read(const char *path, char *text, int size)
 {
-	int ret = read_all(path, text, size);
+	int ret = file_read_all(path, text, size);
 
 	text[strcspn(text, "\n")] = 0;
 	return ret < 0 ? ret : 0;
@@ -63,7 +62,7 @@ long long proc_kb(const char *path, const char *key)
 {
 	char text[8192], *line = text;
 	size_t len = strlen(key);
-	int ret = read_all(path, text, sizeof(text));
+	int ret = file_read_all(path, text, sizeof(text));
 
 	if (ret < 0)
 		return ret;

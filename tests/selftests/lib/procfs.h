@@ -9,6 +9,9 @@ int file_write(const char *path, const char *text);
 /* Reads at most size - 1 bytes, cuts the newline. Returns 0 or -errno. */
 int file_read(const char *path, char *text, int size);
 
+/* The same, with all its lines. Returns its length or -errno. */
+int file_read_all(const char *path, char *text, int size);
+
 /* The number in a file, or -errno. */
 long long file_number(const char *path);
 

@@ -37,7 +37,7 @@ int stall_wait(struct stall *s, int ms)
 	struct pollfd p = { .fd = s->fd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	if (poll(&p, 1, ms) != 1 || read(s->fd, &msg, sizeof(msg)) < 0)
+	if (poll(&p, 1, scaled_ms(ms)) != 1 || read(s->fd, &msg, sizeof(msg)) < 0)
 		return -ETIMEDOUT;
 	return (msg.arg.pagefault.address - (unsigned long)s->mem) >>
 	       PAGE_SHIFT;
@@ -73,37 +73,4 @@ void stall_break(struct stall *s)
 {
 	munmap(s->mem, s->size);
 	close(s->fd);
-}
-
-static void *job_main(void *arg)
-{
-	struct job *j = arg;
-
-	j->ret = j->call(j->arg);
-	__atomic_store_n(&j->done, 1, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-void job_start(struct job *j, int (*call)(void *arg), void *arg)
-{
-	*j = (struct job) { .call = call, .arg = arg };
-	if (pthread_create(&j->thread, NULL, job_main, j)) {
-		perror("# pthread_create");
-		exit(1);
-	}
-}
-
-int job_done(struct job *j, int ms)
-{
-	double end = now_ms() + ms;
-
-	while (!__atomic_load_n(&j->done, __ATOMIC_ACQUIRE) && now_ms() < end)
-		usleep(1000);
-	return __atomic_load_n(&j->done, __ATOMIC_ACQUIRE);
-}
-
-int job_join(struct job *j)
-{
-	pthread_join(j->thread, NULL);
-	return j->ret;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Memory whose first access stalls, until the test lets it go on (by
- * userfaultfd), and calls that run in another thread meanwhile.
+ * userfaultfd).
  */
 #ifndef SELFTESTS_STALL_H
 #define SELFTESTS_STALL_H
 
 #include <linux/types.h>
-#include <pthread.h>
+
+#include "job.h"
+#include "wait.h"
 
 struct stall {
 	int fd;
@@ -18,7 +20,7 @@ struct stall {
 /* Returns 0 or -errno. */
 int stall_open(struct stall *s, __u64 size);
 
-/* Waits until somebody stalls. Returns the page or -ETIMEDOUT. */
+/* Waits until somebody stalls, for scaled_ms(). Returns the page or -ETIMEDOUT. */
 int stall_wait(struct stall *s, int ms);
 
 /* One page, or all from now on, is memory like any other, and zero. */
@@ -27,22 +29,5 @@ void stall_release(struct stall *s);
 
 /* Who stalls or comes later gets a fault: the memory is gone. */
 void stall_break(struct stall *s);
-
-/* A call in a thread of its own. */
-struct job {
-	pthread_t thread;
-	int (*call)(void *arg);
-	void *arg;
-	int ret;
-	int done;
-};
-
-void job_start(struct job *j, int (*call)(void *arg), void *arg);
-
-/* True if it is done within this time. */
-int job_done(struct job *j, int ms);
-
-/* Waits for its end. Returns what the call returned. */
-int job_join(struct job *j);
 
 #endif

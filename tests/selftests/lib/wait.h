@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Time in tests. A test waits for what must come by WAIT_FOR(), never by a sleep:
+ * a slow machine takes longer, and only a hang takes for ever.
+ */
+#ifndef SELFTESTS_WAIT_H
+#define SELFTESTS_WAIT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "procfs.h"
+
+/* Milliseconds, multiplied by $TIMEOUT_SCALE. */
+int scaled_ms(int ms);
+
+/*
+ * Milliseconds after which what must come will not come any more: ten seconds,
+ * multiplied by $TIMEOUT_SCALE. No test asserts that something takes less.
+ */
+int patience_ms(void);
+
+/* Waits until the condition is true, or patience ends. Returns whether it is. */
+#define WAIT_FOR(condition) ({						\
+	double wait_end = now_ms() + patience_ms();			\
+	bool wait_came;							\
+									\
+	while (!(wait_came = (condition)) && now_ms() < wait_end)	\
+		usleep(1000);						\
+	wait_came;							\
+})
+
+/*
+ * The machine was too slow or too fast for what a test wants to see, which is no
+ * failure. The scenario prints it, so that a test which never sees it is noticed.
+ */
+#define NO_CHANCE(fmt, ...)	printf("# no chance: " fmt "\n", ##__VA_ARGS__)
+
+#endif
