@@ -156,7 +156,7 @@ DEADLY = {
     "W7": ("R15_W7_leaking_driver_is_an_error_of_unmap",
            "kernel BUG at drivers/vfio/vfio_iommu_type1.c"),
     "W18": ("W18_unmap_while_a_device_opens",
-            "stuck in state D: [<0>] vfio_iommu_type1_unregister_device"),
+            "stuck in state D: [<0>] vfio_iommu_type1_register_device"),
 }
 
 

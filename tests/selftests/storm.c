@@ -9,11 +9,15 @@
 
 #define SIZE		((__u64)RIG_PAGES << PAGE_SHIFT)
 #define STORM_MS	2500
+#define STORM_ROUNDS	10	/* of each call at least, as long as it may take */
+#define STORM_CALLS	8
 
 FIXTURE(storm) {
 	struct rig rig;
 	struct mdma second;
 	double end;
+	int calls;
+	int rounds[STORM_CALLS];
 };
 
 FIXTURE_SETUP(storm)
@@ -34,13 +38,31 @@ FIXTURE_TEARDOWN(storm)
 	EXPECT_EQ(0, locked_pages());
 }
 
+/* Whether a call begins another round. *me is 0 before the first. */
+static bool goes_on(struct storm *s, int *me)
+{
+	int i;
+
+	if (*me)
+		__atomic_fetch_add(&s->rounds[*me - 1], 1, __ATOMIC_SEQ_CST);
+	else
+		*me = __atomic_add_fetch(&s->calls, 1, __ATOMIC_SEQ_CST);
+	if (now_ms() < s->end)
+		return true;
+	for (i = 0; i < __atomic_load_n(&s->calls, __ATOMIC_SEQ_CST); i++)
+		if (__atomic_load_n(&s->rounds[i], __ATOMIC_SEQ_CST) <
+		    STORM_ROUNDS)
+			return now_ms() < s->end + patience_ms();
+	return false;
+}
+
 static int call_map(void *arg)
 {
 	struct storm *s = arg;
 	struct rig *r = &s->rig;
-	int ret = 0;
+	int ret = 0, me = 0;
 
-	while (!ret && now_ms() < s->end) {
+	while (!ret && goes_on(s, &me)) {
 		ret = dma_unmap(r->container, at(0), SIZE, NULL);
 		if (!ret)
 			ret = dma_map(r->container, r->mem, at(0), SIZE,
@@ -54,9 +76,9 @@ static int call_unmap_get(void *arg)
 	static unsigned char bitmap[RIG_PAGES / 8];
 	struct storm *s = arg;
 	struct rig *r = &s->rig;
-	int ret = 0;
+	int ret = 0, me = 0;
 
-	while (!ret && now_ms() < s->end) {
+	while (!ret && goes_on(s, &me)) {
 		ret = dma_unmap_get(r->container, at(0), SIZE, bitmap, NULL);
 		if (ret == -EBUSY || ret == -EINVAL) {
 			ret = 0;
@@ -72,9 +94,9 @@ static int call_unmap_get(void *arg)
 static int call_open(void *arg)
 {
 	struct storm *s = arg;
-	int ret = 0;
+	int ret = 0, me = 0;
 
-	while (!ret && now_ms() < s->end) {
+	while (!ret && goes_on(s, &me)) {
 		ret = mdma_open(&s->second);
 		if (!ret) {
 			mdma_pin(&s->second, at(3), 5, 'w');
@@ -89,8 +111,9 @@ static int call_pin(void *arg)
 {
 	struct storm *s = arg;
 	__u64 seed = 77, page;
+	int me = 0;
 
-	while (now_ms() < s->end) {
+	while (goes_on(s, &me)) {
 		page = random_next(&seed) % (RIG_PAGES - 16);
 		mdma_pin(&s->rig.dev, at(page), 16, 'w');
 		mdma_unpin(&s->rig.dev, at(page), 16);
@@ -102,8 +125,9 @@ static int call_rw(void *arg)
 {
 	struct storm *s = arg;
 	__u64 seed = 99;
+	int me = 0;
 
-	while (now_ms() < s->end)
+	while (goes_on(s, &me))
 		mdma_rw_write(&s->rig.dev,
 			      at(0) + random_next(&seed) % (SIZE - 5000), 5000,
 			      1);
@@ -114,9 +138,9 @@ static int call_get(void *arg)
 {
 	static __thread unsigned char bitmap[RIG_PAGES / 8];
 	struct storm *s = arg;
-	int ret = 0;
+	int ret = 0, me = 0;
 
-	while (now_ms() < s->end && (!ret || ret == -EINVAL))
+	while ((!ret || ret == -EINVAL) && goes_on(s, &me))
 		ret = dirty_get(s->rig.container, at(0), SIZE, bitmap);
 	return ret == -EINVAL ? 0 : ret;
 }
@@ -124,9 +148,9 @@ static int call_get(void *arg)
 static int call_start_stop(void *arg)
 {
 	struct storm *s = arg;
-	int ret = 0;
+	int ret = 0, me = 0;
 
-	while (!ret && now_ms() < s->end) {
+	while (!ret && goes_on(s, &me)) {
 		ret = dirty_start(s->rig.container);
 		usleep(1000);
 		if (!ret)
@@ -138,9 +162,9 @@ static int call_start_stop(void *arg)
 static int call_migrate(void *arg)
 {
 	struct storm *s = arg;
-	int device = s->rig.dev.device, ret = 0;
+	int device = s->rig.dev.device, ret = 0, me = 0;
 
-	while (!ret && now_ms() < s->end) {
+	while (!ret && goes_on(s, &me)) {
 		ret = mig_set(device, MIG(PRE_COPY), NULL);
 		if (!ret)
 			ret = mig_set(device, MIG(STOP_COPY), NULL);
@@ -169,9 +193,63 @@ static void run_workload(struct mdma *m)
 		job_start(&job[j], call[j], s);				\
 	for (j = 0; j < ARRAY_SIZE(call); j++)				\
 		EXPECT_STR("0", error(job_join(&job[j])));		\
+	for (j = 0; j < ARRAY_SIZE(call); j++)				\
+		if ((s)->rounds[j] < STORM_ROUNDS)			\
+			NO_CHANCE("a call had %d rounds", (s)->rounds[j]); \
 } while (0)
 
+static int call_unmap(void *arg)
+{
+	return dma_unmap(((struct storm *)arg)->rig.container, at(0), SIZE,
+			 NULL);
+}
+
+static int call_open_once(void *arg)
+{
+	return mdma_open(&((struct storm *)arg)->second);
+}
+
+static int call_close_once(void *arg)
+{
+	return close(((struct storm *)arg)->second.device);
+}
+
+/*
+ * The first device is told that its pages are unmapped, and gives them back when
+ * the second one waits in type1, with one of its locks, or is done.
+ */
+static void unmap_beside(struct storm *s, int (*call)(void *arg),
+			 const char *function)
+{
+	struct rig *r = &s->rig;
+	struct job unmap, other;
+
+	PIN(r, 0, 8, 'w');
+	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 1));
+	job_start(&unmap, call_unmap, s);
+	ASSERT_EQ(true, job_sleeps_in(&unmap, "mdma_access_dma_unmap"));
+	job_start(&other, call, s);
+	job_sleeps_in(&other, function);
+	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 0));
+	EXPECT_STR("0", error(job_join(&unmap)));
+	EXPECT_STR("0", error(job_join(&other)));
+	EXPECT_EQ(0, locked_pages());
+}
+
 TEST_F(storm, W18_unmap_while_a_device_opens, 30)
+{
+	unmap_beside(self, call_open_once, "vfio_iommu_type1_register_device");
+}
+
+TEST_F(storm, W18_unmap_while_a_device_closes, 30)
+{
+	ASSERT_STR("0", error(mdma_open(&self->second)));
+	unmap_beside(self, call_close_once,
+		     "vfio_iommu_type1_unregister_device");
+	self->second.device = -1;
+}
+
+TEST_F(storm, W18_unmaps_and_pins_while_a_device_opens, 30)
 {
 	STORM(self, call_map, call_open, call_pin);
 }
@@ -217,9 +295,9 @@ static int call_copy(void *arg)
 	static __thread unsigned char bitmap[RIG_PAGES / 8];
 	struct storm *s = arg;
 	__u64 page;
-	int ret = 0;
+	int ret = 0, me = 0;
 
-	while (!ret && now_ms() < s->end) {
+	while (!ret && goes_on(s, &me)) {
 		ret = dirty_get(s->rig.container, at(0), SIZE, bitmap);
 		for (page = 0; !ret && page < RIG_PAGES; page++)
 			if (bitmap_bit(bitmap, page))
@@ -245,7 +323,6 @@ TEST_F(storm, R3_reports_of_two_threads_lose_nothing, 30)
 	run_workload(&r->dev);
 	STORM(&shared->s, call_copy, call_copy);
 	ASSERT_EQ(0, mdma_set(&r->dev, "workload/run", "0"));
-	shared->s.end = now_ms() + 50;
 	ASSERT_EQ(0, call_copy(&shared->s));
 	n = mdma_ledger(&r->dev, &rec);
 	ASSERT_LT(0, n);
