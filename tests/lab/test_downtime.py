@@ -12,6 +12,7 @@ import threading
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
@@ -155,12 +156,12 @@ class Link(unittest.TestCase):
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(there))
             listener.listen(1)
-            listener.settimeout(10)
+            listener.settimeout(60)
             got = []
 
             def receive():
                 peer, _ = listener.accept()
-                peer.settimeout(10)
+                peer.settimeout(60)
                 while data := peer.recv(1 << 16):
                     got.append(data)
                 peer.sendall(b"thanks")
@@ -171,7 +172,7 @@ class Link(unittest.TestCase):
             with link.Link(here, there, rate) as one:
                 sender = socket.socket(socket.AF_UNIX)
                 sender.connect(str(here))
-                sender.settimeout(10)
+                sender.settimeout(60)
                 begin = time.monotonic()
                 sender.sendall(bytes(range(256)) * (count // 256))
                 sender.shutdown(socket.SHUT_WR)
@@ -190,14 +191,16 @@ class Link(unittest.TestCase):
         self.assertGreater(took, 0.42)
 
     def test_unlimited(self):
-        self.assertLess(self.carry(0, 1 << 20)[0], 0.4)
+        with mock.patch.object(link.time, "sleep") as sleep:
+            self.carry(0, 1 << 20)
+        sleep.assert_not_called()
 
     def test_nobody_there(self):
         with tempfile.TemporaryDirectory() as directory:
             with link.Link(Path(directory, "a"), Path(directory, "none"), 0) as one:
                 sender = socket.socket(socket.AF_UNIX)
                 sender.connect(str(Path(directory, "a")))
-                deadline = time.monotonic() + 5
+                deadline = time.monotonic() + 60
                 while not one.error and time.monotonic() < deadline:
                     time.sleep(0.01)
                 sender.close()

@@ -222,7 +222,7 @@ class Monitor(unittest.TestCase):
         thread = threading.Thread(target=talk)
         thread.start()
         self.addCleanup(thread.join)
-        client = qmp.Qmp(path, timeout=5)
+        client = qmp.Qmp(path, timeout=60)
         self.addCleanup(client.close)
         return client
 

@@ -137,7 +137,7 @@ class Trap(unittest.TestCase):
                     if deaf:
                         one.deaf.set()
                     sender.connect(str(here))
-                    sender.settimeout(10)
+                    sender.settimeout(60)
                     try:
                         for number, piece in enumerate(pieces, 1):
                             sender.sendall(piece)
@@ -151,7 +151,7 @@ class Trap(unittest.TestCase):
 
     def wait_carried(self, one, count):
         """Or two pieces are one, where the link's thread is late."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while one.carried < count and not one.error:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.001)
