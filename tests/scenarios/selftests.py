@@ -38,7 +38,7 @@ KEYS = {
     "backend": ("ours,logging", "ours, stock, a vfio_iommu_type1.ko, logging; several by comma"),
     "seed": ("", "seed of the random tests, to repeat a failure"),
     "deadly": (0, "1: on stock, too, what kills it, and perhaps the lab"),
-    "scale": (1, "multiplies the time limit of each test"),
+    "scale": (6, "multiplies the time limit of each test, and how long it waits for a thing"),
     "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
 }
 
@@ -48,8 +48,12 @@ LOGGING, LOGGING_PROGRAMS = "logging", "dirty_log*"
 # Program -> what a kernel has if its tests can run.
 NEEDS = {"failing": "/sys/kernel/debug/failslab"}
 
-PROGRAM_TIMEOUT = 300
-# With deadly=1: who is not done by then, is stuck.
+# Before they are multiplied: what a program may take, and its end when it is killed.
+PROGRAM_TIMEOUT, END_TIMEOUT = 300, 10
+# How a test says that the machine did not let it see what it is about (lib/wait.h).
+NO_CHANCE = "# no chance: "
+# With deadly=1: who is not done by then is stuck, and stays so. A call of the kernel's own
+# type1 gets to where it deadlocks in milliseconds, as the test sees to the order.
 DEADLY_TIMEOUT = 30
 
 
@@ -96,10 +100,10 @@ def session(leader):
     return found
 
 
-def end(child):
+def end(child, limit):
     """Kill a program and all of its tests. Returns what the stacks of those say that can't be
-    killed: they wait in the kernel for ever."""
-    deadline = time.monotonic() + 10
+    killed within the limit: they wait in the kernel for ever."""
+    deadline = time.monotonic() + limit
     while session(child.pid) and time.monotonic() < deadline:
         for thread in session(child.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -114,7 +118,7 @@ def end(child):
     return stacks
 
 
-def run_program(path, prefixes, environment, limit):
+def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
     """Its KTAP, and what is stuck; what it does not say because it hangs or dies is missing."""
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen([str(path), *prefixes], stdout=output, stderr=output,
@@ -126,7 +130,7 @@ def run_program(path, prefixes, environment, limit):
                 why = f"Bail out! signal {-child.returncode}\n"
         except subprocess.TimeoutExpired:
             why = f"Bail out! no end after {limit} s\n"
-        stacks = end(child)
+        stacks = end(child, end_limit)
         output.seek(0)
         text = output.read().decode(errors="replace") + why
     return text + "".join(f"# {stack}\n" for stack in stacks), stacks
@@ -135,6 +139,13 @@ def run_program(path, prefixes, environment, limit):
 def time_scale(config):
     """What all time limits are multiplied by."""
     return config["scale"] * scenario.time_scale()
+
+
+def limits_of(config):
+    """Seconds for a program, and for its end."""
+    if config["deadly"]:
+        return DEADLY_TIMEOUT, END_TIMEOUT
+    return PROGRAM_TIMEOUT * time_scale(config), END_TIMEOUT * time_scale(config)
 
 
 def environment_of(config):
@@ -202,6 +213,9 @@ def report(name, text, seconds, stock):
     if failed:
         print("".join(f"    {line}\n" for line in text.splitlines()
                       if not line.startswith("ok ")), end="", flush=True)
+    for line in text.splitlines():
+        if line.startswith(NO_CHANCE):
+            print(f"    {line[2:]}", flush=True)
     return results
 
 
@@ -235,9 +249,7 @@ def run_all(wanted, directory, config):
     log = KernelLog()
     for path, prefixes in chosen(config, wanted == LOGGING):
         started = time.monotonic()
-        limit = DEADLY_TIMEOUT if config["deadly"] else PROGRAM_TIMEOUT
-        text, stuck = run_program(path, prefixes, environment_of(config),
-                                  limit * time_scale(config))
+        text, stuck = run_program(path, prefixes, environment_of(config), *limits_of(config))
         findings = log.findings()
         if prefixes and "\n1..0\n" in text and not findings:
             continue

@@ -72,11 +72,7 @@ static void count_pages(struct channels *c, int pages[CHANNELS])
 /* A channel's thread may be giving back what a step does not see any more. */
 static void expect_pinned(struct channels *c, long long pages)
 {
-	double end = now_ms() + 10000;
-
-	while (counter(c, "pinned") != pages && now_ms() < end)
-		usleep(5000);
-	EXPECT_EQ(pages, counter(c, "pinned"));
+	EXPECT_EQ(pages, wait_for_value(&c->rig, "stats/pinned", pages));
 }
 
 TEST_F(channels, mdma_each_channel_has_its_settings, 20)
@@ -124,11 +120,9 @@ TEST_F(channels, mdma_a_step_is_of_its_channel, 20)
 static void wait_for_more(struct channels *c, long long more)
 {
 	long long begin = counter(c, "descriptors");
-	double end = now_ms() + 10000;
 
-	while (counter(c, "descriptors") < begin + more)
-		if (now_ms() > end)
-			FAIL("the workload does not run");
+	if (!WAIT_FOR(counter(c, "descriptors") >= begin + more))
+		FAIL("the workload does not run");
 }
 
 TEST_F(channels, mdma_channels_run_side_by_side, 40)

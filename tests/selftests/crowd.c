@@ -15,6 +15,7 @@
 #define STABLE		512
 #define READERS		2
 #define CROWD_MS	6000
+#define CROWD_ROUNDS	3	/* at least, as long as it may take */
 #define KILLS		6
 
 struct crowd {
@@ -50,14 +51,16 @@ static __u64 now_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-static bool going(struct crowd *c)
-{
-	return now_ms() < c->end;
-}
-
 static __u64 load(__u64 *p)
 {
 	return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+}
+
+static bool going(struct crowd *c)
+{
+	return now_ms() < c->end ||
+	       (load(&c->rounds) < CROWD_ROUNDS &&
+		now_ms() < c->end + patience_ms());
 }
 
 static void store_later(__u64 *p, __u64 ns)
@@ -218,7 +221,7 @@ static int track(struct crowd *c)
 			c->failed++;
 		}
 	}
-	c->rounds++;
+	__atomic_fetch_add(&c->rounds, 1, __ATOMIC_SEQ_CST);
 	return dirty_stop(c->rig.container);
 }
 
@@ -279,19 +282,24 @@ TEST_F(crowd, R3_nothing_is_lost_in_a_crowd, 60)
 TEST_F(crowd, R7_exit_in_the_midst_of_a_crowd, 60)
 {
 	long long users = module_refcount("vfio_iommu_type1");
+	struct crowd *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	__u64 seed = random_seed();
 	int i, status;
 	pid_t pid;
 
 	for (i = 0; i < KILLS; i++) {
+		memset(c, 0, sizeof(*c));
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
-			open_crowd(self, 1e6);
-			run_crowd(self);
+			open_crowd(c, 1e6);
+			run_crowd(c);
 			_exit(0);
 		}
-		usleep(400000 + random_next(&seed) % 600000);
+		/* All of them are at work then */
+		EXPECT_EQ(true, WAIT_FOR(load(&c->rounds) > 0));
+		usleep(random_next(&seed) % 600000);
 		ASSERT_EQ(0, kill(pid, SIGKILL));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(SIGKILL, WTERMSIG(status));

@@ -746,7 +746,7 @@ TEST_F(log, mdma_log_that_stalls_stalls_no_dma, 60)
 	job_start(&report, call_report, &s);
 	ASSERT_LE(0, stall_wait(&s.stall, 10000));
 	job_start(&step, call_step, self);
-	done = job_done(&step, 3000);
+	done = job_ends(&step);
 	stall_release(&s.stall);
 	EXPECT_EQ(0, job_join(&report));
 	EXPECT_EQ(0, job_join(&step));

@@ -11,7 +11,8 @@
  *
  * EXPECT goes on after a failure, ASSERT goes to the teardown. after() runs in
  * the parent after each test, to clean up what a killed child left behind.
- * The time limit is in seconds and multiplied by $TIMEOUT_SCALE.
+ * The time limit is for a hang, in seconds, and multiplied by $TIMEOUT_SCALE; a
+ * test asserts no times by it.
  */
 #ifndef SELFTESTS_HARNESS_H
 #define SELFTESTS_HARNESS_H

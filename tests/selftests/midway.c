@@ -45,15 +45,14 @@ FIXTURE_TEARDOWN(midway)
 static void stop_within(struct midway *m, const struct mdma_desc *desc)
 {
 	struct mdma_desc *put = ring_put(&m->ring, desc);
-	double end = now_ms() + 5000;
 
 	ASSERT_STR("0", error(mdma_set_stall(&m->rig.dev,
 					     (STALLED - 1) << PAGE_SHIFT)));
 	ring_doorbell(&m->ring);
-	while (mdma_get(&m->rig.dev, "stats/pages_written") +
-	       mdma_get(&m->rig.dev, "stats/pages_read") < STALLED &&
-	       now_ms() < end)
-		usleep(1000);
+	EXPECT_EQ(true,
+		  WAIT_FOR(mdma_get(&m->rig.dev, "stats/pages_written") +
+			   mdma_get(&m->rig.dev, "stats/pages_read") >=
+			   STALLED));
 	ASSERT_STR("0", error(mig_set(m->rig.dev.device, MIG(STOP), NULL)));
 	ASSERT_STR("0", error(mdma_set_stall(&m->rig.dev, 0)));
 	EXPECT_EQ(0, put->status);
@@ -199,11 +198,8 @@ TEST_F(midway, mdma_disabled_within_a_descriptor, 60)
 
 static void expect_signal(int fd, __u64 wanted)
 {
-	double end = now_ms() + (wanted ? 5000 : 50);
-	__u64 count = 0;
+	__u64 count = irq_count(fd, wanted ? 5000 : 50);
 
-	while (read(fd, &count, 8) != 8 && now_ms() < end)
-		usleep(1000);
 	if (!count != !wanted)
 		FAIL("%llu signals, not %llu", (long long)count,
 		     (long long)wanted);

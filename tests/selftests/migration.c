@@ -8,16 +8,6 @@
 
 #define STREAM_MAX	0x10000
 
-static void wait_for_writes(struct rig *r, long long more)
-{
-	long long seen = mdma_get(&r->dev, "stats/pages_written");
-	double end = now_ms() + 10000;
-
-	while (mdma_get(&r->dev, "stats/pages_written") < seen + more)
-		if (now_ms() > end)
-			FAIL("the workload does not run");
-}
-
 TEST_F(rig, mdma_migration_features, 20)
 {
 	char text[32];
@@ -32,18 +22,17 @@ TEST_F(rig, mdma_migration_features, 20)
 
 /*
  * In a state that stops the device nothing is pinned from the first moment on.
- * In a P2P state it still holds what it held, until that has expired; but it
- * pins nothing more.
+ * In a P2P state it still holds what it held, until that has expired, which is
+ * when the test says so; but it pins nothing more.
  */
 static void expect_pins_given_back(struct rig *r, int state)
 {
 	long long pins = mdma_get(&r->dev, "stats/pins");
-	double end = now_ms() + 10000;
 
 	if (state == MIG(RUNNING_P2P) || state == MIG(PRE_COPY_P2P)) {
 		EXPECT_LT(0, mdma_get(&r->dev, "stats/pinned"));
-		while (mdma_get(&r->dev, "stats/pinned") && now_ms() < end)
-			usleep(1000);
+		SET(r, "hold_ms", "1");
+		EXPECT_EQ(0, wait_for_value(r, "stats/pinned", 0));
 	}
 	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
 	EXPECT_EQ(0, locked_pages());
@@ -62,8 +51,8 @@ static void expect_silence(struct rig *r, int state)
 	long long seq;
 
 	set_workload(r);
-	/* Long, so that something is held for certain */
-	SET(r, "hold_ms", "500");
+	/* Until the test is through with it */
+	SET(r, "hold_ms", "600000");
 	SET(r, "run", "1");
 	wait_for_writes(r, 100);
 	START(r);

@@ -192,6 +192,8 @@ static int reset_by_flr(struct mdma *m)
 	return mdma_config_write(m, AF + PCI_AF_CTRL, &flr, 1);
 }
 
+#define DESCRIPTORS	250	/* more than can be done before the reset comes */
+
 /* A ring that works on, a page held, a window of the guest, BAR and so on. */
 static void make_busy(struct function *f, struct ring *ring)
 {
@@ -208,7 +210,7 @@ static void make_busy(struct function *f, struct ring *ring)
 	ASSERT_EQ(0, mdma_config_write(m, MSIX + PCI_MSIX_FLAGS + 1, &flags, 1));
 	PIN(&f->rig, 700, 3, 'w');
 	ring_enable(ring, &f->rig, 2, 1024 / CHANNELS);
-	for (i = 0; i < 60; i++)
+	for (i = 0; i < DESCRIPTORS; i++)
 		ring_put(ring, &desc);
 	ring_doorbell(ring);
 	while (ring_reg(ring, MDMA_CHAN_HEAD) < 2)
@@ -229,7 +231,8 @@ static void after_reset(struct function *f, int (*reset)(struct mdma *m),
 	EXPECT_EQ(0, mdma_get(m, "stats/pinned"));
 	EXPECT_EQ(0, locked_pages());
 	seq = mdma_get(m, "stats/seq");
-	EXPECT_LT(seq, 60 * 257);
+	if (seq >= DESCRIPTORS * 257)
+		NO_CHANCE("the device had done all before its reset");
 	ASSERT_EQ(0, mdma_config_read(m, 0, space, CONFIG));
 	EXPECT_EQ(~0U, mdma_read32(m, MDMA_REG_MAGIC));
 	ASSERT_EQ(0, mdma_config_write(m, PCI_COMMAND, &memory, 1));

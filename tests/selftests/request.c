@@ -45,13 +45,9 @@ FIXTURE_TEARDOWN(removal)
 /* Waits until a device can't be opened any more: its removal has begun. */
 static void wait_begun(struct mdma *m)
 {
-	double end = now_ms() + 5000;
 	int fd;
 
-	while ((fd = group_get_device(m->group, m->uuid)) >= 0 && now_ms() < end) {
-		close(fd);
-		usleep(1000);
-	}
+	WAIT_FOR((fd = group_get_device(m->group, m->uuid)) < 0 || close(fd));
 	EXPECT_STR("ENODEV", error(fd));
 }
 

@@ -388,16 +388,11 @@ TEST_F(guest, mdma_interrupt, 20)
 {
 	struct mdma_desc desc = { .op = MDMA_OP_NOP, .flags = MDMA_DESC_IRQ };
 	int fd = irq_set_vector(&self->rig.dev, 0);
-	double end = now_ms() + 3000;
-	__u64 count = 0;
 
 	EXPECT_EQ(MDMA_STATUS_DONE, run(self, MDMA_OP_NOP, 0, 0, 0));
-	usleep(20000);
-	EXPECT_EQ(-1, read(fd, &count, 8));
+	EXPECT_EQ(0, irq_count(fd, 20));
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&self->ring, &desc));
-	while (read(fd, &count, 8) != 8 && now_ms() < end)
-		usleep(1000);
-	EXPECT_EQ(1, count);
+	EXPECT_EQ(1, irq_count(fd, 3000));
 	EXPECT_EQ(1, ring_reg(&self->ring, MDMA_CHAN_IRQ));
 	ring_set_reg(&self->ring, MDMA_CHAN_IRQ, 1);
 	EXPECT_EQ(0, ring_reg(&self->ring, MDMA_CHAN_IRQ));
@@ -406,12 +401,7 @@ TEST_F(guest, mdma_interrupt, 20)
 /* Whatever goes wrong raises the vector, asked for or not. */
 static void expect_vector(struct guest *g, int fd)
 {
-	double end = now_ms() + 5000;
-	__u64 count = 0;
-
-	while (read(fd, &count, 8) != 8 && now_ms() < end)
-		usleep(1000);
-	EXPECT_LT(0, count);
+	EXPECT_LT(0, irq_count(fd, 5000));
 	EXPECT_EQ(1, ring_reg(&g->ring, MDMA_CHAN_IRQ));
 	ring_set_reg(&g->ring, MDMA_CHAN_IRQ, 1);
 }

@@ -69,7 +69,7 @@ TEST_F(stalled, R16_stalled_report_stalls_no_pin, 60)
 	int done;
 
 	job_start(&touch, call_touch, self);
-	done = job_done(&touch, 3000);
+	done = job_ends(&touch);
 	stall_release(&self->stall);
 	EXPECT_EQ(0, job_join(&self->get));
 	EXPECT_EQ(0, job_join(&touch));
@@ -100,7 +100,7 @@ TEST_F(stalled, R16_stalled_report_stalls_no_map, 60)
 	int done;
 
 	job_start(&map, call_map, self);
-	done = job_done(&map, 3000);
+	done = job_ends(&map);
 	stall_release(&self->stall);
 	EXPECT_EQ(0, job_join(&self->get));
 	EXPECT_STR("0", error(job_join(&map)));
@@ -128,7 +128,7 @@ TEST_F(stalled, R3_record_made_during_a_report_is_kept, 60)
 	struct job touch;
 
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	stall_release_page(&self->stall, 0);
 	stall_release_page(&self->stall, 1);
 	EXPECT_EQ(0, job_join(&self->get));
@@ -147,10 +147,9 @@ TEST_F(stalled, R3_record_made_at_the_end_of_a_report_is_kept, 60)
 	struct job touch;
 
 	stall_release_page(&self->stall, 0);
-	if (stall_wait(&self->stall, 3000) != 1)
-		printf("# the second page of the bitmap did not stall\n");
+	ASSERT_EQ(1, stall_wait(&self->stall, 10000));
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	stall_release(&self->stall);
 	EXPECT_EQ(0, job_join(&self->get));
 	EXPECT_EQ(0, job_join(&touch));
@@ -167,7 +166,7 @@ TEST_F(stalled, R3_report_that_fails_late_loses_nothing, 60)
 	struct job touch;
 
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	stall_break(&self->stall);
 	EXPECT_STR("EFAULT", error(job_join(&self->get)));
 	EXPECT_EQ(0, job_join(&touch));
@@ -196,7 +195,7 @@ TEST_F(stalled, R3_two_reports_at_once_lose_nothing, 60)
 	int seen;
 
 	job_start(&other, call_get_text, self);
-	job_done(&other, 1000);
+	job_settle(&other);
 	stall_break(&self->stall);
 	EXPECT_STR("EFAULT", error(job_join(&self->get)));
 	seen = job_join(&other);
@@ -225,9 +224,9 @@ TEST_F(stalled, R3_failing_report_beside_a_good_one, 60)
 	char bitmap[BIG_PAGES / 8] = "";
 
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	job_start(&bad, call_bad_get, self);
-	job_done(&bad, 500);
+	job_settle(&bad);
 	stall_release(&self->stall);
 	EXPECT_EQ(0, job_join(&self->get));
 	EXPECT_EQ(0, job_join(&touch));
@@ -254,9 +253,9 @@ TEST_F(stalled, R11_failing_unmap_beside_a_good_report, 60)
 	char bitmap[BIG_PAGES / 8] = "";
 
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	job_start(&bad, call_bad_unmap, self);
-	job_done(&bad, 500);
+	job_settle(&bad);
 	stall_release(&self->stall);
 	EXPECT_EQ(0, job_join(&self->get));
 	EXPECT_EQ(0, job_join(&touch));
@@ -278,7 +277,7 @@ TEST_F(stalled, R7_D4_stop_during_a_report, 60)
 	struct job stop;
 
 	job_start(&stop, call_stop, self);
-	job_done(&stop, 500);
+	job_settle(&stop);
 	stall_break(&self->stall);
 	EXPECT_NE(0, job_join(&self->get));
 	EXPECT_EQ(0, job_join(&stop));
@@ -307,7 +306,7 @@ TEST_F(stalled, R7_D4_restart_during_a_report, 60)
 	struct job restart;
 
 	job_start(&restart, call_restart, self);
-	job_done(&restart, 500);
+	job_settle(&restart);
 	stall_release(&self->stall);
 	job_join(&self->get);
 	EXPECT_EQ(0, job_join(&restart));
@@ -342,7 +341,7 @@ TEST_F(stalled, R7_D4_restart_during_a_long_report, 60)
 	ASSERT_LE(0, stall_wait(&self->stall, 10000));
 
 	job_start(&restart, call_restart, self);
-	job_done(&restart, 500);
+	job_settle(&restart);
 	stall_release(&self->stall);
 	if (!job_join(&self->get)) {
 		EXPECT_EQ(1, bitmap_bit(self->stall.mem, LOW));
@@ -374,7 +373,7 @@ TEST_F(stalled, R3_unmap_during_a_report, 60)
 	struct job unmap;
 
 	job_start(&unmap, call_unmap, self);
-	job_done(&unmap, 500);
+	job_settle(&unmap);
 	stall_release(&self->stall);
 	job_join(&self->get);
 	EXPECT_STR("0", error(job_join(&unmap)));
@@ -389,7 +388,7 @@ TEST_F(stalled, R3_remap_during_a_failing_report, 60)
 	struct job remap;
 
 	job_start(&remap, call_remap, self);
-	job_done(&remap, 500);
+	job_settle(&remap);
 	stall_break(&self->stall);
 	job_join(&self->get);
 	EXPECT_STR("0", error(job_join(&remap)));
@@ -424,7 +423,7 @@ TEST_F(stalled, R11_page_written_during_an_unmap, 60)
 
 	stall_unmap(self);
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	stall_release(&self->stall);
 	ret = job_join(&self->get);
 	/* -EINVAL: the touch came when all was unmapped. */
@@ -450,7 +449,7 @@ TEST_F(stalled, R11_page_pinned_during_an_unmap, 60)
 
 	stall_unmap(self);
 	job_start(&hold, call_hold, self);
-	job_done(&hold, 1000);
+	job_settle(&hold);
 	stall_release(&self->stall);
 	ret = job_join(&self->get);
 	held = !job_join(&hold);
@@ -467,7 +466,7 @@ TEST_F(stalled, R11_unmap_that_fails_late_changes_nothing, 60)
 
 	stall_unmap(self);
 	job_start(&touch, call_touch, self);
-	job_done(&touch, 1000);
+	job_settle(&touch);
 	stall_break(&self->stall);
 	EXPECT_STR("EFAULT", error(job_join(&self->get)));
 	EXPECT_EQ(0, job_join(&touch));

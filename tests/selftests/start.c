@@ -71,13 +71,15 @@ static long long start_growth_kb(struct rig *r, double *ms)
 TEST_F(rig, R1_start_allocates_nothing_for_1_tib, 60)
 {
 	void *huge = memory(1ULL << 40, PROT_NONE);
-	double ms;
+	double before, ms;
 
+	EXPECT_LT(start_growth_kb(self, &before), 1024);
 	ASSERT_EQ(0, dma_map(self->container, huge, 1ULL << 41, 1ULL << 40,
 			     MAP_RW));
 	EXPECT_LT(start_growth_kb(self, &ms), 1024);
-	printf("# START with 1 TiB mapped: %.3f ms\n", ms);
-	EXPECT_LT(ms, 5);
+	printf("# START: %.3f ms, with 1 TiB mapped %.3f ms\n", before, ms);
+	/* Of the machine's own time: on stock it is a hundred times as long */
+	EXPECT_EQ(1, ms < 4 * before + 1);
 }
 
 TEST_F(rig, R7_stop_drops_what_is_retained, 20)

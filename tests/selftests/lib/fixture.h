@@ -8,6 +8,7 @@
 
 #include "../harness.h"
 #include "rig.h"
+#include "wait.h"
 
 #define RIG_PAGES	1024
 
@@ -40,6 +41,23 @@ FIXTURE_TEARDOWN(rig)
 /* An attribute of the workload. */
 #define SET(rig, name, value) \
 	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
+
+/* A number in a file of the device, as soon as it is this one; else what it is. */
+static inline long long wait_for_value(struct rig *r, const char *name,
+				       long long value)
+{
+	WAIT_FOR(mdma_get(&r->dev, name) == value);
+	return mdma_get(&r->dev, name);
+}
+
+/* Waits until so many pages more are written. */
+static inline void wait_for_writes(struct rig *r, long long more)
+{
+	long long seen = mdma_get(&r->dev, "stats/pages_written");
+
+	if (!WAIT_FOR(mdma_get(&r->dev, "stats/pages_written") >= seen + more))
+		FAIL("the workload does not run");
+}
 
 /* The workload's window: pages of the rig from @first to before @end. */
 static inline void set_window(struct rig *r, __u64 first, __u64 end)

@@ -7,6 +7,7 @@
 
 #include "memcg.h"
 #include "procfs.h"
+#include "wait.h"
 
 #define ROOT	"/tmp/mdma-selftest-cgroup"
 #define OURS	ROOT "/mdma-selftest"
@@ -39,20 +40,34 @@ int memcg_leave(void)
 	return move_to(ROOT "/cgroup.procs");
 }
 
-long long memcg_kernel_bytes(void)
+static long long kernel_bytes(void)
 {
 	long long bytes = -ENODATA;
-	char line[128];
+	char line[4096];
 	FILE *f;
 
-	/* The kernel brings its statistics up to date every two seconds */
-	sleep(3);
+	/* Has the kernel add up what each CPU counted, which else it does later */
+	file_read_all(OURS "/cpu.stat", line, sizeof(line));
 	f = fopen(OURS "/memory.stat", "r");
 	if (!f)
 		return -errno;
 	while (bytes < 0 && fgets(line, sizeof(line), f))
 		sscanf(line, "kernel %lld", &bytes);
 	fclose(f);
+	return bytes;
+}
+
+/* What was freed is given back later, when RCU allows it: wait for the last of it. */
+long long memcg_kernel_bytes(void)
+{
+	double end = now_ms() + patience_ms();
+	long long bytes = kernel_bytes(), before;
+
+	do {
+		before = bytes;
+		sleep(1);
+		bytes = kernel_bytes();
+	} while (bytes >= 0 && bytes != before && now_ms() < end);
 	return bytes;
 }
 

@@ -12,6 +12,7 @@
 #include "nic.h"
 #include "procfs.h"
 #include "vfio.h"
+#include "wait.h"
 
 /* Registers of the 82574L in BAR0, and bits of them. */
 #define REG_CTRL	0x0000
@@ -129,12 +130,16 @@ void nic_release(struct nic *nic)
 	nic->group = -1;
 }
 
+/* How long DMA that must not come is given to come. */
+#define BLOCKED_MS	1000
+
 static int set_reg(struct nic *nic, __u32 reg, __u32 value)
 {
 	return pwrite(nic->device, &value, 4, nic->bar0 + reg) == 4 ? 0 : -errno;
 }
 
-int nic_dma_write(struct nic *nic, __u64 iova, void *vaddr)
+/* Have it mark a descriptor as done. Returns 0, or what the registers say. */
+static int nic_dma_begin(struct nic *nic, __u64 iova, volatile struct tx_desc *desc)
 {
 	/* A ring of which the first descriptor is announced. */
 	const struct {
@@ -149,8 +154,6 @@ int nic_dma_write(struct nic *nic, __u64 iova, void *vaddr)
 		{ REG_TCTL, TCTL_EN },
 		{ REG_TDT, 1 },
 	};
-	volatile struct tx_desc *desc = vaddr;
-	double end = now_ms() + 2000;
 	unsigned int i;
 	int ret = 0;
 
@@ -159,11 +162,28 @@ int nic_dma_write(struct nic *nic, __u64 iova, void *vaddr)
 	desc->cmd = TX_CMD_EOP | TX_CMD_RS;
 	for (i = 0; !ret && i < sizeof(setup) / sizeof(setup[0]); i++)
 		ret = set_reg(nic, setup[i].reg, setup[i].value);
+	return ret;
+}
+
+int nic_dma_write(struct nic *nic, __u64 iova, void *vaddr)
+{
+	volatile struct tx_desc *desc = vaddr;
+	int ret = nic_dma_begin(nic, iova, desc);
+
 	if (ret)
 		return ret;
-	while (!(desc->status & TX_STATUS_DD) && now_ms() < end)
-		usleep(1000);
-	return desc->status & TX_STATUS_DD ? 0 : -ETIMEDOUT;
+	return WAIT_FOR(desc->status & TX_STATUS_DD) ? 0 : -ETIMEDOUT;
+}
+
+int nic_dma_is_blocked(struct nic *nic, __u64 iova, void *vaddr)
+{
+	volatile struct tx_desc *desc = vaddr;
+	int ret = nic_dma_begin(nic, iova, desc);
+
+	if (ret)
+		return ret;
+	usleep(BLOCKED_MS * 1000);
+	return !(desc->status & TX_STATUS_DD);
 }
 
 static int hook(struct nic *nic, const char *file, const char *text)

@@ -49,6 +49,9 @@ void nic_release(struct nic *nic);
  */
 int nic_dma_write(struct nic *nic, __u64 iova, void *vaddr);
 
+/* The same, where it must not reach the memory: 1 if it did not within a second. */
+int nic_dma_is_blocked(struct nic *nic, __u64 iova, void *vaddr);
+
 /* One vfio_pin_pages() of NIC_THAT_PINS, which holds one run, and its end. */
 int nic_pin(struct nic *nic, __u64 iova, unsigned int npages, char mode);
 int nic_unpin(struct nic *nic);

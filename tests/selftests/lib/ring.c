@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <unistd.h>
-
 #include "ring.h"
+#include "wait.h"
 
 __u32 ring_reg(struct ring *ring, __u32 reg)
 {
@@ -45,15 +44,8 @@ void ring_doorbell(struct ring *ring)
 
 __u32 ring_wait(struct ring *ring)
 {
-	double end = now_ms() + 5000;
-	__u32 head;
-
-	do {
-		head = ring_reg(ring, MDMA_CHAN_HEAD);
-		if (head == ring->tail || ring_reg(ring, MDMA_CHAN_STATUS))
-			break;
-		usleep(500);
-	} while (now_ms() < end);
+	WAIT_FOR(ring_reg(ring, MDMA_CHAN_HEAD) == ring->tail ||
+		 ring_reg(ring, MDMA_CHAN_STATUS));
 	return ring_reg(ring, MDMA_CHAN_HEAD);
 }
 

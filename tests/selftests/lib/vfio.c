@@ -11,6 +11,7 @@
 
 #include "procfs.h"
 #include "vfio.h"
+#include "wait.h"
 
 #define MDEV_DEVICES	"/sys/bus/mdev/devices"
 #define MDEV_TYPES	"/sys/class/mdev_bus/mdma/mdev_supported_types"
@@ -65,7 +66,7 @@ void mdev_remove_leftovers(void)
 int group_open_of(const char *device)
 {
 	char path[256], target[256];
-	int len, fd, tries;
+	int len, fd;
 
 	snprintf(path, sizeof(path), "%s/iommu_group", device);
 	len = readlink(path, target, sizeof(target) - 1);
@@ -75,12 +76,7 @@ int group_open_of(const char *device)
 	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(target, '/') + 1);
 
 	/* A user that was just killed may still be on its way out. */
-	for (tries = 0; tries < 100; tries++) {
-		fd = open(path, O_RDWR);
-		if (fd >= 0 || errno != EBUSY)
-			break;
-		usleep(20000);
-	}
+	WAIT_FOR((fd = open(path, O_RDWR)) >= 0 || errno != EBUSY);
 	return fd < 0 ? -errno : fd;
 }
 
