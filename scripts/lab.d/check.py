@@ -9,6 +9,7 @@ import browser
 import build
 import chroot
 import debug_kernel
+import hung_lab
 import image
 import job
 import ktap
@@ -220,11 +221,21 @@ def reports():
                                   "" if good else f"{outcome.code}, {outcome.reason}")]
 
 
+def watchdog():
+    """A lab that hangs is found out."""
+    image.make_tree()
+    image.make_initramfs()
+    build.all_targets()
+    payload.update()
+    return hung_lab.check()
+
+
 PARTS = {
     "python": python_tests,
     "lint": style,
     "build": builds,
     "unit": unit_tests,
+    "watchdog": watchdog,
     "selftests": in_lab("selftests", backend="ours,stock,logging"),
     "deadly": deadly,
     "rules": rules.check,

@@ -30,7 +30,8 @@ PATTERNS = {
     "tool off": "kmemleak: (Kernel memory leak detector disabled|Cannot|Memory pool empty)",
     "hung task": "INFO: task .* blocked for more than",
     "lockup": "(soft lockup|hard LOCKUP|workqueue lockup)",
-    "rcu stall": "rcu.*(detected (expedited )?stalls|self-detected stall|kthread starved)",
+    "rcu stall": "rcu.*(detected (expedited )?stalls|self-detected stall"
+                 "|timer wakeup didn't happen|kthread starved)",
     "interrupt": "irq [0-9]+: nobody cared",
     "call trace": "Call Trace:",
     "refcount": "refcount_t: ",

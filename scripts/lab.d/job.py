@@ -76,7 +76,7 @@ class Outcome:
 
 
 def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None,
-        quiet=False, beside=None):
+        quiet=False, beside=None, silence=None):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
     @job:   what /results/job.json tells the program in the lab, and the
@@ -84,6 +84,7 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
     @accel: the accelerator; None: the best there is
     @quiet: say nothing: what is wrong was to be expected
     @beside: words that a second lab runs, whose results are in the directory SECOND of ours
+    @silence: seconds until a CPU that gives no sign of life counts as dead; None: the usual
     """
     accel = accel or vm.accelerator()
     job = dict(job, accel=accel, machine=vm.machine())
@@ -95,7 +96,7 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
         second.mkdir()
         (second / MARKER).write_text(json.dumps(job, indent=1) + "\n")
         _write_argv(second, beside)
-    reason = vm.run(results, accel, options, terminal, timeout, second)
+    reason = vm.run(results, accel, options, terminal, timeout, second, silence)
     logs = [directory / name for directory in filter(None, (results, second))
             for name in ("dmesg.txt", "console.txt")]
     outcome = Outcome(_status(results), reason, dmesg.scan_files(logs))

@@ -19,10 +19,20 @@ class Qmp:
         @alive tells whether QEMU still runs, so that a QEMU that died at
         once is reported at once and not after @timeout.
         """
+        self._begin(self._connect(str(path), alive, time.monotonic() + timeout), timeout)
+
+    @classmethod
+    def over(cls, sock, timeout=60.0):
+        """A client on a socket that is connected already."""
+        self = cls.__new__(cls)
+        self._begin(sock, timeout)
+        return self
+
+    def _begin(self, sock, timeout):
         self.timeout = timeout
         self.events = []
         self._text = b""
-        self._socket = self._connect(str(path), alive, time.monotonic() + timeout)
+        self._socket = sock
         self._read_until(lambda message: "QMP" in message, timeout)
         self.command("qmp_capabilities")
 

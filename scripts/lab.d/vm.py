@@ -7,6 +7,8 @@ of the host crashes the lab's kernel under multi-threaded TCG.
 
 import contextlib
 import os
+import re
+import socket
 import subprocess
 import sys
 import termios
@@ -14,11 +16,13 @@ import time
 
 import debug_kernel
 import emulator
+import hang
 import image
 import paths
 import process
 import say
 import scenario
+import watchdog
 import wire
 
 CPUS = 2
@@ -47,6 +51,8 @@ IOMMU = ("-device", "intel-iommu,intremap=on",
 SECOND_SECONDS = 120
 
 MARK = "MDMA-LAB "
+# What says on the console which test runs: its name, and of which program.
+TEST = re.compile(r"(?:selftest|mutant): (\S+)(?: \((\S+)\))?")
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
@@ -119,7 +125,7 @@ def qemu(accel):
 def kernel_command_line(accel, options):
     """A crash ends the run at once; slow emulation is not a lockup."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
-             "nokaslr", "intel_iommu=on", *options]
+             "nokaslr", "intel_iommu=on", *hang.KERNEL, *options]
     if debug_kernel.asked_for():
         # Every report, not only the first.
         words += ["lab.debug", "kasan_multi_shot"]
@@ -142,7 +148,7 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY):
                else f"file,id=term,path={results}/output.txt")
     return [
         *qemu(accel), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-name", "mdma-lab", "-machine", "q35,kernel-irqchip=split",
+        "-name", "mdma-lab,debug-threads=on", "-machine", "q35,kernel-irqchip=split",
         *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", f"{memory}G",
         "-kernel", kernel, "-initrd", initrd,
         "-append", kernel_command_line(accel, options),
@@ -179,17 +185,21 @@ class Tail:
 
 
 class Watch:
-    """Follows a run: hands its output on, knows its step, and when it is late."""
+    """Follows a run: hands its output on, knows its step, when it is late, and when it hangs."""
 
-    def __init__(self, results, timeout, quiet=False):
+    def __init__(self, results, timeout, quiet=False, dog=None):
+        """@dog: the watchdog.Watchdog, if there is one"""
+        self.results = results
         self.console = Tail(results / "console.txt")
         self.output = Tail(results / "output.txt")
         self.rest = ""
         self.step = "boot"
+        self.test = None
         self.failure = None
         self.begin = time.monotonic()
         self.timeout = timeout
         self.quiet = quiet
+        self.dog = dog
 
     def poll(self):
         """Look at everything once."""
@@ -199,20 +209,43 @@ class Watch:
             sys.stdout.flush()
         *lines, self.rest = (self.rest + self.console.read()).split("\n")
         for line in lines:
-            if MARK in line:
-                self._mark(*line.strip().split(MARK, 1)[1].split(" ", 1))
+            self._read(line)
+        if self.dog:
+            self.dog.poll(time.monotonic())
+
+    def _read(self, line):
+        """A line of the console."""
+        test = TEST.search(line)
+        if MARK in line:
+            self._mark(*line.strip().split(MARK, 1)[1].split(" ", 1))
+        elif test:
+            name, program = test.groups()
+            self.test = f"{program}: {name}" if program else name
+        elif self.dog:
+            self.dog.read(line)
 
     def _mark(self, kind, text=""):
         if kind == "fail":
             self.failure = text
         elif kind == "step":
-            self.step = text
+            self.step, self.test = text, None
         if not self.quiet:
             say.info(f"[{time.monotonic() - self.begin:5.1f} s] {kind}: {text}")
 
     def late(self):
         """Whether the run should have ended by now."""
         return self.timeout is not None and time.monotonic() - self.begin > self.timeout
+
+    def where(self):
+        """What ran last, for people."""
+        return self.test or f"step: {self.step}"
+
+    def stuck(self):
+        """Why the run must be ended; None while it need not."""
+        why = self.dog.verdict() if self.dog else None
+        if not why and self.late():
+            why = f"no end after {self.timeout} s"
+        return f"{why}, in {self.where()}" if why else None
 
 
 @contextlib.contextmanager
@@ -225,87 +258,131 @@ def terminal_kept():
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
 
 
-def run(results, accel, options=(), terminal=False, timeout=None, beside=None):
+class Lab:
+    """A running lab: its QEMU, what follows it, and our end of its monitor."""
+
+    def __init__(self, child, watch, monitor):
+        self.child, self.watch, self.monitor = child, watch, monitor
+
+    def ended(self):
+        """Look at everything once; whether QEMU has ended."""
+        ended = self.child.poll() is not None
+        self.watch.poll()
+        return ended
+
+    def odd_end(self):
+        """Why a lab that ended did not end by itself; None if it did."""
+        if self.watch.failure:
+            return self.watch.failure
+        if self.child.returncode:
+            return f"QEMU ended with {self.child.returncode} during {self.watch.where()}"
+        if self.watch.step != "ending":
+            return f"the lab went down during {self.watch.where()}"
+        return None
+
+    def hung(self, reason):
+        """Keep what can be learned of a lab that hangs, and end it. Returns the reason, with
+        the file's name."""
+        if not self.monitor:
+            return reason
+        try:
+            path = hang.keep(self.watch.results, reason, self.child, self.monitor)
+        except OSError as error:
+            return f"{reason}; registers and stacks are lost: {error.strerror}"
+        return f"{reason}; registers and stacks are in {paths.short(path)}"
+
+
+def run(results, accel, options=(), terminal=False, timeout=None, beside=None, silence=None):
     """Boot the lab on a results directory and wait for its end.
 
-    @accel:  one of HARDWARE
-    @beside: the results directory of a second lab, on a wire with the first; it has to end
-             soon after that one, and is quiet
+    @accel:   one of HARDWARE
+    @beside:  the results directory of a second lab, on a wire with the first; it has to end
+              soon after that one, and is quiet
+    @silence: seconds that a CPU may be silent; None: what the watchdog has for the accelerator
 
     Returns None, or words on why there is no verdict: it hung, or crashed.
     """
     memory = MEMORY_OF_TWO if beside else MEMORY
     check_memory(2 * memory if beside else memory + 1)
     limit = None if terminal else timeout or TIMEOUT[accel]
+    silence = silence or watchdog.LIMIT[accel]
+    if not terminal:
+        options = [*options, watchdog.OPTION]
     if limit and debug_kernel.asked_for():
         limit *= scenario.DEBUG_SCALE
+        silence *= scenario.DEBUG_SCALE
     say.info(f"booting {'two labs ' if beside else ''}with {accel}"
              + (f", at most {limit} s" if limit else "; leave with exit or Ctrl-a x"))
     with contextlib.ExitStack() as stack:
         if terminal:
             stack.enter_context(terminal_kept())
         wires = stack.enter_context(wire.two_ends()) if beside else ((),)
-        labs = [stack.enter_context(_booted(
-                    directory, command(directory, accel, options, terminal, end, memory),
-                    Watch(directory, limit, quiet=terminal or directory == beside),
-                    terminal))
-                for directory, end in zip((results, beside), wires)]
+        labs = []
+        for directory, end in zip((results, beside), wires):
+            dog = None
+            if not terminal:
+                cpus = HARDWARE[accel][HARDWARE[accel].index("-smp") + 1]
+                dog = stack.enter_context(watchdog.Watchdog(cpus, silence))
+            watch = Watch(directory, limit, quiet=terminal or directory == beside, dog=dog)
+            words = command(directory, accel, options, terminal, end, memory)
+            labs.append(stack.enter_context(_booted(words, watch)))
         return _supervise(*labs)
 
 
 @contextlib.contextmanager
-def _booted(results, words, watch, terminal):
-    """A running VM, as (child, its watch); gone afterwards, whatever comes."""
-    (results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
+def _booted(words, watch):
+    """A running lab; gone afterwards, whatever comes. A lab on a terminal has no watchdog, and
+    its monitor is on the terminal."""
     # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
     environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
                        QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
     if os.environ.get("LAB_PRELOAD"):
         environment["LD_PRELOAD"] = os.environ["LAB_PRELOAD"]
-    with open(results / "qemu-errors.txt", "wb") as errors:
+    dog, terminal = watch.dog, not watch.dog
+    ours, labs = socket.socketpair()
+    if dog:
+        words = [*words, *dog.words(), "-chardev", f"socket,id=monitor,fd={labs.fileno()}",
+                 "-mon", "chardev=monitor,mode=control"]
+    (watch.results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
+    with ours, labs, open(watch.results / "qemu-errors.txt", "wb") as errors:
         child = process.start(words, own_group=not terminal, env=environment, stderr=errors,
                               stdin=None if terminal else subprocess.DEVNULL,
-                              stdout=None if terminal else errors)
+                              stdout=None if terminal else errors,
+                              pass_fds=(dog.labs.fileno(), labs.fileno()) if dog else ())
+        labs.close()
+        if dog:
+            dog.attend(child.pid)
         try:
-            yield child, watch
+            yield Lab(child, watch, ours if dog else None)
         finally:
             process.stop(child, own_group=not terminal)
 
 
 def _supervise(first, second=None):
-    """Wait for the VM, or both; None, or why one did not end by itself."""
-    while first[0].poll() is None:
-        first[1].poll()
-        if first[1].late():
-            return f"no end after {first[1].timeout} s, during step: {first[1].step}"
+    """Wait for the lab, or both; None, or why one did not end by itself."""
+    while not first.ended():
+        why = first.watch.stuck()
+        if why:
+            return first.hung(why)
         if second:
-            second[1].poll()
-            if second[0].poll() is not None and _odd_end(*second):
-                return f"the second lab: {_odd_end(*second)}"
+            if second.ended() and second.odd_end():
+                return f"the second lab: {second.odd_end()}"
+            why = second.watch.stuck()
+            if why:
+                return f"the second lab: {second.hung(why)}"
         time.sleep(0.05)
-    first[1].poll()
-    return _odd_end(*first) or (_wait_second(*second) if second else None)
+    return first.odd_end() or (_wait_second(second) if second else None)
 
 
-def _wait_second(child, watch):
+def _wait_second(lab):
     """The second lab ends when it sees that the first has."""
     deadline = time.monotonic() + SECOND_SECONDS
-    while child.poll() is None:
-        watch.poll()
-        if time.monotonic() > deadline:
-            return f"the second lab did not end with the first, but is at: {watch.step}"
+    while not lab.ended():
+        why = lab.watch.stuck()
+        if not why and time.monotonic() > deadline:
+            why = f"did not end with the first, but is in {lab.watch.where()}"
+        if why:
+            return f"the second lab: {lab.hung(why)}"
         time.sleep(0.05)
-    watch.poll()
-    reason = _odd_end(child, watch)
+    reason = lab.odd_end()
     return f"the second lab: {reason}" if reason else None
-
-
-def _odd_end(child, watch):
-    """Why a VM that ended did not end by itself; None if it did."""
-    if watch.failure:
-        return watch.failure
-    if child.returncode:
-        return f"QEMU ended with {child.returncode} during step: {watch.step}"
-    if watch.step != "ending":
-        return f"the lab went down during step: {watch.step}"
-    return None

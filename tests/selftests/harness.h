@@ -143,8 +143,12 @@ static inline int harness_one(struct harness_test *t, int number, int scale)
 	struct harness_verdict *v = harness_verdict;
 	pid_t pid;
 
-	/* The kernel's warnings in the log are of the test above them. */
-	dprintf(log, "selftest: %s", t->name);
+	/*
+	 * The kernel's warnings in the log are of the test above them. The
+	 * console shows the line too, at once since it ends with one: a lab
+	 * that hangs does so in this test.
+	 */
+	dprintf(log, "selftest: %s (%s)\n", t->name, program_invocation_short_name);
 	close(log);
 	memset(v, 0, sizeof(*v));
 	pid = fork();

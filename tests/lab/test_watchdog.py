@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""When a lab counts as hung, and what is kept of it then."""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+import hang
+import vm
+import watchdog
+
+LOST = ("[  225.123456] rcu: \trcu_preempt kthread timer wakeup didn't happen for 29999 "
+        "jiffies! g5069 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402")
+
+
+class Silence(unittest.TestCase):
+    """watchdog.Watchdog by a clock of our own."""
+
+    def setUp(self):
+        self.dog = watchdog.Watchdog(2, 60)
+        self.addCleanup(self.dog.__exit__)
+
+    def pass_time(self, seconds, waited=0.0, beat=b""):
+        """Look twice a second, as vm.py does."""
+        for _ in range(seconds * 2):
+            self.dog.look(0.5, waited)
+            self.dog.beat(beat)
+
+    def test_both_beat(self):
+        """A job may say nothing and compute for as long as it likes."""
+        self.pass_time(1200, beat=b"0\n1\n")
+        self.assertIsNone(self.dog.verdict())
+
+    def test_one_dies(self):
+        """The other one goes on, as it does when a timer is lost."""
+        self.pass_time(10, beat=b"0\n1\n")
+        self.pass_time(60, beat=b"1\n")
+        self.assertIsNone(self.dog.verdict())
+        self.pass_time(1, beat=b"1\n")
+        self.assertRegex(self.dog.verdict(), "CPU 0 .* no progress for 60 s")
+
+    def test_boot_takes_longer(self):
+        """Before the first beat there are the firmware and the kernel."""
+        self.pass_time(60 * watchdog.BOOT)
+        self.assertIsNone(self.dog.verdict())
+        self.pass_time(1)
+        self.assertIn("CPU 0", self.dog.verdict())
+
+    def test_one_never_starts(self):
+        """The second CPU is not forgotten because the first one beats."""
+        self.pass_time(60 * watchdog.BOOT + 1, beat=b"0\n")
+        self.assertIn("CPU 1", self.dog.verdict())
+
+    def test_host_starves_the_lab(self):
+        """What the lab waits for the host is no silence."""
+        self.pass_time(1, beat=b"0\n1\n")
+        self.pass_time(600, waited=0.48)
+        self.assertIsNone(self.dog.verdict())
+
+    def test_machine_stood_still(self):
+        """An hour between two looks: we did not run, nor did the lab."""
+        self.dog.beat(b"0\n1\n")
+        self.dog.look(3600)
+        self.assertIsNone(self.dog.verdict())
+
+    def test_late_account_of_waiting(self):
+        """The host's kernel counts a wait when it is over."""
+        self.dog.beat(b"0\n1\n")
+        self.pass_time(40)
+        self.dog.look(0.5, 40)
+        self.pass_time(40)
+        self.assertIsNone(self.dog.verdict())
+
+    def test_noise_is_no_beat(self):
+        """Only a CPU that there is."""
+        self.dog.beat(b"0\n1\n")
+        self.pass_time(61, beat=b"7\n-1\nxyz\n")
+        self.assertIn("CPU 0", self.dog.verdict())
+
+    def test_beats_by_the_socket(self):
+        """What QEMU writes to the socket that it inherits."""
+        self.dog.look(61)
+        self.dog.labs.sendall(b"0\n1\n0\n")
+        self.dog.poll(1.0)
+        self.assertEqual({0, 1}, self.dog.alive)
+        self.dog.labs.close()
+        self.dog.poll(2.0)
+        self.dog.poll(3.0)
+        self.assertEqual({0: 2.0, 1: 2.0}, self.dog.silent)
+
+    def test_words(self):
+        """The device that init looks for has a name."""
+        self.assertIn(f"socket,id=heartbeat,fd={self.dog.labs.fileno()}", self.dog.words())
+        self.assertIn("virtserialport,chardev=heartbeat,name=heartbeat", self.dog.words())
+
+
+class Stall(unittest.TestCase):
+    """A kernel that says so itself."""
+
+    def test_stalls(self):
+        for line in (LOST, "watchdog: BUG: soft lockup - CPU#1 stuck for 122s! [bash:1]",
+                     "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+                     "rcu: rcu_preempt kthread starved for 29999 jiffies!",
+                     "[  400.1] INFO: task W18:123 blocked for more than 300 seconds."):
+            with self.subTest(line):
+                self.assertTrue(watchdog.stall(line))
+
+    def test_no_stall(self):
+        for line in ("", "MDMA-LAB step init", "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1",
+                     "watchdog_thresh=60", "rcu: Hierarchical RCU implementation."):
+            with self.subTest(line):
+                self.assertIsNone(watchdog.stall(line))
+
+    def test_verdict(self):
+        """At once, whoever beats; without the time that is before the line."""
+        dog = watchdog.Watchdog(1, 60)
+        self.addCleanup(dog.__exit__)
+        dog.read("all is well")
+        self.assertIsNone(dog.verdict())
+        dog.read(LOST)
+        dog.read("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:")
+        self.assertRegex(dog.verdict(), '^the lab\'s kernel says "rcu: .*didn\'t happen')
+
+
+class Waiting(unittest.TestCase):
+    """How long QEMU's threads wait for a CPU of the host."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
+
+    def account(self, task, waited):
+        """What the host's kernel says of a thread."""
+        (self.root / task).mkdir(exist_ok=True)
+        (self.root / task / "schedstat").write_text(f"123 {waited} 4\n")
+
+    def test_longest(self):
+        waiting = watchdog.Waiting(self.root)
+        self.account("1", 5_000_000_000)
+        self.account("2", 0)
+        self.assertEqual(0, waiting.seconds())
+        self.account("1", 5_100_000_000)
+        self.account("2", 300_000_000)
+        self.account("3", 9_000_000_000)
+        self.assertAlmostEqual(0.3, waiting.seconds())
+        self.assertEqual(0, waiting.seconds())
+
+    def test_no_account(self):
+        """A thread that ends, a kernel that does not count."""
+        (self.root / "1").mkdir()
+        self.assertEqual(0, watchdog.Waiting(self.root).seconds())
+        (self.root / "1" / "schedstat").write_text("")
+        self.assertEqual(0, watchdog.Waiting(self.root).seconds())
+        self.assertEqual(0, watchdog.Waiting(self.root / "none").seconds())
+
+
+class Where(unittest.TestCase):
+    """What ran last, by the lab's console."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
+        self.dog = watchdog.Watchdog(2, 60)
+        self.addCleanup(self.dog.__exit__)
+        self.watch = vm.Watch(self.root, 1200, quiet=True, dog=self.dog)
+
+    def says(self, text):
+        """New text on the console."""
+        with open(self.root / "console.txt", "a", encoding="utf-8") as stream:
+            stream.write(text)
+        self.watch.poll()
+
+    def test_step_and_test(self):
+        self.assertEqual("step: boot", self.watch.where())
+        self.says("MDMA-LAB step running python3 selftests.py\n")
+        self.assertEqual("step: running python3 selftests.py", self.watch.where())
+        self.says("[    9.1] selftest: R14_exec_then_close (locked)\n[    9.2] selftest: R1")
+        self.assertEqual("locked: R14_exec_then_close", self.watch.where())
+        self.says("5_x (pins)\n")
+        self.assertEqual("pins: R15_x", self.watch.where())
+        self.says("[    9.3] mutant: drop\n")
+        self.assertEqual("drop", self.watch.where())
+        self.says("MDMA-LAB step ending\n")
+        self.assertEqual("step: ending", self.watch.where())
+
+    def test_stuck(self):
+        self.says("selftest: R14_exec_then_close (locked)\n")
+        self.assertIsNone(self.watch.stuck())
+        self.dog.beat(b"0\n1\n")
+        for _ in range(61):
+            self.dog.look(1)
+        self.assertEqual("CPU 0 of the lab made no progress for 60 s, in locked: "
+                         "R14_exec_then_close", self.watch.stuck())
+
+    def test_stall(self):
+        self.says(f"selftest: R1 (locked)\n{LOST}\n")
+        self.assertRegex(self.watch.stuck(), "didn't happen.*, in locked: R1$")
+
+    def test_late(self):
+        """The time limit says where, too."""
+        self.watch.timeout = -1
+        self.assertEqual("no end after -1 s, in step: boot", self.watch.stuck())
+
+    def test_terminal(self):
+        """A person's shell has no watchdog and no limit."""
+        watch = vm.Watch(self.root, None, quiet=True)
+        self.says(LOST + "\n")
+        watch.poll()
+        self.assertIsNone(watch.stuck())
+
+
+class Monitor(threading.Thread):
+    """QEMU's end of the monitor: answers what it has an answer for, and then no more."""
+
+    def __init__(self, end, answers):
+        super().__init__(daemon=True)
+        self.end, self.answers, self.asked = end, answers, []
+
+    def run(self):
+        with self.end, self.end.makefile("rw") as stream:
+            self.say(stream, {"QMP": {}})
+            for line in stream:
+                message = json.loads(line)
+                words = message.get("arguments", {}).get("command-line", message["execute"])
+                self.asked.append(words)
+                if words not in self.answers:
+                    self.say(stream, {"error": {"desc": f"no {words}"}})
+                else:
+                    self.say(stream, {"return": self.answers[words]})
+
+    @staticmethod
+    def say(stream, message):
+        """Send a message."""
+        stream.write(json.dumps(message) + "\n")
+        stream.flush()
+
+
+class Evidence(unittest.TestCase):
+    """hang.keep()"""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
+        (self.root / "console.txt").write_text("before\n")
+        self.ours, self.labs = socket.socketpair()
+        self.addCleanup(self.ours.close)
+
+    def keep(self, answers, script):
+        """What is kept of a child that runs this script, with these answers of the monitor."""
+        monitor = Monitor(self.labs, dict(answers, qmp_capabilities={}))
+        monitor.start()
+        with subprocess.Popen(["sh", "-c", script], start_new_session=True,
+                              cwd=self.root) as child:
+            path = hang.keep(self.root, "why it is", child, self.ours)
+            self.assertIsNotNone(child.poll())
+        return path.read_text(), monitor.asked
+
+    def test_running(self):
+        answers = {command: f"<{command}>" for command in hang.COMMANDS}
+        answers.update({"info status": "VM status: running", "inject-nmi": {}})
+        text, asked = self.keep(answers, "sleep 3; echo 'Kernel panic: NMI' >>console.txt")
+        self.assertTrue(text.startswith("why it is\n"))
+        for word in ("<info registers -a>", "<info lapic 0>", "Kernel panic: NMI", "wchan"):
+            self.assertIn(word, text)
+        self.assertEqual("inject-nmi", asked[-1])
+        # What we made the kernel say is no finding of the run.
+        self.assertEqual("before\n", (self.root / "console.txt").read_text())
+
+    def test_paused(self):
+        """Nobody would answer an NMI."""
+        answers = dict.fromkeys(hang.COMMANDS, "")
+        answers["info status"] = "VM status: paused"
+        text, asked = self.keep(answers, "sleep 100")
+        self.assertNotIn("inject-nmi", asked)
+        self.assertIn("QEMU does not run it", text)
+
+    def test_monitor_refuses(self):
+        """What there is is kept."""
+        text, _ = self.keep({"info status": "VM status: paused"}, "sleep 100")
+        self.assertIn("VM status: paused", text)
+        self.assertIn("no info cpus", text)
+
+    def test_monitor_is_gone(self):
+        self.labs.close()
+        with subprocess.Popen(["sleep", "100"], start_new_session=True) as child:
+            text = hang.keep(self.root, "why", child, self.ours).read_text()
+            child.kill()
+        self.assertIn("QEMU closed the monitor", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
