@@ -130,7 +130,9 @@ def kernel_command_line(accel, options):
         # Every report, not only the first.
         words += ["lab.debug", "kasan_multi_shot"]
     if accel != "kvm":
-        words += ["watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
+        # At boot, the kernel spins for what ten ticks take, by the TSC, and panics if less than
+        # half of them came. QEMU's thread that makes them may wait for the host for as long.
+        words += ["no_timer_check", "watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
                   "sysctl.kernel.hung_task_timeout_secs=300"]
     return " ".join(words)
 

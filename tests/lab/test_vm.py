@@ -52,5 +52,23 @@ class KvmMissing(unittest.TestCase):
         self.assertIsNone(self.missing("vmx", "Y", "kvm_intel"))
 
 
+class KernelCommandLine(unittest.TestCase):
+    """Words without which a busy host breaks the lab."""
+
+    def test_emulated(self):
+        """Ticks are late where the CPU is emulated, and that is no defect of the machine."""
+        for accel in ("tcg", "icount"):
+            words = vm.kernel_command_line(accel, ()).split()
+            self.assertIn("no_timer_check", words)
+            self.assertIn("unknown_nmi_panic", words)
+
+    def test_kvm(self):
+        """On a true CPU the kernel's own limits hold; a hang is kept there, too."""
+        words = vm.kernel_command_line("kvm", ("lab.bare",)).split()
+        self.assertNotIn("no_timer_check", words)
+        self.assertIn("unknown_nmi_panic", words)
+        self.assertIn("lab.bare", words)
+
+
 if __name__ == "__main__":
     unittest.main()
