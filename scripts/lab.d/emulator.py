@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The QEMU that emulates the lab: the image's own, with two defects of its SVM taken out.
+"""The QEMU that emulates the lab: the image's own, with three defects of its SVM taken out.
 
 A VMRUN that injects an interrupt (helper_vmrun(), SVM_EVTINJ_TYPE_INTR) delivers it, and
 leaves its number in CPUState.exception_index as well, where what is yet to be delivered is
@@ -11,10 +11,16 @@ Whatever vCPU loads the state of the x87, it clears a bit in the flags of the fi
 #VMEXIT at the same time, it has HF2_NPT_MASK afterwards as before, and so walks the guest's
 page tables for the lab's kernel: a second #VMEXIT, which saves the kernel as the guest.
 
-The guest in the lab dies of either, now and then, or the lab does. Documentation/lab.rst
-tells how it is seen at once. Here, the instruction that stores the number is replaced by
-one that does nothing, and the function by one that returns (the bit is never set where
-CR0.NE is), in a copy of the program. QEMUs in the lab are what the package has.
+A VMRUN with a virtual interrupt sets CPU_INTERRUPT_VIRQ in CPUState.interrupt_request by a
+plain OR, without the lock (BQL) under which other threads set bits there. If one raises an
+interrupt at the same moment, that is lost until the next one, and if it was the timer's,
+Linux, which takes the timer to be armed, does not arm it again.
+
+The guest in the lab dies of the first or the second, now and then, or the lab does.
+Documentation/lab.rst tells how it is seen at once. Here, the instruction that stores the
+number is replaced by one that does nothing, the function by one that returns (the bit is
+never set where CR0.NE is), and the OR by an atomic one, in a copy of the program. QEMUs in
+the lab are what the package has.
 """
 
 import os
@@ -32,9 +38,13 @@ NEAR = 64
 # the x86, to which the base points: the displacement is negative.
 STORE = re.compile(rb"[\x41\x44\x45]?\x89[\x80-\x83\x85-\x8b\x8d-\x93\x95-\x9b\x9d-\xa3\xa5-\xab"
                    rb"\xad-\xb3\xb5-\xbb\xbd-\xbf](.{4})", re.DOTALL)
+# orl $CPU_INTERRUPT_VIRQ, disp32(%base), its displacement as above, without a REX prefix or
+# what looks like one.
+SETS = re.compile(rb"(?<![\x40-\x4f])\x81([\x88-\x8b\x8d-\x8f])(.{4})\x00\x01\x00\x00",
+                  re.DOTALL)
 FARTHEST = -0x8000
 ENDBR64, RET = bytes.fromhex("f30f1efa"), b"\xc3"
-NOPS = {6: bytes.fromhex("660f1f440000"), 7: bytes.fromhex("0f1f8000000000")}
+NOPS = {2: bytes.fromhex("6690"), 6: bytes.fromhex("660f1f440000"), 7: bytes.fromhex("0f1f8000000000")}
 
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
@@ -83,6 +93,18 @@ def store(code, address, callee):
     return stores[0].start(), len(stores[0][0])
 
 
+def atomic_or(code):
+    """(offset, code) of the atomic OR in the code of WHERE: of the one byte that has the bit,
+    so that there is room for the prefix."""
+    sets = [match for match in SETS.finditer(code)
+            if FARTHEST <= struct.unpack("<i", match[2])[0] < 0]
+    if len(sets) != 1:
+        raise UnknownCode(f"{len(sets)} places in {WHERE} where a virtual interrupt is set")
+    modrm, displacement = sets[0].groups()
+    byte = struct.pack("<i", struct.unpack("<i", displacement)[0] + 1)
+    return sets[0].start(), b"\xf0\x80" + modrm + byte + b"\x01" + NOPS[2]
+
+
 def place(headers, address):
     """Where the byte at an address is in the file."""
     for _, kind, _, begin, offset, size, *_ in headers:
@@ -98,6 +120,8 @@ def mended(data):
     begin = place(headers, address)
     at, length = store(data[begin:begin + size], address, callee)
     new[begin + at:begin + at + length] = NOPS[length]
+    at, atomic = atomic_or(data[begin:begin + size])
+    new[begin + at:begin + at + len(atomic)] = atomic
     at = place(headers, races)
     at += len(ENDBR64) if data.startswith(ENDBR64, at) else 0
     new[at:at + 1] = RET

@@ -16,6 +16,10 @@ NAMES = ("helper_vmrun", "do_interrupt_x86_hardirq", "cpu_clear_ignne")
 EARLIER = bytes.fromhex("4489abe0330000")           # mov %r13d, 0x33e0(%rbx): of the x86
 LATER = bytes.fromhex("c783e433000000000000")       # movl $0, 0x33e4(%rbx)
 STORE = bytes.fromhex("89b310d7ffff")               # mov %esi, -0x28f0(%rbx)
+SETS = bytes.fromhex("818b10d5ffff00010000")        # orl $0x100, -0x2af0(%rbx)
+ATOMIC = bytes.fromhex("f0808b11d5ffff016690")      # lock orb $1, -0x2aef(%rbx)
+LONG_SETS = bytes.fromhex("41818d10d5ffff00010000")  # orl $0x100, -0x2af0(%r13)
+FLAG = bytes.fromhex("818bb00000000001000000")      # orl $0x100, 0xb0(%rbx): of the x86
 LONG_STORE = bytes.fromhex("4489a310d7ffff")        # mov %r12d, -0x28f0(%rbx)
 
 
@@ -24,14 +28,16 @@ def call(before, callee=CALLEE):
     return before + b"\xe8" + struct.pack("<i", callee - (ADDRESS + len(before) + 5))
 
 
-def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b"):
-    """The smallest program that has these symbols; the last one is behind the first."""
+def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b", sets=SETS):
+    """The smallest program that has these symbols; the last one is behind the first, which
+    ends with the OR."""
     text = b"\0" + b"".join(name.encode() + b"\0" for name in names)
     table = bytes(24)
-    places = ((ADDRESS, len(code)), (CALLEE, 1), (ADDRESS + len(code), len(races)))
+    size = len(code) + len(sets)
+    places = ((ADDRESS, size), (CALLEE, 1), (ADDRESS + size, len(races)))
     for name, (value, size) in zip(names, places):
         table += emulator.SYMBOL.pack(text.index(name.encode()), 0x12, 0, 1, value, size)
-    code += races
+    code += sets + races
     at = 64
     headers = [bytes(64)]
     for kind, address, data, link in ((emulator.PROGBITS, ADDRESS, code, 0),
@@ -57,12 +63,24 @@ class Mended(unittest.TestCase):
             code = call(b"\x90" * 200 + EARLIER + store + LATER) + b"\xc3"
             self.assertEqual(emulator.mended(elf(code)),
                              elf(code.replace(store, emulator.NOPS[len(store)]),
-                                 races=emulator.ENDBR64 + b"\xc3\x8b"))
+                                 races=emulator.ENDBR64 + b"\xc3\x8b", sets=ATOMIC))
+
+    def test_virtual_interrupt(self):
+        """The OR gets atomic; none of a flag of the x86, which has no other writer."""
+        code = b"\x90" * 8 + FLAG + SETS
+        self.assertEqual(len(SETS), len(ATOMIC))
+        self.assertEqual(emulator.atomic_or(code), (len(code) - len(SETS), ATOMIC))
+
+    def test_virtual_interrupt_of_unknown_code(self):
+        for code, count in ((FLAG, 0), (LONG_SETS, 0), (SETS + SETS, 2)):
+            with self.assertRaisesRegex(emulator.UnknownCode, f"^{count} places"):
+                emulator.atomic_or(code)
 
     def test_no_endbr64(self):
         code = call(STORE)
         self.assertEqual(emulator.mended(elf(code, races=b"\x48\x8b")),
-                         elf(code.replace(STORE, emulator.NOPS[6]), races=b"\xc3\x8b"))
+                         elf(code.replace(STORE, emulator.NOPS[6]), races=b"\xc3\x8b",
+                             sets=ATOMIC))
 
     def test_no_call(self):
         self.refused(EARLIER + STORE + LATER, "0 calls")
