@@ -132,8 +132,10 @@ def kernel_command_line(accel, options):
     if accel != "kvm":
         # At boot, the kernel spins for what ten ticks take, by the TSC, and panics if less than
         # half of them came. QEMU's thread that makes them may wait for the host for as long.
-        words += ["no_timer_check", "watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
-                  "sysctl.kernel.hung_task_timeout_secs=300"]
+        # The TSC of the emulated CPUs is one; if the kernel distrusts it for reads that the
+        # host delayed, each look at a clock is an access to the HPET, and waits for QEMU.
+        words += ["no_timer_check", "tsc=nowatchdog", "watchdog_thresh=60",
+                  "rcupdate.rcu_cpu_stall_timeout=120", "sysctl.kernel.hung_task_timeout_secs=300"]
     return " ".join(words)
 
 

@@ -60,6 +60,7 @@ class KernelCommandLine(unittest.TestCase):
         for accel in ("tcg", "icount"):
             words = vm.kernel_command_line(accel, ()).split()
             self.assertIn("no_timer_check", words)
+            self.assertIn("tsc=nowatchdog", words)
             self.assertIn("unknown_nmi_panic", words)
 
     def test_kvm(self):
