@@ -9,6 +9,7 @@ is. A target whose inputs are unchanged is not touched.
 import os
 import re
 import shutil
+import time
 from dataclasses import dataclass, field
 
 import chroot
@@ -173,10 +174,18 @@ def _key(target, inputs):
     return image.digest(*parts)
 
 
+def _of_the_future(tree):
+    """Whether a clock that was set back has left files that make would take for current."""
+    now = time.time()
+    return any(path.lstat().st_mtime > now for path in tree.rglob("*"))
+
+
 def _sync(target, inputs):
     """Write the copy; files that did not change keep their date for make."""
     tree = target.directory / "tree"
     manifest = target.directory / "manifest"
+    if _of_the_future(tree):
+        chroot.remove(tree)
     if manifest.exists():
         for name in set(manifest.read_text().splitlines()) - set(inputs):
             (tree / name).unlink(missing_ok=True)
@@ -339,11 +348,18 @@ def all_targets(wanted_mutants=()):
         install()
 
 
+def check_targets(words):
+    """Refuse a target that there is not."""
+    for word in words:
+        kind, slash, name = word.partition("/")
+        if word in TARGETS or (kind == "mutant" and slash and name in mutants.names()):
+            continue
+        raise say.UsageError(f"no target {word}; there are: {', '.join(TARGETS)}, mutant/NAME "
+                             "of tests/mutants")
+
+
 def some_targets(words):
     """Only the targets named, for a developer in a hurry."""
-    for word in words:
-        if word not in TARGETS and not word.startswith("mutant/"):
-            raise say.UsageError(f"no target {word}; there are: {', '.join(TARGETS)}, mutant/NAME")
     for word in words:
         if word.startswith("mutant/"):
             make_mutant(word.split("/", 1)[1])

@@ -294,11 +294,15 @@ def _tell(result):
         print(f"\t{line}")
 
 
-def run(parts):
-    """Run parts (all, if none is named); returns the exit code."""
+def check_parts(parts):
+    """Refuse a part that there is not."""
     for name in parts:
         if name not in parts_of_run():
             raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
+
+
+def run(parts):
+    """Run parts (all, if none is named); returns the exit code."""
     results = []
     for name in parts or parts_of_run():
         results += _run_part(name)

@@ -7,6 +7,7 @@ which he is root and owns the tree's files (package uidmap provides the map).
 """
 
 import os
+import subprocess
 
 import paths
 import process
@@ -63,9 +64,17 @@ def remove(path):
     """Remove a tree that may hold files of other (mapped) users."""
     if not os.path.lexists(path):
         return
-    log = paths.OUT / "lab.log"
-    process.run([*namespace(), "--", "rm", "-rf", "--one-file-system", "--", path],
-                log, f"removing {paths.short(path)}")
+    # No log: the disk may be full, and this be the remedy.
+    child = process.start([*namespace(), "--", "rm", "-rf", "--one-file-system", "--", path],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, errors="replace")
+    try:
+        _, said = child.communicate()
+    finally:
+        process.stop(child)
+    if child.returncode:
+        first = (said.strip().splitlines() or [f"exit {child.returncode}"])[0]
+        raise say.LabError(f"removing {paths.short(path)} failed: {first}")
 
 
 def check_usable():

@@ -23,10 +23,10 @@ never set where CR0.NE is), and the OR by an atomic one, in a copy of the progra
 the lab are what the package has.
 """
 
-import os
 import re
 import struct
 
+import image
 import paths
 import say
 
@@ -137,10 +137,9 @@ def program():
         say.info(f"emulator: not mended, as its code is not what is known: {err}. A guest may "
                  "die of it now and then")
         return original
-    if not copy.exists() or copy.read_bytes() != data:
-        # Its own: another lab may begin at the same time.
-        temporary = copy.with_name(f"qemu-lab.{os.getpid()}")
-        temporary.write_bytes(data)
-        temporary.chmod(0o755)
-        temporary.replace(copy)
+    with image.locked(paths.LAB, "its emulator"):
+        if not copy.exists() or copy.read_bytes() != data:
+            with paths.whole(copy) as temporary:
+                temporary.write_bytes(data)
+                temporary.chmod(0o755)
     return copy

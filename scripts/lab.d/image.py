@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
 
 import chroot
@@ -18,6 +19,7 @@ import initramfs
 import kmod
 import packages
 import paths
+import place
 import process
 import say
 
@@ -56,6 +58,8 @@ SOURCE_FILES = (
 
 GIB = 1 << 30
 DISK_NEEDED = 6 * GIB
+# What mmdebstrap takes of TMPDIR when an ordinary user runs it.
+TEMPORARY_NEEDED = 3 * GIB
 
 LAB_MODULES = ("virtio_blk", "ext4", "9p", "9pnet_virtio", "virtio_rng")
 
@@ -95,10 +99,9 @@ def current():
 
 def _check_disk():
     paths.LAB.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(paths.LAB).free
-    if free < DISK_NEEDED:
-        raise say.LabError(f"{paths.short(paths.LAB)}: {free / GIB:.1f} GiB free, "
-                           f"the lab needs {DISK_NEEDED // GIB} GiB")
+    place.check_space(paths.LAB, DISK_NEEDED)
+    if os.geteuid():
+        place.check_space(tempfile.gettempdir(), TEMPORARY_NEEDED, "set TMPDIR to another place")
 
 
 def _progress(log):
@@ -124,9 +127,12 @@ def _bootstrap(tree):
     environment = dict(process.ENVIRONMENT, INITRD="No")
     with say.Step(f"image: mmdebstrap {paths.SUITE}", _progress(log)):
         if os.geteuid() == 0:
-            # in a PID namespace, so that nothing of it can be left running
-            process.run([*chroot.namespace(), "--mount-proc", "--", *words, "--mode=root",
-                         paths.SUITE, tree], log, "mmdebstrap", env=environment)
+            # In a PID namespace, so that nothing of it can be left running; below /mnt, as
+            # apt and dpkg do not take any path.
+            inside = ["sh", "-c", 'mount --bind "$1" /mnt && shift && exec "$@"', "sh", paths.LAB]
+            process.run([*chroot.namespace(), "--mount-proc", "--", *inside, *words,
+                         "--mode=root", paths.SUITE, f"/mnt/{tree.name}"],
+                        log, "mmdebstrap", env=environment)
             return
         archive = paths.LAB / "root.tar"
         process.run([*words, "--mode=unshare", "--format=tar", paths.SUITE, archive],
@@ -227,14 +233,12 @@ def make_disk(key):
     stamp = _disk_stamp()
     packages.ensure({"mke2fs": "e2fsprogs"})
     stamp.unlink(missing_ok=True)
-    temporary = paths.ROOT_IMAGE.with_name("root.img.new")
-    temporary.unlink(missing_ok=True)
-    with say.Step("image: root.img"):
+    with say.Step("image: root.img"), paths.whole(paths.ROOT_IMAGE) as temporary:
+        temporary.unlink(missing_ok=True)
         size = int(_tree_size() * 1.15) + 512 * (1 << 20)
         process.run([*chroot.namespace(), "--", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0",
                      "-O", "^has_journal", "-L", "mdma-lab", "-d", paths.ROOT, temporary,
                      f"{size // 1024}k"], paths.LAB / "image.log", "mke2fs", append=True)
-    temporary.replace(paths.ROOT_IMAGE)
     stamp.write_text(digest(recipe(), key))
 
 
@@ -250,10 +254,11 @@ def make_initramfs():
               paths.LAB_D / "kmod.py"]
     wanted = digest(recipe(), *LAB_MODULES, *(path.read_bytes() for path in inputs))
     stamp = paths.LAB / "initramfs.stamp"
-    if paths.LAB_INITRAMFS.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return
-    initramfs.build(paths.LAB_INITRAMFS, paths.ROOT, modules=LAB_MODULES, init=inputs[0])
-    stamp.write_text(wanted)
+    with locked(paths.LAB, "its initramfs"):
+        if paths.LAB_INITRAMFS.exists() and stamp.exists() and stamp.read_text() == wanted:
+            return
+        initramfs.build(paths.LAB_INITRAMFS, paths.ROOT, modules=LAB_MODULES, init=inputs[0])
+        stamp.write_text(wanted)
 
 
 def kernel():

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import kmod
+import paths
 
 DIRECTORY, FILE, LINK, CHARACTER = 0o040000, 0o100000, 0o120000, 0o020000
 NODES = {"dev/console": (5, 1), "dev/null": (1, 3)}
@@ -121,6 +122,5 @@ def build(path, root, modules=(), files=None, init=None):
         archive.file("init", Path(init).read_bytes(), 0o755)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(gzip.compress(archive.bytes(), compresslevel=1, mtime=0))
-    temporary.replace(path)
+    with paths.whole(path) as temporary:
+        temporary.write_bytes(gzip.compress(archive.bytes(), compresslevel=1, mtime=0))

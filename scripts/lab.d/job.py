@@ -157,10 +157,10 @@ def run_scenario(name, pairs, results, timeout=None):
 
 
 def run_commands(text, results, *, bare=False, timeout=None):
-    """Run a shell script (what came on standard input) in the lab."""
+    """Run a shell script (what came on standard input, as bytes) in the lab."""
     options = ["lab.bare"] if bare else []
     with results_directory(results):
-        (results / "commands").write_text(text)
+        (results / "commands").write_bytes(text)
         return run(results, {"scenario": "shell", "args": {}}, ["bash", "/results/commands"],
                    options=options, timeout=timeout)
 

@@ -2,6 +2,7 @@
 """Where everything lies. All that is generated is below OUT, nothing else is written."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
@@ -29,8 +30,24 @@ LIBVIRT = REPO / "samples" / "vfio-mdev" / "mdma" / "libvirt"
 LAB_D = REPO / "scripts" / "lab.d"
 
 
+@contextmanager
+def whole(path):
+    """A new file beside @path, to be written; it takes the place of @path once that is done,
+    and is gone otherwise."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def short(path):
     """The path as a reader of a message wants it: relative if that is shorter."""
     path = str(path)
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except FileNotFoundError:
+        # The directory that we are in was removed.
+        return path
     return relative if len(relative) < len(path) else path

@@ -4,6 +4,7 @@
 import filecmp
 import shutil
 
+import image
 import paths
 
 SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", "*.o", ".*")
@@ -38,9 +39,8 @@ def copy(source, target):
     if (target.exists() and target.stat().st_mode == mode
             and filecmp.cmp(source, target, shallow=False)):
         return
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.copy2(source, temporary)
-    temporary.replace(target)
+    with paths.whole(target) as temporary:
+        shutil.copy2(source, temporary)
 
 
 def _remove(path):
@@ -52,6 +52,11 @@ def _remove(path):
 
 def update():
     """The parts that are read from the working tree at every boot."""
+    with image.locked(paths.BUILD, "putting it together"):
+        _update()
+
+
+def _update():
     mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
     mirror(paths.LAB_D, paths.PAYLOAD / "lab.d")
     mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")

@@ -29,6 +29,20 @@ def info(text):
     print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
+def last_words(text):
+    """The same, where there may be nobody to read it any more."""
+    try:
+        info(text)
+    except OSError:
+        pass
+
+
+class Failure:
+    """The innermost step that the last failure went through; none once another one begins."""
+
+    step = None
+
+
 class Step:
     """A step that may take long: says what runs, for how long, and where it is.
 
@@ -56,12 +70,18 @@ class Step:
 
     def _tick(self):
         while not self.ended.wait(TICK_TERMINAL if self.terminal else TICK_LOG):
-            if self.terminal:
-                print(f"\r\033[Klab: {self._line()[:100]}", end="", file=sys.stderr, flush=True)
-            else:
-                info(self._line())
+            try:
+                if self.terminal:
+                    print(f"\r\033[Klab: {self._line()[:100]}", end="", file=sys.stderr,
+                          flush=True)
+                else:
+                    info(self._line())
+            except OSError:
+                # Nobody reads it, or its disk is full: the main thread meets that as well.
+                return
 
     def __enter__(self):
+        Failure.step = None
         info(f"{self.name} ...")
         if not self.quiet:
             self.thread.start()
@@ -73,5 +93,7 @@ class Step:
             self.thread.join()
         if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if kind is not None:
+            Failure.step = Failure.step or self.name
         word = "done" if kind is None else "stopped"
         info(f"{self.name}: {word} after {self.elapsed():.1f} s")

@@ -68,7 +68,8 @@ def author():
 def _ask(*words):
     """What git says about this repository; empty if it is none."""
     return subprocess.run(["git", "-C", paths.REPO, *words], stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.DEVNULL, check=False).stdout.strip()
+                          stderr=subprocess.DEVNULL, env=process.ENVIRONMENT,
+                          check=False).stdout.strip()
 
 
 # --- the source, and what we make of it --------------------------------------

@@ -19,6 +19,7 @@ import emulator
 import hang
 import image
 import paths
+import place
 import process
 import say
 import scenario
@@ -114,10 +115,11 @@ def check_memory(needed):
 
 
 def qemu(accel):
-    """The words that run the image's QEMU without a chroot."""
+    """The words that run the image's QEMU without a chroot, in the root tree: the loader takes
+    no colon in the path of a library."""
     root = paths.ROOT
     program = root / "usr/bin/qemu-system-x86_64" if accel == "kvm" else emulator.program()
-    return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / LIBRARIES,
+    return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", LIBRARIES,
             program,
             "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios"]
 
@@ -139,6 +141,11 @@ def kernel_command_line(accel, options):
     return " ".join(words)
 
 
+def value(path):
+    """A path as a part of an option of QEMU, where a comma begins the next part."""
+    return str(path).replace(",", ",,")
+
+
 def command(results, accel, options, terminal, more=(), memory=MEMORY):
     """The whole command line of the lab VM.
 
@@ -148,22 +155,23 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY):
     kernel, initrd = image.kernel(), paths.LAB_INITRAMFS
     if debug_kernel.asked_for():
         kernel, initrd = debug_kernel.IMAGE, debug_kernel.INITRAMFS
+    payload = value(paths.PAYLOAD)
     backend = ("stdio,id=term,signal=off,mux=on" if terminal
-               else f"file,id=term,path={results}/output.txt")
+               else f"file,id=term,path={value(results)}/output.txt")
     return [
         *qemu(accel), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", "mdma-lab,debug-threads=on", "-machine", "q35,kernel-irqchip=split",
         *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", f"{memory}G",
         "-kernel", kernel, "-initrd", initrd,
         "-append", kernel_command_line(accel, options),
-        "-chardev", f"file,id=console,path={results}/console.txt",
+        "-chardev", f"file,id=console,path={value(results)}/console.txt",
         "-serial", "chardev:console",
         "-device", "virtio-serial-pci", "-chardev", backend,
         "-device", "virtconsole,chardev=term",
-        "-drive", f"file={paths.ROOT_IMAGE},format=raw,if=virtio,snapshot=on",
-        "-fsdev", f"local,id=payload,path={paths.PAYLOAD},security_model=none,readonly=on",
+        "-drive", f"file={value(paths.ROOT_IMAGE)},format=raw,if=virtio,snapshot=on",
+        "-fsdev", f"local,id=payload,path={payload},security_model=none,readonly=on",
         "-device", "virtio-9p-pci,fsdev=payload,mount_tag=payload",
-        "-fsdev", f"local,id=results,path={results},security_model=none",
+        "-fsdev", f"local,id=results,path={value(results)},security_model=none",
         "-device", "virtio-9p-pci,fsdev=results,mount_tag=results",
         "-device", "virtio-rng-pci", *more,
     ]
@@ -308,6 +316,9 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
     """
     memory = MEMORY_OF_TWO if beside else MEMORY
     check_memory(2 * memory if beside else memory + 1)
+    for directory in (results, paths.LAB):
+        place.check_space(directory)
+    guard = place.Guard(results, paths.LAB)
     limit = None if terminal else timeout or TIMEOUT[accel]
     silence = silence or watchdog.LIMIT[accel]
     if not terminal:
@@ -330,7 +341,11 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
             watch = Watch(directory, limit, quiet=terminal or directory == beside, dog=dog)
             words = command(directory, accel, options, terminal, end, memory)
             labs.append(stack.enter_context(_booted(words, watch)))
-        return _supervise(*labs)
+        reason = _supervise(guard, *labs)
+    if reason:
+        # Which may be why.
+        guard.check(at_once=True)
+    return reason
 
 
 @contextlib.contextmanager
@@ -350,6 +365,7 @@ def _booted(words, watch):
     (watch.results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
     with ours, labs, open(watch.results / "qemu-errors.txt", "wb") as errors:
         child = process.start(words, own_group=not terminal, env=environment, stderr=errors,
+                              cwd=paths.ROOT,
                               stdin=None if terminal else subprocess.DEVNULL,
                               stdout=None if terminal else errors,
                               pass_fds=(dog.labs.fileno(), labs.fileno()) if dog else ())
@@ -362,9 +378,10 @@ def _booted(words, watch):
             process.stop(child, own_group=not terminal)
 
 
-def _supervise(first, second=None):
+def _supervise(guard, first, second=None):
     """Wait for the lab, or both; None, or why one did not end by itself."""
     while not first.ended():
+        guard.check()
         why = first.watch.stuck()
         if why:
             return first.hung(why)

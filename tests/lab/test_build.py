@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is built again, and what for."""
+
+import os
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+import build
+import paths
+import say
+
+
+class Clock(unittest.TestCase):
+    """A clock that jumps: make goes by dates."""
+
+    def test_set_back(self):
+        """Objects of the future would be taken for current: all of it is made anew."""
+        with tempfile.TemporaryDirectory() as directory, \
+                mock.patch.object(paths, "BUILD", Path(directory)):
+            target = build.Target("x", ("x",), ("true",))
+            build._sync(target, {"x/a.c": b"one"})  # pylint: disable=protected-access
+            built = target.directory / "tree/x/a.o"
+            built.touch()
+            build._sync(target, {"x/a.c": b"two"})  # pylint: disable=protected-access
+            self.assertTrue(built.exists())
+            later = time.time() + 3600
+            os.utime(built, (later, later))
+            build._sync(target, {"x/a.c": b"three"})  # pylint: disable=protected-access
+            self.assertFalse(built.exists())
+            self.assertEqual((target.directory / "tree/x/a.c").read_text(), "three")
+
+
+class Targets(unittest.TestCase):
+    """Names."""
+
+    def test_unknown(self):
+        """Refused before anything is made; a mutant must be one of tests/mutants."""
+        build.check_targets(["vfio", "mutant/forget-unpinned"])
+        for word in ("nosuch", "mutant/nosuch", "mutant"):
+            with self.assertRaisesRegex(say.UsageError, f"no target {word}; there are: vfio, "):
+                build.check_targets([word])
+
+
+if __name__ == "__main__":
+    unittest.main()
