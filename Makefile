@@ -2,7 +2,7 @@
 # Front door. All work is done by scripts/lab; all output goes below $(OUT).
 
 OUT ?= $(CURDIR)/out
-KDIR ?= /lib/modules/$(shell uname -r)/build
+KDIR ?=
 KSRC ?=
 SEED ?=
 OPS ?=
@@ -60,12 +60,7 @@ shell: ## a shell in the lab; commands on standard input work as well
 	@scripts/lab shell
 
 modules: ## modules for another kernel (KDIR, and KSRC for the backend) into OUT/host
-	@mkdir -p "$$OUT/host"
-	@cp -R drivers samples include "$$OUT/host"
-	$(MAKE) -C "$$KDIR" M="$$OUT/host/samples/vfio-mdev/mdma" modules
-	$(MAKE) -C "$$KDIR" M="$$OUT/host/samples/vfio-mdev/mdma-guest" modules
-	$(if $(KSRC),$(MAKE) -C "$$OUT/host/drivers/vfio" KDIR="$$KDIR" \
-		SRC="$$KSRC/drivers/vfio/vfio_iommu_type1.c")
+	@scripts/lab modules
 
 clean: ## remove what was built and all results, keep the image
 	@scripts/lab clean

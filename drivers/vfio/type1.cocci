@@ -6,6 +6,8 @@
 // A rule that matches nothing is silent in Coccinelle. So "hook: N TEXT" below
 // says on how many lines of the result a text must stand (0: it was there, and
 // is gone), and hook-check fails the build where that does not hold.
+//
+// kernel: 6.12
 
 // The mapping: what is pinned and retained in it, instead of a list and a
 // bitmap. all_dirty: all of it may have been written by a group that does not
