@@ -227,7 +227,9 @@ def _check_warnings(target, log):
     for line in lines[:10]:
         say.info(f"{target.name}: {line}")
     if lines:
-        raise say.LabError(f"{target.name}: {len(lines)} warnings, see {paths.short(log)}")
+        error = say.LabError(f"{target.name}: {len(lines)} warnings, see {paths.short(log)}")
+        error.log = log
+        raise error
 
 
 def _collect(target, log):
@@ -243,7 +245,11 @@ def _collect(target, log):
 def build(target):
     """Build one target unless it is current. Returns whether it was built."""
     with image.locked(target.directory, f"building {target.name}"):
-        return _build(target)
+        try:
+            return _build(target)
+        except say.LabError as error:
+            error.target = target
+            raise
 
 
 def _build(target):

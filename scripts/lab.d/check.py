@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import blame
 import browser
 import build
 import chroot
@@ -21,11 +22,14 @@ import process
 import rules
 import say
 import scenario
+import trouble
 import workloads
 
 
 def _failed(name, error):
-    return [ktap.Result(name, ktap.FAILED, str(error))]
+    """The result of what a LabError ended, or another sentence."""
+    return [ktap.Result(name, ktap.FAILED, str(error), blame.of_error(error),
+                        getattr(error, "log", None))]
 
 
 # --- the parts --------------------------------------------------------------
@@ -90,7 +94,7 @@ def unit_tests():
                                 preexec_fn=process.die_with_parent)
     results = ktap.parse(output.stdout, "unit")
     if output.returncode and ktap.counts(results)[1] == 0:
-        results += _failed("unit: make", f"exit code {output.returncode}")
+        results.append(ktap.Result("unit: make", ktap.FAILED, f"exit code {output.returncode}"))
     return results
 
 
@@ -122,9 +126,11 @@ def in_lab(name, part=None, **pairs):
         results = []
         for path in sorted(directory.rglob("*.ktap")):
             results += _read(path, directory, name)
-        results += _outcome_results(name, outcome, results)
-        for result in results if part else ():
-            result.name = f"{part}: {result.name}"
+        results += _outcome_results(name, outcome, results, directory)
+        for result in results:
+            result.evidence = result.evidence or directory
+            if part:
+                result.name = f"{part}: {result.name}"
         return results
     return run_part
 
@@ -132,21 +138,29 @@ def in_lab(name, part=None, **pairs):
 def _read(path, directory, name):
     """Results of one KTAP file; those of a subdirectory have its name before theirs."""
     results = ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
+    blame.of_file(path, results)
     if path.parent != directory:
         for result in results:
             result.name = f"{path.parent.name}: {result.name}"
     return results
 
 
-def _outcome_results(name, outcome, results):
-    """The scenario's own verdict, and the kernel's log."""
-    bad = outcome.reason
+def _outcome_results(name, outcome, results, directory):
+    """The scenario's own verdict, and the kernel's log. A lab that the kernel's log tells the
+    end of ended for that."""
+    left = "".join((directory / file).read_text(errors="replace")
+                   for file in ("output.txt", "console.txt", "dmesg.txt")
+                   if (directory / file).exists())
+    logged = blame.of_kernel_log(outcome.findings, left, results) if outcome.findings else ""
+    bad, who = outcome.reason, logged or blame.LAB
     if not bad and outcome.code and ktap.counts(results)[1] == 0:
-        bad = f"exit code {outcome.code}"
+        bad, who = f"exit code {outcome.code}", ""
+        if blame.TRACEBACK in left:
+            bad, who = f"{bad}: the scenario broke, see output.txt", blame.LAB
     findings = "\n".join(f"{what}: {line}" for what, line in outcome.findings)
-    return [ktap.Result(f"scenario {name}", ktap.FAILED if bad else ktap.PASSED, bad or ""),
+    return [ktap.Result(f"scenario {name}", ktap.FAILED if bad else ktap.PASSED, bad or "", who),
             ktap.Result(f"kernel log of {name}",
-                        ktap.FAILED if findings else ktap.PASSED, findings)]
+                        ktap.FAILED if findings else ktap.PASSED, findings, logged)]
 
 
 # Weaknesses that the kernel's own type1 does not survive: the test that shows each, and what
@@ -167,12 +181,15 @@ def deadly():
     for weakness, (test, words) in DEADLY.items():
         say.info(f"check: deadly: {test} must end badly")
         pairs = {"only": test, "backend": "stock", "deadly": "1"}
-        _, directory = _run_in_lab("selftests", pairs, paths.CHECK / "deadly" / weakness)
+        outcome, directory = _run_in_lab("selftests", pairs, paths.CHECK / "deadly" / weakness)
         left = [directory / "console.txt", *sorted(directory.rglob("*.ktap"))]
         if any(words in path.read_text(errors="replace") for path in left if path.exists()):
             results.append(ktap.Result(test, ktap.PASSED, f"{ktap.EXPECTED}{weakness}: {words}"))
         else:
-            results.append(ktap.Result(test, ktap.FAILED, f"on stock, nothing says '{words}'"))
+            # A lab that came to no end of its own, and whose kernel says nothing, broke.
+            who = blame.LAB if outcome.reason and not outcome.findings else blame.KERNEL
+            results.append(ktap.Result(test, ktap.FAILED, f"on stock, nothing says '{words}'",
+                                       who, directory))
     return results
 
 
@@ -279,10 +296,17 @@ def _run_part(name):
             results = parts_of_run()[name]()
         except say.LabError as error:
             results = _failed(name, error)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            results = _failed(name, trouble.words(error))
+    try:
+        paths.CHECK.mkdir(parents=True, exist_ok=True)
+        (paths.CHECK / f"{name}.ktap").write_text(ktap.render(results))
+    except OSError as error:
+        results += _failed(f"results of {name}", trouble.words(error))
     passed, failed, skipped = ktap.counts(results)
     say.info(f"check: {name}: {passed} passed, {failed} failed, {skipped} skipped")
-    paths.CHECK.mkdir(parents=True, exist_ok=True)
-    (paths.CHECK / f"{name}.ktap").write_text(ktap.render(results))
     return results
 
 
@@ -303,12 +327,13 @@ def check_parts(parts):
 
 def run(parts):
     """Run parts (all, if none is named); returns the exit code."""
-    results = []
-    for name in parts or parts_of_run():
-        results += _run_part(name)
+    by_part = {name: _run_part(name) for name in parts or parts_of_run()}
+    results = [result for results in by_part.values() for result in results]
     for result in results:
         if result.state != ktap.PASSED:
             _tell(result)
+    for line in blame.lines(by_part):
+        print(line)
     passed, failed, skipped = ktap.counts(results)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed else 0

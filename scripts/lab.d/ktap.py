@@ -22,10 +22,13 @@ BAIL = re.compile(r"(?:  |# )*Bail out!(?P<rest>.*)")
 @dataclass
 class Result:
     """One leaf: the test's name, how it ended, and why: what its line says, or, if it
-    failed without, the notes ("# ...") before that line."""
+    failed without, the notes ("# ...") before that line. Of a failed one also who is to
+    blame (blame.py) and the path of the evidence, where that is known."""
     name: str
     state: str
     reason: str = ""
+    blame: str = ""
+    evidence: object = None
 
 
 class _Level:

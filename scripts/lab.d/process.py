@@ -159,8 +159,10 @@ def run(argv, log, what, *, cwd=None, env=None, append=False):
         finally:
             stop(child)
     if code:
-        raise say.LabError(f"{what} failed (exit {code}): {_reason(log, begin)}"
-                           f"see {paths.short(log)}")
+        error = say.LabError(f"{what} failed (exit {code}): {_reason(log, begin)}"
+                             f"see {paths.short(log)}")
+        error.log = log
+        raise error
 
 
 def _wait_showing(child, log, begin):

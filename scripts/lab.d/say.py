@@ -17,7 +17,14 @@ TICK_LOG = 15.0
 
 
 class LabError(Exception):
-    """Something failed; the text is all that the user needs. Exit code 1."""
+    """Something failed; the text is all that the user needs. Exit code 1.
+
+    @log: of the command that failed, if one did
+    @target: what could not be built, see build.py
+    """
+
+    log = None
+    target = None
 
 
 class UsageError(LabError):
