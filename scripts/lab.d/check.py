@@ -49,10 +49,10 @@ def in_python(*directories):
 
 
 def python_tests():
-    """Python unit tests: every directory that has test_*.py, but the browser's."""
+    """Python unit tests: every directory that has test_*.py, but those of other parts."""
     directories = {path.parent for path in (paths.REPO / "tests").rglob("test_*.py")}
     return in_python(*sorted(str(path.relative_to(paths.REPO)) for path in directories
-                             if path != paths.PAGES))
+                             if path not in (paths.PAGES, paths.PLACES)))
 
 
 def pages():
@@ -60,6 +60,14 @@ def pages():
     if not browser.program():
         packages.ensure(packages.FOR_PAGES)
     return in_python(str(paths.PAGES.relative_to(paths.REPO)))
+
+
+def places():
+    """A clone in odd places, with the image of this one."""
+    image.make_tree()
+    image.make_initramfs()
+    build.all_targets()
+    return in_python(str(paths.PLACES.relative_to(paths.REPO)))
 
 
 def style():
@@ -250,6 +258,7 @@ def watchdog():
 PARTS = {
     "python": python_tests,
     "lint": style,
+    "places": places,
     "build": builds,
     "unit": unit_tests,
     "watchdog": watchdog,
