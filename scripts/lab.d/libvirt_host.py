@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import time
 import uuid as uuids
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ NETWORK = "10.109.100."
 PORT = 8109
 IMAGES = Path("/var/lib/libvirt/images")
 LOGS = Path("/var/log/libvirt/qemu")
+SHM = Path("/dev/shm")
 # Seconds that a program may take; a migration has no limit here.
 PATIENCE = 120
 
@@ -212,9 +214,13 @@ class LibvirtHost:
 
     # Evidence.
 
-    def trace(self, events, buffer_kb):
-        """Begin to trace."""
-        self.tracer = self.open.enter_context(trace.Tracer("mdma-proof", events, buffer_kb))
+    def trace(self, events, uuid, buffer_kb, room_mb):
+        """Begin to trace, and slow the device with this UUID if need be. In memory: the lab's
+        results are slow to write to."""
+        directory = Path(self.open.enter_context(
+            tempfile.TemporaryDirectory(prefix="mdma-", dir=SHM)))
+        self.tracer = self.open.enter_context(trace.Tracer(
+            "mdma-proof", events, buffer_kb, directory, mdevs=[mdev.of(uuid)], room_mb=room_mb))
         return True
 
     def end_trace(self, directory):
@@ -222,7 +228,8 @@ class LibvirtHost:
         if directory:
             path = self.results / directory
             path.mkdir(parents=True, exist_ok=True)
-            self.tracer.collect(path)
+            self.tracer.collect()
+            shutil.move(self.tracer.directory, path)
         self.open.close()
         return True
 

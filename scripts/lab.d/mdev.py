@@ -9,6 +9,8 @@ import backend
 PARENT = Path("/sys/class/mdev_bus/mdma")
 DEVICES = Path("/sys/bus/mdev/devices")
 DEBUG = Path("/sys/kernel/debug/mdma")
+# States of the migration protocol in which a device writes.
+WRITES = ("running", "pre_copy")
 
 
 class MdevError(Exception):
@@ -77,6 +79,20 @@ class Mdev:
     def settings(self):
         """All attributes of the workload, as text."""
         return {name: _read(self.path / "workload" / name) for name in self.SETTINGS}
+
+    def set_rate(self, rate):
+        """Have all channels' workloads that run now make so many descriptors per second."""
+        running = [path for path in sorted(self.path.glob("workload*"))
+                   if _read(path / "run") == "1"]
+        for path in running:
+            share = str(max(1, rate // len(running)))
+            before = _read(path / "rate")
+            if share == before or self.state() not in WRITES:
+                continue
+            _write(path / "rate", share)
+            # A device that was stopped meanwhile may have sent what it was set to already.
+            if self.state() not in WRITES:
+                _write(path / "rate", before)
 
     def stat(self, name):
         """One counter of stats/."""

@@ -6,12 +6,17 @@ and the number moves along: so from one guest's boot to its end each number is u
 once, by the device where the guest was, whatever failed on the way.
 """
 
+import heapq
+
 import ram
-from proof import BrokenOracle
+from events import BrokenOracle, State, Write
 
 # enum vfio_device_mig_state: a device in these may write.
 RUNNING, PRE_COPY = 2, 6
 NAMED = 3
+# Writes that wait for one with a smaller number. Each channel has taken a number for one
+# descriptor at a time, so it is lost when so many have come.
+EARLY = 4096
 
 
 def window_pages(text):
@@ -47,35 +52,50 @@ class Written:
         return [f"{len(wrong)} pages of the window are wrong"] * bool(wrong) + reasons
 
 
-def numbers(trace):
-    """Reasons why page writes were lost, or made twice: each number must be used once."""
-    reasons, expected = [], 1
-    if not trace.writes:
-        raise BrokenOracle("trace: no write at all")
-    for write in sorted(trace.writes, key=lambda event: event.seq):
-        if write.seq != expected:
-            reasons.append(f"write {write.seq} of device {write.device:08x}, where "
-                           f"{expected} was expected")
-        expected = write.seq + write.npages
-    return reasons[:NAMED]
+class Order:
+    """Whether each page write has a number of its own, and was made where and when it may be.
 
+    It keeps no more than the writes that came before one with a smaller number.
 
-def visits(trace):
-    """The devices that wrote, in the order of the numbers of their writes."""
-    found = []
-    for write in sorted(trace.writes, key=lambda event: event.seq):
-        if not found or found[-1] != write.device:
-            found.append(write.device)
-    return found
+    @writes:  events of writes so far
+    @visits:  the devices that wrote, in the order of the numbers of their writes
+    @reasons: why page writes were lost, or made twice, or by a device that must not
+    """
 
+    def __init__(self):
+        self.writes, self.visits, self.reasons = 0, [], []
+        self.expected, self.early, self.state = 1, [], {}
 
-def after_stop(trace):
-    """Reasons why a device wrote in a state in which it must not."""
-    state, reasons = {}, []
-    for event in sorted(trace.writes + trace.states, key=lambda event: event.pos):
-        if hasattr(event, "to"):
-            state[event.device] = event.to
-        elif state.get(event.device, RUNNING) not in (RUNNING, PRE_COPY):
-            reasons.append(f"write {event.seq} of device {event.device:08x} in state "
-                           f"{state[event.device]}")
-    return reasons[:NAMED]
+    def add(self, event):
+        """The next event of the trace."""
+        if isinstance(event, State):
+            self.state[event.device] = event.to
+        elif isinstance(event, Write):
+            self.writes += 1
+            if self.state.get(event.device, RUNNING) not in (RUNNING, PRE_COPY):
+                self._object(f"write {event.seq} of device {event.device:08x} in state "
+                             f"{self.state[event.device]}")
+            heapq.heappush(self.early, (event.seq, event.npages, event.device))
+            while self.early and (self.early[0][0] <= self.expected
+                                  or len(self.early) > EARLY):
+                self._next()
+
+    def _next(self):
+        seq, npages, device = heapq.heappop(self.early)
+        if seq != self.expected:
+            self._object(f"write {seq} of device {device:08x}, where {self.expected} was "
+                         "expected")
+        self.expected = seq + npages
+        if not self.visits or self.visits[-1] != device:
+            self.visits.append(device)
+
+    def _object(self, reason):
+        if len(self.reasons) < NAMED:
+            self.reasons.append(reason)
+
+    def end(self):
+        """After the last event; a trace without a write is no evidence."""
+        while self.early:
+            self._next()
+        if not self.writes:
+            raise BrokenOracle("trace: no write at all")

@@ -5,13 +5,12 @@
 A leg is one live migration; its directory holds what was seen while it ran:
 
   ledger.bin       struct mdma_ledger_record of every page the source wrote
-  trace.txt        one ftrace instance, trace_clock=counter: a global order
-  trace-stats.txt  that instance's per-CPU counters
+  trace/           one ftrace instance, trace_clock=counter: a global order; see ring_buffer.py
   ram.json         pages compared, pages that differ, and their stamps
   leg.json         what the scenario did, saw and sampled
   source.qemu      QEMU's own trace of the bitmaps that it was told
   source.serial, destination.serial   the guest's console before and after
-  destination-trace.txt, -trace-stats.txt   of the other host, where there are two
+  destination-trace/   of the other host, where there are two
 
 Two oracles that share nothing but the ledger judge it. The set oracle asks
 whether every page was in a report after its last write; the data oracle
@@ -33,7 +32,9 @@ from collections import namedtuple
 from pathlib import Path
 
 import dmesg
+import events
 import switchover
+from events import DEVICE, BrokenOracle, Report, Run, Tracking, Write
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -46,22 +47,12 @@ MIN_PAGES_WRITTEN = 100_000
 MIN_PAGES_COMPARED = 100_000
 MIN_ROUNDS = 3
 
+# What trace.py leaves of a workload that never had to wait for the trace.
+NOT_SLOWED = {"times": 0, "least": None, "why": []}
+
 LEDGER_RECORD = struct.Struct("<QQQII")
 
 Ledger = namedtuple("Ledger", "seq writes channel")
-Write = namedtuple("Write", "pos device channel iova npages seq")
-# @on: pinned, or unpinned
-Pin = namedtuple("Pin", "pos device on iova npages")
-Run = namedtuple("Run", "pos report iova npages")
-Report = namedtuple("Report", "pos report op iova size dirty retained ret")
-Tracking = namedtuple("Tracking", "pos on container")
-# Of one that is no container, but the device.
-DEVICE = "device "
-State = namedtuple("State", "pos device to")
-
-
-class BrokenOracle(Exception):
-    """The evidence contradicts itself or is missing: no verdict can rest on it."""
 
 
 # --- reading the evidence -------------------------------------------------
@@ -83,125 +74,6 @@ def parse_ledger(data, name):
         last = iova
         ledger[iova >> PAGE_SHIFT] = Ledger(seq, writes, channel)
     return ledger
-
-
-class Trace:
-    """The events of one trace.txt, each with its place in the global order."""
-
-    ENTRIES = re.compile(r"entries-in-buffer/entries-written: (\d+)/(\d+)")
-    EVENT = re.compile(r"\s(\d+): (\w+): (.*)$")
-
-    def __init__(self):
-        self.writes, self.runs, self.reports, self.tracking = [], [], [], []
-        self.states, self.pins = [], []
-
-    @classmethod
-    def read(cls, path):
-        """Parse the text of an instance's `trace` file."""
-        trace, entries, clock, pos = cls(), None, 0, 0
-        with open(path, encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("#"):
-                    entries = cls.ENTRIES.search(line) or entries
-                    continue
-                if not line.strip():
-                    continue
-                clock = trace._add(line.rstrip("\n"), clock, pos)
-                pos += 1
-        cls._check_entries(entries, pos)
-        return trace
-
-    @staticmethod
-    def _check_entries(entries, seen):
-        if entries is None:
-            raise BrokenOracle("trace: no count of entries in its head")
-        kept, written = map(int, entries.groups())
-        if not kept == written == seen:
-            raise BrokenOracle(f"trace: {written} events happened, {kept} kept, {seen} read")
-
-    def _add(self, line, clock, pos):
-        """File one event; return its clock, which must never go back."""
-        match = self.EVENT.search(line)
-        if not match:
-            raise BrokenOracle(f"trace: not an event: {line.strip()!r}")
-        now, name, text = int(match[1]), match[2], match[3]
-        if now < clock:
-            raise BrokenOracle(f"trace: order goes back from {clock} to {now}")
-        field = dict(item.split("=", 1) for item in text.split() if "=" in item)
-        add = self.PARSERS.get(name)
-        if add:
-            try:
-                add(self, pos, field)
-            except (KeyError, ValueError) as err:
-                raise BrokenOracle(f"trace: {name} without a good {err}: {text!r}") from err
-        return now
-
-    def _write(self, pos, f):
-        self.writes.append(Write(pos, int(f["device"], 16), int(f["channel"]),
-                                 int(f["iova"], 16), int(f["npages"]), int(f["seq"])))
-
-    def _pin(self, pos, f):
-        # Fewer than were asked for are given back at once.
-        if f["ret"] == f["npages"]:
-            self.pins.append(Pin(pos, int(f["device"], 16), True, int(f["iova"], 16),
-                                 int(f["npages"])))
-
-    def _unpin(self, pos, f):
-        self.pins.append(Pin(pos, int(f["device"], 16), False, int(f["iova"], 16),
-                             int(f["npages"])))
-
-    def _run(self, pos, f):
-        self.runs.append(Run(pos, int(f["report"]), int(f["iova"], 16), int(f["npages"])))
-
-    def _report(self, pos, f):
-        self.reports.append(Report(pos, int(f["report"]), f["op"], int(f["iova"], 16),
-                                   int(f["size"], 16), int(f["dirty"]), int(f["retained"]),
-                                   int(f["ret"])))
-
-    def _start(self, pos, f):
-        self.tracking.append(Tracking(pos, True, f["container"]))
-
-    def _stop(self, pos, f):
-        self.tracking.append(Tracking(pos, False, f["container"]))
-
-    # The same of a device that tracks by itself.
-
-    def _log_report(self, pos, f):
-        self._report(pos, dict(f, op="get", retained="0"))
-
-    def _log_start(self, pos, f):
-        self.tracking.append(Tracking(pos, True, DEVICE + f["device"]))
-
-    def _log_stop(self, pos, f):
-        self.tracking.append(Tracking(pos, False, DEVICE + f["device"]))
-
-    def _state(self, pos, f):
-        self.states.append(State(pos, int(f["device"], 16), int(f["to"])))
-
-    PARSERS = {
-        "mdma_write": _write,
-        "mdma_pin": _pin,
-        "mdma_unpin": _unpin,
-        "mdma_state": _state,
-        "vfio_dirty_run": _run,
-        "vfio_dirty_report": _report,
-        "vfio_dirty_start": _start,
-        "vfio_dirty_stop": _stop,
-        "mdma_log_run": _run,
-        "mdma_log_report": _log_report,
-        "mdma_log_start": _log_start,
-        "mdma_log_stop": _log_stop,
-    }
-
-
-def check_trace_stats(text):
-    """An event that the ring buffer dropped would be a page nobody misses."""
-    counters = re.findall(r"^(overrun|commit overrun|dropped events): (\d+)$", text, re.M)
-    if not counters:
-        raise BrokenOracle("trace: no counters of the ring buffer")
-    for name, value in counters:
-        if int(value):
-            raise BrokenOracle(f"trace: ring buffer {name}: {value}")
 
 
 def read_qemu_log(path):
@@ -230,16 +102,96 @@ def pages(iova, npages):
 # --- the set oracle --------------------------------------------------------
 
 
-def writes_of(trace, device):
-    """{page: (place of its last write, last seq, number of writes)} of one device."""
-    last = {}
-    for event in trace.writes:
-        if event.device != device:
-            continue
+class OpenReport:
+    """A report whose runs were seen, and not yet its end.
+
+    @extra: pages in it that are sent for nothing
+    @taken: those that were fresh, for they are again if the report fails
+    """
+
+    def __init__(self):
+        self.runs, self.extra, self.taken = [], 0, set()
+
+
+class Seen:
+    """What the set oracle needs of a trace, gathered event by event.
+
+    It grows with the pages and reports that there are, not with the events.
+
+    @written: page -> (place of its last write, last seq, number of writes), of one device
+    @first:   device -> number of its first write
+    @start:   place of START, None until then
+    @tracked: page writes of the device since then
+    @covered: page -> (place of the last successful run that holds it, report number)
+    @extra:   pages in reports, each as often as it is in one, that the device had not written
+              since the report before that held it, or since the start: sent for nothing
+    """
+
+    def __init__(self, device):
+        self.device, self.start, self.tracked, self.extra = device, None, 0, 0
+        self.written, self.first, self.covered = {}, {}, {}
+        self.tracking, self.reports, self.problems = [], [], []
+        self.open, self.fresh, self.numbers = {}, set(), set()
+
+    def add(self, event):
+        """The next event."""
+        add = self.ADD.get(type(event))
+        if add:
+            add(self, event)
+
+    def _write(self, event):
+        first = self.first.get(event.device)
+        if first is None or event.seq < first:
+            self.first[event.device] = event.seq
+        if event.device != self.device:
+            return
         for i, page in enumerate(pages(event.iova, event.npages)):
-            _, seq, count = last.get(page, (0, 0, 0))
-            last[page] = (event.pos, max(seq, event.seq + i), count + 1)
-    return last
+            _, seq, count = self.written.get(page, (0, 0, 0))
+            self.written[page] = (event.pos, max(seq, event.seq + i), count + 1)
+        if self.start is not None:
+            self.tracked += event.npages
+            self.fresh.update(pages(event.iova, event.npages))
+
+    def _track(self, event):
+        self.tracking.append(event)
+        if event.on and self.start is None:
+            self.start = event.pos
+
+    def _run(self, event):
+        report = self.open.setdefault(event.report, OpenReport())
+        touched = set(pages(event.iova, event.npages))
+        report.runs.append(event)
+        report.extra += len(touched - self.fresh)
+        report.taken |= touched & self.fresh
+        self.fresh -= touched
+
+    def _report(self, event):
+        report = self.open.pop(event.report, None) or OpenReport()
+        self.reports.append(event)
+        if event.report in self.numbers:
+            self.problems.append("trace: a report number is used twice")
+        self.numbers.add(event.report)
+        if event.ret:
+            self.fresh |= report.taken
+            return
+        told = sum(run.npages for run in report.runs)
+        if told != event.dirty:
+            self.problems.append(f"report {event.report}: {event.dirty} pages, "
+                                 f"its runs have {told}")
+        self.extra += report.extra
+        for run in report.runs:
+            for page in pages(run.iova, run.npages):
+                self.covered[page] = max(self.covered.get(page, (-1, 0)), (run.pos, run.report))
+
+    ADD = {Write: _write, Run: _run, Report: _report, Tracking: _track}
+
+    def good(self):
+        """Reports that reached user space."""
+        return [report for report in self.reports if not report.ret]
+
+    def gets(self):
+        """Successful GETs in order: what QEMU was told, UNMAPs apart."""
+        return [report for report in self.good() if report.op == "get"]
 
 
 def check_ledger(ledger, written, first_seq=1):
@@ -267,105 +219,51 @@ def check_ledger(ledger, written, first_seq=1):
                            f"last has number {newest}")
 
 
-def reports_of(trace):
-    """Return (successful reports, {report number: its runs}), checked."""
-    runs, good = {}, []
-    for run in trace.runs:
-        runs.setdefault(run.report, []).append(run)
-    for report in trace.reports:
-        if report.ret:
-            continue
-        told = sum(run.npages for run in runs.get(report.report, ()))
-        if told != report.dirty:
-            raise BrokenOracle(f"report {report.report}: {report.dirty} pages, "
-                               f"its runs have {told}")
-        good.append(report)
-    numbers = [report.report for report in trace.reports]
-    if len(set(numbers)) != len(numbers):
-        raise BrokenOracle("trace: a report number is used twice")
-    return good, runs
-
-
-def tracking_start(trace):
-    """Place of START. One container only: reports do not name theirs."""
-    starts = [event for event in trace.tracking if event.on]
-    if not starts:
+def check_tracking(seen):
+    """There was a START, of one container only: reports do not name theirs."""
+    if seen.start is None:
         raise BrokenOracle("trace: tracking never started")
-    if len({event.container for event in trace.tracking}) > 1:
+    if len({event.container for event in seen.tracking}) > 1:
         raise BrokenOracle("trace: more than one container tracked")
-    return starts[0].pos
 
 
-def check_tracker(trace, wanted):
+def check_tracker(tracking, wanted):
     """Who was asked what is dirty, "container" or "device", must be who should be."""
-    for event in trace.tracking:
+    for event in tracking:
         seen = "device" if event.container.startswith(DEVICE) else "container"
         if seen != wanted:
             raise BrokenOracle(f"trace: tracked by the {seen}, not by the {wanted}")
 
 
-def sent_extra(trace, device, good):
-    """Pages in reports, each as often as it is in one, that the device had not written
-    since the report before that held it, or since the start: sent for nothing."""
-    numbers = {report.report for report in good}
-    start = tracking_start(trace)
-    events = [event for event in trace.writes if event.device == device and event.pos > start]
-    events += [run for run in trace.runs if run.report in numbers]
-    fresh, extra = set(), 0
-    for event in sorted(events, key=lambda event: event.pos):
-        touched = set(pages(event.iova, event.npages))
-        if isinstance(event, Write):
-            fresh |= touched
-        else:
-            extra += len(touched - fresh)
-            fresh -= touched
-    return extra
-
-
-def coverage(good, runs):
-    """{page: (place of the last successful run that holds it, report number)}."""
-    covered = {}
-    for report in good:
-        for run in runs.get(report.report, ()):
-            for page in pages(run.iova, run.npages):
-                covered[page] = max(covered.get(page, (-1, 0)), (run.pos, run.report))
-    return covered
-
-
-def lost_pages(written, covered, start):
+def lost_pages(seen):
     """Pages whose last write came after START and after the last run that holds them."""
-    return sorted(page for page, (pos, _, _) in written.items()
-                  if pos > start and covered.get(page, (-1, 0))[0] < pos)
+    return sorted(page for page, (pos, _, _) in seen.written.items()
+                  if pos > seen.start and seen.covered.get(page, (-1, 0))[0] < pos)
 
 
-def set_oracle(trace, ledger, device, first_seq=1):
+def set_oracle(seen, ledger, first_seq=1):
     """Compare what was reported with what was written, by order.
 
     @first_seq: number of the device's first write here; what is before was elsewhere
     """
-    written = writes_of(trace, device)
-    check_ledger(ledger, written, first_seq)
-    start = tracking_start(trace)
-    good, runs = reports_of(trace)
+    check_ledger(ledger, seen.written, first_seq)
+    check_tracking(seen)
+    if seen.problems:
+        raise BrokenOracle(seen.problems[0])
+    good = seen.good()
     if not any(report.dirty for report in good):
         raise BrokenOracle("no report holds a page")
-    covered = coverage(good, runs)
-    lost = lost_pages(written, covered, start)
     return {
         "pages_written": sum(record.writes for record in ledger.values()),
-        "pages_written_tracked": sum(event.npages for event in trace.writes
-                                     if event.device == device and event.pos > start),
+        "pages_written_tracked": seen.tracked,
         "pages_written_distinct": len(ledger),
-        "pages_reported": len(covered),
+        "pages_reported": len(seen.covered),
         "pages_reported_total": sum(report.dirty for report in good),
-        "pages_extra": len(covered.keys() - written.keys()),
-        "pages_sent_extra": sent_extra(trace, device, good),
-        "pages_lost": len(lost),
+        "pages_extra": len(seen.covered.keys() - seen.written.keys()),
+        "pages_sent_extra": seen.extra,
         "reports": len(good),
-        "reports_failed": len(trace.reports) - len(good),
+        "reports_failed": len(seen.reports) - len(good),
         "last_seq": max(record.seq for record in ledger.values()),
-        "lost": lost,
-        "covered": covered,
     }
 
 
@@ -424,16 +322,15 @@ def guest_checks(source, destination):
     return result
 
 
-def workload_continued(trace, device, last_seq, settings):
+def workload_continued(first, last_seq, settings):
     """Did the destination's device go on with the very next page write?
 
-    Returns None, or what is wrong. @settings is (source's, destination's)
-    workload attributes, read after the switch.
+    Returns None, or what is wrong. @first is the number of its first write, or
+    None. @settings is (source's, destination's) workload attributes, read after
+    the switch.
     """
-    writes = [event for event in trace.writes if event.device == device]
-    if not writes:
+    if first is None:
         return "the destination's device wrote nothing"
-    first = min(event.seq for event in writes)
     if first != last_seq + 1:
         return f"the source stopped at seq {last_seq}, the destination began with {first}"
     before, after = settings
@@ -458,12 +355,11 @@ def read_leg(directory):
         facts = json.loads((directory / "leg.json").read_text())
         if facts.get("error"):
             return facts, None
-        check_trace_stats((directory / "trace-stats.txt").read_text())
-        trace = Trace.read(directory / "trace.txt")
         return facts, {
-            "trace": trace,
-            "destination_trace": destination_trace(directory) or trace,
+            "trace": events.Trace(directory / "trace"),
+            "destination_trace": destination_trace(directory),
             "ledger": read_ledger(directory / "ledger.bin"),
+            "slowed": json.loads((directory / "trace/slowed.json").read_text()),
             "ram": json.loads((directory / "ram.json").read_text()),
             "qemu": read_qemu_log(directory / "source.qemu"),
             "source": (directory / "source.serial").read_text(errors="replace"),
@@ -475,20 +371,29 @@ def read_leg(directory):
 
 def destination_trace(directory):
     """The trace of the host that the guest came to; None if it is the source's host."""
-    path = directory / "destination-trace.txt"
-    if not path.exists():
-        return None
-    check_trace_stats((directory / "destination-trace-stats.txt").read_text())
-    return Trace.read(path)
+    path = directory / "destination-trace"
+    return events.Trace(path) if path.is_dir() else None
+
+
+def see(facts, evidence, *watchers):
+    """What there is to see in a leg's traces; @watchers are shown the source's as well."""
+    seen = Seen(device_number(facts["source_uuid"]))
+    events.watch(evidence["trace"], seen, *watchers)
+    there = seen
+    if evidence["destination_trace"]:
+        there = Seen(None)
+        events.watch(evidence["destination_trace"], there)
+    return seen, there.first.get(device_number(facts["destination_uuid"]))
 
 
 def examine(facts, evidence):
     """All numbers of a leg, without judging them."""
-    trace, ledger, ram = evidence["trace"], evidence["ledger"], evidence["ram"]
-    check_tracker(trace, facts.get("tracking", "container"))
-    result = set_oracle(trace, ledger, device_number(facts["source_uuid"]),
-                        facts.get("first_seq", 1))
-    lost, covered = result.pop("lost"), result.pop("covered")
+    ledger, ram = evidence["ledger"], evidence["ram"]
+    seen, first_there = see(facts, evidence)
+    check_tracker(seen.tracking, facts.get("tracking", "container"))
+    result = set_oracle(seen, ledger, facts.get("first_seq", 1))
+    lost, covered = lost_pages(seen), seen.covered
+    result["pages_lost"] = len(lost)
     result.update(data_oracle(ram, facts["ram_pages"]))
     result.update(guest_checks(evidence["source"], evidence["destination"]))
     result["guest_clock_jump_s"] = switchover.clock_jump(evidence["source"],
@@ -498,12 +403,13 @@ def examine(facts, evidence):
     result["ram_pages_unexplained"] = len(set(different) - set(lost))
     result["lost"] = name_pages(lost, ledger, covered, stamps)
     result["different"] = name_pages(different, ledger, covered, stamps)
-    problem = workload_continued(evidence["destination_trace"],
-                                 device_number(facts["destination_uuid"]),
-                                 result["last_seq"], (facts["workload"]["source"],
-                                                      facts["workload"]["destination"]))
+    problem = workload_continued(first_there, result["last_seq"],
+                                 (facts["workload"]["source"],
+                                  facts["workload"]["destination"]))
     result["workload_continued"] = problem is None
     result["workload_problem"] = problem
+    check_told(evidence["qemu"], seen.gets())
+    result["by_round"] = by_round(evidence["qemu"], seen.gets())
     return result
 
 
@@ -524,24 +430,19 @@ def soundness(result):
     return reasons
 
 
-def gets(trace):
-    """Successful GETs in order: what QEMU was told, UNMAPs apart."""
-    return [report for report in trace.reports if report.op == "get" and not report.ret]
-
-
-def check_told(log, trace):
+def check_told(log, gets):
     """QEMU's own count of what each GET told it must be the trace's count."""
     told = [dirty for _, _, dirty in log]
-    traced = [report.dirty for report in gets(trace)]
+    traced = [report.dirty for report in gets]
     if told != traced:
         raise BrokenOracle(f"QEMU was told {sum(told)} pages in {len(told)} reports, "
                            f"the trace has {sum(traced)} in {len(traced)}")
 
 
-def by_round(log, trace):
+def by_round(log, gets):
     """What the device's reports held in each round of pre-copy."""
     rounds = {}
-    for (time, number, _), report in zip(log, gets(trace)):
+    for (time, number, _), report in zip(log, gets):
         entry = rounds.setdefault(number, {"round": number, "time": time,
                                            "reported": 0, "retained": 0})
         entry["reported"] += report.dirty
@@ -558,9 +459,9 @@ def judge_leg(directory):
         if evidence is None:
             result["reasons"] = [facts["error"]]
             return result
+        result["slowed"] = evidence["slowed"]
+        result["slowed_times"] = evidence["slowed"]["times"]
         result.update(examine(facts, evidence))
-        check_told(evidence["qemu"], evidence["trace"])
-        result["by_round"] = by_round(evidence["qemu"], evidence["trace"])
         result["reasons"] = soundness(result)
     except (BrokenOracle, KeyError, TypeError) as err:
         text = f"missing: {err}" if isinstance(err, KeyError) else str(err)
@@ -576,11 +477,11 @@ def empty_leg():
             "ram_pages_compared", "ram_pages_different", "ram_pages_unexplained",
             "rounds", "downtime_ms", "expected_downtime_ms", "guest_checks_failed",
             "guest_checks_passed", "guest_checks_passed_destination", "held_s",
-            "held_idle_s", "guest_clock_jump_s")
+            "held_idle_s", "guest_clock_jump_s", "slowed_times")
     leg = dict.fromkeys(("kernel", "qemu", "accel", "backend"))
     leg.update(dict.fromkeys(keys))
     leg.update(migration_status="unknown", workload_continued=False,
-               workload_problem=None, lost=[], different=[], by_round=[], reasons=[])
+               workload_problem=None, slowed=NOT_SLOWED, lost=[], different=[], by_round=[], reasons=[])
     return leg
 
 

@@ -67,6 +67,7 @@ def table(report):
         values = "".join(f"{report_html.number(leg[key]):>12}" for _, leg in legs)
         lines.append(f"{name:26}{values}")
     lines.append("")
+    lines += [f"{name}: {text}\n" for name, leg in legs if (text := report_html.slowed(leg))]
     for name, leg in legs:
         lines += named(name, "lost", leg["lost"], leg["pages_lost"])
         lines += named(name, "different", leg["different"], leg["ram_pages_different"])

@@ -133,9 +133,14 @@ def card(css, name, word, lines):
             f"<span>{escape(name)}</span><b>{escape(word)}</b><ul>{items}</ul></section>")
 
 
+def counted_noun(count, noun):
+    """A number and what it counts."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def pages(count, what):
     """A number of pages, and what became of them."""
-    return f"{number(count)} page{'' if count == 1 else 's'} {what}"
+    return f"{counted_noun(count, 'page')} {what}"
 
 
 def counted(leg):
@@ -157,14 +162,26 @@ def found(leg):
             f"the destination was held {number(leg['held_s'])} s for the comparison"]
 
 
+def slowed(leg):
+    """That the workload was not what it was set to, in words; "" if it was."""
+    how = leg["slowed"]
+    if not how["times"]:
+        return ""
+    return (f"The device was slowed to {counted_noun(how['least'], 'descriptor')} a second, "
+            f"{counted_noun(how['times'], 'time')}, so that the trace could keep up: "
+            f"{' and '.join(how['why'])}.")
+
+
 def verdict(report):
     """The first thing to see: was anything lost, did the control fail as it must; else why."""
     control = report["control"]
+    slow = [slowed(report)] if slowed(report) else []
     if report["verdict"] == "pass":
         good = ["Every page that the device wrote is on the destination, byte for byte."]
-        cards = [card("pass", "Verdict", "PASS: no page lost", good + found(report))]
+        cards = [card("pass", "Verdict", "PASS: no page lost",
+                      good + found(report) + slow)]
     else:
-        cards = [card("fail", "Verdict", "FAIL" + counted(report), report["reasons"])]
+        cards = [card("fail", "Verdict", "FAIL" + counted(report), report["reasons"] + slow)]
     if control:
         caught = control["verdict"] == "caught"
         cards.append(card("pass" if caught else "fail", "Control: a backend that forgets pages",
@@ -280,6 +297,7 @@ ROWS = (
     ("guest_checks_passed", "Guest checks passed", "dmatest and memory checks, both sides"),
     ("guest_checks_failed", "Guest checks failed", ""),
     ("workload_continued", "Workload continued", "with the next page write, at the destination"),
+    ("slowed_times", "Workload slowed, times", "so that the trace could keep up"),
 )
 MUST_BE_ZERO = ("pages_lost", "ram_pages_different")
 

@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 # pylint: disable=wrong-import-position
 import failures
 import link
+import events
 import moves
 import proof
 import ram
@@ -25,14 +26,15 @@ import scenario
 HERE, THERE = 0xa, 0xb
 
 
-def trace(*events):
-    """A trace of ("write", device, seq, npages) and ("state", device, state)."""
-    found = proof.Trace()
-    for pos, (kind, device, *rest) in enumerate(events):
+def order(*seen):
+    """What Order made of ("write", device, seq, npages) and ("state", device, state)."""
+    found = moves.Order()
+    for pos, (kind, device, *rest) in enumerate(seen):
         if kind == "write":
-            found.writes.append(proof.Write(pos, device, 0, 0, rest[1], rest[0]))
+            found.add(events.Write(pos, device, 0, 0, rest[1], rest[0]))
         else:
-            found.states.append(proof.State(pos, device, rest[0]))
+            found.add(events.State(pos, device, rest[0]))
+    found.end()
     return found
 
 
@@ -40,41 +42,47 @@ class Numbers(unittest.TestCase):
     """Each page write has a number of its own."""
 
     def test_good(self):
-        good = trace(("write", HERE, 1, 2), ("write", HERE, 4, 1), ("write", HERE, 3, 1),
+        good = order(("write", HERE, 1, 2), ("write", HERE, 4, 1), ("write", HERE, 3, 1),
                      ("write", THERE, 5, 1))
-        self.assertEqual(moves.numbers(good), [])
-        self.assertEqual(moves.visits(good), [HERE, THERE])
+        self.assertEqual((good.reasons, good.visits, good.writes), ([], [HERE, THERE], 4))
 
     def test_twice(self):
-        bad = trace(("write", HERE, 1, 2), ("write", THERE, 2, 1))
-        self.assertRegex(moves.numbers(bad)[0], "write 2 of device 0000000b, where 3")
+        bad = order(("write", HERE, 1, 2), ("write", THERE, 2, 1))
+        self.assertRegex(bad.reasons[0], "write 2 of device 0000000b, where 3")
 
     def test_lost(self):
-        self.assertTrue(moves.numbers(trace(("write", HERE, 1, 1), ("write", HERE, 3, 1))))
-        self.assertTrue(moves.numbers(trace(("write", HERE, 2, 1))))
+        self.assertTrue(order(("write", HERE, 1, 1), ("write", HERE, 3, 1)).reasons)
+        self.assertTrue(order(("write", HERE, 2, 1)).reasons)
 
     def test_nothing(self):
-        with self.assertRaises(proof.BrokenOracle):
-            moves.numbers(trace())
+        with self.assertRaises(events.BrokenOracle):
+            order()
 
     def test_elsewhere(self):
-        back = trace(("write", HERE, 1, 1), ("write", THERE, 2, 1), ("write", HERE, 3, 1))
-        self.assertEqual(moves.visits(back), [HERE, THERE, HERE])
+        back = order(("write", HERE, 1, 1), ("write", THERE, 2, 1), ("write", HERE, 3, 1))
+        self.assertEqual(back.visits, [HERE, THERE, HERE])
+
+    def test_lost_write_keeps_nothing_waiting(self):
+        found = moves.Order()
+        for seq in range(2, 3 * moves.EARLY):
+            found.add(events.Write(seq, HERE, 0, 0, 1, seq))
+            self.assertLessEqual(len(found.early), moves.EARLY)
+        self.assertEqual(found.reasons, ["write 2 of device 0000000a, where 1 was expected"])
 
 
 class AfterStop(unittest.TestCase):
     """No DMA but in RUNNING and PRE_COPY."""
 
     def test_good(self):
-        good = trace(("write", HERE, 1, 1), ("state", HERE, moves.PRE_COPY),
+        good = order(("write", HERE, 1, 1), ("state", HERE, moves.PRE_COPY),
                      ("write", HERE, 2, 1), ("state", HERE, 1), ("write", THERE, 3, 1),
                      ("state", HERE, moves.RUNNING), ("write", HERE, 4, 1))
-        self.assertEqual(moves.after_stop(good), [])
+        self.assertEqual(good.reasons, [])
 
     def test_bad(self):
         for state in (0, 1, 3, 4, 5, 7):
-            bad = trace(("state", HERE, state), ("write", HERE, 1, 1))
-            self.assertRegex(moves.after_stop(bad)[0], f"in state {state}")
+            bad = order(("state", HERE, state), ("write", HERE, 1, 1))
+            self.assertRegex(bad.reasons[0], f"in state {state}")
 
 
 class Written(unittest.TestCase):

@@ -19,6 +19,7 @@ import charts
 import ktap
 import proof
 import report
+import throttle
 from test_proof import RAM_PAGES, Evidence
 
 SAMPLES = [{"time": 10.0, "written": 100, "rounds": 0, "remaining": 0},
@@ -50,6 +51,17 @@ class Finish(unittest.TestCase):
         for name, leg in (("main", Evidence()), ("control", Evidence().forget())):
             leg.facts["samples"] = SAMPLES
             leg.save(self.results / name)
+
+    def test_slowed(self):
+        """A workload that had to wait for the trace is no failure, but everybody is told."""
+        self.good()
+        how = {"times": 3, "least": 120, "why": [throttle.BUFFER]}
+        (self.results / "main/trace/slowed.json").write_text(json.dumps(how))
+        code, verdict, page, terminal = self.finish()
+        self.assertEqual((code, verdict["slowed"], verdict["slowed_times"]), (0, how, 3))
+        for text in (page, terminal):
+            self.assertIn("slowed to 120 descriptors a second, 3 times", text)
+        self.assertEqual(verdict["control"]["slowed_times"], 0)
 
     def test_pass(self):
         self.good()

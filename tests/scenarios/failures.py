@@ -31,6 +31,7 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 
 # pylint: disable=wrong-import-position
 import backend
+import events
 import ktap
 import mdev
 import moves
@@ -71,6 +72,7 @@ KEYS = {
     "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
     "mutant": ("/mdma/mutant/endless-initial-data/mdma.ko", "device of the control"),
     "buffer_kb": (16384, "trace buffer per CPU"),
+    "trace_mb": (512, "trace that is kept, at most: before, the workload is slowed"),
     "shm": ("/dev/shm", "directory for guest memory"),
 }
 
@@ -328,7 +330,8 @@ class Run:
         self.name, self.config, self.results, self.directory = name, config, results, directory
         self.begin = time.monotonic()
         self.written, self.results_of, self.reasons = moves.Written(), [], []
-        self.moves, self.host, self.mdevs, self.pause_s = 0, None, [], 0
+        self.moves, self.host, self.mdevs = 0, None, []
+        self.pause_s, self.throttle = 0, None
 
     def say(self, text):
         """Progress: people wait for this."""
@@ -348,8 +351,11 @@ class Run:
         """Devices, trace and guest; they end with @stack."""
         config = self.config
         self.mdevs = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
-        tracer = stack.enter_context(Tracer("mdma-failures", EVENTS, config.buffer_kb))
-        stack.callback(tracer.collect, self.directory)
+        tracer = stack.enter_context(Tracer(
+            "mdma-failures", EVENTS, config.buffer_kb, self.directory, mdevs=self.mdevs,
+            room_mb=config.trace_mb))
+        self.throttle = tracer.throttle
+        stack.callback(tracer.collect)
         stack.callback(lambda: self.host and self.host.close())
         self.host = boot(config, self.directory, self.mdevs[0])
         self.window = moves.window_pages(self.host.mdev.settings()["window"])
@@ -443,8 +449,12 @@ class Run:
         source = self.host
         wait_status(source.vm, ("postmigrate",), self.config.patience)
         wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
+        # What travelled is compared with what came: nobody slows the devices meanwhile.
+        self.throttle.rest()
         copy, held = switchover.go_on(destination.vm, self.pause_s)
         wait_status(destination.vm, ("running",), self.config.patience)
+        settings = [host.mdev.settings() for host in (source, destination)]
+        self.throttle.go_on()
         compared = ram_files.compare(source.vm.ram, copy)
         copy.close()
         self.complain_if(compared["pages_compared"] != self.config.mem_mb << 8,
@@ -453,7 +463,7 @@ class Run:
                          f"{compared['pages_different']} pages differ, the first "
                          f"{compared['different'][:1]}")
         self._account(source.vm.ram, source)
-        self.complain_if(destination.mdev.settings() != source.mdev.settings(),
+        self.complain_if(settings[0] != settings[1],
                          "the workload's settings did not travel")
         self.host = destination
         self.moves += 1
@@ -468,16 +478,17 @@ class Run:
         """What only the whole trace tells."""
         self.reasons = []
         try:
-            proof.check_trace_stats((self.directory / "trace-stats.txt").read_text())
-            trace = proof.Trace.read(self.directory / "trace.txt")
+            order = moves.Order()
+            events.watch(events.Trace(self.directory / "trace"), order)
+            order.end()
             known = [proof.device_number(one.uuid) for one in self.mdevs]
-            visits, must = moves.visits(trace), [known[i % 2] for i in range(self.moves + 1)]
-            for reason in moves.numbers(trace) + moves.after_stop(trace):
+            must = [known[i % 2] for i in range(self.moves + 1)]
+            for reason in order.reasons:
                 self.complain(reason)
-            self.complain_if(visits != must, f"{len(visits)} times another device went on to "
-                             f"write, the guest was at {len(must)} places")
-            self.say(f"{len(trace.writes)} writes, {self.moves} moves")
-        except proof.BrokenOracle as err:
+            self.complain_if(order.visits != must, f"{len(order.visits)} times another device "
+                             f"went on to write, the guest was at {len(must)} places")
+            self.say(f"{order.writes} writes, {self.moves} moves")
+        except events.BrokenOracle as err:
             self.complain(f"oracle broken: {err}")
         self._file("every write has a number of its own, where the guest was", 0)
 

@@ -29,13 +29,13 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
 import libvirt_cases
 import libvirt_guest
 import libvirt_host
-import proof
 import say
 import scenario
 import switchover
 from guest_vm import STOPPABLE_CLOCK, boot_words
 from libvirt_host import HostError
 from migrate import EVENTS, WORKLOAD
+from trace import TraceError
 from wire import NAMES
 
 HOSTS = 2
@@ -68,10 +68,10 @@ KEYS = {
     "patience": (240, "seconds to wait for any one thing"),
     "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
     "buffer_kb": (32768, "trace buffer per CPU"),
+    "trace_mb": (256, "trace that is kept, at most: before, the workload is slowed"),
 }
 
-FAILURES = (HostError, RpcError, libvirt_guest.GuestError, proof.BrokenOracle, say.LabError,
-            OSError)
+FAILURES = (HostError, RpcError, libvirt_guest.GuestError, TraceError, say.LabError, OSError)
 
 
 class Leg:
@@ -124,16 +124,20 @@ class Leg:
         # Now: a device that nobody has open any more has no window, and does not run.
         self.facts["workload"] = {"source": source.settings(guest.mdev)}
         self._migrate(source, destination)
+        # It travels as it is at the end, and this host's trace may have slowed it until then.
+        self.facts["workload"]["source"]["rate"] = source.settings(guest.mdev)["rate"]
         idle_s = destination.copy_ram(guest.name)
         time.sleep(self.config.pause_s)
         guest.virsh(destination, "resume", guest.name)
         self.facts["summary"].update(switchover.held(self.paused, idle_s))
         self._wait_running(destination)
+        self.facts["workload"]["destination"] = destination.settings(guest.mdev)
+        # What the trace of one host can't keep up with, that of the other may.
+        destination.set(guest.mdev, {"rate": self.config.rate})
         self._compare(source, destination)
         source.save_ledger(guest.mdev, self.name)
         guest.next_seq = int(source.stat(guest.mdev, "seq")) + 1
         guest.collect(source, self.directory, "source")
-        self.facts["workload"]["destination"] = destination.settings(guest.mdev)
 
     def _migrate(self, source, destination):
         """Held back until there is enough to judge, then set free."""
@@ -261,8 +265,9 @@ def begin(guest, config, host):
 
 def there_and_back(guest, config, results, here, there):
     """The main leg, and the way back; each host's trace is evidence of both."""
-    here.trace(EVENTS, config.buffer_kb)
-    there.trace(EVENTS, config.buffer_kb)
+    tracing = (EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
+    here.trace(*tracing)
+    there.trace(*tracing)
     begin(guest, config, here)
     main = Leg("main", guest, config, results)
     main.say("workload and dmatest are running")
@@ -270,7 +275,7 @@ def there_and_back(guest, config, results, here, there):
     here.end_trace("main")
     main.arrived(there, config.patience)
     main.finish(there)
-    here.trace(EVENTS, config.buffer_kb)
+    here.trace(*tracing)
     back = Leg("back", guest, config, results)
     back.play(there, here)
     there.end_trace("back")
@@ -283,10 +288,8 @@ def there_and_back(guest, config, results, here, there):
 def fetch_traces(results):
     """What a host's trace is for the leg that ended there."""
     other = results / NAMES[1]
-    for name in ("trace.txt", "trace-stats.txt"):
-        shutil.copy(other / "back" / name, results / "main" / f"destination-{name}")
-        shutil.copy(results / "back-destination" / name,
-                    results / "back" / f"destination-{name}")
+    shutil.copytree(other / "back/trace", results / "main/destination-trace")
+    shutil.move(results / "back-destination/trace", results / "back/destination-trace")
     for path in (other / "back").iterdir():
         shutil.move(path, results / "back" / path.name)
 
@@ -296,7 +299,7 @@ def control(guest, config, results, here, there):
     guest.destroy(here)
     here.load_backend(config.mutant)
     try:
-        here.trace(EVENTS, config.buffer_kb)
+        here.trace(EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
         begin(guest, config, here)
         leg = Leg("control", guest, config, results)
         leg.play(here, there)

@@ -100,6 +100,7 @@ KEYS = {
     "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
     "device_mutant": ("/mdma/mutant/log-forgets/mdma.ko", "device of it, with tracking=device"),
     "buffer_kb": (16384, "trace buffer per CPU"),
+    "trace_mb": (512, "trace that is kept, at most: before, the workload is slowed"),
     "shm": ("/dev/shm", "directory for guest memory"),
 }
 
@@ -161,6 +162,7 @@ class Leg:
         self.directory = directory
         self.begin = time.time()
         self.limited, self.downtime_ms, self.next_round = True, 0, config.rounds
+        self.throttle = None
         self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
                       "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
                       "tracking": tracking, "summary": {}}
@@ -192,9 +194,12 @@ class Leg:
             mdev.track(self.tracking == "device")
         self.facts["source_uuid"] = source_mdev.uuid
         self.facts["destination_uuid"] = destination_mdev.uuid
-        tracer = stack.enter_context(Tracer("mdma-proof", EVENTS, config.buffer_kb))
+        tracer = stack.enter_context(Tracer(
+            "mdma-proof", EVENTS, config.buffer_kb, self.directory,
+            mdevs=(source_mdev, destination_mdev), room_mb=config.trace_mb))
+        self.throttle = tracer.throttle
         # After both QEMUs have ended, also where something failed: it is evidence.
-        stack.callback(tracer.collect, self.directory)
+        stack.callback(tracer.collect)
         source = stack.enter_context(GuestVM("source", config, self.directory, source_mdev))
         destination = stack.enter_context(
             GuestVM("destination", config, self.directory, destination_mdev, incoming=True))
@@ -203,7 +208,7 @@ class Leg:
         destination.connect()
         self.facts["summary"]["qemu"] = qemu_version(source)
         self._migrate(source, source_mdev, destination)
-        self._at_switchover(source, source_mdev, destination)
+        self._at_switchover(source, source_mdev, destination, destination_mdev)
         self._go_on(destination, destination_mdev)
 
     def _describe(self):
@@ -303,15 +308,20 @@ class Leg:
         self.say(f"migrated: {self.facts['summary']['rounds']} rounds, "
                  f"downtime {info.get('downtime')} ms")
 
-    def _at_switchover(self, source, mdev, destination):
+    def _at_switchover(self, source, mdev, destination, there):
         """Source stopped, destination not yet started: RAM must be the same. It is copied and
         compared later, so that the guest need not wait for that."""
         wait_status(source, ("postmigrate",), self.config.patience)
         wait_status(destination, ("paused", "prelaunch"), self.config.patience)
+        # What travelled is compared with what came: nobody slows the devices meanwhile.
+        self.throttle.rest()
         copy, held = switchover.go_on(destination, self.config.pause_s)
         self.facts["summary"].update(held)
         self.say(f"the destination was held {held['held_s']} s for the comparison")
-        self.facts["workload"] = {"source": mdev.settings()}
+        # Only when it runs has the device taken over what it was sent.
+        wait_status(destination, ("running",), self.config.patience)
+        self.facts["workload"] = {"source": mdev.settings(), "destination": there.settings()}
+        self.throttle.go_on()
         self.facts["source_state"] = mdev.state()
         (self.directory / "ledger.bin").write_bytes(mdev.ledger())
         result = ram_files.compare(source.ram, copy)
@@ -327,9 +337,6 @@ class Leg:
         so nothing is asked of it.
         """
         config = self.config
-        # Only when it runs has the device taken over what it was sent.
-        wait_status(destination, ("running",), config.patience)
-        self.facts["workload"]["destination"] = mdev.settings()
         patience = 5 if self.name == "control" else config.patience
         try:
             destination.wait_console("MDMA-GUEST pass", patience, config.checks)
