@@ -268,6 +268,7 @@ PARTS = {
     "citizen": in_lab("citizen"),
     "neighbours": in_lab("neighbours"),
     "model": model(),
+    "evidence": in_lab("evidence"),
     "migrate": in_lab("migrate"),
     "tracking": in_lab("migrate", "tracking", tracking="device"),
     "presets": presets,
