@@ -21,42 +21,77 @@
  * struct report_buffer - the memory of one report
  * @chunk: what the snapshot sees; its bitmaps are all 0 between two chunks
  * @user: bits as they are in the user's buffer
+ * @small: the three bitmaps, if they are not allocated
  */
 struct report_buffer {
 	struct dirty_chunk chunk;
 	u64 *user;
+	u64 small[3][DIRTY_SMALL_WORDS];
 };
 
 static void report_buffer_free(struct report_buffer *buf)
 {
+	if (buf->chunk.dirty == buf->small[0])
+		return;
 	kvfree(buf->chunk.dirty);
 	kvfree(buf->chunk.mapped);
 	kvfree(buf->user);
 }
 
-static int report_buffer_alloc(struct report_buffer *buf)
+static bool report_buffer_alloc(struct report_buffer *buf, u64 nbits)
 {
-	*buf = (struct report_buffer){
-		.chunk.dirty = kvzalloc(DIRTY_CHUNK_BYTES, GFP_KERNEL_ACCOUNT),
-		.chunk.mapped = kvzalloc(DIRTY_CHUNK_BYTES, GFP_KERNEL_ACCOUNT),
-		.user = kvmalloc(DIRTY_CHUNK_BYTES, GFP_KERNEL_ACCOUNT),
+	size_t words = min_t(u64, DIV_ROUND_UP(nbits, 64),
+			     DIRTY_CHUNK_BYTES / sizeof(u64));
+	size_t bytes = words * sizeof(u64);
+
+	buf->chunk = (struct dirty_chunk){
+		.end = nbits,
+		.room = words * 64,
+		.dirty = kvzalloc(bytes, GFP_KERNEL_ACCOUNT),
+		.mapped = kvzalloc(bytes, GFP_KERNEL_ACCOUNT),
 	};
+	buf->user = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
 	if (buf->chunk.dirty && buf->chunk.mapped && buf->user)
-		return 0;
+		return true;
 	report_buffer_free(buf);
-	return -ENOMEM;
+	return false;
+}
+
+/* A short report needs no memory, and where there is none, chunks are short. */
+static void report_buffer_init(struct report_buffer *buf, u64 nbits)
+{
+	if (nbits > DIRTY_SMALL_BITS && report_buffer_alloc(buf, nbits))
+		return;
+	memset(buf->small, 0, sizeof(buf->small));
+	buf->chunk = (struct dirty_chunk){
+		.end = nbits,
+		.room = DIRTY_SMALL_BITS,
+		.dirty = buf->small[0],
+		.mapped = buf->small[1],
+	};
+	buf->user = buf->small[2];
 }
 
 static void chunk_place(struct dirty_chunk *chunk, u64 first)
 {
 	chunk->first = first;
-	chunk->nbits = min_t(u64, chunk->end - first, DIRTY_CHUNK_BITS);
+	chunk->nbits = min_t(u64, chunk->end - first, chunk->room);
 }
 
 void dirty_chunk_skip(struct dirty_chunk *chunk, unsigned int nbits)
 {
 	chunk_place(chunk, chunk->first + nbits);
 	chunk->skipped += nbits;
+}
+
+void dirty_chunk_hole(struct dirty_chunk *chunk, u64 nbits)
+{
+	chunk_place(chunk, chunk->first + nbits);
+}
+
+void dirty_chunk_cut(struct dirty_chunk *chunk, unsigned int nbits)
+{
+	chunk->nbits = min(chunk->nbits, nbits);
 }
 
 void dirty_chunk_map(struct dirty_chunk *chunk, unsigned int bit,
@@ -157,7 +192,7 @@ static void chunk_begin(struct dirty_chunk *chunk, u64 first)
 	memset(chunk->dirty + chunk->first_dirty, 0,
 	       (chunk->end_dirty - chunk->first_dirty) * sizeof(u64));
 	if (chunk->masked)
-		memset(chunk->mapped, 0, DIRTY_CHUNK_BYTES);
+		memset(chunk->mapped, 0, chunk->room / BITS_PER_BYTE);
 	chunk_place(chunk, first);
 	chunk->skipped = 0;
 	chunk->first_dirty = 0;
@@ -171,13 +206,9 @@ int dirty_report_write(u64 __user *bitmap, u64 nbits,
 {
 	struct report_buffer buf;
 	u64 next;
-	int ret;
+	int ret = 0;
 
-	ret = report_buffer_alloc(&buf);
-	if (ret)
-		return ret;
-
-	buf.chunk.end = nbits;
+	report_buffer_init(&buf, nbits);
 	for (next = 0; next < nbits; next = buf.chunk.first + buf.chunk.nbits) {
 		chunk_begin(&buf.chunk, next);
 		ret = snapshot(ctx, &buf.chunk);

@@ -11,9 +11,13 @@
 #include <linux/bits.h>
 #include <linux/types.h>
 
-/* Bits in a chunk: 16 KiB of bitmap, 512 MiB of memory at 4 KiB a bit. */
+/* Bits in a chunk, at most: 16 KiB of bitmap, 512 MiB of memory at 4 KiB a bit. */
 #define DIRTY_CHUNK_BYTES	16384
 #define DIRTY_CHUNK_BITS	(DIRTY_CHUNK_BYTES * BITS_PER_BYTE)
+
+/* Bits in a chunk of a short report, and where there is no memory for more. */
+#define DIRTY_SMALL_WORDS	8
+#define DIRTY_SMALL_BITS	(DIRTY_SMALL_WORDS * 64)
 
 /* Bits that one chunk can skip as clean: 4 GiB of memory at 4 KiB a bit. */
 #define DIRTY_SKIP_BITS		(8 * DIRTY_CHUNK_BITS)
@@ -21,7 +25,8 @@
 /**
  * struct dirty_chunk - a piece of a report
  * @first: its first bit, in the report; a multiple of 64
- * @nbits: its number of bits, at most DIRTY_CHUNK_BITS
+ * @nbits: its number of bits, at most @room
+ * @room: bits that @dirty and @mapped have, at most DIRTY_CHUNK_BITS
  * @end: one past the last bit of the report
  * @skipped: bits before @first that are mapped and clean; see dirty_chunk_skip()
  * @dirty: bitmap, all 0 when handed out. Only mapped bits may be set, and only
@@ -35,6 +40,7 @@
 struct dirty_chunk {
 	u64 first;
 	unsigned int nbits;
+	unsigned int room;
 	u64 end;
 	unsigned int skipped;
 	u64 *dirty;
@@ -55,6 +61,25 @@ struct dirty_chunk {
  * user's buffer at once, however many there are.
  */
 void dirty_chunk_skip(struct dirty_chunk *chunk, unsigned int nbits);
+
+/**
+ * dirty_chunk_hole - say that a chunk begins with bits that are not mapped
+ * @chunk: the chunk, of which nothing else was said yet
+ * @nbits: number of bits, from the first one on; a multiple of 64, or all up to
+ *	the end of the report
+ *
+ * The chunk begins behind them now, and may be empty. They keep their value in the
+ * user's buffer, which is not touched there, however many they are (R8).
+ */
+void dirty_chunk_hole(struct dirty_chunk *chunk, u64 nbits);
+
+/**
+ * dirty_chunk_cut - make a chunk shorter: the next one goes on there
+ * @chunk: the chunk
+ * @nbits: number of bits that it has then, if it has more; a multiple of 64. None
+ *	behind them may have been mapped or marked
+ */
+void dirty_chunk_cut(struct dirty_chunk *chunk, unsigned int nbits);
 
 /**
  * dirty_chunk_map - say that bits of a chunk are mapped
@@ -95,9 +120,10 @@ typedef int (*dirty_snapshot_fn)(void *ctx, struct dirty_chunk *chunk);
  *
  * Bits that are mapped become what the snapshot says; every other bit of the
  * buffer keeps its value (R8). Allocates three times
- * DIRTY_CHUNK_BYTES, whatever @nbits is.
+ * DIRTY_CHUNK_BYTES at most, and nothing for a short report. Where there is no
+ * memory, chunks are short.
  *
- * Return: 0, -ENOMEM, -EFAULT, -EINTR if the caller is being killed, or what
+ * Return: 0, -EFAULT, -EINTR if the caller is being killed, or what
  * @snapshot returned. On an error the buffer may be partly written.
  */
 int dirty_report_write(u64 __user *bitmap, u64 nbits,

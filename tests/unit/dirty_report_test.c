@@ -18,6 +18,7 @@
 static bool mapped[MAX_BITS], dirty[MAX_BITS];
 static u64 user[MAX_WORDS], before[MAX_WORDS];
 static int snapshot_error;
+static unsigned int nr_snapshots;
 
 /* What a chunk skips: sometimes nothing, mostly all that it can. */
 static unsigned int clean_bits(const struct dirty_chunk *chunk)
@@ -33,12 +34,25 @@ static unsigned int clean_bits(const struct dirty_chunk *chunk)
 	return 64 * (unit_below(4) ? i : unit_below(i + 1));
 }
 
+/* A hole that it begins with: sometimes none of it, mostly all. */
+static u64 hole_bits(const struct dirty_chunk *chunk)
+{
+	u64 i = chunk->first;
+
+	if (!unit_below(4))
+		return 0;
+	while (i < chunk->end && !mapped[i])
+		i++;
+	i -= chunk->first;
+	return chunk->first + i == chunk->end ? i : i / 64 * 64;
+}
+
 static int snapshot(void *ctx, struct dirty_chunk *chunk)
 {
 	unsigned int i, n;
 
 	(void)ctx;
-	for (i = 0; i < DIRTY_CHUNK_BYTES / 8; i++)
+	for (i = 0; i < chunk->room / 64; i++)
 		if (chunk->dirty[i] || chunk->mapped[i])
 			unit_failed = true;
 	if (unit_failed || chunk->first % 64)
@@ -46,7 +60,15 @@ static int snapshot(void *ctx, struct dirty_chunk *chunk)
 	if (snapshot_error && chunk->first)
 		return snapshot_error;
 
-	dirty_chunk_skip(chunk, clean_bits(chunk));
+	nr_snapshots++;
+	if (!snapshot_error) {
+		dirty_chunk_hole(chunk, hole_bits(chunk));
+		dirty_chunk_skip(chunk, clean_bits(chunk));
+	}
+	if (!unit_below(4))
+		dirty_chunk_cut(chunk, 64 * (1 + unit_below(40)));
+	if (chunk->nbits > chunk->room)
+		unit_failed = true;
 	for (i = 0; i < chunk->nbits; i += n) {
 		bool is = mapped[chunk->first + i];
 
@@ -95,7 +117,7 @@ static u64 random_nbits(void)
 {
 	switch (unit_below(3)) {
 	case 0:
-		return 1 + unit_below(200);
+		return 1 + unit_below(unit_below(2) ? 200 : 2000);
 	case 1:
 		return DIRTY_CHUNK_BITS * (1 + unit_below(10));
 	default:
@@ -160,17 +182,66 @@ static void unmapped_memory_is_not_touched(void)
 	shim_read_end = NULL;
 }
 
+/* Without memory it takes longer, and is the same report. */
 static void no_memory(void)
 {
-	int fail, ret;
+	u64 i, nbits = 4 * DIRTY_CHUNK_BITS + 5;
+	int fail;
 
-	for (fail = 0; fail < 3; fail++) {
+	for (fail = 0; fail < 4; fail++) {
+		random_report(nbits);
 		shim_fail_in = fail;
-		ret = dirty_report_write(user, 100, snapshot, NULL);
+		CHECK(!dirty_report_write(user, nbits, snapshot, NULL), "-");
 		shim_fail_in = -1;
-		CHECK(ret == -ENOMEM, "%d", ret);
+		for (i = 0; i < nbits; i++)
+			CHECK(bit_of(user, i) == (mapped[i] ? dirty[i] :
+							      bit_of(before, i)),
+			      "bit %llu", i);
 		CHECK(!shim_objects, "%ld leaked", shim_objects);
 	}
+}
+
+static void short_report_allocates_nothing(void)
+{
+	unsigned int round;
+
+	for (round = 0; round < 100; round++) {
+		u64 i, nbits = 1 + unit_below(DIRTY_SMALL_BITS);
+
+		random_report(nbits);
+		shim_fail_in = 5;
+		CHECK(!dirty_report_write(user, nbits, snapshot, NULL), "-");
+		CHECK(shim_fail_in == 5, "%llu bits allocate", nbits);
+		shim_fail_in = -1;
+		for (i = 0; i < nbits; i++)
+			CHECK(bit_of(user, i) == (mapped[i] ? dirty[i] :
+							      bit_of(before, i)),
+			      "bit %llu of %llu", i, nbits);
+	}
+}
+
+/* One snapshot for a hole, however big: nothing is there to be looked at. */
+static int snapshot_of_a_hole(void *ctx, struct dirty_chunk *chunk)
+{
+	(void)ctx;
+	nr_snapshots++;
+	if (chunk->first)
+		dirty_chunk_hole(chunk, chunk->end - chunk->first);
+	else
+		dirty_chunk_hole(chunk, 1ULL << 50);
+	return 0;
+}
+
+static void hole_is_skipped_at_once(void)
+{
+	nr_snapshots = 0;
+	shim_write_end = (char *)user;
+	shim_read_end = (char *)user;
+	CHECK(!dirty_report_write(user, (1ULL << 51) + 3, snapshot_of_a_hole,
+				  NULL), "-");
+	shim_write_end = NULL;
+	shim_read_end = NULL;
+	CHECK(nr_snapshots <= 3, "%u snapshots", nr_snapshots);
 }
 
 static void snapshot_error_ends_it(void)
@@ -193,7 +264,10 @@ static const struct unit_test tests[] = {
 	{ "report: a fault anywhere is an error", faults_are_errors },
 	{ "report: R8: the words of a hole are not even touched",
 	  unmapped_memory_is_not_touched },
-	{ "report: no memory is an error", no_memory },
+	{ "report: no memory is no error", no_memory },
+	{ "report: R13: a short one allocates nothing",
+	  short_report_allocates_nothing },
+	{ "report: R17: a hole is skipped at once", hole_is_skipped_at_once },
 	{ "report: an error of a snapshot ends the report",
 	  snapshot_error_ends_it },
 };
