@@ -414,25 +414,33 @@ bool pin_store_next_pinned(struct pin_store *store, u64 first, u64 last,
 
 /* --- reports ------------------------------------------------------------- */
 
-u64 pin_store_next_dirty(struct pin_store *store, u64 first, u64 last,
-			 enum pin_record which)
+bool pin_store_next_dirty(struct pin_store *store, u64 first, u64 last,
+			  enum pin_record which, u64 *next)
 {
+	unsigned int left = PIN_STORE_WALK_LEAVES;
 	struct pin_leaf *leaf;
 
 	for (leaf = leaf_first_in(store, first, last); leaf;
 	     leaf = leaf_next_in(store, leaf, last)) {
 		u64 dirty = leaf->retained;
 
+		if (!left--) {
+			*next = leaf->number << LEAF_SHIFT;
+			return false;
+		}
 		if (which == PIN_UNREPORTED)
 			dirty &= ~leaf->reported;
 		dirty |= leaf->written;
 		if (!dirty)
 			continue;
 		dirty &= leaf_mask(leaf, first, last);
-		if (dirty)
-			return (leaf->number << LEAF_SHIFT) + __ffs64(dirty);
+		if (dirty) {
+			*next = (leaf->number << LEAF_SHIFT) + __ffs64(dirty);
+			return true;
+		}
 	}
-	return last + 1;
+	*next = last + 1;
+	return false;
 }
 
 /* Set the bits of @dirty, whose lowest bit stands for bit @bit of the bitmap. */

@@ -187,17 +187,22 @@ enum pin_record {
 	PIN_UNREPORTED,
 };
 
+/* Leaves that one call of pin_store_next_dirty() looks at, at most. */
+#define PIN_STORE_WALK_LEAVES	4096
+
 /**
  * pin_store_next_dirty - the first dirty page of a range
  * @store: the store
  * @first: first page
  * @last: last page
  * @which: dirty in which sense
+ * @next: where the page is stored; or where to go on, if none was found in a
+ *	limited number of leaves, @last + 1 if that was all. None is dirty before it
  *
- * Return: its number, or @last + 1 if there is none.
+ * Return: true if page @next is dirty.
  */
-u64 pin_store_next_dirty(struct pin_store *store, u64 first, u64 last,
-			 enum pin_record which);
+bool pin_store_next_dirty(struct pin_store *store, u64 first, u64 last,
+			  enum pin_record which, u64 *next);
 
 /**
  * struct pin_span - pages from @first to @last

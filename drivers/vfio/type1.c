@@ -11,7 +11,9 @@
 #include "vfio_iommu_type1_hooked.c"
 
 #include <linux/bitmap.h>
+#include <linux/delay.h>
 #include <linux/log2.h>
+#include <linux/rcupdate.h>
 #include <linux/sizes.h>
 
 #include "dirty_report.h"
@@ -19,6 +21,9 @@
 #define CREATE_TRACE_POINTS
 #include "type1_trace.h"
 
+#include "type1_container.c"
+#include "type1_dma.c"
+#include "type1_report.c"
 #include "type1_dirty.c"
 #include "type1_pin.c"
 #include "type1_rw.c"
@@ -39,6 +44,8 @@ static int type1_register(const struct vfio_iommu_driver_ops *ops)
 static void type1_unregister(const struct vfio_iommu_driver_ops *ops)
 {
 	vfio_unregister_iommu_driver(ops);
+	/* Who let the module go, in vfio_iommu_put(), is on its way out of it. */
+	synchronize_rcu_tasks();
 	pin_store_cache_destroy();
 }
 

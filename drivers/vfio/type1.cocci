@@ -10,36 +10,143 @@
 // kernel: 6.12
 
 // The mapping: what is pinned and retained in it, instead of a list and a
-// bitmap. all_dirty: all of it may have been written by a group that does not
-// say where (R9, W5), and all_report is the report that held all of it.
+// bitmap (type1_dma.c, type1_dirty.c). narrowed: by how many narrowings of the
+// dirty scope it is all dirty no more. all_report is the report that held all of
+// it, at the narrowing all_narrowed (R9, W5).
 @@ @@
  struct vfio_dma {
  ...
 -	struct rb_root pfn_list;
 -	unsigned long *bitmap;
 +	struct pin_store	pins;
-+	bool			all_dirty;
-+	u64			all_report;	/* held all of it */
++	u64			narrowed;
++	u64			all_report;
++	u64			all_narrowed;
++	struct list_head	removed;	/* in vfio_iommu.removed */
++	bool			pins_are_locked; /* count as locked memory */
  ...
  };
 // hook: 1 pins;
 // hook: 0 pfn_list;
 
-// The container: reports are made one at a time (type1_dirty.c).
+// The container: reports are made one at a time (type1_dirty.c), mappings are
+// removed bit by bit (type1_dma.c), and calls outlive it (type1_container.c).
 @@ @@
  struct vfio_iommu {
  ...
  struct mutex lock;
 +	struct mutex		report_lock;	/* one report at a time */
++	struct mutex		map_lock;	/* nothing is mapped, attached */
++	struct list_head	going;		/* ranges being unmapped */
++	struct list_head	removed;	/* to be freed without lock */
++	struct list_head	vfio_iommus;	/* of all containers */
++	refcount_t		users;		/* vfio's, and one a call */
++	bool			dead;		/* vfio's is gone */
++	u64			narrowings;	/* of the dirty scope */
  ...
  };
 // hook: 1 report_lock;
 
-// ... by a lock that is made with the container's own one.
+// ... which are made with the container's own lock.
 @@ expression E; @@
  mutex_init(&E->lock);
-+	mutex_init(&E->report_lock);
-// hook: 1 mutex_init(&iommu->report_lock);
++	vfio_iommu_init(E);
+// hook: 1 vfio_iommu_init(iommu);
+
+// A call holds a reference of the container, which is taken apart under its lock,
+// for calls can still wait for it. The last of them frees it (type1_container.c).
+@@ identifier O; symbol vfio_iommu_type1_release; @@
+ struct vfio_iommu_driver_ops O = {
+-	.release = vfio_iommu_type1_release,
++	.release = type1_release,
+ };
+
+@@ identifier O; symbol vfio_iommu_type1_ioctl; @@
+ struct vfio_iommu_driver_ops O = {
+-	.ioctl = vfio_iommu_type1_ioctl,
++	.ioctl = type1_ioctl,
+ };
+// hook: 1 = type1_release,
+// hook: 1 = type1_ioctl,
+
+@@ symbol iommu; @@
+ vfio_iommu_type1_release(...)
+ {
+ ...
+-	kfree(iommu);
+ }
+
+// A mapping is not made while others are removed, nor in a container that is gone.
+@@ symbol iommu, ret; @@
+ vfio_dma_do_map(...)
+ {
+ ...
+-	mutex_lock(&iommu->lock);
++	vfio_iommu_lock_maps(iommu);
++	if (iommu->dead) {
++		ret = -ENODEV;
++		goto out_unlock;
++	}
+ ...
+-	mutex_unlock(&iommu->lock);
++	vfio_iommu_unlock_maps(iommu);
+ return ret;
+ }
+// hook: 1 if (iommu->dead) {
+
+// Nor does a group come that can write what is being removed (R9, R11).
+@@ symbol iommu; @@
+ vfio_iommu_type1_attach_group(...)
+ {
+ <...
+(
+-	mutex_lock(&iommu->lock);
++	vfio_iommu_lock_maps(iommu);
+|
+-	mutex_unlock(&iommu->lock);
++	vfio_iommu_unlock_maps(iommu);
+)
+ ...>
+ }
+// hook: 2 vfio_iommu_lock_maps(iommu);
+// hook: 3 vfio_iommu_unlock_maps(iommu);
+
+// When the last group leaves, what it had mapped is freed without the lock.
+@@ symbol iommu, update_dirty_scope; @@
+ vfio_iommu_type1_detach_group(...)
+ {
+ ...
+ if (update_dirty_scope) { ... }
+-	mutex_unlock(&iommu->lock);
++	vfio_iommu_unlock(iommu);
+ }
+// hook: 1 vfio_iommu_unlock(iommu);
+
+// A range can end with the address space, so no end of it is computed.
+@@ expression I, D; @@
+-	I < D->iova + D->size
++	I - D->iova < D->size
+
+// ... nor kept.
+@@ symbol dma, end; @@
+ vfio_unmap_unpin(...)
+ {
+ ...
+-	dma_addr_t end = dma->iova + dma->size;
+ ...
+ }
+
+@@ expression E; symbol dma, end; @@
+ vfio_unmap_unpin(...)
+ {
+ <...
+-	E < end
++	E - dma->iova < dma->size
+ ...>
+ }
+// hook: 6 - dma->iova < dma->size
+// hook: 0 iova < end
+// hook: 0 end = dma->iova
 
 // The list of pinned pages goes.
 @@ @@
@@ -78,7 +185,7 @@ identifier f = {vfio_iommu_type1_pin_pages, vfio_iommu_type1_unpin_pages,
 	vfio_iommu_type1_dma_rw_chunk, vfio_iommu_type1_dma_rw,
 	vfio_iommu_type1_dirty_pages, vfio_iommu_type1_unmap_dma,
 	vfio_dma_do_unmap, vfio_notify_dma_unmap, vfio_find_dma_first_node,
-	vfio_iommu_unmap_unpin_reaccount};
+	vfio_find_dma, vfio_iommu_unmap_unpin_reaccount};
 type T;
 @@
 -T f(...) { ... }
@@ -89,6 +196,7 @@ type T;
 // hook: 1 vfio_iommu_type1_unmap_dma(
 // hook: 1 vfio_iommu_unmap_unpin_reaccount(
 // hook: 0 vfio_dma_do_unmap
+// hook: 0 start + size <= dma->iova
 
 // A page is not counted twice as locked memory if it is pinned, and only if it
 // is really pinned: a retained page is not (D11).
@@ -97,10 +205,10 @@ type T;
 +vfio_dma_pinned(D, I)
 // hook: 2 vfio_dma_pinned(dma, iova)
 
-// A mapping begins empty, and ends with what drivers have leaked (R15).
+// A mapping begins empty.
 @@ expression D; @@
 -	D->pfn_list = RB_ROOT;
-+	pin_store_init(&D->pins);
++	vfio_dma_init(iommu, D);
 
 // While tracking, a new mapping had a bitmap allocated. It needs nothing now.
 @@ expression D, E, R, S; @@
@@ -109,18 +217,30 @@ type T;
 -		if (R)
 -			vfio_remove_dma(E, D);
 -	}
-// hook: 1 pin_store_init(&dma->pins);
+// hook: 1 vfio_dma_init(iommu, dma);
 
-// A pin that is left was a WARN, and a page lost for ever. It is given back.
+// A pin that is left was a WARN, and a page lost for ever. It is given back when
+// the mapping is freed (R15), which is without the lock, as all that is long.
 @@ expression D; @@
 -	WARN_ON(!RB_EMPTY_ROOT(&D->pfn_list));
-+	vfio_dma_drop_pins(iommu, D);
 
-// vfio_dma_drop_pins() freed the store, so there is no bitmap to be freed.
 @@ expression D; @@
 -	vfio_dma_bitmap_free(D);
-// hook: 1 vfio_dma_drop_pins(iommu, dma);
+
+@@ symbol dma; @@
+ vfio_remove_dma(...)
+ {
+ ...
+-	put_task_struct(dma->task);
+-	mmdrop(dma->mm);
+ ...
+-	kfree(dma);
++	vfio_dma_bury(iommu, dma);
+ ...
+ }
+// hook: 1 vfio_dma_bury(iommu, dma);
 // hook: 0 vfio_dma_bitmap_free
+// hook: 0 WARN_ON(!RB_EMPTY_ROOT(&dma->pfn_list))
 
 // device_list_lock is held over ->dma_unmap(), in which a driver unpins, which
 // takes iommu->lock: so it comes first. The kernel's order is the other one where

@@ -3,8 +3,8 @@
  * What the kernel's vfio_iommu_type1.c sees of ours: the functions that
  * type1.cocci makes it call. Seen before its own first line.
  *
- * Locking: all with iommu->lock held, but the driver's operations and ioctls,
- * which take it.
+ * Locking: all with iommu->lock held, but the driver's operations and ioctls, which
+ * take it, and those that take or drop it by name.
  */
 #ifndef _TYPE1_H
 #define _TYPE1_H
@@ -27,16 +27,30 @@ struct vfio_iommu_driver_ops;
 static int type1_register(const struct vfio_iommu_driver_ops *ops);
 static void type1_unregister(const struct vfio_iommu_driver_ops *ops);
 
+/* type1_container.c */
+static void vfio_iommu_init(struct vfio_iommu *iommu);
+static void type1_release(void *iommu_data);
+static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
+
 /* type1_dirty.c */
 static void vfio_dirty_scope_narrowed(struct vfio_iommu *iommu);
 static int vfio_iommu_type1_dirty_pages(struct vfio_iommu *iommu,
 					unsigned long arg);
 
+/* type1_dma.c */
+static struct vfio_dma *vfio_find_dma(struct vfio_iommu *iommu,
+				      dma_addr_t start, size_t size);
+static void vfio_dma_init(struct vfio_iommu *iommu, struct vfio_dma *dma);
+static void vfio_dma_bury(struct vfio_iommu *iommu, struct vfio_dma *dma);
+static void vfio_iommu_unlock(struct vfio_iommu *iommu);
+static void vfio_iommu_lock_maps(struct vfio_iommu *iommu);
+static void vfio_iommu_unlock_maps(struct vfio_iommu *iommu);
+
 /* type1_pin.c */
 static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova);
 static long vfio_dma_locked(struct vfio_dma *dma);
 static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu);
-static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma);
+static void vfio_dma_drop_pins(struct vfio_dma *dma);
 static int vfio_iommu_type1_pin_pages(void *iommu_data,
 				      struct iommu_group *iommu_group,
 				      dma_addr_t user_iova, int npage,

@@ -261,10 +261,11 @@ static void vfio_iommu_type1_unpin_pages(void *iommu_data,
 }
 
 /*
- * A mapping goes away. Pins that are left were leaked by a driver whose
- * device is closed by now: the memory goes back to its owner (R15).
+ * The records of a mapping that is gone. Pins that are left were leaked by a driver
+ * whose device is closed by now: the memory goes back to its owner (R15). Runs
+ * without iommu->lock, for there can be many.
  */
-static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma)
+static void vfio_dma_drop_pins(struct vfio_dma *dma)
 {
 	u64 page = 0, last = dma_page(dma, U64_MAX);
 	struct pin_row row;
@@ -279,7 +280,7 @@ static void vfio_dma_drop_pins(struct vfio_iommu *iommu, struct vfio_dma *dma)
 		page = row.page + row.n;
 	}
 	pin_store_destroy(&dma->pins);
-	if (unlocked && list_empty(&iommu->domain_list))
+	if (unlocked && dma->pins_are_locked)
 		dma_unaccount(dma, unlocked);
 }
 
@@ -413,7 +414,7 @@ undo:
 static int pin_part(struct pin_call *call, dma_addr_t iova, int npage,
 		    struct page **pages)
 {
-	struct vfio_dma *dma = vfio_find_dma(call->iommu, iova, PAGE_SIZE);
+	struct vfio_dma *dma = vfio_find_dma_to_use(call->iommu, iova);
 	bool owner;
 	int n, ret;
 

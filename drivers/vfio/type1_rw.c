@@ -71,12 +71,16 @@ static int vfio_iommu_type1_dma_rw(void *iommu_data, dma_addr_t user_iova,
 	struct vfio_iommu *iommu = iommu_data;
 	int ret = 0;
 
+	/* The range may end with the address space, but not go on at its begin. */
+	if (count && user_iova + count - 1 < user_iova)
+		return -EINVAL;
+
 	mutex_lock(&iommu->lock);
 	if (iommu->vaddr_invalid_count)
 		ret = -EBUSY;
 
 	while (!ret && count) {
-		struct vfio_dma *dma = vfio_find_dma(iommu, user_iova, 1);
+		struct vfio_dma *dma = vfio_find_dma_to_use(iommu, user_iova);
 		size_t offset, n;
 
 		if (!dma) {

@@ -6,35 +6,47 @@
  *
  * Nothing is removed before everything that can fail is done: drivers have
  * given back their pins (R15), and the report, where one is asked for, has
- * reached user space (R11). The report is written without iommu->lock, so it is
- * written again if a device dirtied pages of the range meanwhile.
+ * reached user space (R11).
+ *
+ * The report is written without iommu->lock. The first one is made while devices
+ * go on, so that a bitmap that can't be written disturbs nobody. Then the range is
+ * going: no page of it is pinned, read or written any more. What was dirtied until
+ * then is in a second report, and nothing can be dirtied after that: so an UNMAP
+ * ends whatever devices do. Only a mapping or a group that its user adds meanwhile
+ * needs one more.
+ *
+ * Locking: report_lock for a report; map_lock while mappings are removed; then
+ * iommu->lock, which is dropped after a limited number of mappings or leaves.
  */
 
-/* How often drivers are asked, and a report is repeated, before -EBUSY. */
+/* How often drivers are asked for their pins before -EBUSY, ever more slowly. */
 #define UNMAP_TRIES	10
 
 /**
  * struct unmap_call - one call of VFIO_IOMMU_UNMAP_DMA
  * @iommu: the container
- * @first: first IOVA
- * @last: last IOVA
+ * @range: what is to be unmapped; in iommu->going from the last try on
  * @flags: VFIO_DMA_UNMAP_FLAG_*
  * @bitmap: for the report
- * @report: number of the last report that was made for it
+ * @report: the last report that was made for it; number 0: none
+ * @unmapped: bytes that were unmapped
  */
 struct unmap_call {
 	struct vfio_iommu *iommu;
-	dma_addr_t first;
-	dma_addr_t last;
+	struct iova_range range;
 	u32 flags;
 	struct vfio_bitmap bitmap;
-	u64 report;
+	struct dirty_range report;
+	u64 unmapped;
 };
+
+/* --- pins ---------------------------------------------------------------- */
 
 /*
  * Ask all drivers to unpin the pages of a mapping. Drops iommu->lock, because
  * they call back; the mapping may be gone when it returns. device_list_lock is
- * taken without iommu->lock: it comes before it (W18).
+ * taken without iommu->lock: it comes before it (W18). It keeps the devices, and
+ * the caller's reference keeps the container.
  */
 static void vfio_dma_give_back(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
@@ -50,45 +62,66 @@ static void vfio_dma_give_back(struct vfio_iommu *iommu, struct vfio_dma *dma)
 	mutex_lock(&iommu->lock);
 }
 
-static struct vfio_dma *pinned_dma_in(struct vfio_iommu *iommu,
-				      dma_addr_t first, dma_addr_t last)
+/*
+ * Ask for each mapping of the range that has pins, or for @all: a device that
+ * uses vfio_dma_rw() has none. Return: were there pins?
+ */
+static bool unmap_ask(struct unmap_call *call, bool all)
 {
+	struct vfio_iommu *iommu = call->iommu;
+	dma_addr_t at = call->range.first, last = call->range.last;
+	unsigned int left = DMA_BATCH;
 	struct vfio_dma *dma;
+	bool pinned = false;
 
-	for (dma = vfio_dma_first_in(iommu, first, last); dma;
-	     dma = vfio_dma_next_in(dma, last))
-		if (dma->pins.nr_pinned)
-			return dma;
-	return NULL;
-}
+	dma = vfio_dma_first_in(iommu, at, last);
+	while (dma) {
+		bool ask = all || dma->pins.nr_pinned;
 
-/* Ask for each mapping of the range that has pins. Return: were there any? */
-static bool unmap_ask(struct unmap_call *call)
-{
-	dma_addr_t at = call->first;
-	struct vfio_dma *dma;
-	bool asked = false;
-
-	while ((dma = pinned_dma_in(call->iommu, at, call->last))) {
+		pinned |= dma->pins.nr_pinned != 0;
 		at = vfio_dma_last(dma);
-		vfio_dma_give_back(call->iommu, dma);
-		asked = true;
-		if (at++ == call->last)
+		if (ask)
+			vfio_dma_give_back(iommu, dma);
+		else if (!--left)
+			vfio_iommu_relock(iommu);
+		if (at >= last)
 			break;
+		if (!ask && left) {
+			dma = vfio_dma_next_in(dma, last);
+			continue;
+		}
+		/* The lock was dropped. */
+		left = DMA_BATCH;
+		dma = vfio_dma_first_in(iommu, at + 1, last);
 	}
-	return asked;
+	return pinned;
 }
 
-/* Have all pins of the range given back, or -EBUSY, never a BUG (W7, R15). */
-static int unmap_quiesce(struct unmap_call *call)
+/*
+ * Have all pins of a range that is going given back, or -EBUSY, never a BUG (W7,
+ * R15). A driver may have pinned a page just before and not know it yet: it gets
+ * time, a quarter of a second in all.
+ */
+static int unmap_quiesce(struct unmap_call *call, bool all)
 {
+	struct vfio_iommu *iommu = call->iommu;
 	int tries;
 
-	for (tries = 0; tries < UNMAP_TRIES; tries++)
-		if (!unmap_ask(call))
+	for (tries = 0; tries < UNMAP_TRIES; tries++) {
+		if (tries > 1) {
+			mutex_unlock(&iommu->lock);
+			fsleep(USEC_PER_MSEC << (tries - 2));
+			mutex_lock(&iommu->lock);
+			if (fatal_signal_pending(current))
+				return -EINTR;
+		}
+		if (!unmap_ask(call, all && !tries))
 			return 0;
+	}
 	return -EBUSY;
 }
+
+/* --- checks -------------------------------------------------------------- */
 
 /* A v2 range must not cut a mapping in two. */
 static bool unmap_bisects(struct unmap_call *call)
@@ -97,23 +130,26 @@ static bool unmap_bisects(struct unmap_call *call)
 
 	if (!call->iommu->v2 || call->flags & VFIO_DMA_UNMAP_FLAG_ALL)
 		return false;
-	dma = vfio_find_dma(call->iommu, call->first, 1);
-	if (dma && dma->iova != call->first)
+	dma = vfio_find_dma(call->iommu, call->range.first, 1);
+	if (dma && dma->iova != call->range.first)
 		return true;
-	dma = vfio_dma_first_in(call->iommu, call->last, call->last);
-	return dma && vfio_dma_last(dma) != call->last;
+	dma = vfio_find_dma(call->iommu, call->range.last, 1);
+	return dma && vfio_dma_last(dma) != call->range.last;
 }
 
+/* Of a container that others can have changed since the lock was dropped. */
 static int unmap_check(struct unmap_call *call)
 {
 	struct vfio_iommu *iommu = call->iommu;
 	u64 pgsize = vfio_min_pgsize(iommu);
 
+	if (iommu->dead)
+		return -ENODEV;
 	if ((call->flags & VFIO_DMA_UNMAP_FLAG_VADDR) &&
 	    !list_empty(&iommu->emulated_iommu_groups))
 		return -EBUSY;
 	if (!(call->flags & VFIO_DMA_UNMAP_FLAG_ALL) &&
-	    (call->first | (call->last + 1)) & (pgsize - 1))
+	    (call->range.first | (call->range.last + 1)) & (pgsize - 1))
 		return -EINVAL;
 	if ((call->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) &&
 	    (!iommu->dirty_page_tracking || call->bitmap.pgsize != pgsize))
@@ -121,140 +157,200 @@ static int unmap_check(struct unmap_call *call)
 	return unmap_bisects(call) ? -EINVAL : 0;
 }
 
+/* --- the report ---------------------------------------------------------- */
+
 /*
- * Has the range something that its last report does not hold? Pages that a
- * device dirtied, or a group that came and can have written all of it (R9).
+ * Has a mapping, from page @page on, something that the last report does not hold?
+ * @next: where to go on, behind the last page if that was all.
+ */
+static bool dma_unreported(struct unmap_call *call, struct vfio_dma *dma,
+			   u64 page, u64 *next)
+{
+	/* A group came that can have written all of it (R9). */
+	if (dma_all_dirty(call->iommu, dma) &&
+	    dma->all_report != call->report.id)
+		return true;
+	return pin_store_next_dirty(&dma->pins, page, dma_page(dma, U64_MAX),
+				    PIN_UNREPORTED, next);
+}
+
+/*
+ * Has the range something that its last report does not hold? Drops iommu->lock
+ * now and then, but what was found clean stays so: the range is going, and caller
+ * holds map_lock.
  */
 static bool unmap_unreported(struct unmap_call *call)
 {
+	struct vfio_iommu *iommu = call->iommu;
+	dma_addr_t at = call->range.first, last = call->range.last;
+	unsigned int left = DMA_BATCH;
 	struct vfio_dma *dma;
 
-	for (dma = vfio_dma_first_in(call->iommu, call->first, call->last);
-	     dma; dma = vfio_dma_next_in(dma, call->last)) {
-		u64 last = dma_page(dma, U64_MAX);
+	while ((dma = vfio_dma_first_in(iommu, at, last))) {
+		u64 next, end = dma_page(dma, U64_MAX) + 1;
 
-		if (dma_all_dirty(call->iommu, dma) &&
-		    dma->all_report != call->report)
+		if (dma_unreported(call, dma, dma_page(dma, at), &next))
 			return true;
-		if (pin_store_next_dirty(&dma->pins, 0, last,
-					 PIN_UNREPORTED) <= last)
-			return true;
+		if (next == end && vfio_dma_last(dma) >= last)
+			break;
+		at = dma->iova + (next << PAGE_SHIFT);
+		if (next != end || dma->pins.nr_retained || !--left) {
+			left = DMA_BATCH;
+			vfio_iommu_relock(iommu);
+		}
 	}
 	return false;
 }
 
+/* Only a report that the user gets may say that it was good (set oracle). */
+static void unmap_trace(struct unmap_call *call, int ret)
+{
+	if (call->report.id)
+		range_trace(&call->report, true, ret);
+	call->report.id = 0;
+}
+
+/* Drops iommu->lock. */
 static int unmap_report(struct unmap_call *call)
 {
 	struct vfio_iommu *iommu = call->iommu;
-	struct dirty_range range;
 	int ret;
 
-	range_init(&range, iommu, call->first, call->last - call->first + 1,
+	unmap_trace(call, -EAGAIN);
+	range_init(&call->report, iommu, call->range.first,
+		   call->range.last - call->range.first + 1,
 		   call->bitmap.pgsize);
-	call->report = range.id;
 	mutex_unlock(&iommu->lock);
-	ret = range_report(&range, call->bitmap.data);
-	range_trace(&range, true, ret);
+	ret = range_report(&call->report, call->bitmap.data);
 	mutex_lock(&iommu->lock);
-	return ret;
+	return ret ? ret : unmap_check(call);
+}
+
+/* --- the end of the mappings --------------------------------------------- */
+
+/* Caller holds iommu->lock, and may find that it was dropped. */
+static void unmap_lock_maps(struct unmap_call *call)
+{
+	struct vfio_iommu *iommu = call->iommu;
+
+	if (mutex_trylock(&iommu->map_lock))
+		return;
+	mutex_unlock(&iommu->lock);
+	vfio_iommu_lock_maps(iommu);
 }
 
 /*
- * All that can fail. When it returns 0, nothing in the range is pinned, and all
- * of it is reported, and it stays so while iommu->lock is held.
+ * All that can fail. When it returns 0, map_lock is held: nothing in the range is
+ * pinned, all of it is reported if it is to be, and it stays so.
  */
-static int unmap_prepare(struct unmap_call *call)
+static int unmap_settle(struct unmap_call *call)
 {
 	bool wanted = call->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
-	int tries, ret;
+	bool again;
+	int ret;
 
-	for (tries = 0; tries < UNMAP_TRIES; tries++) {
+	ret = unmap_quiesce(call, wanted);
+	while (!ret) {
+		unmap_lock_maps(call);
+		again = wanted && unmap_unreported(call);
 		ret = unmap_check(call);
-		if (!ret)
-			ret = unmap_quiesce(call);
-		/* Asking dropped the lock: look again. */
-		if (!ret)
-			ret = unmap_check(call);
-		if (ret)
-			return ret;
-		if (!wanted || (tries && !unmap_unreported(call)))
+		if (!ret && !again)
 			return 0;
-		ret = unmap_report(call);
-		if (ret)
-			return ret;
+		mutex_unlock(&call->iommu->map_lock);
+		if (!ret)
+			ret = unmap_report(call);
 	}
-	return -EBUSY;
+	return ret;
 }
 
-/* Return: bytes that were unmapped. */
-static u64 unmap_remove(struct unmap_call *call)
+/* With map_lock held, so nothing is added behind what was removed. */
+static void unmap_remove(struct unmap_call *call)
 {
 	struct vfio_iommu *iommu = call->iommu;
+	unsigned int left = DMA_BATCH;
 	struct vfio_dma *dma;
-	u64 unmapped = 0;
 
-	while ((dma = vfio_dma_first_in(iommu, call->first, call->last))) {
+	while ((dma = vfio_dma_first_in(iommu, call->range.first,
+					call->range.last))) {
 		/* v1: only a range that holds the begin of a mapping. */
-		if (dma->iova < call->first)
+		if (dma->iova < call->range.first)
 			break;
-		unmapped += dma->size;
+		call->unmapped += dma->size;
 		vfio_remove_dma(iommu, dma);
+		if (!--left) {
+			left = DMA_BATCH;
+			vfio_iommu_relock(iommu);
+		}
 	}
-	return unmapped;
+}
+
+/* Unmap all of it, or nothing. Caller holds iommu->lock. */
+static int unmap_memory(struct unmap_call *call)
+{
+	int ret = unmap_check(call);
+
+	if (!ret && call->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
+		/* So that what is pinned now needs no second report. */
+		unmap_ask(call, false);
+		ret = unmap_check(call);
+		if (!ret)
+			ret = unmap_report(call);
+	}
+	if (ret)
+		return ret;
+
+	list_add(&call->range.list, &call->iommu->going);
+	ret = unmap_settle(call);
+	if (!ret) {
+		unmap_remove(call);
+		mutex_unlock(&call->iommu->map_lock);
+	}
+	list_del(&call->range.list);
+	return ret;
 }
 
 /* VFIO_UPDATE_VADDR: the mappings stay, their addresses go. */
-static int unmap_vaddr(struct unmap_call *call, u64 *unmapped)
+static int unmap_vaddr(struct unmap_call *call)
 {
 	struct vfio_iommu *iommu = call->iommu;
+	dma_addr_t first = call->range.first, last = call->range.last;
+	int ret = unmap_check(call);
 	struct vfio_dma *dma;
 
-	for (dma = vfio_dma_first_in(iommu, call->first, call->last); dma;
-	     dma = vfio_dma_next_in(dma, call->last))
+	if (ret)
+		return ret;
+	for (dma = vfio_dma_first_in(iommu, first, last); dma;
+	     dma = vfio_dma_next_in(dma, last))
 		if (dma->vaddr_invalid)
 			return -EINVAL;
-	for (dma = vfio_dma_first_in(iommu, call->first, call->last); dma;
-	     dma = vfio_dma_next_in(dma, call->last)) {
+	for (dma = vfio_dma_first_in(iommu, first, last); dma;
+	     dma = vfio_dma_next_in(dma, last)) {
 		/* v1: only a range that holds the begin of a mapping. */
-		if (dma->iova < call->first)
+		if (dma->iova < first)
 			break;
 		dma->vaddr_invalid = true;
 		iommu->vaddr_invalid_count++;
-		*unmapped += dma->size;
+		call->unmapped += dma->size;
 	}
 	return 0;
 }
 
-static int unmap_locked(struct unmap_call *call, u64 *unmapped)
+static int unmap_run(struct unmap_call *call)
 {
-	int ret;
-
-	mutex_lock(&call->iommu->lock);
-	if (call->flags & VFIO_DMA_UNMAP_FLAG_VADDR) {
-		ret = unmap_check(call);
-		if (!ret)
-			ret = unmap_vaddr(call, unmapped);
-	} else {
-		ret = unmap_prepare(call);
-		if (!ret)
-			*unmapped = unmap_remove(call);
-	}
-	mutex_unlock(&call->iommu->lock);
-	return ret;
-}
-
-static int unmap_run(struct unmap_call *call, u64 *unmapped)
-{
+	bool report = call->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
 	struct vfio_iommu *iommu = call->iommu;
 	int ret;
 
-	if (!(call->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP))
-		return unmap_locked(call, unmapped);
-
-	if (mutex_lock_killable(&iommu->report_lock))
+	if (report && mutex_lock_killable(&iommu->report_lock))
 		return -EINTR;
-	ret = unmap_locked(call, unmapped);
-	mutex_unlock(&iommu->report_lock);
+	mutex_lock(&iommu->lock);
+	if (call->flags & VFIO_DMA_UNMAP_FLAG_VADDR)
+		ret = unmap_vaddr(call);
+	else
+		ret = unmap_memory(call);
+	vfio_iommu_unlock(iommu);
+	if (report)
+		mutex_unlock(&iommu->report_lock);
 	return ret;
 }
 
@@ -275,8 +371,8 @@ static int unmap_parse(struct unmap_call *call, unsigned long arg,
 		  unmap->iova + unmap->size - 1 < unmap->iova)
 		return -EINVAL;
 	call->flags = unmap->flags;
-	call->first = unmap->iova;
-	call->last = unmap->iova + unmap->size - 1;
+	call->range.first = unmap->iova;
+	call->range.last = unmap->iova + unmap->size - 1;
 
 	if (!(unmap->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP))
 		return 0;
@@ -296,7 +392,6 @@ static int vfio_iommu_type1_unmap_dma(struct vfio_iommu *iommu,
 					 size);
 	struct unmap_call call = { .iommu = iommu };
 	struct vfio_iommu_type1_dma_unmap unmap;
-	u64 unmapped = 0;
 	int ret;
 
 	if (copy_from_user(&unmap, (void __user *)arg, minsz))
@@ -308,12 +403,13 @@ static int vfio_iommu_type1_unmap_dma(struct vfio_iommu *iommu,
 	if (copy_to_user((void __user *)arg, &unmap, minsz))
 		return -EFAULT;
 
-	ret = unmap_run(&call, &unmapped);
-	if (ret == -EINVAL)
-		return ret;
-	/* Also an error says what was unmapped: nothing (R11, W6). */
-	unmap.size = unmapped;
-	if (copy_to_user((void __user *)arg, &unmap, minsz) && !ret)
-		ret = -EFAULT;
+	ret = unmap_run(&call);
+	/* After an error, nothing is unmapped, and the argument is as it was. */
+	if (!ret) {
+		unmap.size = call.unmapped;
+		if (copy_to_user((void __user *)arg, &unmap, minsz))
+			ret = -EFAULT;
+	}
+	unmap_trace(&call, ret);
 	return ret;
 }

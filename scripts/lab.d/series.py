@@ -39,7 +39,8 @@ CHECKPATCH_IGNORE = ("FILE_PATH_CHANGES",)
 
 # Our place for a backend's unit test -> that of a kernel's tree.
 UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
-        "pin_store_test.c": "pin_store_test.c", "dirty_report_test.c": "dirty_report_test.c"}
+        "pin_store_test.c": "pin_store_test.c", "dirty_report_test.c": "dirty_report_test.c",
+        "type1_report_test.c": "type1_report_test.c"}
 
 
 def git(*words, tree=TREE, capture=False):
@@ -175,13 +176,16 @@ class Series:
         self.commit("03-dirty-report")
         self.take("type1_pin*")
         self.commit("04-pin")
+        self.take("type1_dma*")
         self.take("type1_dirty*")
+        self.take("type1_report*")
         self.take("type1_trace.h")
         self.commit("05-report")
         self.take("type1_unmap*")
         self.commit("06-unmap")
         self.take("type1_rw*")
         self.commit("07-rw")
+        self.take("type1_container*")
         self.take("type1.h")
         (self.vfio / "type1.c").write_text(type1_source(self.ours))
         flags = re.findall(r"^CFLAGS_.*\n", (self.ours / "Kbuild").read_text(), re.MULTILINE)

@@ -137,14 +137,11 @@ static int call_map_unmap(void *arg)
 		if (ret)
 			return ret;
 		usleep(turn % 3 * 500);
-		do {
-			ret = turn % 2 ? dma_unmap_get(c->rig.container,
-						       at(STABLE), size,
-						       bitmap, NULL) : -EINVAL;
-			if (ret == -EINVAL)	/* not tracking, just now */
-				ret = dma_unmap(c->rig.container, at(STABLE),
-						size, NULL);
-		} while (ret == -EBUSY);
+		ret = turn % 2 ? dma_unmap_get(c->rig.container, at(STABLE),
+					       size, bitmap, NULL) : -EINVAL;
+		if (ret == -EINVAL)	/* not tracking, just now */
+			ret = dma_unmap(c->rig.container, at(STABLE), size,
+					NULL);
 		if (ret)
 			return ret;
 	}

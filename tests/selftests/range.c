@@ -186,28 +186,98 @@ TEST_F(rig, R8_first_pages_of_the_space, 20)
 	EXPECT_STR("0-1,16-63", bitmap_text(bitmap, 64));
 }
 
-/*
- * The last page ends at 2^64. The kernel can map it, but finds no mapping there
- * and takes the range for a wrap-around. Whatever it says must be consistent.
- */
+/* The last page ends at 2^64: an address that no variable can hold. */
+#define LAST_PAGE	(-PAGE_SIZE)
+
+static void map_last(struct rig *r, __u64 npages)
+{
+	ASSERT_EQ(0, dma_map(r->container, r->mem, LAST_PAGE -
+			     ((npages - 1) << PAGE_SHIFT), npages << PAGE_SHIFT,
+			     MAP_RW));
+}
+
 TEST_F(rig, R8_last_page_of_the_space, 20)
 {
-	unsigned char *bitmap = filled(2, 0);
-	__u64 last = -PAGE_SIZE, unmapped;
-	int ret, pinned;
+	unsigned char *bitmap = filled(2, 0xfe);
+	__u64 unmapped;
 
-	ASSERT_EQ(0, dma_map(self->container, self->mem, last, PAGE_SIZE,
-			     MAP_RW));
+	map_last(self, 1);
+	EXPECT_STR("EEXIST", error(dma_map(self->container, self->mem,
+					   LAST_PAGE, PAGE_SIZE, MAP_RW)));
 	START(self);
-	pinned = !mdma_pin(&self->dev, last, 1, 'w');
-	EXPECT_STR("EINVAL", error(mdma_pin(&self->dev, last, 2, 'w')));
-	EXPECT_EQ(pinned, locked_pages());
-	ret = dirty_get(self->container, last, PAGE_SIZE, bitmap);
-	EXPECT_STR(ret ? "EINVAL" : "0", error(ret));
-	EXPECT_EQ(!ret && pinned, bitmap_bit(bitmap, 0));
-	EXPECT_EQ(0, dma_unmap(self->container, last, PAGE_SIZE, &unmapped));
-	ret = dma_map(self->container, self->mem, last, PAGE_SIZE, MAP_RW);
-	EXPECT_STR(unmapped ? "0" : "EEXIST", error(ret));
+	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE, 1, 'w')));
+	EXPECT_EQ(1, locked_pages());
+	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
+	EXPECT_STR("0-63", bitmap_text(bitmap, 64));
+	ASSERT_STR("0", error(mdma_unpin(&self->dev, LAST_PAGE, 1)));
+	EXPECT_EQ(0, locked_pages());
+	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
+	EXPECT_STR("0-63", bitmap_text(bitmap, 64));
+	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
+	EXPECT_STR("1-63", bitmap_text(bitmap, 64));
+
+	/* Nothing behind it is pinned, and nothing at the other end. */
+	EXPECT_STR("EINVAL", error(mdma_pin(&self->dev, LAST_PAGE, 2, 'w')));
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_EQ(0, dma_unmap(self->container, LAST_PAGE, PAGE_SIZE,
+			       &unmapped));
+	EXPECT_EQ(PAGE_SIZE, unmapped);
+	EXPECT_STR("EINVAL", error(mdma_pin(&self->dev, LAST_PAGE, 1, 'w')));
+	map_last(self, 1);
+}
+
+TEST_F(rig, R8_last_page_is_written_and_unmapped_with_a_bitmap, 20)
+{
+	unsigned char *bitmap = filled(64, 0);
+	__u64 unmapped;
+
+	map_last(self, 3);
+	ASSERT_EQ(0, dma_map(self->container, self->mem, 0, PAGE_SIZE, MAP_RW));
+	START(self);
+	ASSERT_STR("0", error(mdma_rw_write(&self->dev, -8ULL, 8, 7)));
+	EXPECT_EQ(7, self->mem[3 * PAGE_SIZE - 1]);
+	/* The space has an end: what is behind it is not its begin. */
+	EXPECT_NE(0, mdma_rw_write(&self->dev, -8ULL, 16, 7));
+	EXPECT_EQ(0, self->mem[0]);
+	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE - PAGE_SIZE, 1,
+				       'w')));
+	ASSERT_EQ(0, dma_unmap_get(self->container, LAST_PAGE - 2 * PAGE_SIZE,
+				   3 * PAGE_SIZE, bitmap, &unmapped));
+	EXPECT_STR("1-2", bitmap_text(bitmap, 64));
+	EXPECT_EQ(3 * PAGE_SIZE, unmapped);
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R8_mapping_at_the_end_of_the_space_is_not_cut, 20)
+{
+	__u64 unmapped = 0;
+
+	map_last(self, 2);
+	EXPECT_STR("EINVAL", error(dma_unmap(self->container, LAST_PAGE,
+					     PAGE_SIZE, NULL)));
+	EXPECT_STR("EINVAL", error(dma_unmap(self->container,
+					     LAST_PAGE - PAGE_SIZE, PAGE_SIZE,
+					     NULL)));
+	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE - PAGE_SIZE, 2,
+				       'w')));
+	ASSERT_EQ(0, dma_unmap(self->container, LAST_PAGE - PAGE_SIZE,
+			       2 * PAGE_SIZE, &unmapped));
+	EXPECT_EQ(2 * PAGE_SIZE, unmapped);
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(rig, R8_unmap_all_has_the_last_page, 20)
+{
+	struct vfio_iommu_type1_dma_unmap all = {
+		.argsz = sizeof(all), .flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+
+	map_last(self, 1);
+	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE, 1, 'w')));
+	ASSERT_EQ(0, unmap_ioctl(self->container, &all));
+	EXPECT_EQ((RIG_PAGES + 1) << PAGE_SHIFT, all.size);
+	EXPECT_EQ(0, locked_pages());
+	map_last(self, 1);
 }
 
 /* 16 TiB in one mapping, of which four pages at 3/4 of it are memory. */

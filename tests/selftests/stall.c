@@ -473,6 +473,104 @@ TEST_F(stalled, R11_unmap_that_fails_late_changes_nothing, 60)
 	EXPECT_STR("100-101,40000-40001", dirty_all(&self->rig));
 }
 
+/* The device is closed, and its group, the container's last one, leaves. */
+static int call_leave(void *arg)
+{
+	struct mdma *dev = &((struct stalled *)arg)->rig.dev;
+
+	close(dev->device);
+	dev->device = -1;
+	return group_detach(dev->group);
+}
+
+/*
+ * What the report waits with is gone when it goes on. It must not hold up who
+ * leaves, and must not use what they took with them.
+ */
+TEST_F(stalled, R7_container_released_during_a_report, 60)
+{
+	struct job leave;
+	int done;
+
+	job_start(&leave, call_leave, self);
+	done = job_done(&leave, 3000);
+	if (done) {
+		EXPECT_EQ(0, locked_pages());
+		EXPECT_LT(0, module_refcount("vfio_iommu_type1"));
+	}
+	stall_release(&self->stall);
+	EXPECT_STR("0", error(job_join(&leave)));
+	EXPECT_EQ(1, done);
+	EXPECT_STR("ENODEV", error(job_join(&self->get)));
+	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
+}
+
+/* The same of a report that fails as well: it is gone, whatever else is wrong. */
+TEST_F(stalled, R7_container_released_during_a_failing_report, 60)
+{
+	struct job leave;
+
+	job_start(&leave, call_leave, self);
+	EXPECT_EQ(1, job_done(&leave, 3000));
+	stall_break(&self->stall);
+	EXPECT_STR("0", error(job_join(&leave)));
+	EXPECT_NE(0, job_join(&self->get));
+	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
+}
+
+static int call_start(void *arg)
+{
+	return dirty_start(((struct stalled *)arg)->rig.container);
+}
+
+static int call_own_unmap(void *arg)
+{
+	static char bitmap[BIG_PAGES / 8];
+	struct rig *r = &((struct stalled *)arg)->rig;
+
+	return dma_unmap_get(r->container, RIG_IOVA, r->pages << PAGE_SHIFT,
+			     bitmap, NULL);
+}
+
+/* Nor may those who wait for that report: it keeps the lock that they want. */
+TEST_F(stalled, R7_container_released_while_calls_wait, 60)
+{
+	static int (*const calls[])(void *arg) = {
+		call_get_text, call_start, call_stop, call_own_unmap,
+	};
+	struct job wait[ARRAY_SIZE(calls)], leave;
+	unsigned int i;
+
+	if (stock_is_spared())
+		SKIP("a backend that survives it");
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		job_start(&wait[i], calls[i], self);
+		EXPECT_EQ(0, job_done(&wait[i], 100));
+	}
+	job_start(&leave, call_leave, self);
+	EXPECT_EQ(1, job_done(&leave, 3000));
+	stall_release(&self->stall);
+	EXPECT_STR("0", error(job_join(&leave)));
+	EXPECT_STR("ENODEV", error(job_join(&self->get)));
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		EXPECT_STR("ENODEV", error(job_join(&wait[i])));
+	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
+}
+
+/* An UNMAP unmaps nothing that is not its own any more. */
+TEST_F(stalled, R7_container_released_during_an_unmap, 60)
+{
+	struct job leave;
+
+	stall_unmap(self);
+	job_start(&leave, call_leave, self);
+	EXPECT_EQ(1, job_done(&leave, 3000));
+	stall_release(&self->stall);
+	EXPECT_STR("0", error(job_join(&leave)));
+	EXPECT_STR("ENODEV", error(job_join(&self->get)));
+	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
+}
+
 /* Has pins, records and a report under way when it is killed. */
 static void victim(int to_parent)
 {

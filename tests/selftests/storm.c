@@ -80,7 +80,7 @@ static int call_unmap_get(void *arg)
 
 	while (!ret && goes_on(s, &me)) {
 		ret = dma_unmap_get(r->container, at(0), SIZE, bitmap, NULL);
-		if (ret == -EBUSY || ret == -EINVAL) {
+		if (ret == -EINVAL) {	/* not tracking, just now */
 			ret = 0;
 			continue;
 		}

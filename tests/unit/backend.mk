@@ -15,7 +15,7 @@ RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 SHIM := shim/shim.c $(wildcard shim/linux/*.h) unit.h
 
-TESTS := pin_store_test dirty_report_test
+TESTS := pin_store_test dirty_report_test type1_report_test
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
 all: $(PROGRAMS)
@@ -35,6 +35,12 @@ $(OUT)/pin_store_test: pin_store_test.c $(STORE) $(OUT)/rbtree.o $(SHIM)
 
 $(OUT)/dirty_report_test: dirty_report_test.c $(BACKEND)/dirty_report.c $(BACKEND)/dirty_report.h $(SHIM)
 	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
+
+TYPE1 := $(BACKEND)/type1_dma.c $(BACKEND)/type1_report.c
+
+$(OUT)/type1_report_test: type1_report_test.c $(TYPE1) $(BACKEND)/dirty_report.c \
+		$(BACKEND)/dirty_report.h $(STORE) $(OUT)/rbtree.o $(SHIM)
+	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h $(TYPE1),$^)
 
 clean:
 	rm -f $(PROGRAMS) $(OUT)/rbtree.o

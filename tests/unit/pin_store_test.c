@@ -377,6 +377,17 @@ static void do_drop_all(void)
 		pin_store_drop(&store, next, page_of(last), PIN_DROP_ALL, &next);
 }
 
+/* Whatever number of leaves one call looks at. */
+static u64 next_dirty(u64 first, u64 last, enum pin_record which)
+{
+	u64 next = first;
+
+	while (!pin_store_next_dirty(&store, next, last, which, &next) &&
+	       next <= last)
+		;
+	return next;
+}
+
 static void do_next_dirty(void)
 {
 	enum pin_record which = unit_below(2) ? PIN_DIRTY : PIN_UNREPORTED;
@@ -392,8 +403,8 @@ static void do_next_dirty(void)
 			break;
 	}
 	want = i <= last ? page_of(i) : page_of(last) + 1;
-	CHECK(pin_store_next_dirty(&store, page_of(first), page_of(last),
-				   which) == want, "%u-%u", first, last);
+	CHECK(next_dirty(page_of(first), page_of(last), which) == want,
+	      "%u-%u", first, last);
 }
 
 static void check_all(void)
@@ -609,6 +620,32 @@ static void drop_outside_range_stays(void)
 	pin_store_destroy(&store);
 }
 
+static void a_walk_has_a_limit(void)
+{
+	const u64 nr = 2 * PIN_STORE_WALK_LEAVES + 10, last = nr * 64 - 1;
+	u64 i, next = 0, before;
+
+	begin();
+	pin_range(5, nr, 64, frame_in_order);
+	for (i = 0; i < nr; i++) {
+		struct pin_span span;
+		u64 bitmap[1] = {};
+
+		unpin_page(5 + i * 64);
+		pin_store_report(&store, i * 64, i * 64 + 63, 0, bitmap, 0,
+				 &span);
+	}
+	for (i = 0; next <= last; i++) {
+		before = next;
+		CHECK(!pin_store_next_dirty(&store, next, last, PIN_UNREPORTED,
+					    &next), "page %llu", next);
+		CHECK(next - before <= 64 * PIN_STORE_WALK_LEAVES, "%llu",
+		      next);
+	}
+	CHECK(i == 3, "%llu calls", i);
+	pin_store_destroy(&store);
+}
+
 static void a_drop_has_a_limit(void)
 {
 	const u64 nr = PIN_STORE_DROP_LEAVES + 10;
@@ -745,6 +782,7 @@ static const struct unit_test tests[] = {
 	{ "store: R3, D8: records outside of the range stay",
 	  drop_outside_range_stays },
 	{ "store: D1: a drop that frees leaves goes on where it stopped", a_drop_has_a_limit },
+	{ "store: R16: a walk ends at a number of leaves", a_walk_has_a_limit },
 	{ "store: R12: a page pinned very often, for reading, is not retained",
 	  many_pins_of_one_page },
 };

@@ -4,6 +4,9 @@
 
 #include <linux/bitops.h>
 
+#define for_each_set_bitrange_from(b, e, addr, size)			\
+	for ((void)(addr), e = (b); b < (size); b = (size))
+
 static inline void bitmap_set(unsigned long *map, unsigned int start,
 			      unsigned int n)
 {

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How long a container lives.
+ *
+ * Included by the hooked vfio_iommu_type1.c.
+ *
+ * vfio calls ->ioctl() without a lock. So the last group can leave the container,
+ * which releases it, while a call waits for the user's memory or for a driver. A
+ * call therefore holds a reference. ->release() waits for nobody: it drops all
+ * mappings, records and groups, and marks the container as dead. A call that
+ * takes iommu->lock again finds it dead and ends with -ENODEV; the last one frees
+ * the memory, and lets the module go.
+ *
+ * A call that is late finds its container by address in a list, so it takes no
+ * reference of memory that is free. If that address belongs to a new container by
+ * then, it is that one's call: the argument says no more.
+ */
+
+static LIST_HEAD(vfio_iommus);
+static DEFINE_SPINLOCK(vfio_iommus_lock);
+
+/* A new container, of which vfio does not know yet. vfio holds the module. */
+static void vfio_iommu_init(struct vfio_iommu *iommu)
+{
+	mutex_init(&iommu->report_lock);
+	mutex_init(&iommu->map_lock);
+	INIT_LIST_HEAD(&iommu->going);
+	INIT_LIST_HEAD(&iommu->removed);
+	refcount_set(&iommu->users, 1);
+	__module_get(THIS_MODULE);
+	spin_lock(&vfio_iommus_lock);
+	list_add(&iommu->vfio_iommus, &vfio_iommus);
+	spin_unlock(&vfio_iommus_lock);
+}
+
+static bool vfio_iommu_get(struct vfio_iommu *wanted)
+{
+	struct vfio_iommu *iommu;
+	bool found = false;
+
+	spin_lock(&vfio_iommus_lock);
+	list_for_each_entry(iommu, &vfio_iommus, vfio_iommus) {
+		found = iommu == wanted;
+		if (found) {
+			refcount_inc(&iommu->users);
+			break;
+		}
+	}
+	spin_unlock(&vfio_iommus_lock);
+	return found;
+}
+
+static void vfio_iommu_put(struct vfio_iommu *iommu)
+{
+	if (!refcount_dec_and_test(&iommu->users))
+		return;
+	kfree(iommu);
+	module_put(THIS_MODULE);
+}
+
+/* Its last group has left: the end of the container, as far as vfio can see. */
+static void type1_release(void *iommu_data)
+{
+	struct vfio_iommu *iommu = iommu_data;
+
+	spin_lock(&vfio_iommus_lock);
+	list_del(&iommu->vfio_iommus);
+	spin_unlock(&vfio_iommus_lock);
+
+	mutex_lock(&iommu->lock);
+	iommu->dead = true;
+	vfio_iommu_type1_release(iommu);
+	vfio_iommu_unlock(iommu);
+	vfio_iommu_put(iommu);
+}
+
+static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
+{
+	struct vfio_iommu *iommu = iommu_data;
+	long ret;
+
+	/* VFIO_CHECK_EXTENSION comes without a container, too. */
+	if (!iommu)
+		return vfio_iommu_type1_ioctl(NULL, cmd, arg);
+	if (!vfio_iommu_get(iommu))
+		return -ENODEV;
+	ret = vfio_iommu_type1_ioctl(iommu, cmd, arg);
+	vfio_iommu_put(iommu);
+	return ret;
+}

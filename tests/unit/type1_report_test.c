@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The report of a range of a container: what it holds where there are many
+ * mappings, holes or none, how long it holds the lock for that, and what it does
+ * when the container changes under it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <linux/bitmap.h>
+#include <linux/list.h>
+#include <linux/minmax.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dirty_report.h"
+#include "pin_store.h"
+#include "unit.h"
+
+/* --- what the kernel's own file has ---------------------------------------- */
+
+#define PAGE_SHIFT	12
+#define IOVA_PAGES	(1ULL << (64 - PAGE_SHIFT))
+
+typedef u64 dma_addr_t;
+typedef struct { u64 value; } atomic64_t;
+
+#define ATOMIC64_INIT(n)		{ n }
+#define atomic64_inc_return(v)		(++(v)->value)
+
+/* Nothing locks here; how often it is taken is counted. */
+struct mutex {
+	int unused;
+};
+
+struct vfio_iommu {
+	struct mutex lock;	/* as in the kernel */
+	struct mutex map_lock;	/* as in the kernel */
+	struct rb_root dma_list;
+	struct list_head domain_list;
+	struct list_head going;
+	struct list_head removed;
+	u64 pgsize_bitmap;
+	u64 num_non_pinned_groups;
+	u64 narrowings;
+	bool dirty_page_tracking;
+	bool dead;
+};
+
+struct vfio_dma {
+	struct rb_node node;
+	dma_addr_t iova;
+	size_t size;
+	bool iommu_mapped;
+	struct pin_store pins;
+	u64 narrowed;
+	u64 all_report;
+	u64 all_narrowed;
+	struct list_head removed;
+	bool pins_are_locked;
+	void *task;
+	void *mm;
+};
+
+/* How often the lock was taken; what happens before it is taken again. */
+static unsigned int nr_holds;
+static void (*between_holds)(void);
+
+static void mutex_lock(struct mutex *lock)
+{
+	(void)lock;
+	if (nr_holds++ && between_holds)
+		between_holds();
+}
+
+static void mutex_unlock(struct mutex *lock)
+{
+	(void)lock;
+}
+
+#define put_task_struct(task)		((void)(task))
+#define mmdrop(mm)			((void)(mm))
+#define kfree(p)			free(p)
+#define vfio_dma_drop_pins(dma)		pin_store_destroy(&(dma)->pins)
+
+static bool trace_vfio_dirty_run_enabled(void)
+{
+	return false;
+}
+
+#define trace_vfio_dirty_report_enabled	trace_vfio_dirty_run_enabled
+
+static void trace_vfio_dirty_run(u64 report, u64 iova, u64 npages)
+{
+	(void)report;
+	(void)iova;
+	(void)npages;
+}
+
+static void trace_vfio_dirty_report(u64 report, bool unmap, u64 iova, u64 size,
+				    u64 dirty, u64 retained, int ret)
+{
+	(void)report;
+	(void)unmap;
+	(void)iova;
+	(void)size;
+	(void)dirty;
+	(void)retained;
+	(void)ret;
+}
+
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include "type1_dma.c"
+#include "type1_report.c"
+
+/* --- a container ----------------------------------------------------------- */
+
+static struct vfio_iommu iommu;
+
+static void begin(void)
+{
+	iommu = (struct vfio_iommu){ .pgsize_bitmap = ~0xfffULL };
+	INIT_LIST_HEAD(&iommu.domain_list);
+	INIT_LIST_HEAD(&iommu.going);
+	INIT_LIST_HEAD(&iommu.removed);
+	if (pin_store_cache_create())
+		abort();
+}
+
+static struct vfio_dma *map(u64 page, u64 npages)
+{
+	struct rb_node **link = &iommu.dma_list.rb_node, *parent = NULL;
+	struct vfio_dma *dma = calloc(1, sizeof(*dma));
+
+	dma->iova = page << PAGE_SHIFT;
+	dma->size = npages << PAGE_SHIFT;
+	while (*link) {
+		parent = *link;
+		link = dma->iova < rb_entry(parent, struct vfio_dma, node)->iova ?
+		       &parent->rb_left : &parent->rb_right;
+	}
+	rb_link_node(&dma->node, parent, link);
+	rb_insert_color(&dma->node, &iommu.dma_list);
+	vfio_dma_init(&iommu, dma);
+	return dma;
+}
+
+static void end(void)
+{
+	struct vfio_dma *dma;
+
+	while ((dma = vfio_dma_first_in(&iommu, 0, ~0ULL))) {
+		rb_erase(&dma->node, &iommu.dma_list);
+		vfio_dma_bury(&iommu, dma);
+	}
+	vfio_iommu_unlock(&iommu);
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
+}
+
+#define DROP_FAILED	1
+
+static unsigned int snapshot_holds;
+
+static int report(u64 page, u64 npages, u64 pgsize, u64 *bitmap)
+{
+	struct dirty_range range;
+	int ret;
+
+	range_init(&range, &iommu, page << PAGE_SHIFT, npages << PAGE_SHIFT,
+		   pgsize);
+	nr_holds = 0;
+	ret = range_report(&range, bitmap);
+	snapshot_holds = nr_holds;
+	if (!ret) {
+		/* Whatever is found out after the last snapshot. */
+		int drop = range_drop(&range, PIN_DROP_REPORTED);
+
+		between_holds = NULL;
+		return drop ? DROP_FAILED : 0;
+	}
+	between_holds = NULL;
+	return ret;
+}
+
+static bool bit_of(const u64 *words, u64 i)
+{
+	return words[i / 64] >> i % 64 & 1;
+}
+
+/* --- tests ----------------------------------------------------------------- */
+
+static void holes_are_skipped_at_once(void)
+{
+	static u64 bitmap[4];
+	const u64 far = 1ULL << 34;
+
+	begin();
+	map(3, 2);
+	map(far + 70, 2);
+	CHECK(!report(200, 1ULL << 33, 4096, NULL), "-");
+	CHECK(nr_holds <= 2, "%u holds for nothing", nr_holds);
+	CHECK(!pin_store_retain(&vfio_find_dma(&iommu, (far + 70) << PAGE_SHIFT,
+					       1)->pins, 1, 1), "-");
+	/* Only the words of the mapping are touched: the buffer has no more. */
+	CHECK(!report(5, far + 70 + 2 - 5, 4096,
+		      bitmap - (far + 70 - 5) / 64), "-");
+	CHECK(nr_holds <= 4, "%u holds", nr_holds);
+	CHECK(bitmap[0] == 1ULL << (far + 71 - 5) % 64, "%llx", bitmap[0]);
+	end();
+}
+
+static void the_end_of_the_space(void)
+{
+	u64 bitmap[2] = { ~0ULL, ~0ULL };
+	struct vfio_dma *dma;
+
+	begin();
+	dma = map(IOVA_PAGES - 3, 3);
+	CHECK(vfio_find_dma(&iommu, -1ULL, 1) == dma, "-");
+	CHECK(vfio_find_dma(&iommu, -0x1000ULL, 0x1000) == dma, "-");
+	CHECK(!vfio_find_dma(&iommu, -0x4000ULL, 0x1000), "-");
+	CHECK(!vfio_find_dma(&iommu, 0, 0x1000), "-");
+	CHECK(!pin_store_retain(&dma->pins, 2, 2), "-");
+	CHECK(!report(IOVA_PAGES - 5, 5, 4096, bitmap), "-");
+	CHECK(bitmap[0] == ((~0ULL << 5) | 1 << 4 | 3), "%llx", bitmap[0]);
+	CHECK(!dma->pins.nr_retained, "%llu", dma->pins.nr_retained);
+	end();
+}
+
+/* No hold of the lock is for all of many mappings, and none of them is missed. */
+static void many_mappings(void)
+{
+	enum { NR = 20000 };
+	static u64 bitmap[2 * NR / 64 + 1];
+	static bool dirty[2 * NR];
+	u64 i;
+
+	begin();
+	memset(bitmap, 0xff, sizeof(bitmap));
+	for (i = 0; i < 2 * NR; i += 1 + unit_below(3)) {
+		struct vfio_dma *dma = map(i, 1);
+
+		dirty[i] = !unit_below(7);
+		bitmap_set((unsigned long *)bitmap, i, 1);
+		if (dirty[i])
+			CHECK(!pin_store_retain(&dma->pins, 0, 0), "-");
+		else
+			bitmap[i / 64] |= 1ULL << i % 64;
+	}
+	CHECK(!report(0, 2 * NR, 4096, bitmap), "-");
+	CHECK(snapshot_holds > NR / (DMA_BATCH + 64), "%u holds",
+	      snapshot_holds);
+	CHECK(nr_holds - snapshot_holds > NR / 128, "%u holds", nr_holds);
+	for (i = 0; i < 2 * NR; i++) {
+		bool mapped = vfio_find_dma(&iommu, i << PAGE_SHIFT, 1);
+
+		CHECK(bit_of(bitmap, i) == (dirty[i] || !mapped), "page %llu",
+		      i);
+	}
+	memset(bitmap, 0, sizeof(bitmap));
+	CHECK(!report(0, 2 * NR, 4096, bitmap), "-");
+	for (i = 0; i < 2 * NR; i++)
+		CHECK(!bit_of(bitmap, i), "page %llu is not dropped", i);
+	end();
+}
+
+/* A group that could map only 64 KiB goes, and a page is mapped in its place. */
+static void map_a_small_page(void)
+{
+	if (iommu.pgsize_bitmap & 0x1000)
+		return;
+	iommu.pgsize_bitmap |= 0x1000;
+	if (pin_store_retain(&map(0x100001, 1)->pins, 0, 0))
+		abort();
+}
+
+static void pages_become_smaller(void)
+{
+	static u64 bitmap[(0x100000 + 0x1000) / 16 / 64];
+
+	begin();
+	iommu.pgsize_bitmap = ~0xffffULL;
+	CHECK(!pin_store_retain(&map(0, 16)->pins, 3, 3), "-");
+	CHECK(!pin_store_retain(&map(0x100000 + 64, 16)->pins, 3, 3), "-");
+	between_holds = map_a_small_page;
+	CHECK(report(0, 0x101000, 0x10000, bitmap) == -EINVAL, "-");
+	/* Nothing is dropped that was not reported. */
+	CHECK(vfio_find_dma(&iommu, 0, 1)->pins.nr_retained == 1, "-");
+	end();
+}
+
+static void kill_container(void)
+{
+	iommu.dead = true;
+}
+
+static void the_container_is_gone(void)
+{
+	static u64 bitmap[200064 / 64];
+
+	begin();
+	CHECK(!pin_store_retain(&map(0, 64)->pins, 3, 3), "-");
+	between_holds = kill_container;
+	CHECK(report(0, 64, 4096, bitmap) == DROP_FAILED, "-");
+	iommu.dead = false;
+	CHECK(!pin_store_retain(&map(200000, 64)->pins, 3, 3), "-");
+	between_holds = kill_container;
+	CHECK(report(0, 200064, 4096, bitmap) == -ENODEV, "-");
+	end();
+}
+
+/* What a group wrote that has gone is reported until a report has held all of it. */
+static void a_group_goes(void)
+{
+	static u64 bitmap[4];
+	u64 i;
+
+	begin();
+	map(0, 100);
+	iommu.dirty_page_tracking = true;
+	vfio_dirty_scope_narrowed(&iommu);
+	map(128, 64);
+	CHECK(!report(0, 99, 4096, bitmap), "-");
+	for (i = 0; i < 2; i++) {
+		memset(bitmap, 0, sizeof(bitmap));
+		CHECK(!report(0, 256, 4096, bitmap), "-");
+		CHECK(bit_of(bitmap, 0) == !i && bit_of(bitmap, 99) == !i,
+		      "report %llu", i);
+		CHECK(!bit_of(bitmap, 128), "mapped later");
+	}
+	end();
+}
+
+static void narrow_once(void)
+{
+	if (!iommu.narrowings)
+		vfio_dirty_scope_narrowed(&iommu);
+}
+
+/* It goes during a report: what it wrote after the snapshot is in the next one. */
+static void a_group_goes_during_a_report(void)
+{
+	static u64 bitmap[2];
+
+	begin();
+	iommu.num_non_pinned_groups = 1;
+	map(0, 100)->iommu_mapped = true;
+	iommu.dirty_page_tracking = true;
+	between_holds = narrow_once;
+	CHECK(!report(0, 100, 4096, bitmap), "-");
+	iommu.num_non_pinned_groups = 0;
+	memset(bitmap, 0, sizeof(bitmap));
+	CHECK(!report(0, 100, 4096, bitmap), "-");
+	CHECK(bit_of(bitmap, 99), "-");
+	memset(bitmap, 0, sizeof(bitmap));
+	CHECK(!report(0, 100, 4096, bitmap), "-");
+	CHECK(!bit_of(bitmap, 99), "-");
+	end();
+}
+
+static const struct unit_test tests[] = {
+	{ "range: R17: holes are skipped at once", holes_are_skipped_at_once },
+	{ "range: R8: the end of the space", the_end_of_the_space },
+	{ "range: R16: many mappings, in many holds of the lock", many_mappings },
+	{ "range: R13: pages become smaller during a report",
+	  pages_become_smaller },
+	{ "range: R7: the container goes during a report",
+	  the_container_is_gone },
+	{ "range: R9: a group that has gone", a_group_goes },
+	{ "range: R9: a group that goes during a report",
+	  a_group_goes_during_a_report },
+};
+
+int main(void)
+{
+	return unit_main(tests, sizeof(tests) / sizeof(*tests));
+}
