@@ -393,6 +393,47 @@ static void forget(void *mem, __u64 size)
 	check("NOHUGEPAGE", madvise(mem, size, MADV_NOHUGEPAGE) ? -errno : 0);
 }
 
+/* A GET of @npages clean pages at @iova, best of many. */
+static double short_get(struct bench *b, __u64 iova, __u64 npages)
+{
+	double least = 0;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		double begin = now_ns();
+
+		check("GET", dirty_get(b->container, iova, npages << PAGE_SHIFT,
+				       b->bitmap));
+		keep_least(&least, now_ns() - begin);
+	}
+	return least;
+}
+
+/* A mapping of @npages, and all of it asked for; and a hole of 8 TiB. */
+static void group_short(void)
+{
+	static const int sizes[] = { 1, 64, 512 };
+	struct bench b;
+	char key[64];
+	unsigned int i;
+
+	bench_open(&b, populated(HUGE, MADV_NOHUGEPAGE), HUGE);
+	munmap(b.bitmap, bitmap_bytes(HUGE >> PAGE_SHIFT));
+	b.bitmap = anonymous(bitmap_bytes(8 * TIB >> PAGE_SHIFT),
+			     MADV_NOHUGEPAGE);
+	check("START", dirty_start(b.container));
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		__u64 iova = 2 * IOVA + i * HUGE;
+
+		check("map", dma_map(b.container, b.mem, iova,
+				     sizes[i] * PAGE_SIZE, MAP_RW));
+		snprintf(key, sizeof(key), "get_%d", sizes[i]);
+		say(key, short_get(&b, iova, sizes[i]));
+	}
+	say("get_hole", short_get(&b, 16 * TIB, (8 * TIB - HUGE) >> PAGE_SHIFT));
+	bench_close(&b);
+}
+
 static void group_get(void)
 {
 	struct bench b;
@@ -495,6 +536,9 @@ static void group_unmap(void)
 
 #define PREEMPT	"/sys/kernel/debug/sched/preempt"
 
+/* Where the pins are: in a mapping that no call of this group touches. */
+#define ELSEWHERE	(IOVA + 2 * TIB)
+
 struct waiter {
 	struct bench *b;
 	atomic_int stop;
@@ -513,7 +557,9 @@ static void *pin_again_and_again(void *arg)
 	while (!w->stop) {
 		double begin = now_ns(), took;
 
-		pins(w->b, MDMA_BENCH_RING, 1, 0, 1);
+		run(w->b, (struct mdma_bench_run){
+			.op = MDMA_BENCH_RING, .batch = 1, .start = ELSEWHERE,
+			.count = 1 });
 		took = now_ns() - begin;
 		if (took > w->longest)
 			w->longest = took;
@@ -522,25 +568,44 @@ static void *pin_again_and_again(void *arg)
 	return NULL;
 }
 
-static void group_wait(void)
+static double timed_stop(struct bench *b)
+{
+	double begin = now_ns();
+
+	check("STOP", dirty_stop(b->container));
+	return now_ns() - begin;
+}
+
+/* What a pin waits at most while @call runs, with @count pages of 1 TiB retained. */
+static void longest_wait(const char *key, __u64 count,
+			 double (*call)(struct bench *b))
 {
 	struct bench b;
 	struct waiter w = { .b = &b };
 	pthread_t thread;
 
-	/* So that it waits for locks only, and for no end of a system call. */
-	check("full", file_write(PREEMPT, "full"));
 	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
+	check("map", dma_map(b.container, populated(HUGE, MADV_NOHUGEPAGE),
+			     ELSEWHERE, HUGE, MAP_RW));
 	check("START", dirty_start(b.container));
-	scatter(&b, 1024);
+	scatter(&b, count);
 	check("thread", -pthread_create(&thread, NULL, pin_again_and_again, &w));
 	usleep(2000);
 	w.longest = 0;
-	timed_get(&b);
-	say("wait_1t", w.longest);
+	call(&b);
+	say(key, w.longest);
 	w.stop = 1;
 	pthread_join(thread, NULL);
 	bench_close(&b);
+}
+
+static void group_wait(void)
+{
+	/* So that it waits for locks only, and for no end of a system call. */
+	check("full", file_write(PREEMPT, "full"));
+	longest_wait("wait_1t", 1024, timed_get);
+	longest_wait("wait_stop", 65536, timed_stop);
+	longest_wait("wait_unmap", 65536, timed_unmap);
 	check("voluntary", file_write(PREEMPT, "voluntary"));
 }
 
@@ -586,6 +651,7 @@ static const struct {
 	{ "pin", group_pin },
 	{ "start", group_start },
 	{ "get", group_get },
+	{ "short", group_short },
 	{ "wait", group_wait },
 	{ "unmap", group_unmap },
 	{ "memory", group_memory },

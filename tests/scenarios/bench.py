@@ -30,7 +30,7 @@ TIMEOUT = 2400
 
 # What settings can be, by comma; read by scripts/lab, too, before anything is booted.
 CHOICES = {
-    "only": "floor,pin,start,get,wait,unmap,memory,mapped,dirty",
+    "only": "floor,pin,start,get,short,wait,unmap,memory,mapped,dirty",
     "backend": "stock,ours",
 }
 
@@ -60,6 +60,12 @@ ROWS = {
     "memory_dense": ("memory per pinned page, dense, scattered frames", "B", 10),
     "memory_isolated": ("memory per pinned page, isolated", "B", 160),
     "wait_1t": ("longest wait of a pin during the 1 TiB GET", "us", "1 %"),
+    "wait_stop": ("longest wait of a pin during STOP, 65536 pages", "us", 150),
+    "wait_unmap": ("longest wait of a pin during UNMAP, 65536 pages", "us", 150),
+    "get_hole": ("GET, 8 TiB of nothing mapped", "us", 10),
+    "get_1": ("GET, 1 page", "us", None),
+    "get_64": ("GET, 64 pages", "us", None),
+    "get_512": ("GET, 512 pages", "us", None),
     "memory_huge": ("memory per pinned page, huge pages", "B", None),
     "pin_1_isolated": ("pin, one page, 2 MiB apart", "ns", None),
     "unpin_1_isolated": ("unpin, one page, 2 MiB apart", "ns", None),
