@@ -31,6 +31,7 @@ UNITS = {"drivers/vfio/pin_store.": "pin_store_test",
          "drivers/vfio/dirty_report.": "dirty_report_test",
          "drivers/vfio/type1_dma.": "type1_report_test",
          "drivers/vfio/type1_report.": "type1_report_test",
+         "drivers/vfio/type1_unmap.": "type1_unmap_test",
          "samples/vfio-mdev/mdma/replay.": "stream_test",
          "samples/vfio-mdev/mdma/stream.": "stream_test",
          "samples/vfio-mdev/mdma/window.": "stream_test"}

@@ -40,7 +40,8 @@ CHECKPATCH_IGNORE = ("FILE_PATH_CHANGES",)
 # Our place for a backend's unit test -> that of a kernel's tree.
 UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
         "pin_store_test.c": "pin_store_test.c", "dirty_report_test.c": "dirty_report_test.c",
-        "type1_report_test.c": "type1_report_test.c"}
+        "type1_mock.h": "type1_mock.h", "type1_report_test.c": "type1_report_test.c",
+        "type1_unmap_test.c": "type1_unmap_test.c"}
 
 
 def git(*words, tree=TREE, capture=False):

@@ -15,7 +15,8 @@ RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 SHIM := shim/shim.c $(wildcard shim/linux/*.h) unit.h
 
-TESTS := pin_store_test dirty_report_test type1_report_test
+TESTS := pin_store_test dirty_report_test type1_report_test \
+	type1_unmap_test
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
 all: $(PROGRAMS)
@@ -36,9 +37,12 @@ $(OUT)/pin_store_test: pin_store_test.c $(STORE) $(OUT)/rbtree.o $(SHIM)
 $(OUT)/dirty_report_test: dirty_report_test.c $(BACKEND)/dirty_report.c $(BACKEND)/dirty_report.h $(SHIM)
 	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
 
-TYPE1 := $(BACKEND)/type1_dma.c $(BACKEND)/type1_report.c
+# Included by the tests, as they are by type1.c.
+TYPE1 := $(BACKEND)/type1_dma.c $(BACKEND)/type1_report.c \
+	$(BACKEND)/type1_unmap.c
+TYPE1_TESTS := $(OUT)/type1_report_test $(OUT)/type1_unmap_test
 
-$(OUT)/type1_report_test: type1_report_test.c $(TYPE1) $(BACKEND)/dirty_report.c \
+$(TYPE1_TESTS): $(OUT)/%: %.c type1_mock.h $(TYPE1) $(BACKEND)/dirty_report.c \
 		$(BACKEND)/dirty_report.h $(STORE) $(OUT)/rbtree.o $(SHIM)
 	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h $(TYPE1),$^)
 

@@ -48,6 +48,12 @@ static inline void list_add(struct list_head *new, struct list_head *head)
 	head->next = new;
 }
 
+static inline void list_del(struct list_head *entry)
+{
+	entry->next->prev = entry->prev;
+	entry->prev->next = entry->next;
+}
+
 /* To an empty list. */
 static inline void list_splice_init(struct list_head *from,
 				    struct list_head *to)

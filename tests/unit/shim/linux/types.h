@@ -16,5 +16,6 @@ typedef long long s64;
 typedef unsigned int gfp_t;
 
 #define __user
+#define __aligned_u64		__u64 __attribute__((aligned(8)))
 
 #endif

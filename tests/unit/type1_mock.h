@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A container in user space: what our files of type1 need of the kernel's own one,
+ * and those of them that have to do with mappings and reports.
+ */
+#ifndef _TYPE1_MOCK_H
+#define _TYPE1_MOCK_H
+
+#include <errno.h>
+#include <string.h>
+#include <linux/bitmap.h>
+#include <linux/limits.h>
+#include <linux/list.h>
+#include <linux/minmax.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dirty_report.h"
+#include "pin_store.h"
+#include "unit.h"
+
+#define PAGE_SHIFT	12
+#define IOVA_PAGES	(1ULL << (64 - PAGE_SHIFT))
+
+typedef u64 dma_addr_t;
+typedef struct { u64 value; } atomic64_t;
+
+#define ATOMIC64_INIT(n)		{ n }
+#define atomic64_inc_return(v)		(++(v)->value)
+
+/* Nothing locks here; how often it is taken is counted. */
+struct mutex {
+	int unused;
+};
+
+struct vfio_iommu {
+	struct mutex lock;	/* as in the kernel */
+	struct mutex map_lock;	/* as in the kernel */
+	struct rb_root dma_list;
+	struct list_head domain_list;
+	struct list_head going;
+	struct list_head removed;
+	struct mutex report_lock;	/* as in the kernel */
+	struct mutex device_list_lock;	/* as in the kernel */
+	struct list_head device_list;
+	struct list_head emulated_iommu_groups;
+	u64 pgsize_bitmap;
+	u64 num_non_pinned_groups;
+	u64 narrowings;
+	bool dirty_page_tracking;
+	bool dead;
+	bool v2;
+	unsigned int vaddr_invalid_count;
+};
+
+struct vfio_dma {
+	struct rb_node node;
+	dma_addr_t iova;
+	size_t size;
+	bool iommu_mapped;
+	bool vaddr_invalid;
+	struct pin_store pins;
+	u64 narrowed;
+	u64 all_report;
+	u64 all_narrowed;
+	struct list_head removed;
+	bool pins_are_locked;
+	void *task;
+	void *mm;
+};
+
+/* How often the lock was taken; what happens before it is taken again. */
+static unsigned int nr_holds;
+static void (*between_holds)(void);
+static struct mutex *counted_lock;
+
+/* The container's lock alone is counted. */
+static void mutex_lock(struct mutex *lock)
+{
+	if (lock == counted_lock && nr_holds++ && between_holds)
+		between_holds();
+}
+
+static void mutex_unlock(struct mutex *lock)
+{
+	(void)lock;
+}
+
+#define put_task_struct(task)		((void)(task))
+#define mmdrop(mm)			((void)(mm))
+#define kfree(p)			free(p)
+#define vfio_dma_drop_pins(dma)		pin_store_destroy(&(dma)->pins)
+
+static bool trace_vfio_dirty_run_enabled(void)
+{
+	return false;
+}
+
+#define trace_vfio_dirty_report_enabled	trace_vfio_dirty_run_enabled
+
+static void trace_vfio_dirty_run(u64 report, u64 iova, u64 npages)
+{
+	(void)report;
+	(void)iova;
+	(void)npages;
+}
+
+/* Reports whose end was traced: with 0, and with an error. */
+static unsigned int nr_delivered, nr_thrown_away;
+
+static void trace_vfio_dirty_report(u64 report, bool unmap, u64 iova, u64 size,
+				    u64 dirty, u64 retained, int ret)
+{
+	(void)report;
+	(void)unmap;
+	(void)iova;
+	(void)size;
+	(void)dirty;
+	(void)retained;
+	if (ret)
+		nr_thrown_away++;
+	else
+		nr_delivered++;
+}
+
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include "type1_dma.c"
+#include "type1_report.c"
+
+/* --- a container ----------------------------------------------------------- */
+
+static struct vfio_iommu iommu;
+
+static void begin(void)
+{
+	counted_lock = &iommu.lock;
+	iommu = (struct vfio_iommu){ .pgsize_bitmap = ~0xfffULL,
+				      .v2 = true };
+	INIT_LIST_HEAD(&iommu.domain_list);
+	INIT_LIST_HEAD(&iommu.going);
+	INIT_LIST_HEAD(&iommu.removed);
+	INIT_LIST_HEAD(&iommu.device_list);
+	INIT_LIST_HEAD(&iommu.emulated_iommu_groups);
+	if (pin_store_cache_create())
+		abort();
+}
+
+static struct vfio_dma *map(u64 page, u64 npages)
+{
+	struct rb_node **link = &iommu.dma_list.rb_node, *parent = NULL;
+	struct vfio_dma *dma = calloc(1, sizeof(*dma));
+
+	dma->iova = page << PAGE_SHIFT;
+	dma->size = npages << PAGE_SHIFT;
+	while (*link) {
+		parent = *link;
+		link = dma->iova < rb_entry(parent, struct vfio_dma, node)->iova ?
+		       &parent->rb_left : &parent->rb_right;
+	}
+	rb_link_node(&dma->node, parent, link);
+	rb_insert_color(&dma->node, &iommu.dma_list);
+	vfio_dma_init(&iommu, dma);
+	return dma;
+}
+
+static void end(void)
+{
+	struct vfio_dma *dma;
+
+	while ((dma = vfio_dma_first_in(&iommu, 0, ~0ULL))) {
+		rb_erase(&dma->node, &iommu.dma_list);
+		vfio_dma_bury(&iommu, dma);
+	}
+	vfio_iommu_unlock(&iommu);
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
+}
+
+static bool bit_of(const u64 *words, u64 i)
+{
+	return words[i / 64] >> i % 64 & 1;
+}
+
+#endif /* _TYPE1_MOCK_H */

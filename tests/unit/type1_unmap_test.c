@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * UNMAP of a range of a container: that it ends, whatever devices do meanwhile, and
+ * that it changes nothing if it fails.
+ */
+#include <linux/vfio.h>
+
+#include "type1_mock.h"
+
+/* --- what the kernel's own file has ---------------------------------------- */
+
+struct vfio_device;
+
+struct vfio_device_ops {
+	void (*dma_unmap)(struct vfio_device *device, u64 iova, u64 size);
+};
+
+struct vfio_device {
+	const struct vfio_device_ops *ops;
+	struct list_head iommu_entry;
+};
+
+/* Time that the call has slept. */
+static unsigned long slept_us;
+
+#define USEC_PER_MSEC			1000UL
+#define fsleep(us)			((void)(slept_us += (us)))
+#define offsetofend(type, member) \
+	(offsetof(type, member) + sizeof(((type *)0)->member))
+
+static bool map_lock_is_taken;
+
+static int mutex_trylock(struct mutex *lock)
+{
+	(void)lock;
+	return !map_lock_is_taken;
+}
+
+static int mutex_lock_killable(struct mutex *lock)
+{
+	(void)lock;
+	return 0;
+}
+
+static void vfio_remove_dma(struct vfio_iommu *iommu, struct vfio_dma *dma)
+{
+	rb_erase(&dma->node, &iommu->dma_list);
+	vfio_dma_bury(iommu, dma);
+}
+
+static int bitmap_check(const struct vfio_bitmap *bitmap, u64 size)
+{
+	return bitmap->size * 8 >= size / bitmap->pgsize ? 0 : -EINVAL;
+}
+
+#include "type1_unmap.c"
+
+/* --- a device, which does its worst ----------------------------------------- */
+
+static unsigned int nr_asked;
+static void (*when_asked)(u64 iova, u64 size);
+
+static void dma_unmap(struct vfio_device *device, u64 iova, u64 size)
+{
+	(void)device;
+	nr_asked++;
+	if (when_asked)
+		when_asked(iova, size);
+}
+
+static const struct vfio_device_ops ops = { .dma_unmap = dma_unmap };
+static struct vfio_device device = { .ops = &ops };
+
+static void begin_unmap(void)
+{
+	begin();
+	list_add(&device.iommu_entry, &iommu.device_list);
+	iommu.dirty_page_tracking = true;
+	nr_delivered = 0;
+	nr_thrown_away = 0;
+	nr_asked = 0;
+	slept_us = 0;
+	map_lock_is_taken = false;
+}
+
+/* A write without a pin, as vfio_dma_rw() records it; false if it may not. */
+static bool write_page(u64 page)
+{
+	struct vfio_dma *dma = vfio_find_dma_to_use(&iommu, page << PAGE_SHIFT);
+
+	return dma && !pin_store_retain(&dma->pins,
+					page - (dma->iova >> PAGE_SHIFT),
+					page - (dma->iova >> PAGE_SHIFT));
+}
+
+static bool pin_page(u64 page)
+{
+	struct vfio_dma *dma = vfio_find_dma_to_use(&iommu, page << PAGE_SHIFT);
+
+	return dma && pin_store_pin(&dma->pins,
+				    page - (dma->iova >> PAGE_SHIFT), 1, 77,
+				    true) == 1;
+}
+
+static void unpin_all(u64 iova, u64 size)
+{
+	struct vfio_dma *dma = vfio_find_dma(&iommu, iova, size);
+	struct pin_frames frames[PIN_STORE_FRAMES];
+	unsigned int nr;
+
+	if (dma)
+		pin_store_unpin(&dma->pins, 0, dma_page(dma, ~0ULL), true,
+				frames, &nr);
+}
+
+/*
+ * The user's memory: shim_write_end says where it can't be written any more, so the
+ * argument lies before the bitmap of a test that uses it.
+ */
+static struct {
+	struct vfio_unmap_arg {
+		struct vfio_iommu_type1_dma_unmap head;
+		struct vfio_bitmap bitmap;
+	} arg;
+	u64 bitmap[2];
+} user;
+
+/* One call; @bitmap NULL: without a report. */
+static int unmap(u64 page, u64 npages, u64 *bitmap, u64 *unmapped)
+{
+	struct vfio_unmap_arg *arg = &user.arg;
+	int ret;
+
+	*arg = (struct vfio_unmap_arg){
+		.head = {
+			.argsz = sizeof(*arg),
+			.flags = bitmap ? VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP : 0,
+			.iova = page << PAGE_SHIFT,
+			.size = npages << PAGE_SHIFT,
+		},
+		.bitmap = {
+			.pgsize = 4096,
+			.size = (npages + 63) / 64 * 8,
+			.data = (void *)bitmap,
+		},
+	};
+	nr_holds = 0;
+	ret = vfio_iommu_type1_unmap_dma(&iommu, (unsigned long)arg);
+	between_holds = NULL;
+	when_asked = NULL;
+	*unmapped = arg->head.size >> PAGE_SHIFT;
+	return ret;
+}
+
+/* --- tests ----------------------------------------------------------------- */
+
+static unsigned int nr_written;
+
+static void write_always(void)
+{
+	nr_written += write_page(5);
+}
+
+static void pages_always_written(void)
+{
+	u64 bitmap[2] = {}, unmapped;
+
+	begin_unmap();
+	map(0, 100);
+	nr_written = 0;
+	between_holds = write_always;
+	CHECK(!unmap(0, 100, bitmap, &unmapped), "-");
+	CHECK(unmapped == 100, "%llu", unmapped);
+	CHECK(nr_written, "nothing written");
+	CHECK(bit_of(bitmap, 5), "lost");
+	CHECK(nr_delivered == 1 && nr_thrown_away <= 1, "%u, %u", nr_delivered,
+	      nr_thrown_away);
+	CHECK(!write_page(5), "still mapped");
+	CHECK(list_empty(&iommu.going), "-");
+	end();
+}
+
+static void pin_always(void)
+{
+	nr_written += pin_page(7);
+}
+
+static void pages_always_pinned(void)
+{
+	u64 bitmap[2] = {}, unmapped;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		begin_unmap();
+		map(0, 100);
+		between_holds = pin_always;
+		when_asked = unpin_all;
+		CHECK(pin_page(9), "-");
+		CHECK(!unmap(0, 100, i ? NULL : bitmap, &unmapped), "-");
+		CHECK(i || (bit_of(bitmap, 7) && bit_of(bitmap, 9)), "lost");
+		CHECK(nr_delivered + nr_thrown_away <= 2, "-");
+		end();
+	}
+}
+
+static void device_without_pins_is_asked(void)
+{
+	u64 bitmap[2] = {}, unmapped;
+
+	begin_unmap();
+	map(0, 10);
+	map(20, 10);
+	CHECK(!unmap(0, 30, bitmap, &unmapped), "-");
+	CHECK(nr_asked == 2, "asked %u times", nr_asked);
+	CHECK(nr_delivered == 1 && !nr_thrown_away, "%u, %u", nr_delivered,
+	      nr_thrown_away);
+	end();
+}
+
+static void leak_is_the_only_ebusy(void)
+{
+	u64 bitmap[2] = {}, unmapped;
+
+	begin_unmap();
+	map(0, 100);
+	CHECK(pin_page(9), "-");
+	CHECK(unmap(0, 100, bitmap, &unmapped) == -EBUSY, "-");
+	/* Its argument is as it was, and the range is in use. */
+	CHECK(unmapped == 100, "%llu", unmapped);
+	CHECK(!nr_delivered, "-");
+	CHECK(slept_us > 100000 && slept_us < 1000000, "%lu us", slept_us);
+	CHECK(write_page(3), "still going");
+	unpin_all(0, 100 << PAGE_SHIFT);
+	CHECK(!unmap(0, 100, bitmap, &unmapped), "-");
+	CHECK(bit_of(bitmap, 3) && bit_of(bitmap, 9), "lost");
+	end();
+}
+
+static void fault_changes_nothing(void)
+{
+	u64 *bitmap = user.bitmap, unmapped;
+
+	memset(user.bitmap, 0, sizeof(user.bitmap));
+	begin_unmap();
+	map(0, 100);
+	CHECK(write_page(70), "-");
+	shim_write_end = (char *)&bitmap[1];
+	CHECK(unmap(0, 100, bitmap, &unmapped) == -EFAULT, "-");
+	shim_write_end = NULL;
+	CHECK(unmapped == 100, "%llu", unmapped);
+	CHECK(!nr_delivered && nr_thrown_away == 1, "-");
+	CHECK(write_page(3), "still going");
+	CHECK(!unmap(0, 100, bitmap, &unmapped), "-");
+	CHECK(bit_of(bitmap, 3) && bit_of(bitmap, 70), "lost");
+	end();
+}
+
+/* 5000 mappings: some holds of the lock for the look, some for the removal. */
+static void many_mappings(void)
+{
+	enum { NR = 5000 };
+	static u64 bitmap[NR / 64 + 1];
+	u64 i, unmapped;
+
+	begin_unmap();
+	for (i = 0; i < NR; i++)
+		map(i, 1);
+	CHECK(!unmap(0, NR / 2, NULL, &unmapped), "-");
+	CHECK(unmapped == NR / 2, "%llu", unmapped);
+	CHECK(nr_holds >= NR / DMA_BATCH, "%u holds", nr_holds);
+	for (i = NR / 2; i < NR; i += 3)
+		CHECK(write_page(i), "-");
+	CHECK(!unmap(NR / 2, NR / 2, bitmap, &unmapped), "-");
+	for (i = 0; i < NR / 2; i++)
+		CHECK(bit_of(bitmap, i) == !(i % 3), "page %llu", i);
+	CHECK(unmapped == NR / 2, "%llu", unmapped);
+	end();
+}
+
+/* Of the last report all leaves are looked at, and all are freed, in many holds. */
+static void many_leaves(void)
+{
+	enum { NR = 4 * PIN_STORE_WALK_LEAVES };
+	u64 *bitmap = calloc(NR, 8), i, unmapped;
+
+	begin_unmap();
+	map(0, NR * 64);
+	for (i = 0; i < NR; i++)
+		CHECK(write_page(i * 64), "-");
+	CHECK(!unmap(0, NR * 64, bitmap, &unmapped), "-");
+	for (i = 0; i < NR; i++)
+		CHECK(bitmap[i] == 1, "word %llu", i);
+	CHECK(nr_holds >= NR / 2048 + 4, "%u holds", nr_holds);
+	free(bitmap);
+	end();
+}
+
+static void die_now(void)
+{
+	iommu.dead = true;
+}
+
+static void the_container_is_gone(void)
+{
+	u64 bitmap[2] = {}, unmapped;
+
+	begin_unmap();
+	map(0, 100);
+	between_holds = die_now;
+	CHECK(unmap(0, 100, bitmap, &unmapped) == -ENODEV, "-");
+	CHECK(unmapped == 100, "%llu", unmapped);
+	CHECK(vfio_find_dma(&iommu, 0, 1), "unmapped");
+	CHECK(!nr_delivered, "-");
+	end();
+}
+
+/* A group that can write all comes when the report is made, once. */
+static void group_comes(void)
+{
+	struct vfio_dma *dma = vfio_find_dma(&iommu, 0, 1);
+
+	if (list_empty(&iommu.going) || iommu.num_non_pinned_groups || !dma)
+		return;
+	iommu.num_non_pinned_groups++;
+	dma->iommu_mapped = true;
+}
+
+static void a_group_comes_meanwhile(void)
+{
+	u64 bitmap[2] = {}, unmapped;
+
+	begin_unmap();
+	map(0, 100);
+	CHECK(pin_page(9), "-");
+	between_holds = group_comes;
+	when_asked = unpin_all;
+	CHECK(!unmap(0, 100, bitmap, &unmapped), "-");
+	CHECK(bit_of(bitmap, 0) && bit_of(bitmap, 99), "not reported");
+	end();
+}
+
+static const struct unit_test tests[] = {
+	{ "unmap: R11: pages that are always written", pages_always_written },
+	{ "unmap: R11: pages that are always pinned", pages_always_pinned },
+	{ "unmap: R11: a device without pins is asked",
+	  device_without_pins_is_asked },
+	{ "unmap: R15: only a leak is an error", leak_is_the_only_ebusy },
+	{ "unmap: R11: a fault changes nothing", fault_changes_nothing },
+	{ "unmap: R16: many mappings, in many holds of the lock",
+	  many_mappings },
+	{ "unmap: R16: many leaves, in many holds of the lock", many_leaves },
+	{ "unmap: R7: the container goes during a report",
+	  the_container_is_gone },
+	{ "unmap: R9: a group comes during a report",
+	  a_group_comes_meanwhile },
+};
+
+int main(void)
+{
+	return unit_main(tests, sizeof(tests) / sizeof(*tests));
+}
