@@ -17,6 +17,7 @@
 #include <linux/sizes.h>
 
 #include "dirty_report.h"
+#include "page_row.h"
 
 #define CREATE_TRACE_POINTS
 #include "type1_trace.h"

@@ -315,17 +315,6 @@ static int dma_get_pages(struct vfio_dma *dma, unsigned long vaddr, int n,
 	return got;
 }
 
-/* How many of @n pages, from the first on, have consecutive frames. */
-static int pages_in_row(struct page **pages, int n)
-{
-	struct page *page = pages[0];
-	int i;
-
-	for (i = 1; i < n && pages[i] == page + i; i++)
-		;
-	return i;
-}
-
 /*
  * Pin up to @n pages, from @first on, that are not pinned yet.
  * Return: how many, or an error with nothing changed.

@@ -29,6 +29,7 @@ RESULTS = paths.OUT / "mutants"
 UNITS = {"drivers/vfio/pin_store.": "pin_store_test",
          "drivers/vfio/pin_leaf.": "pin_store_test",
          "drivers/vfio/dirty_report.": "dirty_report_test",
+         "drivers/vfio/page_row.": "page_row_test",
          "drivers/vfio/type1_dma.": "type1_report_test",
          "drivers/vfio/type1_report.": "type1_report_test",
          "drivers/vfio/type1_unmap.": "type1_unmap_test",

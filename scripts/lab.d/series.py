@@ -41,7 +41,7 @@ CHECKPATCH_IGNORE = ("FILE_PATH_CHANGES",)
 UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
         "pin_store_test.c": "pin_store_test.c", "dirty_report_test.c": "dirty_report_test.c",
         "type1_mock.h": "type1_mock.h", "type1_report_test.c": "type1_report_test.c",
-        "type1_unmap_test.c": "type1_unmap_test.c"}
+        "type1_unmap_test.c": "type1_unmap_test.c", "page_row_test.c": "page_row_test.c"}
 
 
 def git(*words, tree=TREE, capture=False):
@@ -175,6 +175,7 @@ class Series:
         self.commit("02-pin-store")
         self.link(*self.take("dirty_*"))
         self.commit("03-dirty-report")
+        self.take("page_row.h")
         self.take("type1_pin*")
         self.commit("04-pin")
         self.take("type1_dma*")

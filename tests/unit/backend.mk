@@ -15,8 +15,8 @@ RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 SHIM := shim/shim.c $(wildcard shim/linux/*.h) unit.h
 
-TESTS := pin_store_test dirty_report_test type1_report_test \
-	type1_unmap_test
+TESTS := pin_store_test dirty_report_test page_row_test \
+	type1_report_test type1_unmap_test
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
 all: $(PROGRAMS)
@@ -35,6 +35,9 @@ $(OUT)/pin_store_test: pin_store_test.c $(STORE) $(OUT)/rbtree.o $(SHIM)
 	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h,$^)
 
 $(OUT)/dirty_report_test: dirty_report_test.c $(BACKEND)/dirty_report.c $(BACKEND)/dirty_report.h $(SHIM)
+	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
+
+$(OUT)/page_row_test: page_row_test.c $(BACKEND)/page_row.h $(SHIM)
 	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
 
 # Included by the tests, as they are by type1.c.

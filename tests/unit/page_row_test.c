@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Rows of pages on a machine whose memory is in sections: the pages of a section
+ * have an array of their own, and those arrays lie in no order.
+ */
+#include "unit.h"
+
+#define CONFIG_SPARSEMEM
+#define SECTION_PAGES	16
+#define SECTIONS	3
+
+struct page {
+	int section;
+};
+
+static struct page array[SECTIONS][SECTION_PAGES];
+
+/* The first array has the pages of section 1, and so on. */
+static const unsigned long base[SECTIONS] = { 16, 32, 0 };
+
+static unsigned long page_to_pfn(const struct page *page)
+{
+	unsigned long n = page - array[0];
+
+	return base[n / SECTION_PAGES] + n % SECTION_PAGES;
+}
+
+#include "page_row.h"
+
+/* @n pages, by their frames, from @pfn on. */
+static void frames(struct page **pages, unsigned long pfn, int n)
+{
+	int i, s;
+
+	for (i = 0; i < n; i++, pfn++)
+		for (s = 0; s < SECTIONS; s++)
+			if (pfn / SECTION_PAGES == base[s] / SECTION_PAGES)
+				pages[i] = &array[s][pfn % SECTION_PAGES];
+}
+
+static void test_one(void)
+{
+	struct page *pages[1];
+
+	frames(pages, 3, 1);
+	CHECK(pages_in_row(pages, 1) == 1, "one page");
+}
+
+static void test_within_a_section(void)
+{
+	struct page *pages[8];
+
+	frames(pages, 4, 8);
+	CHECK(pages_in_row(pages, 8) == 8, "%d", pages_in_row(pages, 8));
+	CHECK(pages_in_row(pages, 5) == 5, "%d", pages_in_row(pages, 5));
+	pages[6] = pages[5];
+	CHECK(pages_in_row(pages, 8) == 6, "%d", pages_in_row(pages, 8));
+	pages[1] = pages[4];
+	CHECK(pages_in_row(pages, 8) == 1, "%d", pages_in_row(pages, 8));
+}
+
+/* Consecutive frames, pages that lie elsewhere. */
+static void test_across_sections(void)
+{
+	struct page *pages[20];
+
+	frames(pages, 10, 20);
+	CHECK(pages_in_row(pages, 20) == 20, "%d", pages_in_row(pages, 20));
+}
+
+/* Pages that adjoin, frames that do not. */
+static void test_arrays_that_adjoin(void)
+{
+	struct page *pages[4] = {
+		&array[1][14], &array[1][15], &array[2][0], &array[2][1],
+	};
+
+	CHECK(pages_in_row(pages, 4) == 2, "%d", pages_in_row(pages, 4));
+}
+
+int main(void)
+{
+	static const struct unit_test tests[] = {
+		{ "one", test_one },
+		{ "within_a_section", test_within_a_section },
+		{ "across_sections", test_across_sections },
+		{ "arrays_that_adjoin", test_arrays_that_adjoin },
+	};
+
+	return unit_main(tests, sizeof(tests) / sizeof(*tests));
+}
