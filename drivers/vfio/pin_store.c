@@ -387,6 +387,14 @@ int pin_store_retain(struct pin_store *store, u64 first, u64 last)
 	return 0;
 }
 
+bool pin_store_pinned(struct pin_store *store, u64 page)
+{
+	struct pin_leaf *leaf = leaf_floor(store, page >> LEAF_SHIFT);
+
+	return leaf && leaf->number == page >> LEAF_SHIFT &&
+	       leaf->pinned & BIT_ULL(page % LEAF_PAGES);
+}
+
 bool pin_store_next_pinned(struct pin_store *store, u64 first, u64 last,
 			   struct pin_row *row)
 {

@@ -149,6 +149,15 @@ unsigned long pin_store_unpin_page(struct pin_store *store, u64 page,
 int pin_store_retain(struct pin_store *store, u64 first, u64 last);
 
 /**
+ * pin_store_pinned - is a page pinned?
+ * @store: the store
+ * @page: the page
+ *
+ * A page that is retained alone is not (D11).
+ */
+bool pin_store_pinned(struct pin_store *store, u64 page);
+
+/**
  * struct pin_row - consecutive pages that are pinned to consecutive frames
  * @page: the first page
  * @n: number of pages

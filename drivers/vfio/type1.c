@@ -13,7 +13,9 @@
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/log2.h>
+#include <linux/pagemap.h>
 #include <linux/rcupdate.h>
+#include <linux/refcount.h>
 #include <linux/sizes.h>
 
 #include "dirty_report.h"
@@ -26,6 +28,8 @@
 #include "type1_dma.c"
 #include "type1_report.c"
 #include "type1_dirty.c"
+#include "type1_account.c"
+#include "type1_unpin.c"
 #include "type1_pin.c"
 #include "type1_rw.c"
 #include "type1_unmap.c"
@@ -36,9 +40,18 @@ static int type1_register(const struct vfio_iommu_driver_ops *ops)
 
 	if (ret)
 		return ret;
+	ret = vfio_owners_init();
+	if (ret)
+		goto err_cache;
 	ret = vfio_register_iommu_driver(ops);
 	if (ret)
-		pin_store_cache_destroy();
+		goto err_owners;
+	return 0;
+
+err_owners:
+	vfio_owners_exit();
+err_cache:
+	pin_store_cache_destroy();
 	return ret;
 }
 
@@ -47,6 +60,7 @@ static void type1_unregister(const struct vfio_iommu_driver_ops *ops)
 	vfio_unregister_iommu_driver(ops);
 	/* Who let the module go, in vfio_iommu_put(), is on its way out of it. */
 	synchronize_rcu_tasks();
+	vfio_owners_exit();
 	pin_store_cache_destroy();
 }
 

@@ -23,14 +23,18 @@
 +	u64			all_report;
 +	u64			all_narrowed;
 +	struct list_head	removed;	/* in vfio_iommu.removed */
-+	bool			pins_are_locked; /* count as locked memory */
++	u64			generation;	/* no other mapping has the same */
++	struct vfio_owner	*charged;	/* for pins that are left */
  ...
  };
 // hook: 1 pins;
+// hook: 1 charged;
 // hook: 0 pfn_list;
 
 // The container: reports are made one at a time (type1_dirty.c), mappings are
 // removed bit by bit (type1_dma.c), and calls outlive it (type1_container.c).
+// A pin that dropped the lock knows by its generation a mapping that it has looked
+// at (type1_pin.c); owners are who is charged for pins (type1_account.c).
 @@ @@
  struct vfio_iommu {
  ...
@@ -43,6 +47,8 @@
 +	refcount_t		users;		/* vfio's, and one a call */
 +	bool			dead;		/* vfio's is gone */
 +	u64			narrowings;	/* of the dirty scope */
++	u64			generation;	/* of the newest mapping */
++	struct list_head	owners;		/* of what drivers pinned */
  ...
  };
 // hook: 1 report_lock;
@@ -179,7 +185,8 @@ type T;
 // hook: 0 update_user_bitmap
 // hook: 0 verify_bitmap_size
 
-// Ours in their place: type1_pin.c, type1_rw.c, type1_dirty.c, type1_unmap.c.
+// Ours in their place: type1_pin.c, type1_unpin.c, type1_rw.c, type1_dirty.c,
+// type1_unmap.c.
 @@
 identifier f = {vfio_iommu_type1_pin_pages, vfio_iommu_type1_unpin_pages,
 	vfio_iommu_type1_dma_rw_chunk, vfio_iommu_type1_dma_rw,

@@ -27,6 +27,12 @@ struct vfio_iommu_driver_ops;
 static int type1_register(const struct vfio_iommu_driver_ops *ops);
 static void type1_unregister(const struct vfio_iommu_driver_ops *ops);
 
+/* type1_account.c */
+static long vfio_dma_locked(struct vfio_dma *dma);
+static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu);
+static void vfio_owners_free(struct vfio_iommu *iommu);
+static void vfio_dma_keep_owner(struct vfio_iommu *iommu, struct vfio_dma *dma);
+
 /* type1_container.c */
 static void vfio_iommu_init(struct vfio_iommu *iommu);
 static void type1_release(void *iommu_data);
@@ -48,15 +54,10 @@ static void vfio_iommu_unlock_maps(struct vfio_iommu *iommu);
 
 /* type1_pin.c */
 static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova);
-static long vfio_dma_locked(struct vfio_dma *dma);
-static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu);
-static void vfio_dma_drop_pins(struct vfio_dma *dma);
 static int vfio_iommu_type1_pin_pages(void *iommu_data,
 				      struct iommu_group *iommu_group,
 				      dma_addr_t user_iova, int npage,
 				      int prot, struct page **pages);
-static void vfio_iommu_type1_unpin_pages(void *iommu_data,
-					 dma_addr_t user_iova, int npage);
 
 /* type1_rw.c */
 static int vfio_iommu_type1_dma_rw(void *iommu_data, dma_addr_t user_iova,
@@ -65,5 +66,10 @@ static int vfio_iommu_type1_dma_rw(void *iommu_data, dma_addr_t user_iova,
 /* type1_unmap.c */
 static int vfio_iommu_type1_unmap_dma(struct vfio_iommu *iommu,
 				      unsigned long arg);
+
+/* type1_unpin.c */
+static void vfio_dma_drop_pins(struct vfio_dma *dma);
+static void vfio_iommu_type1_unpin_pages(void *iommu_data,
+					 dma_addr_t user_iova, int npage);
 
 #endif /* _TYPE1_H */

@@ -26,6 +26,7 @@ static void vfio_iommu_init(struct vfio_iommu *iommu)
 	mutex_init(&iommu->map_lock);
 	INIT_LIST_HEAD(&iommu->going);
 	INIT_LIST_HEAD(&iommu->removed);
+	INIT_LIST_HEAD(&iommu->owners);
 	refcount_set(&iommu->users, 1);
 	__module_get(THIS_MODULE);
 	spin_lock(&vfio_iommus_lock);
@@ -70,6 +71,7 @@ static void type1_release(void *iommu_data)
 	mutex_lock(&iommu->lock);
 	iommu->dead = true;
 	vfio_iommu_type1_release(iommu);
+	vfio_owners_free(iommu);
 	vfio_iommu_unlock(iommu);
 	vfio_iommu_put(iommu);
 }

@@ -118,13 +118,14 @@ static u64 dma_page(const struct vfio_dma *dma, dma_addr_t iova)
 static void vfio_dma_init(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
 	pin_store_init(&dma->pins);
+	dma->generation = ++iommu->generation;
 	dma->narrowed = iommu->narrowings;
 }
 
 /* A mapping that is unlinked: to be freed when the lock has been dropped. */
 static void vfio_dma_bury(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
-	dma->pins_are_locked = list_empty(&iommu->domain_list);
+	vfio_dma_keep_owner(iommu, dma);
 	list_add(&dma->removed, &iommu->removed);
 }
 

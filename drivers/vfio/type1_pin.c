@@ -1,460 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pinning and unpinning for mediated devices, in batches.
+ * Pinning for mediated devices, in batches.
  *
- * Included by the hooked vfio_iommu_type1.c, whose mappings, accounting and
- * page table walks it uses. Everything here runs under iommu->lock.
+ * Included by the hooked vfio_iommu_type1.c, whose mappings and page table walks it
+ * uses.
  *
- * A call is worked off in parts, each inside of one mapping: the pins of a part
- * are recorded as its pages are found, and then counted as locked memory in one
- * go. A part that fails is undone by unpinning it, and so are those before it. A
- * page that was pinned already is said to be written when every part of the call
- * has succeeded, because unpinning does not undo that. So a call that fails has
- * changed nothing.
+ * A pin waits for user memory, and for mmap_lock, without iommu->lock (R16). So a
+ * call alternates: under the lock it looks for the next pages that are not pinned;
+ * without the lock it gets them from the owner's memory, and charges the owner. When
+ * it has all, it records them in one hold of the lock, if each mapping still is the
+ * one that was looked at. Until then nothing of the call is to be seen: an UNMAP
+ * finds nothing pinned by it, and neither does a report. What the call has got is
+ * given back where it fails, so a call that fails has changed nothing.
+ *
+ * A page that another call pinned meanwhile, or unpinned, makes no difference: the
+ * frame of a page that is pinned is the recorded one, and a page that is not pinned
+ * any more is got like any other. Each round gets a page that the call keeps, so the
+ * number of rounds is bounded.
  *
  * A page is pinned in about 500 instructions by pin_user_pages_fast(), and that is
- * most of what a call for a single page costs. So the rest is written for few
- * calls and for no structure on the stack where one page is all there is.
+ * most of what a call for a single page costs. So there is pin_page().
  */
-
-/**
- * struct pin_call - one call of vfio_pin_pages()
- * @iommu: the container
- * @prot: IOMMU_READ, IOMMU_WRITE
- * @locked: new pins of the part that is worked on which count as locked memory
- * @again: the call has pages that were pinned before: see pin_store_pin()
- */
-struct pin_call {
-	struct vfio_iommu *iommu;
-	int prot;
-	long locked;
-	bool again;
-};
 
 /* A retained page is not pinned: nobody must take it for that (D11). */
 static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova)
 {
-	u64 page = (iova - dma->iova) >> PAGE_SHIFT;
-	struct pin_row row;
-
-	return pin_store_next_pinned(&dma->pins, page, page, &row);
-}
-
-/* --- frames and accounting ----------------------------------------------- */
-
-/*
- * How many of @n pages with consecutive frames, from @page on, are in its folio.
- * Either all or none of those are reserved; those of a VM_PFNMAP vma are.
- */
-static unsigned long pages_of_folio(struct folio *folio, struct page *page,
-				    unsigned long n)
-{
-	unsigned long left;
-
-	if (n == 1 || !folio_test_large(folio))
-		return 1;
-	left = folio_nr_pages(folio) - folio_page_idx(folio, page);
-	return min(left, n);
-}
-
-/* How many of @n frames count as locked memory: those that are not reserved. */
-static long frames_locked(unsigned long pfn, unsigned long n)
-{
-	unsigned long end = pfn + n, step;
-	long locked = 0;
-
-	for (; pfn < end; pfn += step) {
-		struct page *page = pfn_to_page(pfn);
-
-		step = pages_of_folio(page_folio(page), page, end - pfn);
-		if (!PageReserved(page))
-			locked += step;
-	}
-	return locked;
-}
-
-/*
- * Release @n pages of a folio, from @page on. It is dirty, mostly: then there is no
- * need for its lock. Return: how many counted as locked memory, all or none.
- */
-static inline long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
-				   struct page *page, unsigned long n)
-{
-	if (PageReserved(page))
-		return 0;
-	if (!(dma->prot & IOMMU_WRITE) || folio_test_dirty(folio))
-		unpin_user_folio(folio, n);
-	else
-		unpin_user_page_range_dirty_lock(page, n, true);
-	return n;
-}
-
-/* Release frames of a mapping. Return: how many counted as locked memory. */
-static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n)
-{
-	struct page *page = pfn_to_page(pfn);
-	long locked = 0;
-
-	for (;;) {
-		struct folio *folio = page_folio(page);
-		unsigned long step = pages_of_folio(folio, page, n);
-
-		locked += folio_put_pages(dma, folio, page, step);
-		n -= step;
-		if (!n)
-			return locked;
-		pfn += step;
-		page = pfn_to_page(pfn);
-	}
-}
-
-/* Pages of a mapping that are pinned here and count as locked memory. */
-static long vfio_dma_locked(struct vfio_dma *dma)
-{
-	u64 page = 0, last = dma_page(dma, U64_MAX);
-	struct pin_row row;
-	long locked = 0;
-
-	while (page <= last &&
-	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
-		locked += frames_locked(row.pfn, row.n);
-		page = row.page + row.n;
-	}
-	return locked;
-}
-
-/* Count @npage more as locked memory of the mapping's owner, who is alive. */
-static int dma_account(struct vfio_dma *dma, long npage)
-{
-	int ret;
-
-	if (mmap_write_lock_killable(dma->mm))
-		return -EINTR;
-	ret = __account_locked_vm(dma->mm, npage, true, dma->task,
-				  dma->lock_cap);
-	mmap_write_unlock(dma->mm);
-	if (!ret)
-		dma->locked_vm += npage;
-	return ret;
-}
-
-/*
- * Count @npage less as locked memory of the mapping's owner, who may have exited.
- * Not killable as vfio_lock_acct() is: what is not counted down now never will be.
- */
-static __always_inline void dma_unaccount(struct vfio_dma *dma, long npage)
-{
-	struct mm_struct *mm = dma->mm;
-	bool owner = current->mm == mm;
-
-	if (!owner && !mmget_not_zero(mm))
-		return;
-	mmap_write_lock(mm);
-	mm->locked_vm -= npage;
-	mmap_write_unlock(mm);
-	dma->locked_vm -= npage;
-	if (!owner)
-		mmput(mm);
-}
-
-/*
- * The last IOMMU-backed group goes, and with it what it had pinned. Locked
- * stays what is pinned here, which was not counted beside the group's pins.
- */
-static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu)
-{
-	struct vfio_dma *dma;
-
-	for (dma = vfio_dma_first_in(iommu, 0, U64_MAX); dma;
-	     dma = vfio_dma_next_in(dma, U64_MAX)) {
-		long unlocked = vfio_unmap_unpin(iommu, dma, false);
-
-		vfio_lock_acct(dma, vfio_dma_locked(dma) - unlocked, true);
-	}
-}
-
-/* --- unpin --------------------------------------------------------------- */
-
-/*
- * Undo one pin of pages of a mapping; one that is not pinned is left alone (R6).
- * Return: how many pages that counted as locked memory are not pinned any more.
- */
-static long dma_unpin(struct vfio_dma *dma, u64 first, u64 last, bool retain)
-{
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned int nr, i;
-	long unlocked = 0;
-
-	do {
-		first = pin_store_unpin(&dma->pins, first, last, retain, frames,
-					&nr);
-		for (i = 0; i < nr; i++)
-			unlocked += frames_put(dma, frames[i].pfn, frames[i].n);
-	} while (first <= last);
-	return unlocked;
-}
-
-/* How many of @npage pages at @iova, which is in a mapping, are in the mapping. */
-static int pages_in_dma(const struct vfio_dma *dma, dma_addr_t iova, int npage)
-{
-	u64 left = (dma->iova + dma->size - iova) >> PAGE_SHIFT;
-
-	return min_t(u64, npage, left);
-}
-
-/* Undo one pin of each page of a range, and the accounting of it. */
-static void unpin_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
-			bool retain)
-{
-	while (npage > 0) {
-		struct vfio_dma *dma = vfio_find_dma(iommu, iova, PAGE_SIZE);
-		int n = 1;
-
-		if (dma) {
-			u64 first = (iova - dma->iova) >> PAGE_SHIFT;
-			long unlocked;
-
-			n = pages_in_dma(dma, iova, npage);
-			unlocked = dma_unpin(dma, first, first + n - 1, retain);
-			if (unlocked && list_empty(&iommu->domain_list))
-				dma_unaccount(dma, unlocked);
-		}
-		iova += (dma_addr_t)n << PAGE_SHIFT;
-		npage -= n;
-	}
-}
-
-/* The same for one page, without loops: a device with a ring does just that. */
-static void unpin_page(struct vfio_iommu *iommu, dma_addr_t iova, bool retain)
-{
-	struct vfio_dma *dma = vfio_find_dma(iommu, iova, 1);
-	unsigned long pfn;
-	struct page *page;
-
-	if (!dma)
-		return;
-	pfn = pin_store_unpin_page(&dma->pins,
-				   (iova - dma->iova) >> PAGE_SHIFT, retain);
-	if (pfn == PIN_STORE_NO_FRAME)
-		return;
-	page = pfn_to_page(pfn);
-	if (folio_put_pages(dma, page_folio(page), page, 1) &&
-	    list_empty(&iommu->domain_list))
-		dma_unaccount(dma, 1);
-}
-
-static void vfio_iommu_type1_unpin_pages(void *iommu_data,
-					 dma_addr_t user_iova, int npage)
-{
-	struct vfio_iommu *iommu = iommu_data;
-	bool retain;
-
-	if (!iommu->v2)
-		return;
-	mutex_lock(&iommu->lock);
-	retain = iommu->dirty_page_tracking;
-	if (npage == 1)
-		unpin_page(iommu, user_iova, retain);
-	else
-		unpin_range(iommu, user_iova & PAGE_MASK, npage, retain);
-	mutex_unlock(&iommu->lock);
-}
-
-/*
- * The records of a mapping that is gone. Pins that are left were leaked by a driver
- * whose device is closed by now: the memory goes back to its owner (R15). Runs
- * without iommu->lock, for there can be many.
- */
-static void vfio_dma_drop_pins(struct vfio_dma *dma)
-{
-	u64 page = 0, last = dma_page(dma, U64_MAX);
-	struct pin_row row;
-	long unlocked = 0;
-
-	if (dma->pins.nr_pinned)
-		pr_warn_ratelimited("a driver left %llu pages pinned\n",
-				    dma->pins.nr_pinned);
-	while (dma->pins.nr_pinned && page <= last &&
-	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
-		unlocked += frames_put(dma, row.pfn, row.n);
-		page = row.page + row.n;
-	}
-	pin_store_destroy(&dma->pins);
-	if (unlocked && dma->pins_are_locked)
-		dma_unaccount(dma, unlocked);
-}
-
-/* --- pin ----------------------------------------------------------------- */
-
-/*
- * Get up to @n pages from @vaddr on. The owner's own memory is found without
- * mmap_lock, where nothing has to be faulted in.
- */
-static int dma_get_pages(struct vfio_dma *dma, unsigned long vaddr, int n,
-			 struct page **pages)
-{
-	unsigned long pfn;
-	int got;
-
-	if (current->mm == dma->mm) {
-		got = pin_user_pages_fast(vaddr, n, FOLL_LONGTERM |
-					  (dma->prot & IOMMU_WRITE ?
-					   FOLL_WRITE : 0), pages);
-		if (got > 0)
-			return got;
-	}
-	got = vaddr_get_pfns(dma->mm, vaddr, n, dma->prot, &pfn, pages);
-	if (got <= 0)
-		return got ? got : -EFAULT;
-	/* For a frame found in a VM_PFNMAP vma, pages[] was not filled in. */
-	if (got == 1) {
-		if (!pfn_valid(pfn))
-			return -EINVAL;
-		pages[0] = pfn_to_page(pfn);
-	}
-	return got;
-}
-
-/*
- * Pin up to @n pages, from @first on, that are not pinned yet.
- * Return: how many, or an error with nothing changed.
- */
-static int pin_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
-		     int n, struct page **pages)
-{
-	int got, done, row, i;
-
-	got = dma_get_pages(dma, dma->vaddr + (first << PAGE_SHIFT), n, pages);
-	for (done = 0; done < got; done += row) {
-		unsigned long pfn = page_to_pfn(pages[done]);
-
-		row = pages_in_row(pages + done, got - done);
-		i = pin_store_pin(&dma->pins, first + done, row, pfn,
-				  call->prot & IOMMU_WRITE);
-		if (i < row) {
-			done += i;
-			goto undo;
-		}
-		call->locked += frames_locked(pfn, row);
-	}
-	return got;
-
-undo:
-	for (i = done; i < got; i++)
-		put_pfn(page_to_pfn(pages[i]), dma->prot);
-	if (done)
-		dma_unpin(dma, first, first + done - 1, false);
-	return -ENOMEM;
-}
-
-/* Pin pages once more: up to @n of @row. */
-static int pin_again(struct pin_call *call, struct vfio_dma *dma,
-		     const struct pin_row *row, int n, struct page **pages)
-{
-	int i, done;
-
-	if (row->pins == PIN_STORE_REFS_MAX)
-		return -EOVERFLOW;
-	n = min_t(int, n, row->n);
-	done = pin_store_pin(&dma->pins, row->page, n, row->pfn, false);
-	if (!done)
-		return -ENOMEM;
-	for (i = 0; i < done; i++)
-		pages[i] = pfn_to_page(row->pfn + i);
-	call->again = true;
-	return done;
-}
-
-/* Pin @n pages of a mapping. On an error, nothing has changed. */
-static int pin_in_dma(struct pin_call *call, struct vfio_dma *dma, u64 first,
-		      int n, struct page **pages)
-{
-	u64 last = first + n - 1, next = first;
-	struct pin_row row;
-	int ret;
-
-	call->locked = 0;
-	do {
-		if (!pin_store_next_pinned(&dma->pins, next, last, &row))
-			row.page = last + 1;
-		if (row.page > next)
-			ret = pin_fresh(call, dma, next, row.page - next,
-					pages + (next - first));
-		else
-			ret = pin_again(call, dma, &row, last - next + 1,
-					pages + (next - first));
-		if (ret < 0)
-			goto undo;
-		next += ret;
-	} while (next <= last);
-
-	if (!call->locked || !list_empty(&call->iommu->domain_list))
-		return 0;
-	ret = dma_account(dma, call->locked);
-	if (!ret)
-		return 0;
-undo:
-	if (next > first)
-		dma_unpin(dma, first, next - 1, false);
-	return ret;
-}
-
-/* Pin those of @npage pages at @iova that are in one mapping. Return: how many. */
-static int pin_part(struct pin_call *call, dma_addr_t iova, int npage,
-		    struct page **pages)
-{
-	struct vfio_dma *dma = vfio_find_dma_to_use(call->iommu, iova);
-	bool owner;
-	int n, ret;
-
-	if (!dma)
-		return -EINVAL;
-	if ((dma->prot & call->prot) != call->prot)
-		return -EPERM;
-	owner = current->mm == dma->mm;
-	if (!owner && !mmget_not_zero(dma->mm))
-		return -ENODEV;
-	n = pages_in_dma(dma, iova, npage);
-	ret = pin_in_dma(call, dma, (iova - dma->iova) >> PAGE_SHIFT, n, pages);
-	if (!owner)
-		mmput(dma->mm);
-	return ret ? ret : n;
-}
-
-/* Pages that were pinned before are written now, too. */
-static void written_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
-{
-	while (npage) {
-		struct vfio_dma *dma = vfio_find_dma(iommu, iova, PAGE_SIZE);
-		u64 first = (iova - dma->iova) >> PAGE_SHIFT;
-		int n = pages_in_dma(dma, iova, npage);
-
-		pin_store_written(&dma->pins, first, first + n - 1);
-		iova += (dma_addr_t)n << PAGE_SHIFT;
-		npage -= n;
-	}
-}
-
-static int pin_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
-		     int prot, struct page **pages)
-{
-	struct pin_call call = { .iommu = iommu, .prot = prot };
-	int done, ret;
-
-	for (done = 0; done < npage; done += ret) {
-		ret = pin_part(&call, iova + ((dma_addr_t)done << PAGE_SHIFT),
-			       npage - done, pages + done);
-		if (ret < 0)
-			goto undo;
-	}
-	if (call.again && prot & IOMMU_WRITE)
-		written_range(iommu, iova, npage);
-	return npage;
-
-undo:
-	unpin_range(iommu, iova, done, false);
-	memset(pages, 0, npage * sizeof(*pages));
-	return ret;
+	return pin_store_pinned(&dma->pins, (iova - dma->iova) >> PAGE_SHIFT);
 }
 
 /* A group that pins says by it what it writes. Caller holds iommu->lock. */
@@ -471,6 +42,616 @@ static void vfio_group_pins(struct vfio_iommu *iommu,
 	vfio_dirty_scope_narrowed(iommu);
 }
 
+/**
+ * struct pin_call - a call of vfio_pin_pages(), or the part of it with one owner
+ * @iommu: the container
+ * @group: the group that pins
+ * @iova: of the first page
+ * @npage: number of pages; cut where the next one has another owner
+ * @prot: IOMMU_READ, IOMMU_WRITE
+ * @whole: these are all pages of the call
+ * @pages: an element for each page. Of the first @looked, those are NULL that were
+ *	found pinned; the others were got by this call
+ * @generation: of the newest mapping when the call began; a newer one is none that
+ *	the call has looked at
+ * @mm: the owner's memory, with a reference to its users if that is not the caller
+ * @owner: who is charged
+ * @looked: see @pages
+ * @got: how many of them the call has got
+ * @again: some were found pinned
+ * @charge: what is got has to be charged
+ * @covered: how many of @got have been charged, or found not to count
+ * @charged: how many pages the owner was charged for; may be too many
+ * @next: the next page to get
+ * @want: number of pages to get from there on; all are in one mapping
+ * @vaddr: address of the next page
+ * @dma_prot: of that mapping
+ * @limit: of locked memory, of the task that made that mapping
+ * @recorded: pages that are recorded, from the first one on
+ * @locked: how many of those are new, and count as locked memory
+ */
+struct pin_call {
+	struct vfio_iommu *iommu;
+	struct iommu_group *group;
+	dma_addr_t iova;
+	int npage;
+	int prot;
+	bool whole;
+	struct page **pages;
+	u64 generation;
+	struct mm_struct *mm;
+	struct vfio_owner *owner;
+	int looked;
+	int got;
+	bool again;
+	bool charge;
+	int covered;
+	long charged;
+	int next;
+	int want;
+	unsigned long vaddr;
+	int dma_prot;
+	unsigned long limit;
+	int recorded;
+	long locked;
+};
+
+static dma_addr_t pin_iova(const struct pin_call *call, int i)
+{
+	return call->iova + ((dma_addr_t)i << PAGE_SHIFT);
+}
+
+/* Does what is pinned count as locked memory, or does an IOMMU lock it anyway? */
+static bool pins_count(struct vfio_iommu *iommu)
+{
+	return list_empty(&iommu->domain_list);
+}
+
+/* --- what is missing: with iommu->lock ------------------------------------ */
+
+/* The mapping of a page, if it was there when the call began, and can be pinned. */
+static struct vfio_dma *pin_find(struct pin_call *call, dma_addr_t iova)
+{
+	struct vfio_dma *dma = vfio_find_dma_to_use(call->iommu, iova);
+
+	if (!dma || dma->generation > call->generation)
+		return ERR_PTR(-EINVAL);
+	if ((dma->prot & call->prot) != call->prot)
+		return ERR_PTR(-EPERM);
+	return dma;
+}
+
+static int pin_begin(struct pin_call *call, struct mm_struct *mm)
+{
+	if (current->mm != mm && !mmget_not_zero(mm))
+		return -ENODEV;
+	call->mm = mm;
+	call->owner = owner_get(call->iommu, mm);
+	return call->owner ? 0 : -ENOMEM;
+}
+
+/* So many pages are to be got next, from this one on. */
+static int pin_want(struct pin_call *call, struct vfio_dma *dma, u64 page,
+		    int next, int want)
+{
+	call->next = next;
+	call->want = want;
+	call->vaddr = dma->vaddr + (page << PAGE_SHIFT);
+	call->dma_prot = dma->prot;
+	call->charge = pins_count(call->iommu);
+	call->limit = dma_limit(dma);
+	return 1;
+}
+
+/*
+ * Look at pages up to one that is not pinned.
+ * Return: 1 if there is one, 0 if there is none, or an error.
+ */
+static int pin_scan(struct pin_call *call)
+{
+	while (call->looked < call->npage) {
+		int i = call->looked, n, ret;
+		dma_addr_t iova = pin_iova(call, i);
+		struct vfio_dma *dma = pin_find(call, iova);
+		struct pin_row row;
+		u64 page;
+
+		if (IS_ERR(dma))
+			return PTR_ERR(dma);
+		if (!call->mm) {
+			ret = pin_begin(call, dma->mm);
+			if (ret)
+				return ret;
+		} else if (dma->mm != call->mm) {
+			call->npage = i;
+			call->whole = false;
+			break;
+		}
+		page = (iova - dma->iova) >> PAGE_SHIFT;
+		n = pages_in_dma(dma, iova, call->npage - i);
+		if (!pin_store_next_pinned(&dma->pins, page, page + n - 1,
+					   &row))
+			return pin_want(call, dma, page, i, n);
+		if (row.page > page)
+			return pin_want(call, dma, page, i, row.page - page);
+		n = min_t(int, n, row.n);
+		memset(call->pages + i, 0, n * sizeof(*call->pages));
+		call->looked += n;
+		call->again = true;
+	}
+	return 0;
+}
+
+/*
+ * Find a page that was found pinned, and is not any more.
+ * Return: as pin_scan().
+ */
+static int pin_lost(struct pin_call *call)
+{
+	int i, n;
+
+	for (i = 0; i < call->npage; i += n) {
+		dma_addr_t iova = pin_iova(call, i);
+		struct pin_row row;
+		struct vfio_dma *dma;
+		u64 page;
+
+		n = 1;
+		if (call->pages[i])
+			continue;
+		dma = pin_find(call, iova);
+		if (IS_ERR(dma))
+			return PTR_ERR(dma);
+		page = (iova - dma->iova) >> PAGE_SHIFT;
+		n = pages_in_dma(dma, iova, call->npage - i);
+		if (!pin_store_next_pinned(&dma->pins, page, page + n - 1,
+					   &row) || row.page > page)
+			return pin_want(call, dma, page, i, 1);
+		n = min_t(int, n, row.n);
+	}
+	return 0;
+}
+
+/* --- get it: without iommu->lock ------------------------------------------ */
+
+/*
+ * Get up to @call->want pages. The owner, and a kernel thread that uses the owner's
+ * memory, finds them without mmap_lock, where nothing has to be faulted in.
+ *
+ * The owner waits for a page that user space has yet to provide (userfaultfd), and
+ * can be killed then. A kernel thread can't be, and who closes its device, or exits,
+ * waits for it: so it gets an error at once.
+ */
+static int get_pages(struct pin_call *call, struct page **pages)
+{
+	unsigned int flags = FOLL_LONGTERM;
+	unsigned long pfn;
+	int got;
+
+	if (current->mm == call->mm) {
+		if (call->dma_prot & IOMMU_WRITE)
+			flags |= FOLL_WRITE;
+		if (current->flags & PF_KTHREAD)
+			flags |= FOLL_NOFAULT;
+		got = pin_user_pages_fast(call->vaddr, call->want, flags,
+					  pages);
+		if (got > 0 || fatal_signal_pending(current))
+			return got;
+	}
+	got = vaddr_get_pfns(call->mm, call->vaddr, call->want,
+			     call->dma_prot, &pfn, pages);
+	if (got <= 0)
+		return got ? got : -EFAULT;
+	/* For a frame found in a VM_PFNMAP vma, pages[] was not filled in. */
+	if (got == 1) {
+		if (!pfn_valid(pfn))
+			return -EINVAL;
+		pages[0] = pfn_to_page(pfn);
+	}
+	return got;
+}
+
+static int pin_get(struct pin_call *call)
+{
+	while (call->want) {
+		int got = get_pages(call, call->pages + call->next);
+
+		if (got < 0)
+			return got;
+		call->got += got;
+		call->next += got;
+		call->want -= got;
+		call->vaddr += (unsigned long)got << PAGE_SHIFT;
+		call->looked = max(call->looked, call->next);
+	}
+	return 0;
+}
+
+/* How many of the pages that the call has got count as locked memory. */
+static noinline long pin_got_locked(const struct pin_call *call)
+{
+	long locked = 0;
+	int i;
+
+	for (i = 0; i < call->looked; i++)
+		if (call->pages[i] && !PageReserved(call->pages[i]))
+			locked++;
+	return locked;
+}
+
+/* Charge the owner for what was got. Which pages count matters at the limit only. */
+static int pin_charge(struct pin_call *call)
+{
+	long n = call->got - call->covered;
+	int ret;
+
+	ret = owner_charge(call->owner, n, call->limit);
+	if (ret == -ENOMEM) {
+		n = pin_got_locked(call) - call->charged;
+		ret = owner_charge(call->owner, n, call->limit);
+	}
+	if (ret)
+		return ret;
+	call->charged += n;
+	call->covered = call->got;
+	return 0;
+}
+
+static int pin_wait(struct pin_call *call)
+{
+	int ret = pin_get(call);
+
+	if (!ret && call->charge)
+		ret = pin_charge(call);
+	return ret;
+}
+
+/* --- record it: with iommu->lock ------------------------------------------ */
+
+/* Record the pins of @n pages, from @first on, that are not pinned. */
+static int record_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
+			int n)
+{
+	struct page **pages = call->pages + call->recorded;
+	bool write = call->whole && call->prot & IOMMU_WRITE;
+	int done, row, ret = n;
+	long locked = 0;
+
+	for (done = 0; done < n; done += row) {
+		unsigned long pfn = page_to_pfn(pages[done]);
+		int pinned;
+
+		row = pages_in_row(pages + done, n - done);
+		pinned = pin_store_pin(&dma->pins, first + done, row, pfn,
+				       write);
+		locked += frames_locked(pfn, pinned);
+		call->recorded += pinned;
+		if (pinned < row) {
+			ret = -ENOMEM;
+			break;
+		}
+	}
+	if (pins_count(call->iommu)) {
+		dma->locked_vm += locked;
+		call->locked += locked;
+	}
+	return ret;
+}
+
+/*
+ * Record pins of pages that are pinned: up to @n of @row. A page that another call
+ * has pinned meanwhile was got for nothing.
+ */
+static int record_again(struct pin_call *call, struct vfio_dma *dma,
+			const struct pin_row *row, int n)
+{
+	struct page **pages = call->pages + call->recorded;
+	int i, done;
+
+	if (row->pins == PIN_STORE_REFS_MAX)
+		return -EOVERFLOW;
+	n = min_t(int, n, row->n);
+	done = pin_store_pin(&dma->pins, row->page, n, row->pfn, false);
+	if (!done)
+		return -ENOMEM;
+	for (i = 0; i < done; i++) {
+		if (pages[i])
+			put_pfn(page_to_pfn(pages[i]), IOMMU_READ);
+		pages[i] = pfn_to_page(row->pfn + i);
+	}
+	call->again = true;
+	call->recorded += done;
+	return done;
+}
+
+/* Record those of the pages from @iova on that are in one mapping. */
+static int record_in_dma(struct pin_call *call, struct vfio_dma *dma,
+			 dma_addr_t iova)
+{
+	u64 next = (iova - dma->iova) >> PAGE_SHIFT;
+	u64 last = next + pages_in_dma(dma, iova,
+				       call->npage - call->recorded) - 1;
+	struct pin_row row;
+	int ret;
+
+	do {
+		if (!pin_store_next_pinned(&dma->pins, next, last, &row))
+			row.page = last + 1;
+		if (row.page > next)
+			ret = record_fresh(call, dma, next, row.page - next);
+		else
+			ret = record_again(call, dma, &row, last - next + 1);
+		if (ret < 0)
+			return ret;
+		next += ret;
+	} while (next <= last);
+	return 0;
+}
+
+/* Undo what was recorded, and give its pages back, in the same hold of the lock. */
+static noinline void pin_unrecord(struct pin_call *call)
+{
+	int done, n;
+
+	for (done = 0; done < call->recorded; done += n) {
+		dma_addr_t iova = pin_iova(call, done);
+		struct vfio_dma *dma = vfio_find_dma(call->iommu, iova,
+						     PAGE_SIZE);
+		u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+		long unlocked;
+
+		n = pages_in_dma(dma, iova, call->recorded - done);
+		unlocked = dma_unpin(dma, first, first + n - 1, false);
+		if (pins_count(call->iommu))
+			dma->locked_vm -= unlocked;
+	}
+	memset(call->pages, 0, call->recorded * sizeof(*call->pages));
+	call->locked = 0;
+}
+
+/* Pages that were pinned before are written now, too. */
+static void written_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
+{
+	while (npage) {
+		struct vfio_dma *dma = vfio_find_dma(iommu, iova, 1);
+		int n = 1;
+
+		/* The lock was dropped: a driver can have given back too much. */
+		if (dma) {
+			u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+
+			n = pages_in_dma(dma, iova, npage);
+			pin_store_written(&dma->pins, first, first + n - 1);
+		}
+		iova += (dma_addr_t)n << PAGE_SHIFT;
+		npage -= n;
+	}
+}
+
+static int pin_record(struct pin_call *call)
+{
+	int ret = 0;
+
+	while (!ret && call->recorded < call->npage) {
+		dma_addr_t iova = pin_iova(call, call->recorded);
+		struct vfio_dma *dma = pin_find(call, iova);
+
+		ret = IS_ERR(dma) ? PTR_ERR(dma) :
+				    record_in_dma(call, dma, iova);
+	}
+	if (ret) {
+		pin_unrecord(call);
+		return ret;
+	}
+	if (!call->whole)
+		return 0;
+	if (call->again && call->prot & IOMMU_WRITE)
+		written_range(call->iommu, call->iova, call->npage);
+	vfio_group_pins(call->iommu, call->group);
+	return 0;
+}
+
+/* --- a page ---------------------------------------------------------------- */
+
+/* The mapping of a page that can be pinned and is not pinned, or NULL. */
+static struct vfio_dma *page_find(struct vfio_iommu *iommu, dma_addr_t iova,
+				  int prot, u64 generation)
+{
+	struct vfio_dma *dma = vfio_find_dma_to_use(iommu, iova);
+
+	if (!dma || dma->generation > generation ||
+	    (dma->prot & prot) != prot || vfio_dma_pinned(dma, iova))
+		return NULL;
+	return dma;
+}
+
+/* Record the pin of a page that was got, and counts as locked memory if @locked. */
+static bool page_record(struct vfio_iommu *iommu, dma_addr_t iova, int prot,
+			u64 generation, bool locked, struct page *page)
+{
+	struct vfio_dma *dma = page_find(iommu, iova, prot, generation);
+
+	if (!dma || locked != pins_count(iommu) ||
+	    !pin_store_pin(&dma->pins, (iova - dma->iova) >> PAGE_SHIFT, 1,
+			   page_to_pfn(page), prot & IOMMU_WRITE))
+		return false;
+	dma->locked_vm += locked;
+	return true;
+}
+
+/*
+ * Pin one page of the caller's own memory, which is not pinned: without loops, and
+ * with no structure on the stack, since a device with a ring does just that.
+ * Return: whether it is done. If not, nothing has changed, and pin_part() will do it
+ * or tell why not; @generation is of the newest mapping when the call began.
+ */
+static bool pin_page(struct vfio_iommu *iommu, struct iommu_group *group,
+		     dma_addr_t iova, int prot, struct page **page,
+		     u64 *generation)
+{
+	unsigned int flags = FOLL_LONGTERM;
+	struct vfio_owner *owner = NULL;
+	unsigned long vaddr, limit;
+	struct vfio_dma *dma;
+	bool locked, done;
+
+	mutex_lock(&iommu->lock);
+	*generation = iommu->generation;
+	locked = pins_count(iommu);
+	dma = page_find(iommu, iova, prot, *generation);
+	if (dma && dma->mm == current->mm && !iommu->vaddr_invalid_count &&
+	    !list_empty(&iommu->device_list))
+		owner = owner_get(iommu, dma->mm);
+	if (owner) {
+		vaddr = dma->vaddr + (iova - dma->iova);
+		limit = dma_limit(dma);
+		flags |= dma->prot & IOMMU_WRITE ? FOLL_WRITE : 0;
+	}
+	mutex_unlock(&iommu->lock);
+	if (!owner || current->flags & PF_KTHREAD)
+		return false;
+
+	if (pin_user_pages_fast(vaddr, 1, flags, page) != 1)
+		return false;
+	if (PageReserved(*page) || (locked && owner_charge(owner, 1, limit))) {
+		unpin_user_page(*page);
+		return false;
+	}
+	mutex_lock(&iommu->lock);
+	done = page_record(iommu, iova, prot, *generation, locked, *page);
+	if (done)
+		vfio_group_pins(iommu, group);
+	mutex_unlock(&iommu->lock);
+	if (done)
+		return true;
+	if (locked)
+		owner_uncharge(owner, 1);
+	unpin_user_page(*page);
+	return false;
+}
+
+/* --- a call --------------------------------------------------------------- */
+
+/*
+ * As far as it goes without waiting. Caller holds iommu->lock.
+ * Return: 1 if there is something to wait for, 0 if all is pinned, or an error.
+ */
+static int pin_step(struct pin_call *call)
+{
+	struct vfio_iommu *iommu = call->iommu;
+	int ret;
+
+	if (iommu->vaddr_invalid_count)
+		return -EBUSY;
+	if (list_empty(&iommu->device_list))
+		return -EINVAL;
+	if (!call->generation)
+		call->generation = iommu->generation;
+	ret = pin_scan(call);
+	if (!ret && call->again)
+		ret = pin_lost(call);
+	if (ret)
+		return ret;
+	/* The last IOMMU went, and what it had locked, since the pages were got. */
+	if (call->covered < call->got && pins_count(iommu)) {
+		call->charge = true;
+		return 1;
+	}
+	return pin_record(call);
+}
+
+/* Give back what a call that failed has got. */
+static noinline void pin_give_back(struct pin_call *call)
+{
+	int i;
+
+	for (i = 0; i < call->looked; i++)
+		if (call->pages[i])
+			put_pfn(page_to_pfn(call->pages[i]), IOMMU_READ);
+}
+
+/* Pin pages of one owner. Return: how many, or an error with nothing changed. */
+static int pin_part(struct pin_call *call)
+{
+	int ret;
+
+	for (;;) {
+		mutex_lock(&call->iommu->lock);
+		ret = pin_step(call);
+		mutex_unlock(&call->iommu->lock);
+		if (ret <= 0)
+			break;
+		ret = pin_wait(call);
+		if (ret)
+			break;
+	}
+	if (ret)
+		pin_give_back(call);
+	if (call->charged != call->locked)
+		owner_uncharge(call->owner, call->charged - call->locked);
+	if (call->mm && call->mm != current->mm)
+		mmput_async(call->mm);
+	return ret ? ret : call->npage;
+}
+
+/*
+ * Pin the pages behind the first @done, which have another owner. Those that are
+ * pinned are written when all are.
+ */
+static noinline int pin_rest(struct pin_call *first, int npage, int done)
+{
+	struct vfio_iommu *iommu = first->iommu;
+	int ret;
+
+	while (done < npage) {
+		struct pin_call call = {
+			.iommu = iommu, .iova = pin_iova(first, done),
+			.npage = npage - done, .prot = first->prot,
+			.pages = first->pages + done,
+		};
+
+		ret = pin_part(&call);
+		if (ret < 0)
+			break;
+		done += ret;
+	}
+	mutex_lock(&iommu->lock);
+	if (done < npage) {
+		unpin_range(iommu, first->iova, done,
+			    iommu->dirty_page_tracking);
+	} else {
+		if (first->prot & IOMMU_WRITE)
+			written_range(iommu, first->iova, npage);
+		vfio_group_pins(iommu, first->group);
+		ret = npage;
+	}
+	mutex_unlock(&iommu->lock);
+	return ret;
+}
+
+static noinline int pin_range(struct vfio_iommu *iommu,
+			      struct iommu_group *group, dma_addr_t iova,
+			      int npage, int prot, struct page **pages,
+			      u64 generation)
+{
+	struct pin_call call = {
+		.iommu = iommu, .group = group, .iova = iova, .npage = npage,
+		.prot = prot, .whole = true, .pages = pages,
+		.generation = generation,
+	};
+	int ret = pin_part(&call);
+
+	if (ret >= 0 && ret < npage)
+		ret = pin_rest(&call, npage, ret);
+	if (ret < 0)
+		memset(pages, 0, npage * sizeof(*pages));
+	return ret;
+}
+
+/*
+ * The device is open, so its group, and with it the container, stays until this
+ * returns. The driver must not close it before.
+ */
 static int vfio_iommu_type1_pin_pages(void *iommu_data,
 				      struct iommu_group *iommu_group,
 				      dma_addr_t user_iova,
@@ -479,7 +660,7 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 {
 	struct vfio_iommu *iommu = iommu_data;
 	dma_addr_t iova = user_iova & PAGE_MASK;
-	int ret;
+	u64 generation = 0;
 
 	if (!iommu || !pages || npage > (int)VFIO_PIN_PAGES_MAX_ENTRIES)
 		return -EINVAL;
@@ -489,15 +670,9 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 	if (!iommu->v2)
 		return -EACCES;
 
-	mutex_lock(&iommu->lock);
-	if (iommu->vaddr_invalid_count)
-		ret = -EBUSY;
-	else if (list_empty(&iommu->device_list))
-		ret = -EINVAL;
-	else
-		ret = pin_range(iommu, iova, npage, prot, pages);
-	if (ret > 0)
-		vfio_group_pins(iommu, iommu_group);
-	mutex_unlock(&iommu->lock);
-	return ret;
+	if (npage == 1 && pin_page(iommu, iommu_group, iova, prot, pages,
+				   &generation))
+		return 1;
+	return pin_range(iommu, iommu_group, iova, npage, prot, pages,
+			 generation);
 }

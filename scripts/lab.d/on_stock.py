@@ -12,10 +12,14 @@ Failure = namedtuple("Failure", "why says")
 UNWOUND = "a pin call that fails leaves records of the pages that it unwinds"
 NO_PART = 'seen "EINVAL"'
 NO_LAST_PAGE = "a mapping that ends at 2^64 is never found again"
+AT_ONCE = "a pin of a page that user space has yet to provide fails at once"
+# Nothing that needs the one lock goes on.
+NOT_STALLED, STUCK = "begin_stalled(s, call)", 'want "done", seen "START"'
 
 TESTS = {
     "R1_start_allocates_nothing_for_1_tib":
         Failure("START allocates a bit for each mapped page", "start_growth_kb(self, &ms) < 1024"),
+    "R1_start_while_a_pin_stalls": Failure(AT_ONCE, NOT_STALLED),
     "R2_descriptors_are_reported":
         Failure("W11", 'want "0,36-37", seen "0,32-33,36-37"'),
     "R3_adjacent_ranges_share_no_page": Failure("W10", NO_PART),
@@ -28,6 +32,7 @@ TESTS = {
     "R3_D8_get_clears_only_the_range": Failure("W10", NO_PART),
     "R5_failing_batch_keeps_the_records":
         Failure(UNWOUND, 'want "10-13,16", seen "8-17"'),
+    "R7_killed_during_a_pin": Failure(AT_ONCE, "read(ready[0], m.uuid, 37)"),
     "R8_bits_around_the_mapping_keep_their_value":
         Failure("W15", "of 90 pages from 1024, filled with 0xff: want 0"),
     "R8_D7_range_that_begins_within_a_mapping": Failure("W10", NO_PART),
@@ -56,14 +61,30 @@ TESTS = {
     "R11_pins_are_given_back_and_reported":
         Failure("W11", 'want "100-299,600", seen "100-299,500,600"'),
     "R11_several_mappings_and_holes": Failure("W15", "bit 4: want 0"),
+    "R11_stalled_pin_and_unmap_with_bitmap": Failure(AT_ONCE, NOT_STALLED),
     "R12_pinned_for_read_is_not_reported": Failure("W11", 'want "none", seen "1-3"'),
     "R12_read_pin_of_a_retained_page": Failure("W11", 'want "none", seen "6"'),
     "R12_workload_that_only_reads_is_not_reported": Failure("W11", 'want "none", seen "0-19"'),
     "R12_write_pin_is_forgotten_once_reported": Failure("W11", 'want "none", seen "6"'),
     "R13_pin_outside_of_the_mappings": Failure(UNWOUND, 'want "none", seen "1023"'),
     "R13_unmap_argument_read_only": Failure("W6", 'want "3-4", seen "none"'),
+    "R14_stalled_pin_that_fails": Failure(AT_ONCE, NOT_STALLED),
     "R14_W17_one_lock_for_a_batch": Failure("W17", "locks <= 8: not 1024 <= 8"),
     "R14_memory_of_the_store_is_charged": Failure("W8", "npages / stride * 8 <= charged"),
+    "R15_unmap_while_a_pin_stalls": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_batch": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_pin_and_unmap_of_its_mapping": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_pin_of_protected_memory": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_pin_of_shared_memory": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_pin_stalls_nobody": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_read_stalls_nobody": Failure("W19", STUCK),
+    "R16_stalled_write_of_protected_memory": Failure("W19", STUCK),
+    "R16_stalled_write_of_shared_memory": Failure("W19", STUCK),
+    "R16_W19_pin_of_a_slow_file": Failure("W19", STUCK),
+    "R16_W19_stalled_write_stalls_nobody": Failure("W19", STUCK),
+    "R16_W19_unpin_needs_no_lock_of_the_owner":
+        Failure("W19", "job_done(&self->others, WAIT_MS)"),
+    "R16_write_of_a_slow_file": Failure("W19", STUCK),
     "R16_stalled_report_stalls_no_map": Failure("W9", "done: not 1 == 0"),
     "R16_stalled_report_stalls_no_pin": Failure("W9", "done: not 1 == 0"),
     "R17_cost_follows_what_is_pinned_and_retained":

@@ -176,6 +176,8 @@ class Series:
         self.link(*self.take("dirty_*"))
         self.commit("03-dirty-report")
         self.take("page_row.h")
+        self.take("type1_account*")
+        self.take("type1_unpin*")
         self.take("type1_pin*")
         self.commit("04-pin")
         self.take("type1_dma*")

@@ -253,8 +253,9 @@ static void do_next_pinned(void)
 	found = pin_store_next_pinned(&store, page_of(first), page_of(last),
 				      &row);
 	for (i = first; i <= last && !model[i].refs; i++)
-		;
+		CHECK(!pin_store_pinned(&store, page_of(i)), "page %u", i);
 	CHECK(found == (i <= last), "%u-%u", first, last);
+	CHECK(!found || pin_store_pinned(&store, page_of(i)), "page %u", i);
 	if (!found)
 		return;
 	check_row(i, &row);

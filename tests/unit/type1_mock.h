@@ -48,6 +48,7 @@ struct vfio_iommu {
 	u64 pgsize_bitmap;
 	u64 num_non_pinned_groups;
 	u64 narrowings;
+	u64 generation;
 	bool dirty_page_tracking;
 	bool dead;
 	bool v2;
@@ -65,7 +66,7 @@ struct vfio_dma {
 	u64 all_report;
 	u64 all_narrowed;
 	struct list_head removed;
-	bool pins_are_locked;
+	u64 generation;
 	void *task;
 	void *mm;
 };
@@ -91,6 +92,13 @@ static void mutex_unlock(struct mutex *lock)
 #define mmdrop(mm)			((void)(mm))
 #define kfree(p)			free(p)
 #define vfio_dma_drop_pins(dma)		pin_store_destroy(&(dma)->pins)
+
+/* Nobody is charged here. */
+static void vfio_dma_keep_owner(struct vfio_iommu *iommu, struct vfio_dma *dma)
+{
+	(void)iommu;
+	(void)dma;
+}
 
 static bool trace_vfio_dirty_run_enabled(void)
 {

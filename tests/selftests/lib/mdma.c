@@ -143,7 +143,8 @@ static int hook(int fd, const char *fmt, ...)
 	va_start(ap, fmt);
 	len = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return write(fd, text, len) < 0 ? -errno : 0;
+	/* write() would wait for another thread's call by the same descriptor. */
+	return pwrite(fd, text, len, 0) < 0 ? -errno : 0;
 }
 
 int mdma_pin(struct mdma *m, __u64 iova, unsigned int npages, char mode)
@@ -207,11 +208,12 @@ int mdma_get_text(struct mdma *m, const char *name, char *text, int size)
 static int debugfs_write(struct mdma *m, const char *name, __u64 value)
 {
 	int fd = debugfs_open(m, name, O_WRONLY);
-	int ret;
+	int ret = 0;
 
 	if (fd < 0)
 		return fd;
-	ret = hook(fd, "%llu", value);
+	if (dprintf(fd, "%llu", value) < 0)
+		ret = -errno;
 	close(fd);
 	return ret;
 }

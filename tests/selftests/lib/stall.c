@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -14,22 +16,62 @@
 #include "rig.h"
 #include "stall.h"
 
-int stall_open(struct stall *s, __u64 size)
+static void *stall_memory(__u64 size, enum stall_kind kind)
+{
+	void *mem;
+	int fd;
+
+	if (kind != STALL_SHMEM) {
+		mem = memory(size, PROT_READ | PROT_WRITE);
+		madvise(mem, size, MADV_NOHUGEPAGE);
+		if (kind == STALL_WRITE)
+			memset(mem, 0, size);
+		return mem;
+	}
+	fd = memfd_create("stall", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, size))
+		return NULL;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+static int stall_protect(struct stall *s, __u64 offset, __u64 len, __u64 mode)
+{
+	struct uffdio_writeprotect wp = {
+		.range = {
+			.start = (unsigned long)s->mem + offset,
+			.len = len,
+		},
+		.mode = mode,
+	};
+
+	return ioctl(s->fd, UFFDIO_WRITEPROTECT, &wp) ? -errno : 0;
+}
+
+int stall_open_kind(struct stall *s, __u64 size, enum stall_kind kind)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg;
+	bool write = kind == STALL_WRITE;
 
 	s->size = size;
-	s->mem = memory(size, PROT_READ | PROT_WRITE);
-	madvise(s->mem, size, MADV_NOHUGEPAGE);
+	s->kind = kind;
+	s->mem = stall_memory(size, kind);
+	if (!s->mem)
+		return -errno;
 	s->fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (s->fd < 0 || ioctl(s->fd, UFFDIO_API, &api))
 		return -errno;
 	reg = (struct uffdio_register) {
 		.range = { .start = (unsigned long)s->mem, .len = size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.mode = write ? UFFDIO_REGISTER_MODE_WP :
+				UFFDIO_REGISTER_MODE_MISSING,
 	};
-	return ioctl(s->fd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+	if (ioctl(s->fd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	return write ? stall_protect(s, 0, size, UFFDIO_WRITEPROTECT_MODE_WP) :
+		       0;
 }
 
 int stall_wait(struct stall *s, int ms)
@@ -53,6 +95,10 @@ void stall_release_page(struct stall *s, int page)
 		},
 	};
 
+	if (s->kind == STALL_WRITE) {
+		stall_protect(s, (__u64)page << PAGE_SHIFT, PAGE_SIZE, 0);
+		return;
+	}
 	if (ioctl(s->fd, UFFDIO_ZEROPAGE, &zero) && errno != EEXIST)
 		perror("# UFFDIO_ZEROPAGE");
 }

@@ -11,14 +11,27 @@
 #include "job.h"
 #include "wait.h"
 
+/* Why an access stalls. */
+enum stall_kind {
+	STALL_ANONYMOUS,	/* there is no page yet */
+	STALL_SHMEM,		/* the same in shared memory */
+	STALL_WRITE,		/* there is one, protected from writes */
+};
+
 struct stall {
 	int fd;
 	unsigned char *mem;
 	__u64 size;
+	enum stall_kind kind;
 };
 
 /* Returns 0 or -errno. */
-int stall_open(struct stall *s, __u64 size);
+int stall_open_kind(struct stall *s, __u64 size, enum stall_kind kind);
+
+static inline int stall_open(struct stall *s, __u64 size)
+{
+	return stall_open_kind(s, size, STALL_ANONYMOUS);
+}
 
 /* Waits until somebody stalls, for scaled_ms(). Returns the page or -ETIMEDOUT. */
 int stall_wait(struct stall *s, int ms);

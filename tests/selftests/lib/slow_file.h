@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory of a file whose first read takes until the test lets it go on: a page of
+ * a file system in user space (FUSE), whose server is a process of its own.
+ */
+#ifndef SELFTESTS_SLOW_FILE_H
+#define SELFTESTS_SLOW_FILE_H
+
+#include <linux/types.h>
+#include <sys/types.h>
+
+struct slow_file_state;
+
+/**
+ * struct slow_file - a file of zeros, mapped
+ * @mem: its private mapping
+ * @size: bytes
+ * @server: the process that answers
+ * @state: what is shared with it
+ */
+struct slow_file {
+	unsigned char *mem;
+	__u64 size;
+	pid_t server;
+	struct slow_file_state *state;
+};
+
+/* Returns 0 or -errno. */
+int slow_file_open(struct slow_file *f, __u64 size);
+
+/* Waits until somebody waits for a page. Returns 0 or -ETIMEDOUT. */
+int slow_file_wait(struct slow_file *f, int ms);
+
+/* Reads are answered from now on. */
+void slow_file_release(struct slow_file *f);
+
+void slow_file_close(struct slow_file *f);
+
+#endif

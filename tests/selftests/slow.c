@@ -1,0 +1,617 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * R16: while a pin, or vfio_dma_rw(), waits for the user's memory, everything else
+ * that is done with the container goes on: reports, maps, unmaps, pins, a close.
+ */
+#include "fixture.h"
+#include "slow_file.h"
+#include "stall.h"
+
+#define SLOW_PAGES	16
+#define SLOW		RIG_PAGES	/* the first page of the slow mapping */
+#define OTHER		(RIG_PAGES + 64)
+#define BYTE		0x5a
+
+/* No longer may anybody wait; far less than the slow memory stalls. */
+#define WAIT_MS		3000
+
+/* The rig with a second device and a second mapping, whose memory stalls. */
+FIXTURE(slow) {
+	struct rig rig;
+	struct mdma second;
+	struct stall stall;
+	struct slow_file file;
+	struct job job, others, reader;
+	int begun;			/* how many of the jobs may begin */
+	const char *at;			/* what the others are doing */
+	int page, npages;		/* what the job pins */
+};
+
+FIXTURE_SETUP(slow)
+{
+	struct rig *r = &self->rig;
+
+	ASSERT_STR("0", error(rig_open(r, "mdma-1", RIG_PAGES)));
+	ASSERT_EQ(0, mdma_create(&self->second, "mdma-1"));
+	ASSERT_EQ(0, mdma_attach(&self->second, r->container));
+	ASSERT_EQ(0, mdma_open(&self->second));
+	self->page = SLOW;
+	self->npages = 1;
+}
+
+FIXTURE_TEARDOWN(slow)
+{
+	mdma_destroy(&self->second);
+	slow_file_close(&self->file);
+	rig_close(&self->rig);
+	EXPECT_EQ(0, locked_pages());
+}
+
+static void map_slow(struct slow *s, enum stall_kind kind)
+{
+	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+
+	ASSERT_STR("0", error(stall_open_kind(&s->stall, size, kind)));
+	ASSERT_EQ(0, dma_map(s->rig.container, s->stall.mem, at(SLOW), size,
+			     MAP_RW));
+}
+
+static int call_pin(void *arg)
+{
+	struct slow *s = arg;
+
+	return mdma_pin(&s->rig.dev, at(s->page), s->npages, 'w');
+}
+
+static int call_write(void *arg)
+{
+	struct slow *s = arg;
+
+	return mdma_rw_write(&s->rig.dev, at(SLOW + 3) - 8, 16, BYTE);
+}
+
+static int call_read(void *arg)
+{
+	struct slow *s = arg;
+
+	return mdma_rw_expect(&s->rig.dev, at(SLOW + 3), 1, 0);
+}
+
+/* Begin a call. Returns 0 once it stalls, -EBUSY if it ends without that. */
+static int begin_stalled(struct slow *s, int (*call)(void *arg))
+{
+	job_start(&s->job, call, s);
+	while (stall_wait(&s->stall, 10) < 0)
+		if (job_done(&s->job, 0))
+			return -EBUSY;
+	return 0;
+}
+
+static void stall(struct slow *s, int (*call)(void *arg))
+{
+	ASSERT_EQ(0, begin_stalled(s, call));
+}
+
+static int go_on(struct slow *s)
+{
+	struct rig *r = &s->rig;
+	char bitmap[RIG_PAGES / 8];
+	__u64 size = 4 << PAGE_SHIFT;
+	int ret;
+
+	s->at = "START";
+	ret = dirty_start(r->container);
+	if (ret)
+		return ret;
+	s->at = "GET";
+	ret = dirty_get(r->container, at(0), RIG_PAGES << PAGE_SHIFT, bitmap);
+	if (ret)
+		return ret;
+	s->at = "pin";
+	ret = mdma_pin(&r->dev, at(20), 4, 'w');
+	if (!ret)
+		ret = mdma_pin(&s->second, at(20), 1, 'w');
+	if (ret)
+		return ret;
+	s->at = "write";
+	ret = mdma_rw_write(&s->second, at(22), 8, BYTE);
+	if (ret)
+		return ret;
+	s->at = "unpin";
+	ret = mdma_unpin(&r->dev, at(20), 4);
+	if (!ret)
+		ret = mdma_unpin(&s->second, at(20), 1);
+	if (ret)
+		return ret;
+	s->at = "MAP";
+	ret = dma_map(r->container, r->mem, at(OTHER), size, MAP_RW);
+	if (ret)
+		return ret;
+	s->at = "UNMAP";
+	ret = dma_unmap(r->container, at(OTHER), size, NULL);
+	if (ret)
+		return ret;
+	s->at = "close";
+	mdma_close(&s->second);
+	s->at = "done";
+	return 0;
+}
+
+static int call_go_on(void *arg)
+{
+	return go_on(arg);
+}
+
+/* All of that, while the job still stalls. */
+static void others_go_on(struct slow *s)
+{
+	job_start(&s->others, call_go_on, s);
+	if (job_done(&s->others, WAIT_MS)) {
+		EXPECT_STR("0", error(s->others.ret));
+		EXPECT_EQ(0, job_done(&s->job, 0));
+	}
+	EXPECT_STR("done", s->at);
+}
+
+static void release(struct slow *s)
+{
+	stall_release(&s->stall);
+	job_join(&s->others);
+	EXPECT_STR("0", error(job_join(&s->job)));
+}
+
+static void stalled_pin(struct slow *s, enum stall_kind kind)
+{
+	START(&s->rig);
+	map_slow(s, kind);
+	s->page = SLOW + 3;
+	stall(s, call_pin);
+	others_go_on(s);
+	release(s);
+	EXPECT_STR("20-23,1027", dirty(&s->rig, 0, SLOW + SLOW_PAGES));
+	EXPECT_EQ(1, locked_pages());
+	UNPIN(&s->rig, SLOW + 3, 1);
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("1027", dirty(&s->rig, 0, SLOW + SLOW_PAGES));
+}
+
+TEST_F(slow, R16_stalled_pin_stalls_nobody, 60)
+{
+	stalled_pin(self, STALL_ANONYMOUS);
+}
+
+TEST_F(slow, R16_stalled_pin_of_shared_memory, 60)
+{
+	stalled_pin(self, STALL_SHMEM);
+}
+
+TEST_F(slow, R16_stalled_pin_of_protected_memory, 60)
+{
+	stalled_pin(self, STALL_WRITE);
+}
+
+static void stalled_rw(struct slow *s, int (*call)(void *arg),
+		       enum stall_kind kind, const char *report)
+{
+	START(&s->rig);
+	map_slow(s, kind);
+	stall_release_page(&s->stall, 2);
+	stall(s, call);
+	others_go_on(s);
+	release(s);
+	EXPECT_STR(report, dirty(&s->rig, 0, SLOW + SLOW_PAGES));
+	EXPECT_STR("none", dirty(&s->rig, 0, SLOW + SLOW_PAGES));
+	EXPECT_EQ(0, locked_pages());
+}
+
+static void expect_written(struct slow *s)
+{
+	unsigned char *page = s->stall.mem + (3 << PAGE_SHIFT);
+
+	EXPECT_EQ(0, page[-9]);
+	EXPECT_EQ(BYTE, page[-8]);
+	EXPECT_EQ(BYTE, page[7]);
+	EXPECT_EQ(0, page[8]);
+}
+
+TEST_F(slow, R16_W19_stalled_write_stalls_nobody, 60)
+{
+	stalled_rw(self, call_write, STALL_ANONYMOUS, "20-23,1026-1027");
+	expect_written(self);
+}
+
+TEST_F(slow, R16_stalled_write_of_shared_memory, 60)
+{
+	stalled_rw(self, call_write, STALL_SHMEM, "20-23,1026-1027");
+	expect_written(self);
+}
+
+TEST_F(slow, R16_stalled_write_of_protected_memory, 60)
+{
+	stalled_rw(self, call_write, STALL_WRITE, "20-23,1026-1027");
+	expect_written(self);
+}
+
+TEST_F(slow, R16_stalled_read_stalls_nobody, 60)
+{
+	stalled_rw(self, call_read, STALL_ANONYMOUS, "20-23");
+}
+
+/* Pages that are pinned, that are there, and that stall, in one call. */
+TEST_F(slow, R16_stalled_batch, 60)
+{
+	struct rig *r = &self->rig;
+
+	map_slow(self, STALL_ANONYMOUS);
+	stall_release_page(&self->stall, 0);
+	stall_release_page(&self->stall, 1);
+	stall_release_page(&self->stall, 3);
+	PIN(r, SLOW, 1, 'r');
+	PIN(r, SLOW + 3, 1, 'r');
+	START(r);
+	self->page = SLOW - 4;
+	self->npages = 10;
+	stall(self, call_pin);
+	/* One of those that were pinned is not any more, others are. */
+	UNPIN(r, SLOW + 3, 1);
+	PIN(r, SLOW + 1, 1, 'r');
+	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
+	others_go_on(self);
+	release(self);
+	EXPECT_EQ(10, locked_pages());
+	EXPECT_STR("20-23,1020-1029", dirty(r, 0, SLOW + SLOW_PAGES));
+	UNPIN(r, SLOW - 4, 10);
+	EXPECT_EQ(2, locked_pages());
+	UNPIN(r, SLOW, 2);
+	EXPECT_STR("1020-1029", dirty(r, 0, SLOW + SLOW_PAGES));
+	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
+}
+
+/* The page that stalls is gone in the end: nothing of the call is left. */
+TEST_F(slow, R14_stalled_pin_that_fails, 60)
+{
+	struct rig *r = &self->rig;
+
+	map_slow(self, STALL_ANONYMOUS);
+	stall_release_page(&self->stall, 0);
+	PIN(r, SLOW, 1, 'r');
+	START(r);
+	self->page = SLOW - 4;
+	self->npages = 10;
+	stall(self, call_pin);
+	others_go_on(self);
+	stall_break(&self->stall);
+	job_join(&self->others);
+	EXPECT_STR("EFAULT", error(job_join(&self->job)));
+	EXPECT_EQ(1, locked_pages());
+	EXPECT_STR("20-23", dirty(r, 0, SLOW + SLOW_PAGES));
+	UNPIN(r, SLOW, 1);
+}
+
+static int call_unmap(void *arg)
+{
+	struct slow *s = arg;
+
+	return dma_unmap(s->rig.container, at(SLOW), SLOW_PAGES << PAGE_SHIFT,
+			 NULL);
+}
+
+static int call_unmap_get(void *arg)
+{
+	static char bitmap[8];
+	struct slow *s = arg;
+	int ret;
+
+	ret = dma_unmap_get(s->rig.container, at(SLOW),
+			    SLOW_PAGES << PAGE_SHIFT, bitmap, NULL);
+	return ret ? ret : bitmap[0] | bitmap[1];
+}
+
+/*
+ * The mapping goes while a page of it is waited for, and another one comes in its
+ * place: the pin is none of the new one. The driver does not wait for its pin, as
+ * mdma does, when it is asked to give it back. Returns what the pin returned.
+ */
+static int unmap_while_stalled(struct slow *s, int (*unmap)(void *arg),
+			       int page, int npages)
+{
+	struct rig *r = &s->rig;
+	int ret;
+
+	START(r);
+	map_slow(s, STALL_ANONYMOUS);
+	mdma_set_leak(&r->dev, 1);
+	s->page = page;
+	s->npages = npages;
+	stall(s, call_pin);
+	job_start(&s->others, unmap, s);
+	EXPECT_EQ(1, job_done(&s->others, WAIT_MS));
+	if (s->others.done) {
+		EXPECT_STR("0", error(s->others.ret));
+		EXPECT_EQ(0, s->others.ret);
+		ASSERT_EQ(0, dma_map(r->container, r->mem, at(SLOW),
+				     SLOW_PAGES << PAGE_SHIFT, MAP_RW));
+	}
+	stall_release(&s->stall);
+	job_join(&s->others);
+	ret = job_join(&s->job);
+	mdma_set_leak(&r->dev, 0);
+	EXPECT_EQ(0, locked_pages());
+	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
+	TOUCH(r, SLOW + 1, 1);
+	EXPECT_STR("1025", dirty(r, 0, SLOW + SLOW_PAGES));
+	return ret;
+}
+
+TEST_F(slow, R16_stalled_pin_and_unmap_of_its_mapping, 60)
+{
+	EXPECT_STR("EINVAL", error(unmap_while_stalled(self, call_unmap,
+						       SLOW - 4, 8)));
+}
+
+TEST_F(slow, R11_stalled_pin_and_unmap_with_bitmap, 60)
+{
+	EXPECT_STR("EINVAL", error(unmap_while_stalled(self, call_unmap_get,
+						       SLOW + 3, 1)));
+}
+
+/* A driver that is asked, and waits for its pin: whichever is first, both end well. */
+TEST_F(slow, R15_unmap_while_a_pin_stalls, 60)
+{
+	struct rig *r = &self->rig;
+	int ret;
+
+	START(r);
+	map_slow(self, STALL_ANONYMOUS);
+	PIN(r, SLOW - 1, 1, 'w');
+	stall(self, call_pin);
+	job_start(&self->others, call_unmap, self);
+	job_done(&self->others, 500);
+	EXPECT_STR("1023", dirty_all(r));
+	stall_release(&self->stall);
+	ret = job_join(&self->job);
+	if (ret)
+		EXPECT_STR("EINVAL", error(ret));
+	EXPECT_STR("0", error(job_join(&self->others)));
+	EXPECT_EQ(1, mdma_get(&r->dev, "stats/pinned"));
+	EXPECT_EQ(1, locked_pages());
+	UNPIN(r, SLOW - 1, 1);
+}
+
+/* What was pinned before tracking began is tracked, also if that took long. */
+TEST_F(slow, R1_start_while_a_pin_stalls, 60)
+{
+	map_slow(self, STALL_ANONYMOUS);
+	stall(self, call_pin);
+	others_go_on(self);
+	release(self);
+	EXPECT_STR("20-23,1024", dirty(&self->rig, 0, SLOW + SLOW_PAGES));
+}
+
+/*
+ * The device's own thread does not wait: it could not be killed, and the close of
+ * the device waits for it.
+ */
+TEST_F(slow, R16_device_does_not_stall_its_close, 60)
+{
+	struct rig *r = &self->rig;
+
+	map_slow(self, STALL_ANONYMOUS);
+	set_window(r, SLOW, SLOW + SLOW_PAGES);
+	SET(r, "batch", "4");
+	SET(r, "run", "1");
+	while (!mdma_get(&r->dev, "stats/pin_errors"))
+		usleep(1000);
+	START(r);
+	EXPECT_STR("none", dirty_all(r));
+	SET(r, "run", "0");
+	mdma_close(&r->dev);
+	EXPECT_STR("none", dirty_all(r));
+	mdma_destroy(&r->dev);
+}
+
+/* --- memory of a file that is slow to be read ------------------------------ */
+
+static void map_file(struct slow *s)
+{
+	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+
+	ASSERT_STR("0", error(slow_file_open(&s->file, size)));
+	ASSERT_EQ(0, dma_map(s->rig.container, s->file.mem, at(SLOW), size,
+			     MAP_RW));
+}
+
+static void release_file(struct slow *s)
+{
+	slow_file_release(&s->file);
+	job_join(&s->others);
+	EXPECT_STR("0", error(job_join(&s->job)));
+}
+
+static void slow_file(struct slow *s, int (*call)(void *arg))
+{
+	START(&s->rig);
+	map_file(s);
+	job_start(&s->job, call, s);
+	ASSERT_EQ(0, slow_file_wait(&s->file, 10000));
+	others_go_on(s);
+	release_file(s);
+}
+
+TEST_F(slow, R16_W19_pin_of_a_slow_file, 60)
+{
+	slow_file(self, call_pin);
+	EXPECT_STR("20-23,1024", dirty(&self->rig, 0, SLOW + SLOW_PAGES));
+	EXPECT_EQ(1, locked_pages());
+	UNPIN(&self->rig, SLOW, 1);
+}
+
+TEST_F(slow, R16_write_of_a_slow_file, 60)
+{
+	slow_file(self, call_write);
+	EXPECT_STR("20-23,1026-1027", dirty(&self->rig, 0, SLOW + SLOW_PAGES));
+	EXPECT_EQ(BYTE, self->file.mem[(3 << PAGE_SHIFT) + 7]);
+}
+
+static void wait_for_turn(struct slow *s, int turn)
+{
+	while (__atomic_load_n(&s->begun, __ATOMIC_ACQUIRE) < turn)
+		usleep(1000);
+}
+
+static void begin(struct slow *s, int turn)
+{
+	__atomic_store_n(&s->begun, turn, __ATOMIC_RELEASE);
+}
+
+/* Holds this process's mmap_lock as long as the file is slow. */
+static int call_hold_mmap_lock(void *arg)
+{
+	int fd = open("/proc/self/mem", O_RDONLY);
+	struct slow *s = arg;
+	char byte;
+
+	wait_for_turn(s, 1);
+	return pread(fd, &byte, 1, (unsigned long)s->file.mem) == 1 ? 0 : -EIO;
+}
+
+static int call_pin_in_turn(void *arg)
+{
+	wait_for_turn(arg, 2);
+	return call_pin(arg);
+}
+
+/* Not pins: those are charged to the owner, and so wait for the lock. */
+static int call_unpin_in_turn(void *arg)
+{
+	struct slow *s = arg;
+	struct rig *r = &s->rig;
+	static char bitmap[RIG_PAGES / 8];
+	int ret;
+
+	memset(bitmap, 0, sizeof(bitmap));
+	wait_for_turn(s, 3);
+	s->at = "unpin";
+	ret = mdma_unpin(&r->dev, at(20), 4);
+	if (!ret)
+		ret = mdma_unpin(&r->dev, at(30), 1);
+	if (ret)
+		return ret;
+	s->at = "GET";
+	ret = dirty_get(r->container, at(0), RIG_PAGES << PAGE_SHIFT, bitmap);
+	if (ret)
+		return ret;
+	s->at = "UNMAP";
+	ret = dma_unmap(r->container, at(OTHER), 4 << PAGE_SHIFT, NULL);
+	if (ret)
+		return ret;
+	s->at = "close";
+	mdma_close(&s->second);
+	s->at = "done";
+	return 0;
+}
+
+/*
+ * locked_pages() while mmap_lock can't be had: without memory that is not there yet.
+ * @status: /proc/self/status, open
+ */
+static long long locked_pages_of(int status)
+{
+	static char text[4096];
+	const char *found;
+
+	memset(text, 0, sizeof(text));
+	if (pread(status, text, sizeof(text) - 1, 0) < 0)
+		return -errno;
+	found = strstr(text, "VmLck:");
+	if (!found)
+		return -ENOENT;
+	return strtoll(found + 6, NULL, 10) * 1024 / (long long)PAGE_SIZE;
+}
+
+/* Pages that are locked, once a worker has had the time to count them down. */
+static long long locked_pages_soon(long long want)
+{
+	double end = now_ms() + WAIT_MS;
+
+	while (locked_pages() != want && now_ms() < end)
+		usleep(1000);
+	return locked_pages();
+}
+
+/*
+ * The owner's mmap_lock can't be had. An unpin does not need it, and a pin waits for
+ * it without keeping others from anything. No thread is made meanwhile, for that
+ * would wait for the lock, too.
+ */
+TEST_F(slow, R16_W19_unpin_needs_no_lock_of_the_owner, 60)
+{
+	int status = open("/proc/self/status", O_RDONLY);
+	struct rig *r = &self->rig;
+
+	map_file(self);
+	EXPECT_EQ(0, locked_pages_of(status));
+	ASSERT_EQ(0, dma_map(r->container, r->mem, at(OTHER), 4 << PAGE_SHIFT,
+			     MAP_RW));
+	START(r);
+	PIN(r, 20, 4, 'w');
+	PIN(r, 30, 1, 'w');
+	self->page = 40;
+	job_start(&self->reader, call_hold_mmap_lock, self);
+	job_start(&self->job, call_pin_in_turn, self);
+	job_start(&self->others, call_unpin_in_turn, self);
+	begin(self, 1);
+	ASSERT_EQ(0, slow_file_wait(&self->file, 10000));
+	begin(self, 2);
+	EXPECT_EQ(0, job_done(&self->job, 300));
+	begin(self, 3);
+	EXPECT_EQ(1, job_done(&self->others, WAIT_MS));
+	EXPECT_STR("done", self->at);
+	EXPECT_EQ(5, locked_pages_of(status));
+	release_file(self);
+	EXPECT_STR("0", error(self->others.ret));
+	EXPECT_STR("0", error(job_join(&self->reader)));
+	EXPECT_EQ(1, locked_pages_soon(1));
+	UNPIN(r, 40, 1);
+}
+
+/* --- the end of a process --------------------------------------------------- */
+
+/* Stalls for ever: only being killed ends it. */
+static void victim(int to_parent)
+{
+	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+	struct slow *s = calloc(1, sizeof(*s));
+
+	s->page = SLOW;
+	s->npages = 4;
+	if (rig_open(&s->rig, "mdma-1", RIG_PAGES) ||
+	    dirty_start(s->rig.container) || stall_open(&s->stall, size) ||
+	    dma_map(s->rig.container, s->stall.mem, at(SLOW), size, MAP_RW) ||
+	    begin_stalled(s, call_pin))
+		_exit(1);
+	if (write(to_parent, s->rig.dev.uuid, 37) != 37)
+		_exit(2);
+	pause();
+}
+
+TEST_F(rig, R7_killed_during_a_pin, 60)
+{
+	struct mdma m = { 0 };
+	int status, ready[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	if (!pid)
+		victim(ready[1]);
+	close(ready[1]);
+	EXPECT_EQ(37, read(ready[0], m.uuid, 37));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	EXPECT_EQ(0, mdma_get(&m, "stats/pinned"));
+	EXPECT_EQ(0, mdev_remove(m.uuid));
+}
+
+TEST_MAIN(mdev_remove_leftovers)
