@@ -297,10 +297,17 @@ static int pin_charge(struct pin_call *call)
 	return 0;
 }
 
+/* A kernel thread takes the owner's memory, as it has none. */
 static int pin_wait(struct pin_call *call)
 {
-	int ret = pin_get(call);
+	bool use = !current->mm && current->flags & PF_KTHREAD;
+	int ret;
 
+	if (use)
+		kthread_use_mm(call->mm);
+	ret = pin_get(call);
+	if (use)
+		kthread_unuse_mm(call->mm);
 	if (!ret && call->charge)
 		ret = pin_charge(call);
 	return ret;

@@ -278,6 +278,29 @@ static void pin_random(void)
 	bench_close(&b);
 }
 
+/* By a kernel thread, which is not the owner of the memory. */
+static void pin_by_thread(struct bench *b, __u32 batch, __u64 count)
+{
+	struct mdma_bench_run todo = {
+		.batch = batch, .start = IOVA, .stride = batch * PAGE_SIZE,
+		.count = count, .thread = 1,
+	};
+	double pin = 0, unpin = 0;
+	char key[64];
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		todo.op = MDMA_BENCH_PIN;
+		keep_least(&pin, run(b, todo).ns);
+		todo.op = MDMA_BENCH_UNPIN;
+		keep_least(&unpin, run(b, todo).ns);
+	}
+	snprintf(key, sizeof(key), "pin_%d_thread", batch);
+	say(key, pin / (count * batch));
+	snprintf(key, sizeof(key), "unpin_%d_thread", batch);
+	say(key, unpin / (count * batch));
+}
+
 static void group_pin(void)
 {
 	const __u64 size = 256 * MIB;
@@ -289,6 +312,8 @@ static void group_pin(void)
 	pin_and_unpin(&b, 1, HUGE, size / HUGE, "1_isolated");
 	say("ring_512", ring(&b, BATCH));
 	say("ring_1", ring(&b, 1));
+	pin_by_thread(&b, BATCH, size / HUGE);
+	pin_by_thread(&b, 1, 16384);
 
 	check("START", dirty_start(b.container));
 	pin_and_unpin(&b, BATCH, HUGE, size / HUGE, "512_tracking");

@@ -6,8 +6,10 @@
  * It keeps no record of what it pinned: the program that uses it unpins all
  * before it unmaps or closes. For the lab only.
  */
+#include <linux/completion.h>
 #include <linux/device.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mdev.h>
 #include <linux/mm.h>
@@ -148,6 +150,36 @@ static int bench_execute(struct vfio_device *vdev, struct mdma_bench_run *run,
 	return ret;
 }
 
+struct bench_job {
+	struct vfio_device *vdev;
+	struct mdma_bench_run *run;
+	void *buffer;
+	struct completion done;
+	int ret;
+};
+
+static int bench_thread(void *data)
+{
+	struct bench_job *job = data;
+
+	job->ret = bench_execute(job->vdev, job->run, job->buffer);
+	kthread_complete_and_exit(&job->done, 0);
+}
+
+static int bench_by_thread(struct vfio_device *vdev, struct mdma_bench_run *run,
+			   void *buffer)
+{
+	struct bench_job job = { .vdev = vdev, .run = run, .buffer = buffer };
+	struct task_struct *task;
+
+	init_completion(&job.done);
+	task = kthread_run(bench_thread, &job, BENCH_NAME);
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	wait_for_completion(&job.done);
+	return job.ret;
+}
+
 static long bench_ioctl(struct vfio_device *vdev, unsigned int cmd,
 			unsigned long arg)
 {
@@ -172,7 +204,10 @@ static long bench_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	buffer = kvzalloc(run.count * each, GFP_KERNEL);
 	if (!buffer)
 		return -ENOMEM;
-	ret = bench_execute(vdev, &run, buffer);
+	if (run.thread)
+		ret = bench_by_thread(vdev, &run, buffer);
+	else
+		ret = bench_execute(vdev, &run, buffer);
 	kvfree(buffer);
 	if (ret)
 		return ret;

@@ -26,6 +26,8 @@
  * @span: where the batches are: beyond @start + @span, a power of two, they begin
  *	anew at @start; 0: no limit
  * @count: number of batches
+ * @thread: not 0: done by a kernel thread, which has no memory of its own, as a
+ *	device's own thread is
  * @ns: returned: time that all of it took
  * @unpin_ns: returned by MDMA_BENCH_FLOOR, where @ns is of the pinning alone
  */
@@ -36,6 +38,7 @@ struct mdma_bench_run {
 	__u64 stride;
 	__u64 span;
 	__u64 count;
+	__u64 thread;
 	__u64 ns;
 	__u64 unpin_ns;
 };

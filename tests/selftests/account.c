@@ -210,15 +210,18 @@ TEST_F(rig, R14_huge_pages, 30)
 #define TRACING		"/sys/kernel/tracing/"
 #define LOCKING		TRACING "events/mmap_lock/mmap_lock_start_locking/enable"
 
-/* How often this process asked for its own mmap lock to write, by the trace. */
-static int write_locks(void)
+/*
+ * How often an mmap lock was asked for, by the trace. @comm: a part of the thread's
+ * name, @what: "write=true" or "write=false".
+ */
+static int thread_locks(const char *comm, const char *what)
 {
 	char line[512];
 	int nr = 0;
 	FILE *f = fopen(TRACING "trace", "r");
 
 	while (f && fgets(line, sizeof(line), f))
-		nr += !!strstr(line, "write=true");
+		nr += strstr(line, comm) && strstr(line, what);
 	if (f)
 		fclose(f);
 	return nr;
@@ -238,10 +241,38 @@ TEST_F(rig, R14_W17_one_lock_for_a_batch, 20)
 	UNPIN(self, 0, 512);
 	file_write(LOCKING, "0");
 	file_write(TRACING "set_event_pid", " ");
-	locks = write_locks();
+	locks = thread_locks("", "write=true");
 	printf("# 512 pages pinned and unpinned: %d times\n", locks);
 	EXPECT_LT(0, locks);
 	EXPECT_LE(locks, 8);
+}
+
+/*
+ * A device's own thread is no thread of the owner, and takes the owner's memory to
+ * pin it: without mmap_lock, but to count what is locked. 100 calls are traced.
+ */
+TEST_F(rig, R17_kernel_thread_pins_as_the_owner_does, 30)
+{
+	int reads;
+
+	memset(self->mem, 1, RIG_PAGES << PAGE_SHIFT);
+	set_window(self, 0, RIG_PAGES);
+	SET(self, "batch", "64");
+	SET(self, "rate", "100");
+	/* Every process */
+	fclose(fopen(TRACING "set_event_pid", "w"));
+	fclose(fopen(TRACING "trace", "w"));
+	ASSERT_EQ(0, file_write(LOCKING, "1"));
+	SET(self, "run", "1");
+	while (mdma_get(&self->dev, "stats/descriptors") < 100)
+		usleep(10000);
+	SET(self, "run", "0");
+	file_write(LOCKING, "0");
+	reads = thread_locks("mdma", "write=false");
+	printf("# for reading: %d times, for writing: %d times\n", reads,
+	       thread_locks("mdma", "write=true"));
+	EXPECT_LE(50, thread_locks("mdma", "write=true"));
+	EXPECT_LE(reads, 10);
 }
 
 /*
