@@ -13,6 +13,7 @@
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/log2.h>
+#include <linux/memcontrol.h>
 #include <linux/pagemap.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the owner of a mapping is charged: locked memory.
+ * What the owner of a mapping is charged: locked memory, and the memory of records.
  *
  * Included by the hooked vfio_iommu_type1.c.
  *
@@ -307,4 +307,38 @@ static void vfio_iommu_unmap_unpin_reaccount(struct vfio_iommu *iommu)
 		if (unlocked)
 			dma_uncharge(iommu, dma, unlocked);
 	}
+}
+
+/* --- memory of records ---------------------------------------------------- */
+
+/**
+ * struct vfio_charge - a part of a call whose records are charged to an owner
+ * @memcg: the owner's memory control group, referenced; NULL: nothing was changed
+ * @old: that of the caller
+ */
+struct vfio_charge {
+	struct mem_cgroup *memcg;
+	struct mem_cgroup *old;
+};
+
+/*
+ * From here on, what is allocated is charged to the owner of some memory, whoever
+ * the caller is: a kernel thread would be charged for nothing.
+ */
+static void vfio_charge_begin(struct vfio_charge *charge, struct mm_struct *mm)
+{
+	charge->memcg = NULL;
+	if (current->mm == mm && !(current->flags & PF_KTHREAD))
+		return;
+	charge->memcg = get_mem_cgroup_from_mm(mm);
+	if (charge->memcg)
+		charge->old = set_active_memcg(charge->memcg);
+}
+
+static void vfio_charge_end(struct vfio_charge *charge)
+{
+	if (!charge->memcg)
+		return;
+	set_active_memcg(charge->old);
+	mem_cgroup_put(charge->memcg);
 }

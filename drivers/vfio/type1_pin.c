@@ -437,8 +437,10 @@ static void written_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 
 static int pin_record(struct pin_call *call)
 {
+	struct vfio_charge charge;
 	int ret = 0;
 
+	vfio_charge_begin(&charge, call->mm);
 	while (!ret && call->recorded < call->npage) {
 		dma_addr_t iova = pin_iova(call, call->recorded);
 		struct vfio_dma *dma = pin_find(call, iova);
@@ -446,6 +448,7 @@ static int pin_record(struct pin_call *call)
 		ret = IS_ERR(dma) ? PTR_ERR(dma) :
 				    record_in_dma(call, dma, iova);
 	}
+	vfio_charge_end(&charge);
 	if (ret) {
 		pin_unrecord(call);
 		return ret;

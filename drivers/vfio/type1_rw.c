@@ -46,11 +46,16 @@ struct rw_call {
 static int rw_record(struct rw_call *call, struct vfio_dma *dma, size_t n)
 {
 	size_t offset = call->iova - dma->iova;
+	struct vfio_charge charge;
+	int ret;
 
 	if (!call->write || !call->iommu->dirty_page_tracking)
 		return 0;
-	return pin_store_retain(&dma->pins, offset >> PAGE_SHIFT,
-				(offset + n - 1) >> PAGE_SHIFT);
+	vfio_charge_begin(&charge, dma->mm);
+	ret = pin_store_retain(&dma->pins, offset >> PAGE_SHIFT,
+			       (offset + n - 1) >> PAGE_SHIFT);
+	vfio_charge_end(&charge);
+	return ret;
 }
 
 /* Copy what needs no fault, with the mapping's mm in use. Return: bytes copied. */

@@ -302,6 +302,38 @@ TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
 	EXPECT_LE(npages / stride * 8, charged);
 }
 
+/*
+ * The same of records that a kernel thread makes: mdma has one of the system's call
+ * vfio_dma_rw(), and that thread is in no group.
+ */
+TEST_F(rig, R14_records_of_a_kernel_thread_are_charged, 60)
+{
+	__u64 npages = 1 << 20, stride = 256, page;
+	char *mem = memory(npages << PAGE_SHIFT, PROT_READ | PROT_WRITE);
+	long long before, charged;
+
+	madvise(mem, npages << PAGE_SHIFT, MADV_NOHUGEPAGE);
+	for (page = 0; page < npages; page += stride)
+		mem[page << PAGE_SHIFT] = 1;
+	ASSERT_EQ(0, dma_map(self->container, mem, at(RIG_PAGES),
+			     npages << PAGE_SHIFT, MAP_RW));
+	/* The device's own records are there before: the ledger's. */
+	for (page = 0; page < npages; page += stride)
+		ASSERT_STR("0", error(mdma_rw_write(&self->dev,
+						    at(RIG_PAGES + page), 1, 1)));
+	ENTER_MEMCG();
+	START(self);
+	before = memcg_kernel_bytes();
+	ASSERT_LE(0, before);
+	for (page = 0; page < npages; page += stride)
+		ASSERT_STR("0", error(mdma_rw_write(&self->dev,
+						    at(RIG_PAGES + page), 1, 2)));
+	charged = memcg_kernel_bytes() - before;
+	printf("# %llu records: %lld bytes charged\n", npages / stride,
+	       charged);
+	EXPECT_LE(npages / stride * 8, charged);
+}
+
 /* The memory of the rig at so many more places, all of which is the window. */
 static void map_many_times(struct rig *r, int times)
 {
