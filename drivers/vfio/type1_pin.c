@@ -9,9 +9,10 @@
  * call alternates: under the lock it looks for the next pages that are not pinned;
  * without the lock it gets them from the owner's memory, and charges the owner. When
  * it has all, it records them in one hold of the lock, if each mapping still is the
- * one that was looked at. Until then nothing of the call is to be seen: an UNMAP
- * finds nothing pinned by it, and neither does a report. What the call has got is
- * given back where it fails, so a call that fails has changed nothing.
+ * one that was looked at, and is not going (type1_dma.c). Until then nothing of the
+ * call is to be seen: an UNMAP finds nothing pinned by it, and neither does a report.
+ * What the call has got is given back where it fails, so a call that fails has changed
+ * nothing.
  *
  * A page that another call pinned meanwhile, or unpinned, makes no difference: the
  * frame of a page that is pinned is the recorded one, and a page that is not pinned
@@ -235,8 +236,10 @@ static int get_pages(struct pin_call *call, struct page **pages)
 			flags |= FOLL_NOFAULT;
 		got = pin_user_pages_fast(call->vaddr, call->want, flags,
 					  pages);
-		if (got > 0 || fatal_signal_pending(current))
+		if (got > 0)
 			return got;
+		if (fatal_signal_pending(current))
+			return -EINTR;
 	}
 	got = vaddr_get_pfns(call->mm, call->vaddr, call->want,
 			     call->dma_prot, &pfn, pages);
@@ -256,8 +259,11 @@ static int pin_get(struct pin_call *call)
 	while (call->want) {
 		int got = get_pages(call, call->pages + call->next);
 
-		if (got < 0)
+		if (got < 0) {
+			/* It can have been filled in, and its page unpinned. */
+			call->pages[call->next] = NULL;
 			return got;
+		}
 		call->got += got;
 		call->next += got;
 		call->want -= got;
