@@ -19,9 +19,16 @@
 #define NODE		2	/* the only file */
 #define REQUEST_MAX	0x21000
 
+/*
+ * Longest stall. The kernel's own type1 holds the memory's mmap_lock meanwhile, so
+ * the test can be kept from releasing it: by a malloc() that needs more memory.
+ */
+#define STALL_MS	(backend_is_stock() ? 10000 : 100000)
+
 struct slow_file_state {
 	int stalled;
 	int released;
+	int longest_ms;
 };
 
 static void answer(int fd, __u64 unique, int error, const void *data, int len)
@@ -51,9 +58,11 @@ static void serve_read(int fd, struct slow_file_state *state, __u64 unique,
 		       const struct fuse_read_in *in)
 {
 	static const char zeros[0x20000];
+	double end = now_ms() + state->longest_ms;
 
 	__atomic_store_n(&state->stalled, 1, __ATOMIC_RELEASE);
-	while (!__atomic_load_n(&state->released, __ATOMIC_ACQUIRE))
+	while (!__atomic_load_n(&state->released, __ATOMIC_ACQUIRE) &&
+	       now_ms() < end)
 		usleep(1000);
 	answer(fd, unique, 0, zeros, in->size);
 }
@@ -153,7 +162,7 @@ int slow_file_open(struct slow_file *f, __u64 size)
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (f->state == MAP_FAILED)
 		return -errno;
-	memset(f->state, 0, sizeof(*f->state));
+	*f->state = (struct slow_file_state) { .longest_ms = STALL_MS };
 	ret = open_file(f, fuse);
 	close(fuse);
 	return ret;
