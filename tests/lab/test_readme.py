@@ -19,7 +19,7 @@ class Blocks(unittest.TestCase):
         """As the libvirt scenario types them."""
         programs = [[line.split()[0] for line in block]
                     for block in readme.blocks("With libvirt")]
-        self.assertEqual(programs, [["mdevctl", "virsh"], ["modprobe", "virsh", "virsh"],
+        self.assertEqual(programs, [["mdevctl", "virsh"], ["modprobe", "until", "virsh", "virsh"],
                                     ["virsh", "virsh", "virsh"]])
 
     def test_a_section_ends(self):
