@@ -50,7 +50,8 @@ class Rows(unittest.TestCase):
         targets = {key: target for key, (_, _, target) in bench.ROWS.items()
                    if target is not None}
         self.assertEqual(targets, {
-            "pin_512": 90, "unpin_512": 55, "pin_1": 3000, "unpin_1": 700, "start_1t": 20,
+            "pin_512": 90, "unpin_512": 55, "pin_512_thread": 55,
+            "unpin_512_thread": 16, "pin_1": 3000, "unpin_1": 700, "start_1t": 20,
             "start_1t_bytes": 0, "start_1g": 20, "get_1t_1024": 15000, "get_1g_all": 300,
             "memory_dense": 10, "memory_isolated": 160, "wait_1t": "1 %", "wait_stop": 150,
             "wait_unmap": 150, "get_hole": 10})
