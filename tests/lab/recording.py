@@ -6,7 +6,7 @@ tests/lab/recorded is what the lab left of a short run; the formats of events ar
 
 from pathlib import Path
 
-import ring_buffer
+from judge import ring_buffer
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
 CPUS = 2

@@ -13,9 +13,10 @@ sys.path[:0] = [str(REPO / "scripts/lab.d"), str(REPO / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import bench
-import bench_html
-import say
-import scenario
+from base import say
+from boot import scenario
+from play import arguments
+from show import bench_html
 
 # What gnuplot is replaced by: it says which colours it was told to use.
 GNUPLOT = """#!/bin/sh
@@ -65,7 +66,7 @@ class Settings(unittest.TestCase):
             with self.assertRaises(say.UsageError):
                 scenario.settings("bench", words)
             with self.assertRaises(SystemExit):
-                bench.lists(scenario.values(bench.KEYS, words))
+                bench.lists(arguments.values(bench.KEYS, words))
 
     def test_taken(self):
         self.assertEqual(scenario.settings("bench", ["only=pin,get", "backend=ours"]),

@@ -12,13 +12,10 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import blame
-import build
-import check
-import job
-import ktap
-import paths
-import say
+from base import ktap, say
+from boot import job
+from check import blame, check
+from make import build, paths
 
 STUCK = "not ok 1 R1_a\n# thread 7 stuck in state D: [<0>] x\nBail out! no end after 300 s\n1..1\n"
 LATE = "ok 1 R1_a\nBail out! no end after 300 s\n1..2\n"

@@ -12,9 +12,8 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import build
-import paths
-import say
+from base import say
+from make import build, paths
 
 
 class Clock(unittest.TestCase):

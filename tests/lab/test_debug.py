@@ -10,9 +10,9 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import check
-import debug_kernel
-import say
+from base import say
+from check import check
+from make import debug_kernel
 
 
 class Configuration(unittest.TestCase):

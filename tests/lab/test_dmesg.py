@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
-import dmesg  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from judge import dmesg
 
 BAD = (
     "[   12.3] WARNING: CPU: 1 PID: 234 at drivers/vfio/vfio_iommu_type1.c:1038 f+0x1/0x2",

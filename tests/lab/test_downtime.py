@@ -18,13 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
-import downtime
-import downtime_plots
-import downtime_report
 import experiment
-import link
-import points
-import scenario
+from judge import downtime, points
+from play import arguments, link
+from show import downtime_plots, downtime_report
 
 PAGE = points.PAGE_SIZE
 GET = "vfio_get_dirty_bitmap iova=0x0 size= 0x1000 bitmap_size=0x8 start=0x0 dirty_pages="
@@ -119,7 +116,7 @@ class Settings(unittest.TestCase):
 
     def configuration(self, *words):
         """The configuration that words make."""
-        return experiment.configuration(scenario.values(experiment.KEYS, words))
+        return experiment.configuration(arguments.values(experiment.KEYS, words))
 
     def test_guest(self):
         config = self.configuration("bandwidth=16", "downtime_limit_ms=500")

@@ -16,9 +16,8 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import driver
-import guest_vm
-import scenario
-from guest_shell import GuestShell
+from play import arguments, guest_vm
+from play.guest_shell import GuestShell
 
 
 class Shell(unittest.TestCase):
@@ -80,7 +79,7 @@ class Settings(unittest.TestCase):
 
     def configuration(self, *words):
         """The configuration of a command line."""
-        return driver.configuration(scenario.values(driver.KEYS, words))
+        return driver.configuration(arguments.values(driver.KEYS, words))
 
     def test_only(self):
         chosen = self.configuration().chosen

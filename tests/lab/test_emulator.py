@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
-import emulator  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from boot import emulator
 
 ADDRESS, CALLEE = 0x5000, 0x9000
 NAMES = ("helper_vmrun", "do_interrupt_x86_hardirq", "cpu_clear_ignne")

@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
-import heatmap
+from show import heatmap
 from test_proof import DESTINATION, START, Evidence, pin, report, run, unpin, write
 
 

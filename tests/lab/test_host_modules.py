@@ -12,9 +12,8 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import host_modules
-import paths
-import say
+from base import say
+from make import host_modules, paths
 
 CONFIG = ("MODULES=y", "VFIO_MDEV=m", "PCI_MSI=y", "DMA_ENGINE=y", "VFIO_IOMMU_TYPE1=m")
 RULES = """\

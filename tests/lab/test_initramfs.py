@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
-import initramfs  # pylint: disable=wrong-import-position
-import kmod  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from base import initramfs, kmod
 
 
 def entries(data):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
-import ktap  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from base import ktap
 
 
 def counts(*lines):

@@ -11,10 +11,9 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import libvirt_guest
-import ram
-import scenario
-import wire
+from boot import scenario, wire
+from judge import ram
+from play import libvirt_guest
 
 EXAMPLE = REPO / "samples/vfio-mdev/mdma/libvirt/mdma-guest.xml"
 PAGE = ram.PAGE_SIZE

@@ -17,17 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
-import guest_vm
 import migrate
-import qmp
-import ram
-import scenario
-import switchover
+from base import qmp
+from judge import ram, standstill
+from play import arguments, guest_vm, switchover
 
 
 def configuration(*words):
     """The configuration of a command line."""
-    return migrate.configuration(scenario.values(migrate.KEYS, words))
+    return migrate.configuration(arguments.values(migrate.KEYS, words))
 
 
 class Keys(unittest.TestCase):
@@ -172,23 +170,23 @@ class Switchover(unittest.TestCase):
         self.assertEqual(held["held_idle_s"], .25)
 
     def test_short(self):
-        self.assertTrue(switchover.is_short(1.9, 1000))
-        self.assertFalse(switchover.is_short(2.1, 1000))
-        self.assertTrue(switchover.is_short(7.9, 524288))
+        self.assertTrue(standstill.is_short(1.9, 1000))
+        self.assertFalse(standstill.is_short(2.1, 1000))
+        self.assertTrue(standstill.is_short(7.9, 524288))
 
     def test_clock_jump(self):
         source = "MDMA-GUEST beat 1 5.00\r\nMDMA-GUEST pass 1\r\nMDMA-GUEST be"
-        self.assertAlmostEqual(switchover.clock_jump(
+        self.assertAlmostEqual(standstill.clock_jump(
             source, "at 2 6.25\r\nMDMA-GUEST beat 3 9.00\r\n"), 1.25)
-        self.assertIsNone(switchover.clock_jump(source, "MDMA-GUEST pass 2\n"))
-        self.assertIsNone(switchover.clock_jump("", "MDMA-GUEST beat 3 9.00\n"))
+        self.assertIsNone(standstill.clock_jump(source, "MDMA-GUEST pass 2\n"))
+        self.assertIsNone(standstill.clock_jump("", "MDMA-GUEST beat 3 9.00\n"))
 
     def test_noticed(self):
-        self.assertEqual(switchover.noticed(90, 1.5), [])
-        self.assertEqual(switchover.noticed(3, 3.1), [])
-        self.assertEqual(switchover.noticed(None, None), [])
-        self.assertRegex(switchover.noticed(90, 91.2)[0], "its clock went on by 91.2 s")
-        self.assertRegex(switchover.noticed(90, None)[0], "does not tell the time")
+        self.assertEqual(standstill.noticed(90, 1.5), [])
+        self.assertEqual(standstill.noticed(3, 3.1), [])
+        self.assertEqual(standstill.noticed(None, None), [])
+        self.assertRegex(standstill.noticed(90, 91.2)[0], "its clock went on by 91.2 s")
+        self.assertRegex(standstill.noticed(90, None)[0], "does not tell the time")
 
 
 class Monitor(unittest.TestCase):

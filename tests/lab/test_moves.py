@@ -16,12 +16,8 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import failures
-import link
-import events
-import moves
-import proof
-import ram
-import scenario
+from judge import events, moves, proof, ram
+from play import arguments, link
 
 HERE, THERE = 0xa, 0xb
 
@@ -192,7 +188,7 @@ class Keys(unittest.TestCase):
 
     def configuration(self, *words):
         """The configuration of a command line."""
-        return failures.configuration(scenario.values(failures.KEYS, words))
+        return failures.configuration(arguments.values(failures.KEYS, words))
 
     def test_cases(self):
         self.assertEqual(len(self.configuration().chosen), len(failures.CASES))

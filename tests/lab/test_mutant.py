@@ -7,8 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
-import mutant  # pylint: disable=wrong-import-position
-import say  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from base import say
+from make import mutant
 
 PATCH = """\
 R3, D8: records outside of the range go,

@@ -12,10 +12,9 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import mutant
-import mutants
-import rules
-import say
+from base import say
+from check import mutants, rules
+from make import mutant
 
 KNOWN = {"R3_D8_get": "report", "R3_other": "fault", "R33_x": "other", "mdma_stop": "migration"}
 

@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
-import ktap
-import on_stock
 import selftests
+from base import ktap
+from judge import on_stock
 
 NAME = "R2_descriptors_are_reported"
 OTHER = "R2_unpinned_page_is_retained"

@@ -12,8 +12,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import packages
-import paths
+from make import packages, paths
 
 NEEDED = {"no-program-of-a": "a", "no-program-of-b": "b"}
 

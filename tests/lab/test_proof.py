@@ -17,9 +17,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
-import events
-import proof
 import recording
+from judge import events, proof
 
 SOURCE, DESTINATION = "0badcafe-0000-4000-8000-000000000001", "feedf00d-0000-4000-8000-000000000002"
 RAM_PAGES = 64

@@ -9,7 +9,7 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import readme
+from play import readme
 
 
 class Blocks(unittest.TestCase):

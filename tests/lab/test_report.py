@@ -15,11 +15,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
-import charts
-import ktap
-import proof
-import report
-import throttle
+from base import ktap
+from boot import scenario
+from judge import proof
+from play import throttle
+from show import charts, report
 from test_proof import RAM_PAGES, Evidence
 
 SAMPLES = [{"time": 10.0, "written": 100, "rounds": 0, "remaining": 0},
@@ -42,7 +42,7 @@ class Finish(unittest.TestCase):
         """Run it; return (exit code, report.json, report.html, terminal)."""
         terminal = io.StringIO()
         with contextlib.redirect_stdout(terminal):
-            code = report.finish(self.results)
+            code = report.finish(self.results, scenario.described("migrate"))
         return (code, json.loads((self.results / "report.json").read_text()),
                 (self.results / "report.html").read_text(), terminal.getvalue())
 

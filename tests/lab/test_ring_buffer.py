@@ -13,7 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
 import recording
-import ring_buffer
+from judge import ring_buffer
 from recording import RECORDED, event, page
 
 WORD = ring_buffer.EVENT.pack

@@ -10,9 +10,9 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import ktap
-import paths
-import rules
+from base import ktap
+from check import rules
+from make import paths
 
 TEXT = """
 The rules

@@ -9,9 +9,11 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
-import paths  # pylint: disable=wrong-import-position
-import say  # pylint: disable=wrong-import-position
-import scenario  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+from base import say
+from boot import scenario
+from make import paths
+from play import arguments
 
 SOURCE = '''"""Does this.
 
@@ -82,8 +84,8 @@ class InTheLab(unittest.TestCase):
 
     def test_defaults_and_types(self):
         """A value has its default's type."""
-        self.assertEqual(scenario.values(self.known, []), {"rounds": 4, "pattern": "random"})
-        self.assertEqual(scenario.values(self.known, ["rounds=7", "pattern=a=b"]),
+        self.assertEqual(arguments.values(self.known, []), {"rounds": 4, "pattern": "random"})
+        self.assertEqual(arguments.values(self.known, ["rounds=7", "pattern=a=b"]),
                          {"rounds": 7, "pattern": "a=b"})
 
     def test_refused(self):
@@ -91,21 +93,21 @@ class InTheLab(unittest.TestCase):
         for words, text in ((["speed=3"], "unknown setting 'speed=3'; known: rounds pattern"),
                             (["rounds"], "unknown setting"), (["rounds=many"], "wants a number")):
             with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
-                scenario.values(self.known, words)
+                arguments.values(self.known, words)
 
     def test_arguments(self):
         """--results comes first, and is not left out."""
-        self.assertEqual(scenario.arguments("Doc.", self.known, ["--results", "/r", "rounds=2"]),
+        self.assertEqual(arguments.read("Doc.", self.known, ["--results", "/r", "rounds=2"]),
                          (Path("/r"), {"rounds": 2, "pattern": "random"}))
         for words in ([], ["--results"], ["rounds=2"]):
             with self.subTest(words=words), \
                     self.assertRaisesRegex(SystemExit, "(?s)Doc.*rounds=4  how often"):
-                scenario.arguments("Doc.", self.known, words)
+                arguments.read("Doc.", self.known, words)
 
     def test_help(self):
         """Asked for, the usage is no error."""
         with mock.patch("builtins.print") as shown, self.assertRaises(SystemExit) as ended:
-            scenario.arguments("Doc.", self.known, ["--help"])
+            arguments.read("Doc.", self.known, ["--help"])
         self.assertEqual(ended.exception.code, 0)
         self.assertIn("pattern=random", shown.call_args[0][0])
 

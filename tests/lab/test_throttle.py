@@ -10,9 +10,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 
 # pylint: disable=wrong-import-position
-import report_html
-import throttle
-from mdev import MdevError
+from play import throttle
+from play.mdev import MdevError
+from show import report_html
 
 ROOM = 1 << 20
 

@@ -14,13 +14,9 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import paths
-import place
-import process
-import say
-import trouble
-import vm
-import wire
+from base import process, say
+from boot import vm, wire
+from make import paths, place, trouble
 
 
 def words(number, name=None):

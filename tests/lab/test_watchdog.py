@@ -14,9 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import hang
-import vm
-import watchdog
+from boot import hang, vm, watchdog
 
 LOST = ("[  225.123456] rcu: \trcu_preempt kthread timer wakeup didn't happen for 29999 "
         "jiffies! g5069 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402")

@@ -12,11 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
-import mdev
 import migrate
-import say
-import scenario
-import workloads
+from base import say
+from boot import scenario
+from play import arguments, mdev, workloads
 
 SYSFS = (ROOT / "samples/vfio-mdev/mdma/workload_sysfs.c").read_text()
 UAPI = (ROOT / "include/uapi/linux/mdma.h").read_text()
@@ -80,7 +79,7 @@ class Migrate(unittest.TestCase):
 
     def settings(self, *argv):
         """What is written to the device."""
-        values = scenario.values(migrate.with_preset(migrate.KEYS, argv), argv)
+        values = arguments.values(migrate.with_preset(migrate.KEYS, argv), argv)
         return migrate.workload_settings(migrate.configuration(values))
 
     def test_refused_before_the_boot(self):

@@ -17,12 +17,10 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO / path) for path in ("scripts/lab.d", "tests/lab", "tests/pages")]
 
 # pylint: disable=wrong-import-position
-import charts
-import heatmap
-import job
-import paths
-import proof
-import report
+from boot import job, scenario
+from judge import proof
+from make import paths
+from show import charts, heatmap, report
 from test_proof import RAM_PAGES, START, Evidence, pin, run, write
 from test_proof import report as told
 from views import Pages
@@ -93,7 +91,7 @@ class Report(Pages):
             leg.facts["samples"] = SAMPLES
             leg.save(self.results / name)
         with contextlib.redirect_stdout(io.StringIO()):
-            report.finish(self.results)
+            report.finish(self.results, scenario.described("migrate"))
         return json.loads((self.results / "report.json").read_text())
 
     def look_at(self, name, verdicts, colour, check=lambda: None):

@@ -18,14 +18,11 @@ sys.path[:0] = [str(REPO / path) for path in ("scripts/lab.d", "tests/scenarios"
 
 # pylint: disable=wrong-import-position
 import bench
-import bench_html
-import downtime
-import downtime_plots
-import downtime_report
-import ktap
-import paths
-import points
 import test_downtime
+from base import ktap
+from judge import downtime, points
+from make import gnuplot, paths
+from show import bench_html, downtime_plots, downtime_report
 from views import Pages
 
 # The image's gnuplot, by the image's dynamic loader: the host has none.
@@ -82,7 +79,7 @@ class Experiment(Pages):
         with tempfile.TemporaryDirectory() as directory:
             results = Path(directory)
             experiment = self.experiment(results)
-            plots = downtime_plots.draw(experiment, results)
+            plots = downtime_plots.draw(experiment, results, gnuplot.draw)
             tests = [*downtime_report.as_tests(experiment),
                      ktap.Result("the lab", ktap.FAILED, "why: " + "x" * 300)]
             (results / "downtime.html").write_text(

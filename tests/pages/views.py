@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import paths
-from browser import Browser
+from check.browser import Browser
+from make import paths
 
 PICTURES = paths.CHECK / "pages"
 VIEWS = {"wide": {"width": 1100}, "dark": {"width": 1100, "dark": True},

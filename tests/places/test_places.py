@@ -21,9 +21,8 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import chroot
-import paths
-import process
+from base import process
+from make import chroot, paths
 
 # All that a shell, make, QEMU, the loader and Python's format strings could stumble over.
 ODD = "a b,c'd\"e$f#g%h;i:j&k(l)=\u00fc*{}\\~"

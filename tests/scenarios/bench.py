@@ -20,9 +20,9 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import bench_html
-import scenario
+from base import settings
+from play import arguments, backend
+from show import bench_html
 
 # How the lab is booted, read by scripts/lab.
 ACCEL = "icount"
@@ -106,7 +106,7 @@ SCALE = {"ns": 1, "us": 1000, "B": 1}
 def lists(values):
     """Settings as lists; each word must be one of CHOICES."""
     for key, value in values.items():
-        wrong = scenario.not_among(CHOICES[key], value)
+        wrong = settings.not_among(CHOICES[key], value)
         if wrong is not None:
             sys.exit(f"{key}={wrong}: one of {CHOICES[key]} expected")
     return {key: value.split(",") for key, value in values.items()}
@@ -173,7 +173,7 @@ def curves(rows):
 
 def main(argv):
     """Measure and judge; the exit code is 0 if every target is reached."""
-    directory, values = scenario.arguments(__doc__, KEYS, argv)
+    directory, values = arguments.read(__doc__, KEYS, argv)
     config = lists(values)
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     figures = {"stock": {}, "ours": {}, "floor": {}}

@@ -22,11 +22,9 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import ktap
-import mdev
-import readme
-import scenario
-from mdev import DEBUG, DEVICES
+from base import ktap
+from play import arguments, mdev, readme
+from play.mdev import DEBUG, DEVICES
 
 KEYS = {}
 
@@ -291,7 +289,7 @@ TESTS = (readme_works_as_written, mdevctl_keeps_attributes, trace_cmd_tells_all,
 
 def main(argv):
     """Run them; the exit code is 0 only if all pass."""
-    directory, _ = scenario.arguments(__doc__, KEYS, argv)
+    directory, _ = arguments.read(__doc__, KEYS, argv)
     results = []
     for test in TESTS:
         print(f"citizen: {test.__name__}", flush=True)

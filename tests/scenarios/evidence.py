@@ -25,14 +25,12 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import events as trace_events
-import ktap
-import moves
-import proof
-import report_html
-import scenario
-from mdev import Mdev
-from trace import TraceError, Tracer
+from base import ktap
+from judge import events as trace_events, moves, proof
+from play import arguments
+from play.mdev import Mdev
+from play.trace import TraceError, Tracer
+from show import report_html
 
 KEYS = {
     "buffer_kb": (4096, "trace buffer per CPU; that of the scenario migrate is 4 times as big"),
@@ -303,7 +301,7 @@ def play(test, config):
 
 def main(argv):
     """All tests; the exit code is 0 only if all is well."""
-    results, config = scenario.arguments(__doc__, KEYS, argv)
+    results, config = arguments.read(__doc__, KEYS, argv)
     results.mkdir(parents=True, exist_ok=True)
     found = [play(test, config) for test in TESTS if config["only"] in test.__name__]
     (results / "evidence.ktap").write_text(ktap.render(found))

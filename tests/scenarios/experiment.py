@@ -5,7 +5,7 @@
 One guest is migrated again and again, over a link of limited capacity, each time
 with another workload of its device; its CPU dirties memory as well. QEMU decides when
 to stop it. Each migration leaves what QEMU expected then, and what came of it;
-scripts/lab.d/downtime.py makes numbers of that, downtime_report.py the rest.
+scripts/lab.d/judge/downtime.py makes numbers of that, downtime_report.py the rest.
 
 A migration that does not converge is, after a while, given a downtime limit that it
 can't exceed, so that every one ends, and the guest can go on to the next point.
@@ -28,14 +28,12 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                                        HERE) if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import points as all_points
-import scenario
-import vfio_logging
-from guest_vm import STEADY_CLOCK
-from host import Host, boot, set_workload
-from link import Link
+from judge import points as all_points
 from migrate import FAILURES, ScenarioError, kernel_arguments, qemu_version, wait_status
+from play import arguments, backend, vfio_logging
+from play.guest_vm import STEADY_CLOCK
+from play.host import Host, boot, set_workload
+from play.link import Link
 
 # Seconds until a run counts as hung, read by scripts/lab.
 TIMEOUT = 4200
@@ -277,7 +275,7 @@ class Experiment:
 
 def main(argv):
     """Play it; what it means is said by downtime_report.py, outside."""
-    results, values = scenario.arguments(__doc__, KEYS, argv)
+    results, values = arguments.read(__doc__, KEYS, argv)
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
 
 One guest, its device and its CPU busy, is tried to be migrated again and again. Where
 that must fail, the guest and its device must go on at the source as if nothing had
-been, and a second try must succeed. scripts/lab.d/moves.py has the oracles: the RAM of
+been, and a second try must succeed. scripts/lab.d/judge/moves.py has the oracles: the RAM of
 both sides at each switchover, what the device wrote against RAM at each stop, and the
 numbers of all page writes.
 
@@ -30,20 +30,14 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                                        HERE) if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import events
-import ktap
-import mdev
-import moves
-import proof
-import ram as ram_files
-import scenario
-import switchover
-from guest_vm import GuestError
-from host import Host, boot, set_workload, wait_until
-from link import Link, Trap
+from base import ktap
+from judge import events, moves, proof, ram as ram_files, standstill
 from migrate import FAILURES, UNLIMITED, WORKLOAD, kernel_arguments, wait_status
-from trace import Tracer
+from play import arguments, backend, mdev, switchover
+from play.guest_vm import GuestError
+from play.host import Host, boot, set_workload, wait_until
+from play.link import Link, Trap
+from play.trace import Tracer
 
 # key: (default, what it is)
 KEYS = {
@@ -470,8 +464,8 @@ class Run:
         source.close()
         self._goes_on(destination, 0)
         destination.vm.wait_console("MDMA-GUEST beat", self.config.patience)
-        jump = switchover.clock_jump(source.vm.console(), destination.vm.console())
-        for reason in switchover.noticed(held["held_s"], jump):
+        jump = standstill.clock_jump(source.vm.console(), destination.vm.console())
+        for reason in standstill.noticed(held["held_s"], jump):
             self.complain(reason)
 
     def judge(self):
@@ -542,7 +536,7 @@ def play(name, config, results, function):
 
 def main(argv):
     """Failures, moves and the control; the exit code is 0 only if all is well."""
-    results, values = scenario.arguments(__doc__, KEYS, argv)
+    results, values = arguments.read(__doc__, KEYS, argv)
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)

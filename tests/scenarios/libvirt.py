@@ -6,7 +6,7 @@ On one host the mdev is defined and started with mdevctl, on the other with virs
 its device writes its memory all the time. At each switch all RAM of the two hosts is
 compared, with the guest paused at the destination; then it goes on there. What else virsh
 can do to a guest is tried on it as well. The control is a migration whose source has a
-backend that forgets unpinned pages. scripts/lab.d/proof.py judges the evidence.
+backend that forgets unpinned pages. scripts/lab.d/judge/proof.py judges the evidence.
 
 usage: libvirt.py --results DIR [key=value ...]        (as root; --help: keys)
        libvirt.py --beside DIR                         (the other host)
@@ -26,17 +26,12 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import libvirt_cases
-import libvirt_guest
-import libvirt_host
-import say
-import scenario
-import switchover
-from guest_vm import STOPPABLE_CLOCK, boot_words
-from libvirt_host import HostError
+from base import say
 from migrate import EVENTS, WORKLOAD
-from trace import TraceError
-from wire import NAMES
+from play import arguments, libvirt_cases, libvirt_guest, libvirt_host, switchover
+from play.guest_vm import STOPPABLE_CLOCK, boot_words
+from play.libvirt_host import NAMES, HostError
+from play.trace import TraceError
 
 HOSTS = 2
 TIMEOUT = 900
@@ -317,7 +312,7 @@ def main(argv):
     if len(argv) == 2 and argv[0] == "--beside":
         libvirt_host.serve(NAMES[1], argv[1])
         return 0
-    results, values = scenario.arguments(__doc__, KEYS, argv)
+    results, values = arguments.read(__doc__, KEYS, argv)
     config = SimpleNamespace(**values)
     results.mkdir(parents=True, exist_ok=True)
     (results / "run.json").write_text(json.dumps({"control": bool(config.control),

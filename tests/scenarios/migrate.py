@@ -5,7 +5,7 @@
 Two mdevs, two QEMUs, several rounds of pre-copy, and at switchover a
 comparison of all RAM; then the guest goes on at the destination. The control
 is the same on a backend that forgets unpinned pages: both oracles must fail
-there. This script gathers the evidence; scripts/lab.d/proof.py judges it.
+there. This script gathers the evidence; scripts/lab.d/judge/proof.py judges it.
 
 With tracking=device the device says what is dirty, and the same is played once more with
 the container doing so, to compare them; the control is a device that forgets pages.
@@ -29,17 +29,13 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import ram as ram_files
-import say
-import scenario
-import switchover
-import vfio_logging
-import workloads
-from guest_vm import GuestError, GuestVM, STOPPABLE_CLOCK, boot_words
-from mdev import Mdev, MdevError, load as load_mdma
-from qmp import QmpError
-from trace import TraceError, Tracer
+from base import say
+from base.qmp import QmpError
+from judge import ram as ram_files
+from play import arguments, backend, switchover, vfio_logging, workloads
+from play.guest_vm import STOPPABLE_CLOCK, GuestError, GuestVM, boot_words
+from play.mdev import Mdev, MdevError, load as load_mdma
+from play.trace import TraceError, Tracer
 
 EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_state",
           "vfio_type1/vfio_dirty_start", "vfio_type1/vfio_dirty_stop",
@@ -404,7 +400,7 @@ def play_control(config, results):
 
 def main(argv):
     """Main leg and control; proof.py judges what they leave."""
-    results, values = scenario.arguments(__doc__, with_preset(KEYS, argv), argv)
+    results, values = arguments.read(__doc__, with_preset(KEYS, argv), argv)
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)

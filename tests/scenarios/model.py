@@ -20,9 +20,8 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import ktap
-import scenario
+from base import ktap, limits
+from play import arguments, backend
 
 # key: (default, what it is)
 KEYS = {
@@ -41,7 +40,7 @@ CALLS_OF_A_SCALE = 12500
 
 def timeout_scale(ops):
     """Time limit for so many calls, in units of the test's own."""
-    return scenario.time_scale() * (1 + -(-ops // CALLS_OF_A_SCALE))
+    return limits.time_scale() * (1 + -(-ops // CALLS_OF_A_SCALE))
 
 
 def run(program, name, seed, ops):
@@ -62,7 +61,7 @@ def run(program, name, seed, ops):
 
 def main(argv):
     """Run it; the exit code is 0 only if each backend does as it should."""
-    directory, config = scenario.arguments(__doc__, KEYS, argv)
+    directory, config = arguments.read(__doc__, KEYS, argv)
     everything = []
     for word in config["backends"].split(","):
         name = Path(word).stem

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The selftests of each mutant's rule on that mutant: one of them must fail.
 
-scripts/lab.d/mutants.py leaves a plan beside the modules: for each mutant, its module
+scripts/lab.d/check/mutants.py leaves a plan beside the modules: for each mutant, its module
 and the tests. First, all of these tests must pass on the modules without a mutant. The
 verdict on a mutant goes to NAME.json as soon as there is one, and "current" has the
 name of the one that is being tested, should the kernel not survive it. The exit code 3
@@ -22,13 +22,9 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import ktap
-import mdev
-import say
-import scenario
 import selftests
-import vfio_logging
+from base import ktap, say
+from play import arguments, backend, mdev, vfio_logging
 
 # key: (default, what it is)
 KEYS = {
@@ -110,7 +106,7 @@ def sound(config, log):
 
 def main(argv):
     """Test them all, or as many as this boot of the kernel allows."""
-    directory, config = scenario.arguments(__doc__, KEYS, argv)
+    directory, config = arguments.read(__doc__, KEYS, argv)
     plan = json.loads(Path(config["plan"]).read_text())
     vfio_logging.load()
     log = selftests.KernelLog()

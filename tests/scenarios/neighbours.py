@@ -27,17 +27,13 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                                        HERE) if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import initramfs
-import kmod
-import ktap
-import mdev
-import moves
-import proof
-import scenario
+from base import initramfs, kmod, ktap
 from driver import CHANNELS, TestError, expect
-from guest_shell import GuestShell
-from host import Host, set_workload, wait_until
+from judge import moves, proof
 from migrate import FAILURES, WORKLOAD, kernel_arguments
+from play import arguments, mdev
+from play.guest_shell import GuestShell
+from play.host import Host, set_workload, wait_until
 
 # key: (default, what it is)
 KEYS = {
@@ -305,7 +301,7 @@ def play(kind, config, directory):
 
 def main(argv):
     """Run it; the exit code is 0 only if all is well."""
-    results, values = scenario.arguments(__doc__, KEYS, argv)
+    results, values = arguments.read(__doc__, KEYS, argv)
     config = SimpleNamespace(**values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)

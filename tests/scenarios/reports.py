@@ -18,7 +18,7 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import scenario
+from play import arguments
 
 KEYS = {"module": (str(HERE.parent / "reports/mdma_reports.ko"), "what makes the defects")}
 
@@ -28,7 +28,7 @@ DEFECTS = ("order", "freed", "bounds", "shift", "atomic", "leak")
 
 def main(argv):
     """Make them all; the exit code is 0, so that only what is noticed fails the run."""
-    _, config = scenario.arguments(__doc__, KEYS, argv)
+    _, config = arguments.read(__doc__, KEYS, argv)
     for defect in DEFECTS:
         done = subprocess.run(["insmod", config["module"], f"defect={defect}"], check=False,
                               capture_output=True, text=True)

@@ -25,12 +25,9 @@ sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / 
                 if path.is_dir()]
 
 # pylint: disable=wrong-import-position
-import backend
-import dmesg
-import ktap
-import on_stock
-import scenario
-import vfio_logging
+from base import ktap, limits
+from judge import dmesg, on_stock
+from play import arguments, backend, vfio_logging
 
 # key: (default, what it is)
 KEYS = {
@@ -138,7 +135,7 @@ def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
 
 def time_scale(config):
     """What all time limits are multiplied by."""
-    return config["scale"] * scenario.time_scale()
+    return config["scale"] * limits.time_scale()
 
 
 def limits_of(config):
@@ -266,7 +263,7 @@ def run_all(wanted, directory, config):
 
 def main(argv):
     """Run them; the exit code is 0 only if all is as it should be."""
-    directory, config = scenario.arguments(__doc__, KEYS, argv)
+    directory, config = arguments.read(__doc__, KEYS, argv)
     bad = False
     for wanted in config["backend"].split(","):
         begin = time.monotonic()

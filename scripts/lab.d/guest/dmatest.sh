@@ -12,7 +12,7 @@ dmatest_verdict() {
 }
 
 # Clears the kernel's log, and prints what must not be in it: the list is that of
-# the lab host's log, scripts/lab.d/dmesg.py.
+# the lab host's log, scripts/lab.d/judge/dmesg.py.
 check_log() {
 	dmesg -c | grep -E -f /lib/dmesg.patterns
 }

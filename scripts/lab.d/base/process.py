@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Child processes that end when the lab ends, however it ends.
+
+Every child gets PR_SET_PDEATHSIG, so even SIGKILL of scripts/lab takes it
+along; what a child starts itself is in its process group, or in its PID
+namespace (see chroot.py), and goes with that.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from base import files, say
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+OURSELVES = os.getpid()
+
+# What make, git or a developer has set for something else: a make of ours would warn of
+# another make's jobs, and a git of ours would commit to the repository whose hook runs us.
+FOREIGN = re.compile(r"MAKE(FLAGS|LEVEL|FILES|OVERRIDES)|MFLAGS|GIT_.*|TAR_OPTIONS|XZ_.*"
+                     r"|KBUILD_.*|K?CFLAGS|ARCH|CROSS_COMPILE|CC|BASH_ENV|ENV|CDPATH")
+
+
+def environment(variables):
+    """What children get of our own environment. An ordinary user's PATH has no sbin, where
+    mke2fs is; a TMPDIR that is full or not there is replaced by one that can be used."""
+    found = {name: value for name, value in variables.items() if not FOREIGN.fullmatch(name)}
+    found.update(LC_ALL="C.UTF-8", PATH=variables.get("PATH", "/usr/bin:/bin")
+                 + ":/usr/sbin:/sbin")
+    if "TMPDIR" in found:
+        try:
+            found["TMPDIR"] = tempfile.gettempdir()
+        except OSError:
+            del found["TMPDIR"]
+    return found
+
+
+ENVIRONMENT = environment(os.environ)
+
+# Seconds in which what was stopped is cleaned up, see stop().
+CLEANUP = 20
+
+
+class Stopped(BaseException):
+    """A signal asked the lab to end."""
+
+    def __init__(self, number):
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class Stopper:
+    """Turns the signals that end us into an exception, so that cleanup runs."""
+
+    def __init__(self):
+        self.at = None
+
+    def __call__(self, number, _frame):
+        """A second signal does not cut the cleanup short that the first one began. Where that
+        got lost, as it can while Python frees an object, a later one works again."""
+        now = time.monotonic()
+        if self.at is None or now > self.at + CLEANUP:
+            self.at = now
+            raise Stopped(number)
+
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def catch_signals():
+    """From now on, a signal raises Stopped. What is ignored, as by nohup, stays ignored."""
+    stopper = Stopper()
+    for number in CAUGHT:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stopper)
+
+
+def release_signals():
+    """From now on, a signal just ends us: there is nothing left to clean up."""
+    for number in CAUGHT:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def open_standard_streams():
+    """Standard streams that were closed become /dev/null; else, the next file that is opened
+    would be taken for one of them."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest that is free, so it is this one.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))
+
+
+def drop_unwritten():
+    """Forget what could not be written to a standard stream, which Python would try again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def die_with_parent():
+    """In the child, before exec: be killed when the parent dies, also if it just has."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != OURSELVES:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start(argv, *, own_group=True, **keywords):
+    """Start a child; it never outlives this process."""
+    keywords.setdefault("env", ENVIRONMENT)
+    return subprocess.Popen([str(word) for word in argv], preexec_fn=die_with_parent,
+                            start_new_session=own_group, **keywords)
+
+
+def stop(child, own_group=True):
+    """End a child and all of its process group, kindly first."""
+    for number, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
+        if child.poll() is not None:
+            return
+        try:
+            if own_group:
+                os.killpg(child.pid, number)
+            else:
+                child.send_signal(number)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def run(argv, log, what, *, cwd=None, env=None, append=False):
+    """Run a command with its output in a log; raise LabError if it fails.
+
+    @what: named in the error, with the last telling line of the log
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    begin = log.stat().st_size if append and log.exists() else 0
+    with open(log, "ab" if append else "wb") as stream:
+        child = start(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                      cwd=cwd, env=env or ENVIRONMENT)
+        try:
+            code = _wait_showing(child, log, begin) if say.VERBOSE else child.wait()
+        finally:
+            stop(child)
+    if code:
+        error = say.LabError(f"{what} failed (exit {code}): {_reason(log, begin)}"
+                             f"see {files.short(log)}")
+        error.log = log
+        raise error
+
+
+def _wait_showing(child, log, begin):
+    """Wait for a child and copy what it logs to standard error."""
+    with open(log, errors="replace") as stream:
+        stream.seek(begin)
+        code = None
+        while code is None:
+            try:
+                code = child.wait(0.2)
+            except subprocess.TimeoutExpired:
+                pass
+            sys.stderr.write(stream.read())
+    return code
+
+
+def _reason(log, begin):
+    """The line of a log that most likely tells what went wrong."""
+    with open(log, errors="replace") as stream:
+        stream.seek(begin)
+        lines = [line.strip() for line in stream if line.strip()]
+    chosen = ([line for line in lines if "No space left on device" in line]
+              or [line for line in lines if line.startswith("E: ")]
+              or [line for line in lines if "error:" in line.lower() or " *** " in line]
+              or lines[-1:])
+    return f"{chosen[0][:500]}; " if chosen else ""

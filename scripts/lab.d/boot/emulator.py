@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The QEMU that emulates the lab: the image's own, with three defects of its SVM taken out.
+
+A VMRUN that injects an interrupt (helper_vmrun(), SVM_EVTINJ_TYPE_INTR) delivers it, and
+leaves its number in CPUState.exception_index as well, where what is yet to be delivered is
+kept. If another thread asks the vCPU to leave its loop (cpu_exit()) before the next
+exception or #VMEXIT, it is delivered once more, with a return address of -1.
+
+Whatever vCPU loads the state of the x87, it clears a bit in the flags of the first one
+(cpu_clear_ignne(), hflags2), without an atomic operation or a lock. If that one makes a
+#VMEXIT at the same time, it has HF2_NPT_MASK afterwards as before, and so walks the guest's
+page tables for the lab's kernel: a second #VMEXIT, which saves the kernel as the guest.
+
+A VMRUN with a virtual interrupt sets CPU_INTERRUPT_VIRQ in CPUState.interrupt_request by a
+plain OR, without the lock (BQL) under which other threads set bits there. If one raises an
+interrupt at the same moment, that is lost until the next one, and if it was the timer's,
+Linux, which takes the timer to be armed, does not arm it again.
+
+The guest in the lab dies of the first or the second, now and then, or the lab does.
+Documentation/lab.rst tells how it is seen at once. Here, the instruction that stores the
+number is replaced by one that does nothing, the function by one that returns (the bit is
+never set where CR0.NE is), and the OR by an atomic one, in a copy of the program. QEMUs in
+the lab are what the package has.
+"""
+
+import re
+import struct
+
+from base import files, say
+from make import image, paths
+
+WHERE, CALLS = "helper_vmrun", "do_interrupt_x86_hardirq"
+RACES = "cpu_clear_ignne"
+# The store is so many bytes before the call, at most.
+NEAR = 64
+# mov %r32, disp32(%base). The state of the CPU that all targets have is before the one of
+# the x86, to which the base points: the displacement is negative.
+STORE = re.compile(rb"[\x41\x44\x45]?\x89[\x80-\x83\x85-\x8b\x8d-\x93\x95-\x9b\x9d-\xa3\xa5-\xab"
+                   rb"\xad-\xb3\xb5-\xbb\xbd-\xbf](.{4})", re.DOTALL)
+# orl $CPU_INTERRUPT_VIRQ, disp32(%base), its displacement as above, without a REX prefix or
+# what looks like one.
+SETS = re.compile(rb"(?<![\x40-\x4f])\x81([\x88-\x8b\x8d-\x8f])(.{4})\x00\x01\x00\x00",
+                  re.DOTALL)
+FARTHEST = -0x8000
+ENDBR64, RET = bytes.fromhex("f30f1efa"), b"\xc3"
+NOPS = {2: bytes.fromhex("6690"), 6: bytes.fromhex("660f1f440000"), 7: bytes.fromhex("0f1f8000000000")}
+
+SECTION = struct.Struct("<IIQQQQIIQQ")
+SYMBOL = struct.Struct("<IBBHQQ")
+DYNSYM, PROGBITS = 11, 1
+
+
+class UnknownCode(Exception):
+    """A program that is not built as the ones that are known."""
+
+
+def sections(data):
+    """Section headers of an ELF file of 64 bits."""
+    at, = struct.unpack_from("<Q", data, 0x28)
+    count, = struct.unpack_from("<H", data, 0x3c)
+    return [SECTION.unpack_from(data, at + i * SECTION.size) for i in range(count)]
+
+
+def symbols(data, headers, *names):
+    """(address, size) of each dynamic symbol."""
+    table = next((header for header in headers if header[1] == DYNSYM), None)
+    if not table:
+        raise UnknownCode("no dynamic symbols")
+    text = headers[table[6]][4]
+    wanted, found = {name.encode() for name in names}, {}
+    for at in range(table[4], table[4] + table[5], SYMBOL.size):
+        name, _, _, _, value, size = SYMBOL.unpack_from(data, at)
+        name = data[text + name:data.index(b"\0", text + name)]
+        if name in wanted:
+            found[name.decode()] = (value, size)
+    if len(found) != len(names):
+        raise UnknownCode(f"no {' or no '.join(sorted(set(names) - set(found)))}")
+    return [found[name] for name in names]
+
+
+def store(code, address, callee):
+    """(offset, length) of the store in the code of WHERE."""
+    calls = [i for i in range(len(code) - 4) if code[i] == 0xe8 and
+             address + i + 5 + struct.unpack_from("<i", code, i + 1)[0] == callee]
+    if len(calls) != 1:
+        raise UnknownCode(f"{len(calls)} calls of {CALLS} in {WHERE}")
+    begin = max(0, calls[0] - NEAR)
+    stores = [match for match in STORE.finditer(code, begin, calls[0])
+              if FARTHEST <= struct.unpack("<i", match[1])[0] < 0]
+    if len(stores) != 1:
+        raise UnknownCode(f"{len(stores)} stores before the call of {CALLS}")
+    return stores[0].start(), len(stores[0][0])
+
+
+def atomic_or(code):
+    """(offset, code) of the atomic OR in the code of WHERE: of the one byte that has the bit,
+    so that there is room for the prefix."""
+    sets = [match for match in SETS.finditer(code)
+            if FARTHEST <= struct.unpack("<i", match[2])[0] < 0]
+    if len(sets) != 1:
+        raise UnknownCode(f"{len(sets)} places in {WHERE} where a virtual interrupt is set")
+    modrm, displacement = sets[0].groups()
+    byte = struct.pack("<i", struct.unpack("<i", displacement)[0] + 1)
+    return sets[0].start(), b"\xf0\x80" + modrm + byte + b"\x01" + NOPS[2]
+
+
+def place(headers, address):
+    """Where the byte at an address is in the file."""
+    for _, kind, _, begin, offset, size, *_ in headers:
+        if kind == PROGBITS and begin <= address < begin + size:
+            return address - begin + offset
+    raise UnknownCode(f"nothing at {address:#x}")
+
+
+def mended(data):
+    """The program without the defects."""
+    headers, new = sections(data), bytearray(data)
+    (address, size), (callee, _), (races, _) = symbols(data, headers, WHERE, CALLS, RACES)
+    begin = place(headers, address)
+    at, length = store(data[begin:begin + size], address, callee)
+    new[begin + at:begin + at + length] = NOPS[length]
+    at, atomic = atomic_or(data[begin:begin + size])
+    new[begin + at:begin + at + len(atomic)] = atomic
+    at = place(headers, races)
+    at += len(ENDBR64) if data.startswith(ENDBR64, at) else 0
+    new[at:at + 1] = RET
+    return bytes(new)
+
+
+def program():
+    """The path of the lab's QEMU, made if the one that is there is not this one."""
+    original, copy = paths.ROOT / "usr/bin/qemu-system-x86_64", paths.LAB / "qemu-lab"
+    try:
+        data = mended(original.read_bytes())
+    except UnknownCode as err:
+        say.info(f"emulator: not mended, as its code is not what is known: {err}. A guest may "
+                 "die of it now and then")
+        return original
+    with image.locked(paths.LAB, "its emulator"):
+        if not copy.exists() or copy.read_bytes() != data:
+            with files.whole(copy) as temporary:
+                temporary.write_bytes(data)
+                temporary.chmod(0o755)
+    return copy

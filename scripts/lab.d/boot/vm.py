@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot the lab VM and watch it until it ends.
+
+The image's own QEMU runs it, by the image's own dynamic loader: an older QEMU
+of the host crashes the lab's kernel under multi-threaded TCG.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import termios
+import time
+
+from base import files, limits, process, say
+from boot import emulator, hang, watchdog, wire
+from make import debug_kernel, image, paths, place
+
+CPUS = 2
+MEMORY = 5
+# Of each of two labs, in GiB too.
+MEMORY_OF_TWO = 3
+
+# Seconds until a run counts as hung, by accelerator.
+TIMEOUT = {"kvm": 300, "tcg": 1200, "icount": 1200}
+
+# Under icount the clock of the lab counts instructions, 2 ns each, whatever else
+# the machine does: for measuring, and for nothing that needs a second CPU.
+HARDWARE = {
+    "kvm": ("-accel", "kvm", "-cpu", "host", "-smp", CPUS),
+    "tcg": ("-accel", "tcg,thread=multi", "-cpu", "qemu64,+svm,+npt,+x2apic", "-smp", CPUS),
+    "icount": ("-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off",
+               "-cpu", "qemu64,+x2apic", "-smp", 1),
+}
+
+# An IOMMU, and two NICs behind it that belong to the tests (init gives them to
+# vfio). Virtio devices are not translated, so nothing else is any slower. With eim the
+# kernel runs its local APICs in x2APIC mode (lab.rst, "The emulated CPU").
+IOMMU = ("-device", "intel-iommu,intremap=on,eim=on",
+         "-device", "e1000e,addr=10.0", "-device", "e1000e,addr=11.0")
+
+# Seconds that the second of two labs may take to see that the first has ended.
+SECOND_SECONDS = 120
+
+MARK = "MDMA-LAB "
+# What says on the console which test runs: its name, and of which program.
+TEST = re.compile(r"(?:selftest|mutant): (\S+)(?: \((\S+)\))?")
+
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+
+
+def kvm_missing(device="/dev/kvm", cpuinfo="/proc/cpuinfo", modules="/sys/module"):
+    """Why KVM can't run the lab, or None. The guest in it needs nested virtualisation, so
+    a /dev/kvm alone does not do: some are not backed by the CPU's own, some do not nest."""
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError as error:
+        return f"{device}: {error.strerror}"
+    with open(cpuinfo) as stream:
+        flags = set(stream.read().split())
+    for flag, module in (("svm", "kvm_amd"), ("vmx", "kvm_intel")):
+        if flag in flags:
+            break
+    else:
+        return "the CPU has neither svm nor vmx"
+    try:
+        with open(f"{modules}/{module}/parameters/nested") as stream:
+            nested = stream.read().strip()
+    except OSError as error:
+        return f"{module}: {error.strerror}"
+    return None if nested in ("1", "Y") else f"{module}: nested={nested}"
+
+
+def machine(cpuinfo="/proc/cpuinfo"):
+    """The machine that the lab runs on, for people."""
+    with open(cpuinfo) as stream:
+        model = next((line.partition(":")[2].strip() for line in stream
+                      if line.startswith("model name")), "CPU of unknown model")
+    return f"{os.cpu_count()} × {model}, Linux {os.uname().release}; the lab has {CPUS} CPUs"
+
+
+def accelerator():
+    """kvm if it can run the lab, else tcg; ACCEL= forces one."""
+    forced = os.environ.get("ACCEL")
+    if forced:
+        if forced not in ("kvm", "tcg"):
+            raise say.UsageError(f"ACCEL={forced}: kvm or tcg expected")
+        return forced
+    why = kvm_missing()
+    if why:
+        say.info(f"no KVM: {why}")
+    return "tcg" if why else "kvm"
+
+
+def check_memory(needed):
+    """Refuse to start where the lab would only make the machine swap or die.
+
+    @needed: GiB
+    """
+    with open("/proc/meminfo") as stream:
+        available = next(int(line.split()[1]) * 1024 for line in stream
+                         if line.startswith("MemAvailable:"))
+    if available < needed << 30:
+        raise say.LabError(f"{available / (1 << 30):.1f} GiB of memory available, the lab "
+                           f"needs {needed} GiB")
+
+
+def qemu(accel):
+    """The words that run the image's QEMU without a chroot, in the root tree: the loader takes
+    no colon in the path of a library."""
+    root = paths.ROOT
+    program = root / "usr/bin/qemu-system-x86_64" if accel == "kvm" else emulator.program()
+    return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", LIBRARIES,
+            program,
+            "-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios"]
+
+
+def kernel_command_line(accel, options):
+    """A crash ends the run at once; slow emulation is not a lockup."""
+    words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
+             "nokaslr", "intel_iommu=on", *hang.KERNEL, *options]
+    if debug_kernel.asked_for():
+        # Every report, not only the first.
+        words += ["lab.debug", "kasan_multi_shot"]
+    if accel != "kvm":
+        # At boot, the kernel spins for what ten ticks take, by the TSC, and panics if less than
+        # half of them came. QEMU's thread that makes them may wait for the host for as long.
+        # The TSC of the emulated CPUs is one; if the kernel distrusts it for reads that the
+        # host delayed, each look at a clock is an access to the HPET, and waits for QEMU.
+        words += ["no_timer_check", "tsc=nowatchdog", "watchdog_thresh=60",
+                  "rcupdate.rcu_cpu_stall_timeout=120", "sysctl.kernel.hung_task_timeout_secs=300"]
+    return " ".join(words)
+
+
+def value(path):
+    """A path as a part of an option of QEMU, where a comma begins the next part."""
+    return str(path).replace(",", ",,")
+
+
+def command(results, accel, options, terminal, more=(), memory=MEMORY):
+    """The whole command line of the lab VM.
+
+    @more:   more words for QEMU
+    @memory: GiB
+    """
+    kernel, initrd = image.kernel(), paths.LAB_INITRAMFS
+    if debug_kernel.asked_for():
+        kernel, initrd = debug_kernel.IMAGE, debug_kernel.INITRAMFS
+    payload = value(paths.PAYLOAD)
+    backend = ("stdio,id=term,signal=off,mux=on" if terminal
+               else f"file,id=term,path={value(results)}/output.txt")
+    return [
+        *qemu(accel), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-name", "mdma-lab,debug-threads=on", "-machine", "q35,kernel-irqchip=split",
+        *HARDWARE[accel], *(() if accel == "icount" else IOMMU), "-m", f"{memory}G",
+        "-kernel", kernel, "-initrd", initrd,
+        "-append", kernel_command_line(accel, options),
+        "-chardev", f"file,id=console,path={value(results)}/console.txt",
+        "-serial", "chardev:console",
+        "-device", "virtio-serial-pci", "-chardev", backend,
+        "-device", "virtconsole,chardev=term",
+        "-drive", f"file={value(paths.ROOT_IMAGE)},format=raw,if=virtio,snapshot=on",
+        "-fsdev", f"local,id=payload,path={payload},security_model=none,readonly=on",
+        "-device", "virtio-9p-pci,fsdev=payload,mount_tag=payload",
+        "-fsdev", f"local,id=results,path={value(results)},security_model=none",
+        "-device", "virtio-9p-pci,fsdev=results,mount_tag=results",
+        "-device", "virtio-rng-pci", *more,
+    ]
+
+
+class Tail:
+    """New text of a file that another process writes."""
+
+    def __init__(self, path):
+        self.path = path
+        self.offset = 0
+
+    def read(self):
+        """What came since the last call."""
+        try:
+            with open(self.path, "rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return ""
+        self.offset += len(data)
+        return data.decode(errors="replace")
+
+
+class Watch:
+    """Follows a run: hands its output on, knows its step, when it is late, and when it hangs."""
+
+    def __init__(self, results, timeout, quiet=False, dog=None):
+        """@dog: the watchdog.Watchdog, if there is one"""
+        self.results = results
+        self.console = Tail(results / "console.txt")
+        self.output = Tail(results / "output.txt")
+        self.rest = ""
+        self.step = "boot"
+        self.test = None
+        self.failure = None
+        self.begin = time.monotonic()
+        self.timeout = timeout
+        self.quiet = quiet
+        self.dog = dog
+
+    def poll(self):
+        """Look at everything once."""
+        text = self.output.read()
+        if text and not self.quiet:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        *lines, self.rest = (self.rest + self.console.read()).split("\n")
+        for line in lines:
+            self._read(line)
+        if self.dog:
+            self.dog.poll(time.monotonic())
+
+    def _read(self, line):
+        """A line of the console."""
+        test = TEST.search(line)
+        if MARK in line:
+            self._mark(*line.strip().split(MARK, 1)[1].split(" ", 1))
+        elif test:
+            name, program = test.groups()
+            self.test = f"{program}: {name}" if program else name
+        elif self.dog:
+            self.dog.read(line)
+
+    def _mark(self, kind, text=""):
+        if kind == "fail":
+            self.failure = text
+        elif kind == "step":
+            self.step, self.test = text, None
+        if not self.quiet:
+            say.info(f"[{time.monotonic() - self.begin:5.1f} s] {kind}: {text}")
+
+    def late(self):
+        """Whether the run should have ended by now."""
+        return self.timeout is not None and time.monotonic() - self.begin > self.timeout
+
+    def where(self):
+        """What ran last, for people."""
+        return self.test or f"step: {self.step}"
+
+    def stuck(self):
+        """Why the run must be ended; None while it need not."""
+        why = self.dog.verdict() if self.dog else None
+        if not why and self.late():
+            why = f"no end after {self.timeout} s"
+        return f"{why}, in {self.where()}" if why else None
+
+
+@contextlib.contextmanager
+def terminal_kept():
+    """QEMU makes the terminal raw; put it back, however QEMU ends."""
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+
+
+class Lab:
+    """A running lab: its QEMU, what follows it, and our end of its monitor."""
+
+    def __init__(self, child, watch, monitor):
+        self.child, self.watch, self.monitor = child, watch, monitor
+
+    def ended(self):
+        """Look at everything once; whether QEMU has ended."""
+        ended = self.child.poll() is not None
+        self.watch.poll()
+        return ended
+
+    def odd_end(self):
+        """Why a lab that ended did not end by itself; None if it did."""
+        if self.watch.failure:
+            return self.watch.failure
+        if self.child.returncode:
+            return f"QEMU ended with {self.child.returncode} during {self.watch.where()}"
+        if self.watch.step != "ending":
+            return f"the lab went down during {self.watch.where()}"
+        return None
+
+    def hung(self, reason):
+        """Keep what can be learned of a lab that hangs, and end it. Returns the reason, with
+        the file's name."""
+        if not self.monitor:
+            return reason
+        try:
+            path = hang.keep(self.watch.results, reason, self.child, self.monitor)
+        except OSError as error:
+            return f"{reason}; registers and stacks are lost: {error.strerror}"
+        return f"{reason}; registers and stacks are in {files.short(path)}"
+
+
+def run(results, accel, options=(), terminal=False, timeout=None, beside=None, silence=None):
+    """Boot the lab on a results directory and wait for its end.
+
+    @accel:   one of HARDWARE
+    @beside:  the results directory of a second lab, on a wire with the first; it has to end
+              soon after that one, and is quiet
+    @silence: seconds that a CPU may be silent; None: what the watchdog has for the accelerator
+
+    Returns None, or words on why there is no verdict: it hung, or crashed.
+    """
+    memory = MEMORY_OF_TWO if beside else MEMORY
+    check_memory(2 * memory if beside else memory + 1)
+    for directory in (results, paths.LAB):
+        place.check_space(directory)
+    guard = place.Guard(results, paths.LAB)
+    limit = None if terminal else timeout or TIMEOUT[accel]
+    silence = silence or watchdog.LIMIT[accel]
+    if not terminal:
+        options = [*options, watchdog.OPTION]
+    if limit and debug_kernel.asked_for():
+        limit *= limits.DEBUG_SCALE
+        silence *= limits.DEBUG_SCALE
+    say.info(f"booting {'two labs ' if beside else ''}with {accel}"
+             + (f", at most {limit} s" if limit else "; leave with exit or Ctrl-a x"))
+    with contextlib.ExitStack() as stack:
+        if terminal:
+            stack.enter_context(terminal_kept())
+        wires = stack.enter_context(wire.two_ends()) if beside else ((),)
+        labs = []
+        for directory, end in zip((results, beside), wires):
+            dog = None
+            if not terminal:
+                cpus = HARDWARE[accel][HARDWARE[accel].index("-smp") + 1]
+                dog = stack.enter_context(watchdog.Watchdog(cpus, silence))
+            watch = Watch(directory, limit, quiet=terminal or directory == beside, dog=dog)
+            words = command(directory, accel, options, terminal, end, memory)
+            labs.append(stack.enter_context(_booted(words, watch)))
+        reason = _supervise(guard, *labs)
+    if reason:
+        # Which may be why.
+        guard.check(at_once=True)
+    return reason
+
+
+@contextlib.contextmanager
+def _booted(words, watch):
+    """A running lab; gone afterwards, whatever comes. A lab on a terminal has no watchdog, and
+    its monitor is on the terminal."""
+    # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
+    environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
+                       QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
+    if os.environ.get("LAB_PRELOAD"):
+        environment["LD_PRELOAD"] = os.environ["LAB_PRELOAD"]
+    dog, terminal = watch.dog, not watch.dog
+    ours, labs = socket.socketpair()
+    if dog:
+        words = [*words, *dog.words(), "-chardev", f"socket,id=monitor,fd={labs.fileno()}",
+                 "-mon", "chardev=monitor,mode=control"]
+    (watch.results / "qemu.txt").write_text("\n".join(map(str, words)) + "\n")
+    with ours, labs, open(watch.results / "qemu-errors.txt", "wb") as errors:
+        child = process.start(words, own_group=not terminal, env=environment, stderr=errors,
+                              cwd=paths.ROOT,
+                              stdin=None if terminal else subprocess.DEVNULL,
+                              stdout=None if terminal else errors,
+                              pass_fds=(dog.labs.fileno(), labs.fileno()) if dog else ())
+        labs.close()
+        if dog:
+            dog.attend(child.pid)
+        try:
+            yield Lab(child, watch, ours if dog else None)
+        finally:
+            process.stop(child, own_group=not terminal)
+
+
+def _supervise(guard, first, second=None):
+    """Wait for the lab, or both; None, or why one did not end by itself."""
+    while not first.ended():
+        guard.check()
+        why = first.watch.stuck()
+        if why:
+            return first.hung(why)
+        if second:
+            if second.ended() and second.odd_end():
+                return f"the second lab: {second.odd_end()}"
+            why = second.watch.stuck()
+            if why:
+                return f"the second lab: {second.hung(why)}"
+        time.sleep(0.05)
+    return first.odd_end() or (_wait_second(second) if second else None)
+
+
+def _wait_second(lab):
+    """The second lab ends when it sees that the first has."""
+    deadline = time.monotonic() + SECOND_SECONDS
+    while not lab.ended():
+        why = lab.watch.stuck()
+        if not why and time.monotonic() > deadline:
+            why = f"did not end with the first, but is in {lab.watch.where()}"
+        if why:
+            return f"the second lab: {lab.hung(why)}"
+        time.sleep(0.05)
+    reason = lab.odd_end()
+    return f"the second lab: {reason}" if reason else None

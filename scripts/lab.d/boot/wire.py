@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A wire between two labs: an Ethernet that has nothing else on it.
+
+It is a Unix socket with a name in a directory that only we may enter, so nobody else
+can listen or join, and no port of the machine is taken.
+"""
+
+import contextlib
+import os
+import tempfile
+
+from base import say
+
+# Bytes of a directory in which the name of a socket fits (sun_path has 108).
+LONGEST = 70
+
+
+def _directory():
+    """Where the socket's directory can be."""
+    for directory in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if len(os.fsencode(directory)) <= LONGEST and "," not in directory \
+                and os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    raise say.LabError("no directory for a socket: set TMPDIR to one with a short name")
+
+
+@contextlib.contextmanager
+def two_ends():
+    """The words of QEMU for the lab at either end, while the wire is there.
+
+    The second connects, and tries again until the first listens.
+    """
+    with tempfile.TemporaryDirectory(prefix="mdma-wire-", dir=_directory()) as directory:
+        socket = f"addr.type=unix,addr.path={directory}/socket"
+        yield (_card("stream,server=on," + socket, 1),
+               _card("stream,server=off,reconnect-ms=200," + socket, 2))
+
+
+def _card(netdev, number):
+    return ("-netdev", f"{netdev},id=wire",
+            "-device", f"virtio-net-pci,netdev=wire,mac=52:54:00:6d:64:{number:02x}")

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All tests: each part leaves KTAP in out/check, the last line is the count."""
+
+import os
+import subprocess
+import sys
+
+from base import ktap, process, say
+from boot import job, scenario
+from check import blame, browser, hung_lab, lint, rules
+from make import build, chroot, debug_kernel, image, packages, paths, payload, trouble
+from play import workloads
+
+
+def _failed(name, error):
+    """The result of what a LabError ended, or another sentence."""
+    return [ktap.Result(name, ktap.FAILED, str(error), blame.of_error(error),
+                        getattr(error, "log", None))]
+
+
+# --- the parts --------------------------------------------------------------
+
+
+def in_python(*directories):
+    """Unit tests in Python."""
+    results = []
+    for directory in directories:
+        result = subprocess.run([sys.executable, "-B", paths.LAB_D / "check/unittest_ktap.py",
+                                 paths.REPO / directory],
+                                stdout=subprocess.PIPE, text=True, check=False,
+                                stdin=subprocess.DEVNULL,
+                                preexec_fn=process.die_with_parent)
+        results += ktap.parse(result.stdout, directory)
+    return results
+
+
+def python_tests():
+    """Python unit tests: every directory that has test_*.py, but those of other parts."""
+    directories = {path.parent for path in (paths.REPO / "tests").rglob("test_*.py")}
+    return in_python(*sorted(str(path.relative_to(paths.REPO)) for path in directories
+                             if path not in (paths.PAGES, paths.PLACES)))
+
+
+def pages():
+    """The pages that runs leave, as a browser shows them."""
+    if not browser.program():
+        packages.ensure(packages.FOR_PAGES)
+    return in_python(str(paths.PAGES.relative_to(paths.REPO)))
+
+
+def places():
+    """A clone in odd places, with the image of this one."""
+    image.make_tree()
+    image.make_initramfs()
+    build.all_targets()
+    return in_python(str(paths.PLACES.relative_to(paths.REPO)))
+
+
+def style():
+    """Style of all files."""
+    image.make_tree()
+    return lint.run()
+
+
+def builds():
+    """Everything compiles without a warning, with W=1 and sparse."""
+    image.make_tree()
+    results = []
+    for name in build.names():
+        try:
+            build.build(build.TARGETS[name])
+            results.append(ktap.Result(f"build {name}", ktap.PASSED))
+        except say.LabError as error:
+            results += _failed(f"build {name}", error)
+    return results
+
+
+def unit_tests():
+    """The backend's data structures in user space, under sanitizers."""
+    image.make_tree()
+    target = build.UNIT
+    with image.locked(target.directory, "its unit tests"):
+        build.refresh(target)
+        argv = chroot.command(build.command(target), build.binds())
+        output = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
+                                stderr=sys.stderr, stdin=subprocess.DEVNULL,
+                                env=process.ENVIRONMENT,
+                                preexec_fn=process.die_with_parent)
+    results = ktap.parse(output.stdout, "unit")
+    if output.returncode and ktap.counts(results)[1] == 0:
+        results.append(ktap.Result("unit: make", ktap.FAILED, f"exit code {output.returncode}"))
+    return results
+
+
+def model(**pairs):
+    """The model run; SEED= and OPS= of the environment, for another or a longer one."""
+    for key in ("seed", "ops"):
+        if os.environ.get(key.upper()):
+            pairs[key] = os.environ[key.upper()]
+    return in_lab("model", **pairs)
+
+
+def _run_in_lab(name, pairs, directory=None):
+    """Run a scenario; returns its outcome and its results directory."""
+    mutants = scenario.mutants(name, pairs)
+    image.make_tree()
+    image.make_initramfs()
+    build.all_targets(mutants)
+    debug_kernel.prepare(mutants)
+    payload.update()
+    directory = directory or paths.CHECK / name
+    return job.run_scenario(name, pairs, directory), directory
+
+
+def in_lab(name, part=None, **pairs):
+    """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
+    as results. A part that is not named as its scenario names its results."""
+    def run_part():
+        outcome, directory = _run_in_lab(name, pairs, paths.CHECK / part if part else None)
+        results = []
+        for path in sorted(directory.rglob("*.ktap")):
+            results += _read(path, directory, name)
+        results += _outcome_results(name, outcome, results, directory)
+        for result in results:
+            result.evidence = result.evidence or directory
+            if part:
+                result.name = f"{part}: {result.name}"
+        return results
+    return run_part
+
+
+def _read(path, directory, name):
+    """Results of one KTAP file; those of a subdirectory have its name before theirs."""
+    results = ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
+    blame.of_file(path, results)
+    if path.parent != directory:
+        for result in results:
+            result.name = f"{path.parent.name}: {result.name}"
+    return results
+
+
+def _outcome_results(name, outcome, results, directory):
+    """The scenario's own verdict, and the kernel's log. A lab that the kernel's log tells the
+    end of ended for that."""
+    left = "".join((directory / file).read_text(errors="replace")
+                   for file in ("output.txt", "console.txt", "dmesg.txt")
+                   if (directory / file).exists())
+    logged = blame.of_kernel_log(outcome.findings, left, results) if outcome.findings else ""
+    bad, who = outcome.reason, logged or blame.LAB
+    if not bad and outcome.code and ktap.counts(results)[1] == 0:
+        bad, who = f"exit code {outcome.code}", ""
+        if blame.TRACEBACK in left:
+            bad, who = f"{bad}: the scenario broke, see output.txt", blame.LAB
+    findings = "\n".join(f"{what}: {line}" for what, line in outcome.findings)
+    return [ktap.Result(f"scenario {name}", ktap.FAILED if bad else ktap.PASSED, bad or "", who),
+            ktap.Result(f"kernel log of {name}",
+                        ktap.FAILED if findings else ktap.PASSED, findings, logged)]
+
+
+# Weaknesses that the kernel's own type1 does not survive: the test that shows each, and what
+# the kernel's log, or the stack of a thread that is stuck, says then.
+DEADLY = {
+    "W3": ("R11_W3_stop_while_unmap_waits_for_the_device",
+           "usercopy: Kernel memory exposure attempt detected from null address"),
+    "W7": ("R15_W7_leaking_driver_is_an_error_of_unmap",
+           "kernel BUG at drivers/vfio/vfio_iommu_type1.c"),
+    "W18": ("W18_unmap_while_a_device_opens",
+            "stuck in state D: [<0>] vfio_iommu_type1_register_device"),
+}
+
+
+def deadly():
+    """What kills the kernel's own type1, and with it the lab: a lab for each."""
+    results = []
+    for weakness, (test, words) in DEADLY.items():
+        say.info(f"check: deadly: {test} must end badly")
+        pairs = {"only": test, "backend": "stock", "deadly": "1"}
+        outcome, directory = _run_in_lab("selftests", pairs, paths.CHECK / "deadly" / weakness)
+        left = [directory / "console.txt", *sorted(directory.rglob("*.ktap"))]
+        if any(words in path.read_text(errors="replace") for path in left if path.exists()):
+            results.append(ktap.Result(test, ktap.PASSED, f"{ktap.EXPECTED}{weakness}: {words}"))
+        else:
+            # A lab that came to no end of its own, and whose kernel says nothing, broke.
+            who = blame.LAB if outcome.reason and not outcome.findings else blame.KERNEL
+            results.append(ktap.Result(test, ktap.FAILED, f"on stock, nothing says '{words}'",
+                                       who, directory))
+    return results
+
+
+# What makes a migration with a preset quicker, where it is slow to write enough.
+HASTE = {"nvme-write": {"rate": "0"}}
+
+
+def presets():
+    """A migration with each preset; the device's control is that of the part migrate."""
+    results = []
+    for name in workloads.names():
+        results += in_lab("migrate", f"presets/{name}", workload=name, control="0",
+                          **HASTE.get(name, {}))()
+    return results
+
+
+# What the lab must find after the defects of tests/reports: in the kernel's log, and
+# of kmemleak.
+REPORTS = {
+    "a use after free": "KASAN: slab-use-after-free",
+    "a write out of bounds": "KASAN: slab-out-of-bounds",
+    "a shift out of bounds": "UBSAN: shift-out-of-bounds",
+    "a sleep under a spinlock": "BUG: sleeping function called from invalid context",
+    "an order of locks": "possible circular locking dependency",
+    "leaked memory": "unreferenced object",
+}
+
+
+def missed_reports(findings, leaks):
+    """Names of REPORTS that are in no line of either."""
+    text = "\n".join([*(line for _, line in findings), leaks])
+    return [name for name, words in REPORTS.items() if words not in text]
+
+
+def reports():
+    """The tools of the debug kernel find something if there is something, and a run in
+    which they do fails."""
+    outcome, directory = _run_in_lab("reports", {})
+    leaks = directory / "kmemleak.txt"
+    missed = missed_reports(outcome.findings, leaks.read_text() if leaks.exists() else "")
+    results = [ktap.Result(f"the debug kernel reports {name}",
+                           ktap.FAILED if name in missed else ktap.PASSED) for name in REPORTS]
+    good = outcome.code == 1 and not outcome.reason
+    return results + [ktap.Result("a run with reports fails",
+                                  ktap.PASSED if good else ktap.FAILED,
+                                  "" if good else f"{outcome.code}, {outcome.reason}")]
+
+
+def watchdog():
+    """A lab that hangs is found out."""
+    image.make_tree()
+    image.make_initramfs()
+    build.all_targets()
+    payload.update()
+    return hung_lab.check()
+
+
+PARTS = {
+    "python": python_tests,
+    "lint": style,
+    "places": places,
+    "build": builds,
+    "unit": unit_tests,
+    "watchdog": watchdog,
+    "selftests": in_lab("selftests", backend="ours,stock,logging"),
+    "deadly": deadly,
+    "rules": rules.check,
+    "citizen": in_lab("citizen"),
+    "neighbours": in_lab("neighbours"),
+    "model": model(),
+    "evidence": in_lab("evidence"),
+    "migrate": in_lab("migrate"),
+    "tracking": in_lab("migrate", "tracking", tracking="device"),
+    "presets": presets,
+    "failures": in_lab("failures"),
+    "libvirt": in_lab("libvirt"),
+    "driver": in_lab("driver"),
+    "experiment": in_lab("experiment", points="thread", repeat="1"),
+    "pages": pages,
+}
+
+# With DEBUG=1: what finds more there. The reports of its tools are the kernel's log.
+DEBUG_PARTS = {
+    "reports": reports,
+    "selftests": in_lab("selftests", backend="ours"),
+    "model": model(backends="ours", ops="100000"),
+}
+
+
+def parts_of_run():
+    """name -> part, for the kernel that the lab boots."""
+    return DEBUG_PARTS if debug_kernel.asked_for() else PARTS
+
+
+def names():
+    """Parts that can be asked for."""
+    return list(PARTS)
+
+
+# --- the count --------------------------------------------------------------
+
+
+def _run_part(name):
+    with say.Step(f"check: {name}", quiet=True):
+        try:
+            results = parts_of_run()[name]()
+        except say.LabError as error:
+            results = _failed(name, error)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            results = _failed(name, trouble.words(error))
+    try:
+        paths.CHECK.mkdir(parents=True, exist_ok=True)
+        (paths.CHECK / f"{name}.ktap").write_text(ktap.render(results))
+    except OSError as error:
+        results += _failed(f"results of {name}", trouble.words(error))
+    passed, failed, skipped = ktap.counts(results)
+    say.info(f"check: {name}: {passed} passed, {failed} failed, {skipped} skipped")
+    return results
+
+
+def _tell(result):
+    first, *more = result.reason.splitlines() or [""]
+    word = "FAILED" if result.state == ktap.FAILED else "SKIPPED"
+    print(f"{word} {result.name}" + (f": {first}" if first else ""))
+    for line in more[:15]:
+        print(f"\t{line}")
+
+
+def check_parts(parts):
+    """Refuse a part that there is not."""
+    for name in parts:
+        if name not in parts_of_run():
+            raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
+
+
+def run(parts):
+    """Run parts (all, if none is named); returns the exit code."""
+    by_part = {name: _run_part(name) for name in parts or parts_of_run()}
+    results = [result for results in by_part.values() for result in results]
+    for result in results:
+        if result.state != ktap.PASSED:
+            _tell(result)
+    for line in blame.lines(by_part):
+        print(line)
+    passed, failed, skipped = ktap.counts(results)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Style of the whole tree: one result a file and tool."""
+
+import os
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from base import ktap, process, say
+from make import mutant, packages, paths
+
+DIRECTORIES = ("drivers", "samples", "include", "tests", "scripts", ".ci")
+C_SUFFIXES = (".c", ".h")
+LONGEST_SOURCE = 800
+LONGEST_SHELL = 150
+# What checkpatch asks for and a file of that kind cannot give. A user-space
+# program has no kernel macros and functions; TRACE_EVENT has a layout of its own.
+USER_SPACE = ("ARRAY_SIZE", "BIT_MACRO", "CAMELCASE", "EXPORT_SYMBOL", "MACRO_ARG_REUSE",
+              "MACRO_WITH_FLOW_CONTROL", "NEW_TYPEDEFS", "PREFER_DEFINED_ATTRIBUTE_MACRO",
+              "PREFER_KERNEL_TYPES", "STRCPY", "STRNCPY", "VOLATILE")
+# The kernel's own macros, made for user space.
+SHIM = ("COMPLEX_MACRO", "MACRO_ARG_UNUSED")
+TRACE_HEADER = ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT")
+
+LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
+
+
+def files():
+    """All files of the tree that are ours to judge, relative to it."""
+    found = []
+    for directory in DIRECTORIES:
+        for base, directories, names in os.walk(paths.REPO / directory):
+            directories[:] = sorted(name for name in directories if name != "__pycache__")
+            found += [os.path.join(base, name) for name in sorted(names)]
+    return [os.path.relpath(path, paths.REPO) for path in found
+            if os.path.isfile(path) and not path.endswith((".pyc", ".orig", ".rej"))]
+
+
+def is_shell(path, text):
+    """Whether a shell reads it."""
+    first = text.split("\n", 1)[0]
+    return path.endswith(".sh") or (first.startswith("#!") and first.endswith("sh"))
+
+
+def is_python(path, text):
+    """Whether Python reads it."""
+    return path.endswith(".py") or text.startswith("#!/usr/bin/env python3")
+
+
+def _tool(name, path, argv):
+    """Run a tool; it must end with 0 and say nothing."""
+    result = subprocess.run([str(word) for word in argv], cwd=paths.REPO, text=True,
+                            env=process.ENVIRONMENT, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    said = result.stdout.strip()
+    good = result.returncode == 0 and not said
+    return ktap.Result(f"{name} {path}", ktap.PASSED if good else ktap.FAILED,
+                       said or f"exit code {result.returncode}")
+
+
+def shellcheck(path):
+    """shellcheck, all levels."""
+    return _tool("shellcheck", path, ["shellcheck", "--", path])
+
+
+def checkpatch(path):
+    """The kernel's own style check."""
+    script = paths.KERNEL_SOURCE / "scripts/checkpatch.pl"
+    ignore = ["FILE_PATH_CHANGES"]
+    if path.startswith(("tests/", "scripts/")):
+        ignore += USER_SPACE
+    if "/shim/" in path:
+        ignore += SHIM
+    if "TRACE_EVENT(" in (paths.REPO / path).read_text():
+        ignore += TRACE_HEADER
+    return _tool("checkpatch", path, ["perl", script, "--no-tree", "--strict", "--quiet",
+                                      "--terse", "--show-types", "--no-summary",
+                                      "--ignore", ",".join(ignore), "-f", path])
+
+
+def kernel_doc(path):
+    """Comments that kernel-doc reads must be well formed."""
+    return _tool("kernel-doc", path, ["perl", paths.KERNEL_SOURCE / "scripts/kernel-doc",
+                                      "-none", path])
+
+
+def python_syntax(path):
+    """The file must compile."""
+    text = (paths.REPO / path).read_text()
+    try:
+        compile(text, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return ktap.Result(f"python {path}", ktap.FAILED, str(error))
+    return ktap.Result(f"python {path}", ktap.PASSED)
+
+
+def house_rules(path):
+    """Licence line, length, white space."""
+    text = (paths.REPO / path).read_text()
+    lines = text.splitlines()
+    limit = LONGEST_SHELL if is_shell(path, text) else LONGEST_SOURCE
+    bad = []
+    if not path.endswith((".patch", ".txt", ".json")) and text \
+            and not any(LICENCE in line for line in lines[:5]):
+        bad.append(f"no '{LICENCE}' in its first lines")
+    if len(lines) > limit:
+        bad.append(f"{len(lines)} lines, at most {limit} wanted")
+    if not path.endswith(".patch"):
+        bad += [f"line {number}: trailing white space"
+                for number, line in enumerate(lines, 1) if line != line.rstrip()]
+    if text and not text.endswith("\n"):
+        bad.append("no line break at its end")
+    return ktap.Result(f"house {path}", ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))
+
+
+ERRNO_ROW = re.compile(r"(\S.*?) {2,}(E[A-Z0-9]+) +``(\w+)``")
+TEST_BODY = re.compile(r"^TEST_F\(\w+, (\w+), \d+\)\n(\{.*?^\})", re.MULTILINE | re.DOTALL)
+
+
+def test_bodies():
+    """Name of a selftest -> its text."""
+    return {name: body for path in sorted(paths.SELFTESTS.glob("*.c"))
+            for name, body in TEST_BODY.findall(path.read_text())}
+
+
+def errno_table(path, text=None, tests=None):
+    """Each row names a selftest, which expects the errno of the row."""
+    text = (paths.REPO / path).read_text() if text is None else text
+    tests = test_bodies() if tests is None else tests
+    bad, rows = [], ERRNO_ROW.findall(text)
+    for what, error, name in rows:
+        if name not in tests:
+            bad.append(f"{what}: no test {name}")
+        elif error not in re.findall(r"\w+", tests[name]):
+            bad.append(f"{what}: {name} does not expect {error}")
+    if not rows:
+        bad.append("no row of the form: input  ERRNO  ``test``")
+    return ktap.Result(f"errno {path}", ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))
+
+
+def mutant_applies(path):
+    """A mutant says what it breaks, and there is what it changes."""
+    name = os.path.basename(path)[:-len(".patch")]
+    try:
+        one = mutant.load(name)
+        one.apply({file: (paths.REPO / file).read_bytes() for file in one.hunks
+                   if (paths.REPO / file).is_file()})
+    except say.LabError as error:
+        return ktap.Result(f"mutant {path}", ktap.FAILED, str(error))
+    return ktap.Result(f"mutant {path}", ktap.PASSED)
+
+
+def _jobs():
+    """(check, path) of all that is to be done."""
+    jobs = [(errno_table, "Documentation/errno.rst")]
+    for path in files():
+        try:
+            text = (paths.REPO / path).read_text()
+        except UnicodeDecodeError:
+            continue
+        jobs.append((house_rules, path))
+        if is_shell(path, text):
+            jobs.append((shellcheck, path))
+        if path.startswith("tests/mutants/"):
+            jobs.append((mutant_applies, path))
+        if is_python(path, text):
+            jobs.append((python_syntax, path))
+        if path.endswith(C_SUFFIXES):
+            jobs.append((checkpatch, path))
+            if not path.startswith(("tests/", "scripts/")):
+                jobs.append((kernel_doc, path))
+    return jobs
+
+
+def run():
+    """All results. Needs the kernel's scripts from the image (see image.py)."""
+    packages.ensure(packages.FOR_LINT)
+    try:
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            return list(pool.map(lambda job: job[0](job[1]), _jobs()))
+    finally:
+        # checkpatch leaves a cache where it is run.
+        for cache in paths.REPO.glob(".checkpatch-camelcase*"):
+            cache.unlink()

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The experiment on downtime: from what a trial left to numbers, and what they show.
+
+Pure functions; experiment.py gathers, downtime_report.py presents. A *trial* is one
+migration, a *point* what it was made of (points.py). The evidence of a trial is a
+dictionary of facts and QEMU's own trace of the source.
+
+Expected is what QEMU knew when it decided to stop the guest: the size in its trace event
+migration_thread_low_pending, after an exact count, and that size divided by the
+bandwidth of the last migrate_transferred, which is how QEMU compares it with the
+downtime limit. Actual is what it had to send then (downtime-bytes of query-migrate), and
+the time from STOP at the source to RESUME at the destination. Sizes do not depend on
+how fast the machine is; times do.
+"""
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+from judge import points
+
+PAGE_SIZE = points.PAGE_SIZE
+MIB = 1 << 20
+
+# What a trial is summarised by.
+NUMBERS = ("rounds", "expected_pages", "actual_pages", "ratio", "expected_ms", "actual_ms",
+           "ratio_ms", "reported_ms", "qemu_downtime_ms", "bytes", "bytes_again",
+           "device_rate", "link_rate", "last_reported", "reported_again", "written_again",
+           "reported_per_write")
+
+# Those of them that say nothing where the link was not filled.
+TIMES = ("expected_ms", "actual_ms", "ratio_ms", "reported_ms", "qemu_downtime_ms")
+
+# Below this part of its capacity, the link was not what limited a migration.
+LINK_RATE_MIN = 0.8
+
+EVENT = re.compile(r"\d+@(\d+\.\d+):(\w+) ?(.*)")
+
+
+class NoEvidence(Exception):
+    """A trial left less than it must; the text says what is missing."""
+
+
+# --- QEMU's trace -----------------------------------------------------------
+
+
+def read_log(text):
+    """[(time, event, rest)] of what a source traced."""
+    events = [(float(match[1]), match[2], match[3]) for match in map(EVENT.match,
+              text.splitlines()) if match]
+    if not any(event[1] == "migration_bitmap_sync_start" for event in events):
+        raise NoEvidence("QEMU's trace has no count of dirty pages")
+    return events
+
+
+def number(name, text):
+    """The number after @name in the text of an event."""
+    match = re.search(rf"(?:^|\s){re.escape(name)}[ =](\d+)", text)
+    if not match:
+        raise NoEvidence(f"QEMU's trace: no {name} in '{text}'")
+    return int(match[1])
+
+
+def syncs(events):
+    """For each count of dirty pages: (time, what the device's reports held, reports)."""
+    found = []
+    for time, name, text in events:
+        if name == "migration_bitmap_sync_start":
+            found.append([time, 0, 0])
+        elif name == "vfio_get_dirty_bitmap" and found:
+            found[-1][1] += number("dirty_pages", text)
+            found[-1][2] += 1
+    return [tuple(entry) for entry in found]
+
+
+def decision(events):
+    """(time, bytes left, bytes per ms): what QEMU knew when it decided to stop."""
+    bandwidth = None
+    for time, name, text in events:
+        if name == "migrate_transferred":
+            bandwidth = number("bandwidth", text)
+        elif name == "migration_thread_low_pending":
+            if not bandwidth:
+                raise NoEvidence("QEMU stopped before it knew a bandwidth")
+            return time, int(text.split()[0]), bandwidth
+    raise NoEvidence("QEMU's trace: it never decided to stop")
+
+
+# --- a trial ----------------------------------------------------------------
+
+
+def carried(series, time):
+    """Bytes that a link had carried at a time, between its entries by proportion."""
+    before = series[0]
+    for after in series:
+        if after[0] >= time:
+            span = after[0] - before[0]
+            part = (time - before[0]) / span if span > 0 else 1
+            return before[1] + (after[1] - before[1]) * min(1, max(0, part))
+        before = after
+    return series[-1][1]
+
+
+def device_rate(samples):
+    """Pages per second that the device wrote while the guest ran."""
+    first, last = samples[0], [s for s in samples if s["status"] == "active"][-1]
+    return (last["written"] - first["written"]) / (last["time"] - first["time"])
+
+
+def reported_again(counts, samples, early):
+    """What the device's reports held after the first round, what it wrote meanwhile, and,
+    if they were @early, the one by the other: more than 1 is pages that are sent though
+    nothing changed."""
+    reported = sum(entry[1] for entry in counts[2:])
+    after = [s["written"] for s in samples if len(counts) > 1 and s["time"] >= counts[1][0]]
+    written = after[-1] - after[0] if after else 0
+    return {"reported_again": reported, "written_again": written,
+            "reported_per_write": reported / written if early and written else None}
+
+
+def measure(facts, log):
+    """All numbers of a trial; NoEvidence if it did not get to its end."""
+    if facts.get("error"):
+        raise NoEvidence(facts["error"])
+    if facts["stopped"] is None or facts["resumed"] is None:
+        raise NoEvidence("QEMU did not say when the guest stopped and went on")
+    events, memory = read_log(log), facts["migration"]["ram"]
+    counts = syncs(events)
+    decided, pending, bandwidth = decision(events)
+    before = [entry for entry in counts if entry[0] <= decided]
+    samples = [s for s in facts["samples"] if s["expected_downtime"] is not None]
+    actual_ms = (facts["resumed"] - facts["stopped"]) * 1000
+    series = facts["link"]["series"]
+    begin = counts[1][0] if len(counts) > 1 else series[-1][0]
+    again = facts["link"]["bytes"] - carried(series, begin)
+    return {
+        "converged": facts["converged"],
+        "rounds": memory["dirty-sync-count"],
+        "counts": len(counts),
+        "expected_pages": pending / PAGE_SIZE,
+        "expected_ms": pending / bandwidth,
+        "reported_ms": samples[-1]["expected_downtime"] if samples else None,
+        "actual_pages": memory["downtime-bytes"] / PAGE_SIZE,
+        "actual_ms": actual_ms,
+        "qemu_downtime_ms": facts["migration"]["downtime"],
+        "ratio": memory["downtime-bytes"] / pending,
+        "ratio_ms": actual_ms * bandwidth / pending,
+        "bytes": memory["transferred"],
+        "bytes_link": facts["link"]["bytes"],
+        "bytes_downtime": memory["downtime-bytes"],
+        "bytes_again": again,
+        "link_rate": again / max(series[-1][0] - begin, 0.001)
+        / (points.capacity(facts["bandwidth"]) * PAGE_SIZE),
+        "device_rate": device_rate(facts["samples"]),
+        "reports_before": sum(entry[2] for entry in before),
+        "last_reported": counts[-1][1],
+        "reported": [entry[1] for entry in counts],
+        "complaints": facts["guest_complaints"],
+        **reported_again(counts, facts["samples"],
+                         facts["point"]["reported"] == points.PRECOPY),
+    }
+
+
+def problems(facts, row):
+    """What contradicts itself in a trial: reasons why its numbers prove nothing."""
+    bad = list(row["complaints"])
+    if row["counts"] != row["rounds"]:
+        bad.append(f"{row['rounds']} rounds, but {row['counts']} counts in QEMU's trace")
+    if row["bytes_downtime"] < row["last_reported"] * PAGE_SIZE:
+        bad.append(f"{row['last_reported']} pages reported at last, but only "
+                   f"{row['bytes_downtime']} bytes sent after the stop")
+    # QEMU expects 4096 bytes of each page, and sends a few of one that is all zeroes.
+    if row["bytes_downtime"] < row["expected_pages"] * PAGE_SIZE * 0.75:
+        bad.append(f"{row['expected_pages']:.0f} pages expected, but only "
+                   f"{row['bytes_downtime']} bytes sent after the stop")
+    if row["bytes_link"] < row["bytes"]:
+        bad.append(f"QEMU sent {row['bytes']} bytes, the link carried {row['bytes_link']}")
+    if facts["link"]["error"]:
+        bad.append(f"link: {facts['link']['error']}")
+    early = facts["point"]["reported"] == points.PRECOPY
+    if early != bool(row["reports_before"]):
+        bad.append(f"{row['reports_before']} reports before the stop, "
+                   f"{'some' if early else 'none'} wanted")
+    if facts["point"]["direction"] == "write" and not any(row["reported"]):
+        bad.append("no report holds a page, though the device wrote")
+    if facts["point"]["direction"] == "read" and any(row["reported"]):
+        bad.append(f"{max(row['reported'])} pages reported, though the device only read")
+    return bad
+
+
+def judge_trial(path):
+    """The numbers of a trial, with `problems`; empty but for those if it failed."""
+    path = Path(path)
+    try:
+        facts = json.loads(path.read_text())
+        row = measure(facts, path.with_suffix(".qemu").read_text(errors="replace"))
+        row["problems"] = problems(facts, row)
+    except (NoEvidence, OSError, ValueError, KeyError, TypeError, IndexError,
+            ZeroDivisionError) as err:
+        text = str(err) if isinstance(err, NoEvidence) else f"{type(err).__name__}: {err}"
+        row = {"problems": [text]}
+    row["repeat"] = int(path.stem.rpartition(".")[2])
+    return row
+
+
+def is_starved(one, row):
+    """Whether a trial's link did not get what it could carry: the machine was too slow
+    for it, or busy with something else. Its sizes count; its times, and whether it
+    converged, do not."""
+    return one.limited and row["link_rate"] < LINK_RATE_MIN
+
+
+# --- points -----------------------------------------------------------------
+
+
+def spread(rows, key):
+    """{median, min, max} of a number over the trials of a point."""
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if not values:
+        return None
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def summarise(one, rows):
+    """A point with its trials: what experiment.json has of it."""
+    good = [row for row in rows if not row["problems"]]
+    timely = [row for row in good if not is_starved(one, row)]
+    entry = dict(one._asdict(), load=one.rate + points.VCPU_RATE, trials=rows,
+                 measured=len(good), starved=len(good) - len(timely),
+                 converged=sum(row["converged"] for row in timely), judged=len(timely))
+    entry.update({key: spread(timely if key in TIMES else good, key) for key in NUMBERS})
+    return entry
+
+
+def collect(results):
+    """Everything that a results directory holds: the future experiment.json."""
+    results = Path(results)
+    plan = json.loads((results / "plan.json").read_text())
+    machine = results / "machine.json"
+    entries = []
+    for one in points.all_points():
+        if one.name in plan["chosen"]:
+            rows = [judge_trial(path) for path in
+                    sorted((results / "trials").glob(f"{one.name}.*.json"))]
+            entries.append(summarise(one, rows))
+    return {"machine": json.loads(machine.read_text()) if machine.exists() else {},
+            "settings": {key: value for key, value in plan.items() if key != "chosen"},
+            "budget": points.budget(plan["bandwidth"], plan["downtime_limit_ms"]),
+            "capacity": points.capacity(plan["bandwidth"]),
+            "points": entries}
+
+
+# --- what they show ---------------------------------------------------------
+
+
+def median(entry, key):
+    """The median of a number of a point."""
+    return entry[key]["median"]
+
+
+def always(entry):
+    """Whether a point converged in each trial; None if that is not known."""
+    return entry["converged"] == entry["judged"] if entry["judged"] else None
+
+
+def never(entry):
+    """Whether a point converged in no trial; None if that is not known."""
+    return entry["converged"] == 0 if entry["judged"] else None
+
+
+# name: (points that it is about, whether they show it). Sizes only: a slow machine must
+# not make one of these fail.
+FINDINGS = {
+    "thread: reported at the stop, the guest is down for more than it was stopped for":
+        (("stop-thread",), lambda stop: median(stop, "ratio") > 1.5),
+    "thread: reported in pre-copy, QEMU's estimate holds":
+        (("pre-thread",), lambda pre: 0.9 < median(pre, "ratio") < 1.25),
+    "reported in pre-copy, more is sent":
+        (("pre-retained-0.5", "stop-retained-0.5"),
+         lambda pre, stop: median(pre, "bytes_again") > median(stop, "bytes_again")),
+    "held pages above the budget never converge in pre-copy":
+        (("pre-held-0.5",), never),
+    "retained pages at the same rate do":
+        (("pre-retained-0.5",), always),
+    "held pages are reported again and again, retained ones as often as they are written":
+        (("pre-held-0.5", "pre-retained-0.5"),
+         lambda held, retained: median(held, "reported_per_write") > 2
+         and median(retained, "reported_per_write") < 1.5),
+    "a shorter hold makes it converge": (("short-hold",), always),
+    "fewer held pages make it converge": (("fewer-held",), always),
+    "pins for reading only make it converge": (("read-only",), always),
+    "device-side tracking makes it converge": (("device-tracking",), always),
+    "device-side tracking reports held pages as often as they are written":
+        (("device-tracking",), lambda entry: median(entry, "reported_per_write") < 1.5),
+    "max-bandwidth alone is no link: the stop is not slowed by it":
+        (("no-link",), lambda entry: median(entry, "ratio_ms") < 0.75),
+}
+
+
+def findings(experiment):
+    """[(name, shown, or None if its points were not played or the machine too slow)]."""
+    entries = {entry["name"]: entry for entry in experiment["points"] if entry["measured"]}
+    shown = []
+    for name, (wanted, check) in FINDINGS.items():
+        known = [entries.get(point) for point in wanted]
+        shown.append((name, check(*known) if all(known) else None))
+    return shown
+
+
+def complaints(experiment):
+    """Why the data is not complete or not consistent; empty if it is."""
+    bad = []
+    for entry in experiment["points"]:
+        repeats = experiment["settings"]["repeat"]
+        if len(entry["trials"]) != repeats:
+            bad.append(f"{entry['name']}: {len(entry['trials'])} trials of {repeats}")
+        bad += [f"{entry['name']}.{row['repeat']}: {problem}"
+                for row in entry["trials"] for problem in row["problems"]]
+    if not experiment["points"]:
+        bad.append("no point was played")
+    return bad

@@ -1,0 +1,552 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The oracles of a migration: pure functions on the files a leg left behind.
+
+A leg is one live migration; its directory holds what was seen while it ran:
+
+  ledger.bin       struct mdma_ledger_record of every page the source wrote
+  trace/           one ftrace instance, trace_clock=counter: a global order; see ring_buffer.py
+  ram.json         pages compared, pages that differ, and their stamps
+  leg.json         what the scenario did, saw and sampled
+  source.qemu      QEMU's own trace of the bitmaps that it was told
+  source.serial, destination.serial   the guest's console before and after
+  destination-trace/   of the other host, where there are two
+
+Two oracles that share nothing but the ledger judge it. The set oracle asks
+whether every page was in a report after its last write; the data oracle
+whether every byte of RAM is the same on both sides. Nothing here passes by
+absence: no event, no report, no page compared is a failure.
+
+Order is the trace's: a write event comes after its bytes were written and
+while the page is pinned; a run event comes at or before the snapshot. So a run
+after a write holds that write, and a page is lost if no run of a successful
+report comes after its last write. Writes before START are excused: QEMU sends
+all memory once after START.
+"""
+
+import json
+import re
+import struct
+from collections import namedtuple
+from pathlib import Path
+
+from judge import dmesg, events, standstill
+from judge.events import DEVICE, BrokenOracle, Report, Run, Tracking, Write
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+NAMED = 10
+# Legs that there may be and that must pass too: the same workload, tracked by the container,
+# where the main leg's is by the device; and the way back.
+OTHER_LEGS = ("container", "back")
+
+MIN_PAGES_WRITTEN = 100_000
+MIN_PAGES_COMPARED = 100_000
+MIN_ROUNDS = 3
+
+# What trace.py leaves of a workload that never had to wait for the trace.
+NOT_SLOWED = {"times": 0, "least": None, "why": []}
+
+LEDGER_RECORD = struct.Struct("<QQQII")
+
+Ledger = namedtuple("Ledger", "seq writes channel")
+
+
+# --- reading the evidence -------------------------------------------------
+
+
+def read_ledger(path):
+    """Return {page number: Ledger}; a torn or unsorted file is no evidence."""
+    return parse_ledger(Path(path).read_bytes(), Path(path).name)
+
+
+def parse_ledger(data, name):
+    """The same for the bytes of a ledger that @name stands for in messages."""
+    if len(data) % LEDGER_RECORD.size:
+        raise BrokenOracle(f"{name}: {len(data)} bytes is no whole number of records")
+    ledger, last = {}, -1
+    for iova, seq, writes, channel, _ in LEDGER_RECORD.iter_unpack(data):
+        if iova <= last:
+            raise BrokenOracle(f"{name}: IOVA {iova:#x} is out of order")
+        last = iova
+        ledger[iova >> PAGE_SHIFT] = Ledger(seq, writes, channel)
+    return ledger
+
+
+def read_qemu_log(path):
+    """QEMU's own trace: what each GET told it, and in which round.
+
+    Returns [(time, round, dirty pages)], in order.
+    """
+    event = re.compile(r"(\d+\.\d+):(migration_bitmap_sync_start"
+                       r"|vfio_get_dirty_bitmap .*dirty_pages=(\d+))")
+    told, rounds = [], 0
+    for line in Path(path).read_text(errors="replace").splitlines():
+        match = event.search(line)
+        if match and match[3] is None:
+            rounds += 1
+        elif match:
+            told.append((float(match[1]), rounds, int(match[3])))
+    return told
+
+
+def pages(iova, npages):
+    """The page numbers of a run; a partial first page is a page."""
+    first = iova >> PAGE_SHIFT
+    return range(first, first + npages)
+
+
+# --- the set oracle --------------------------------------------------------
+
+
+class OpenReport:
+    """A report whose runs were seen, and not yet its end.
+
+    @extra: pages in it that are sent for nothing
+    @taken: those that were fresh, for they are again if the report fails
+    """
+
+    def __init__(self):
+        self.runs, self.extra, self.taken = [], 0, set()
+
+
+class Seen:
+    """What the set oracle needs of a trace, gathered event by event.
+
+    It grows with the pages and reports that there are, not with the events.
+
+    @written: page -> (place of its last write, last seq, number of writes), of one device
+    @first:   device -> number of its first write
+    @start:   place of START, None until then
+    @tracked: page writes of the device since then
+    @covered: page -> (place of the last successful run that holds it, report number)
+    @extra:   pages in reports, each as often as it is in one, that the device had not written
+              since the report before that held it, or since the start: sent for nothing
+    """
+
+    def __init__(self, device):
+        self.device, self.start, self.tracked, self.extra = device, None, 0, 0
+        self.written, self.first, self.covered = {}, {}, {}
+        self.tracking, self.reports, self.problems = [], [], []
+        self.open, self.fresh, self.numbers = {}, set(), set()
+
+    def add(self, event):
+        """The next event."""
+        add = self.ADD.get(type(event))
+        if add:
+            add(self, event)
+
+    def _write(self, event):
+        first = self.first.get(event.device)
+        if first is None or event.seq < first:
+            self.first[event.device] = event.seq
+        if event.device != self.device:
+            return
+        for i, page in enumerate(pages(event.iova, event.npages)):
+            _, seq, count = self.written.get(page, (0, 0, 0))
+            self.written[page] = (event.pos, max(seq, event.seq + i), count + 1)
+        if self.start is not None:
+            self.tracked += event.npages
+            self.fresh.update(pages(event.iova, event.npages))
+
+    def _track(self, event):
+        self.tracking.append(event)
+        if event.on and self.start is None:
+            self.start = event.pos
+
+    def _run(self, event):
+        report = self.open.setdefault(event.report, OpenReport())
+        touched = set(pages(event.iova, event.npages))
+        report.runs.append(event)
+        report.extra += len(touched - self.fresh)
+        report.taken |= touched & self.fresh
+        self.fresh -= touched
+
+    def _report(self, event):
+        report = self.open.pop(event.report, None) or OpenReport()
+        self.reports.append(event)
+        if event.report in self.numbers:
+            self.problems.append("trace: a report number is used twice")
+        self.numbers.add(event.report)
+        if event.ret:
+            self.fresh |= report.taken
+            return
+        told = sum(run.npages for run in report.runs)
+        if told != event.dirty:
+            self.problems.append(f"report {event.report}: {event.dirty} pages, "
+                                 f"its runs have {told}")
+        self.extra += report.extra
+        for run in report.runs:
+            for page in pages(run.iova, run.npages):
+                self.covered[page] = max(self.covered.get(page, (-1, 0)), (run.pos, run.report))
+
+    ADD = {Write: _write, Run: _run, Report: _report, Tracking: _track}
+
+    def good(self):
+        """Reports that reached user space."""
+        return [report for report in self.reports if not report.ret]
+
+    def gets(self):
+        """Successful GETs in order: what QEMU was told, UNMAPs apart."""
+        return [report for report in self.good() if report.op == "get"]
+
+
+def check_ledger(ledger, written, first_seq=1):
+    """Ledger and trace are two records of the same writes: they must agree.
+
+    Where they do not, an event or a record is missing, and the set oracle
+    would be blind to that page.
+    """
+    if not ledger:
+        raise BrokenOracle("ledger: empty")
+    if ledger.keys() != written.keys():
+        odd = sorted(ledger.keys() ^ written.keys())
+        raise BrokenOracle(f"ledger and trace differ in {len(odd)} pages, "
+                           f"first {odd[0] << PAGE_SHIFT:#x}")
+    for page, record in ledger.items():
+        _, seq, count = written[page]
+        if (record.seq, record.writes) != (seq, count):
+            raise BrokenOracle(
+                f"page {page << PAGE_SHIFT:#x}: ledger has seq {record.seq} and "
+                f"{record.writes} writes, trace has seq {seq} and {count}")
+    total = sum(record.writes for record in ledger.values())
+    newest = max(record.seq for record in ledger.values())
+    if first_seq + total - 1 != newest:
+        raise BrokenOracle(f"ledger: {total} writes from number {first_seq} on, but the "
+                           f"last has number {newest}")
+
+
+def check_tracking(seen):
+    """There was a START, of one container only: reports do not name theirs."""
+    if seen.start is None:
+        raise BrokenOracle("trace: tracking never started")
+    if len({event.container for event in seen.tracking}) > 1:
+        raise BrokenOracle("trace: more than one container tracked")
+
+
+def check_tracker(tracking, wanted):
+    """Who was asked what is dirty, "container" or "device", must be who should be."""
+    for event in tracking:
+        seen = "device" if event.container.startswith(DEVICE) else "container"
+        if seen != wanted:
+            raise BrokenOracle(f"trace: tracked by the {seen}, not by the {wanted}")
+
+
+def lost_pages(seen):
+    """Pages whose last write came after START and after the last run that holds them."""
+    return sorted(page for page, (pos, _, _) in seen.written.items()
+                  if pos > seen.start and seen.covered.get(page, (-1, 0))[0] < pos)
+
+
+def set_oracle(seen, ledger, first_seq=1):
+    """Compare what was reported with what was written, by order.
+
+    @first_seq: number of the device's first write here; what is before was elsewhere
+    """
+    check_ledger(ledger, seen.written, first_seq)
+    check_tracking(seen)
+    if seen.problems:
+        raise BrokenOracle(seen.problems[0])
+    good = seen.good()
+    if not any(report.dirty for report in good):
+        raise BrokenOracle("no report holds a page")
+    return {
+        "pages_written": sum(record.writes for record in ledger.values()),
+        "pages_written_tracked": seen.tracked,
+        "pages_written_distinct": len(ledger),
+        "pages_reported": len(seen.covered),
+        "pages_reported_total": sum(report.dirty for report in good),
+        "pages_extra": len(seen.covered.keys() - seen.written.keys()),
+        "pages_sent_extra": seen.extra,
+        "reports": len(good),
+        "reports_failed": len(seen.reports) - len(good),
+        "last_seq": max(record.seq for record in ledger.values()),
+    }
+
+
+# --- the data oracle -------------------------------------------------------
+
+
+def data_oracle(ram, expected_pages):
+    """Judge the comparison of RAM that was made at switchover."""
+    compared, different = ram["pages_compared"], ram["different"]
+    if compared != expected_pages:
+        raise BrokenOracle(f"RAM: {compared} of {expected_pages} pages compared")
+    numbers = [entry["page"] for entry in different]
+    if len(numbers) != ram["pages_different"] or len(set(numbers)) != len(numbers):
+        raise BrokenOracle("RAM: the list of different pages is not their number")
+    return {"ram_pages_compared": compared, "ram_pages_different": len(numbers)}
+
+
+def name_pages(numbers, ledger, covered, stamps):
+    """What is known of the first few pages: enough to start debugging."""
+    named = []
+    for page in numbers[:NAMED]:
+        record = ledger.get(page)
+        stamp = stamps.get(page, {})
+        named.append({
+            "iova": f"{page << PAGE_SHIFT:#x}",
+            "written_by_device": record is not None,
+            "seq": record.seq if record else None,
+            "writes": record.writes if record else 0,
+            "channel": record.channel if record else None,
+            "last_report": covered[page][1] if page in covered else None,
+            "seq_in_source": stamp.get("source_seq"),
+            "seq_in_destination": stamp.get("destination_seq"),
+        })
+    return named
+
+
+# --- the guest and the workload -------------------------------------------
+
+
+def guest_checks(source, destination):
+    """Count the guest's own verdicts. The console is one stream over both VMs.
+
+    A line may begin on the source and end on the destination, so the two logs
+    are joined; a line counts where it ended.
+    """
+    joined, edge = source + destination, len(source)
+    result = {"guest_checks_passed": 0, "guest_checks_passed_destination": 0,
+              "guest_checks_failed": 0}
+    for match in re.finditer(r"MDMA-GUEST (pass|fail) (\d+)[^\n]*\n", joined):
+        if match[1] == "fail":
+            result["guest_checks_failed"] += 1
+            continue
+        result["guest_checks_passed"] += 1
+        if match.end() > edge:
+            result["guest_checks_passed_destination"] += 1
+    return result
+
+
+def workload_continued(first, last_seq, settings):
+    """Did the destination's device go on with the very next page write?
+
+    Returns None, or what is wrong. @first is the number of its first write, or
+    None. @settings is (source's, destination's) workload attributes, read after
+    the switch.
+    """
+    if first is None:
+        return "the destination's device wrote nothing"
+    if first != last_seq + 1:
+        return f"the source stopped at seq {last_seq}, the destination began with {first}"
+    before, after = settings
+    odd = [name for name in before if before[name] != after.get(name)]
+    if not before or odd:
+        return "the workload's settings did not travel: " + (", ".join(odd) or "none known")
+    return None
+
+
+# --- one leg ---------------------------------------------------------------
+
+
+def device_number(uuid):
+    """What trace events and stamps call a device: the UUID's first 4 bytes."""
+    return int(uuid.split("-")[0], 16)
+
+
+def read_leg(directory):
+    """Load the evidence of a leg; raise BrokenOracle where some is missing."""
+    directory = Path(directory)
+    try:
+        facts = json.loads((directory / "leg.json").read_text())
+        if facts.get("error"):
+            return facts, None
+        return facts, {
+            "trace": events.Trace(directory / "trace"),
+            "destination_trace": destination_trace(directory),
+            "ledger": read_ledger(directory / "ledger.bin"),
+            "slowed": json.loads((directory / "trace/slowed.json").read_text()),
+            "ram": json.loads((directory / "ram.json").read_text()),
+            "qemu": read_qemu_log(directory / "source.qemu"),
+            "source": (directory / "source.serial").read_text(errors="replace"),
+            "destination": (directory / "destination.serial").read_text(errors="replace"),
+        }
+    except (OSError, ValueError) as err:
+        raise BrokenOracle(f"evidence: {err}") from err
+
+
+def destination_trace(directory):
+    """The trace of the host that the guest came to; None if it is the source's host."""
+    path = directory / "destination-trace"
+    return events.Trace(path) if path.is_dir() else None
+
+
+def see(facts, evidence, *watchers):
+    """What there is to see in a leg's traces; @watchers are shown the source's as well."""
+    seen = Seen(device_number(facts["source_uuid"]))
+    events.watch(evidence["trace"], seen, *watchers)
+    there = seen
+    if evidence["destination_trace"]:
+        there = Seen(None)
+        events.watch(evidence["destination_trace"], there)
+    return seen, there.first.get(device_number(facts["destination_uuid"]))
+
+
+def examine(facts, evidence):
+    """All numbers of a leg, without judging them."""
+    ledger, ram = evidence["ledger"], evidence["ram"]
+    seen, first_there = see(facts, evidence)
+    check_tracker(seen.tracking, facts.get("tracking", "container"))
+    result = set_oracle(seen, ledger, facts.get("first_seq", 1))
+    lost, covered = lost_pages(seen), seen.covered
+    result["pages_lost"] = len(lost)
+    result.update(data_oracle(ram, facts["ram_pages"]))
+    result.update(guest_checks(evidence["source"], evidence["destination"]))
+    result["guest_clock_jump_s"] = standstill.clock_jump(evidence["source"],
+                                                         evidence["destination"])
+    different = [entry["page"] for entry in ram["different"]]
+    stamps = {entry["page"]: entry for entry in ram["different"]}
+    result["ram_pages_unexplained"] = len(set(different) - set(lost))
+    result["lost"] = name_pages(lost, ledger, covered, stamps)
+    result["different"] = name_pages(different, ledger, covered, stamps)
+    problem = workload_continued(first_there, result["last_seq"],
+                                 (facts["workload"]["source"],
+                                  facts["workload"]["destination"]))
+    result["workload_continued"] = problem is None
+    result["workload_problem"] = problem
+    check_told(evidence["qemu"], seen.gets())
+    result["by_round"] = by_round(evidence["qemu"], seen.gets())
+    return result
+
+
+def soundness(result):
+    """Reasons why a leg's numbers prove nothing, whatever they say."""
+    floors = (("pages_written", MIN_PAGES_WRITTEN), ("ram_pages_compared", MIN_PAGES_COMPARED))
+    reasons = [f"{key} is {result[key]}, must be more than {floor}"
+               for key, floor in floors if result[key] <= floor]
+    if result["rounds"] < MIN_ROUNDS:
+        reasons.append(f"rounds is {result['rounds']}, must be at least {MIN_ROUNDS}")
+    if not result["pages_reported"]:
+        reasons.append("nothing was reported")
+    for key in ("downtime_ms", "expected_downtime_ms", "held_s", "held_idle_s"):
+        if result[key] is None:
+            reasons.append(f"{key} is not known")
+    if result["migration_status"] != "completed":
+        reasons.append(f"migration: {result['migration_status']}")
+    return reasons
+
+
+def check_told(log, gets):
+    """QEMU's own count of what each GET told it must be the trace's count."""
+    told = [dirty for _, _, dirty in log]
+    traced = [report.dirty for report in gets]
+    if told != traced:
+        raise BrokenOracle(f"QEMU was told {sum(told)} pages in {len(told)} reports, "
+                           f"the trace has {sum(traced)} in {len(traced)}")
+
+
+def by_round(log, gets):
+    """What the device's reports held in each round of pre-copy."""
+    rounds = {}
+    for (time, number, _), report in zip(log, gets):
+        entry = rounds.setdefault(number, {"round": number, "time": time,
+                                           "reported": 0, "retained": 0})
+        entry["reported"] += report.dirty
+        entry["retained"] += report.retained
+    return list(rounds.values())
+
+
+def judge_leg(directory):
+    """Numbers of a leg plus `reasons`: why it proves nothing. Never raises."""
+    result = empty_leg()
+    try:
+        facts, evidence = read_leg(directory)
+        result.update(facts.get("summary", {}))
+        if evidence is None:
+            result["reasons"] = [facts["error"]]
+            return result
+        result["slowed"] = evidence["slowed"]
+        result["slowed_times"] = evidence["slowed"]["times"]
+        result.update(examine(facts, evidence))
+        result["reasons"] = soundness(result)
+    except (BrokenOracle, KeyError, TypeError) as err:
+        text = f"missing: {err}" if isinstance(err, KeyError) else str(err)
+        result["reasons"] = ["oracle broken: " + text]
+    return result
+
+
+def empty_leg():
+    """Every stable key, with the value that can not be mistaken for a pass."""
+    keys = ("pages_written", "pages_written_tracked", "pages_written_distinct",
+            "pages_reported", "pages_reported_total", "pages_lost", "pages_extra",
+            "pages_sent_extra",
+            "ram_pages_compared", "ram_pages_different", "ram_pages_unexplained",
+            "rounds", "downtime_ms", "expected_downtime_ms", "guest_checks_failed",
+            "guest_checks_passed", "guest_checks_passed_destination", "held_s",
+            "held_idle_s", "guest_clock_jump_s", "slowed_times")
+    leg = dict.fromkeys(("kernel", "qemu", "accel", "backend"))
+    leg.update(dict.fromkeys(keys))
+    leg.update(migration_status="unknown", workload_continued=False,
+               workload_problem=None, slowed=NOT_SLOWED, lost=[], different=[], by_round=[], reasons=[])
+    return leg
+
+
+# --- the verdict -----------------------------------------------------------
+
+
+def main_reasons(leg):
+    """Why the main leg fails; empty if it passes."""
+    if leg["reasons"]:
+        return leg["reasons"]
+    must_be_zero = ("pages_lost", "ram_pages_different", "guest_checks_failed")
+    reasons = [f"{key} is {leg[key]}, must be 0" for key in must_be_zero if leg[key]]
+    if not leg["guest_checks_passed_destination"]:
+        reasons.append("no check of the guest passed on the destination")
+    if not leg["workload_continued"]:
+        reasons.append("workload: " + leg["workload_problem"])
+    return reasons + standstill.noticed(leg["held_s"], leg["guest_clock_jump_s"])
+
+
+def control_reasons(leg):
+    """Why the control fails: an oracle that passes a broken backend is blind."""
+    if leg is None:
+        return ["there was no control"]
+    if leg["reasons"]:
+        return leg["reasons"]
+    must_fail = (("pages_lost", "lost"), ("ram_pages_different", "different"))
+    reasons = [f"{key} is {leg[key]} on a backend that forgets pages"
+               for key, names in must_fail if not leg[key] or not leg[names]]
+    if not reasons and leg["ram_pages_unexplained"]:
+        reasons.append(f"{leg['ram_pages_unexplained']} pages differ, but none was lost there")
+    return reasons
+
+
+def lab_reasons(results):
+    """What went wrong around the scenario; a real host leaves no job.json."""
+    if not (results / "job.json").exists():
+        return []
+    status, reasons = results / "status", []
+    if not status.exists():
+        reasons.append("the lab ended without a status")
+    elif status.read_text().strip() != "0":
+        reasons.append(f"the scenario ended with {status.read_text().strip()}")
+    findings = dmesg.scan_files([results / "dmesg.txt", results / "console.txt"])
+    return reasons + [f"kernel log: {what}: {line}" for what, line in findings[:NAMED]]
+
+
+def judge(results, with_control=True):
+    """The whole run: the main leg must pass and the control must fail."""
+    results = Path(results)
+    verdict = judge_leg(results / "main")
+    reasons = main_reasons(verdict)
+    verdict["control"] = None
+    for name in OTHER_LEGS:
+        verdict[name] = None
+        if (results / name).is_dir():
+            verdict[name] = judge_leg(results / name)
+            reasons = reasons + [f"{name}: {reason}"
+                                 for reason in main_reasons(verdict[name])]
+    if with_control:
+        control = judge_leg(results / "control")
+        trouble = control_reasons(control)
+        control["verdict"] = "blind" if trouble else "caught"
+        control["reasons"] = trouble
+        verdict["control"] = control
+        reasons = reasons + ["control: " + reason for reason in trouble]
+        if control["backend"] is not None and control["backend"] == verdict["backend"]:
+            reasons.append("control: ran on the same backend as the main leg")
+    reasons = reasons + lab_reasons(results)
+    verdict["verdict"] = "fail" if reasons else "pass"
+    verdict["reasons"] = reasons
+    return verdict

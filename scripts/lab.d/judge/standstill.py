@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's standstill at the switchover: was it short, and did the guest notice?"""
+
+import re
+
+from judge import ram
+
+# The comparison may hold the destination for so long: this machine's idle time for so many
+# pages, more for more.
+LIMIT_S = 2
+LIMIT_PAGES = (512 << 20) // ram.PAGE_SIZE
+# A guest that is held for so long must not notice.
+LONG_S = 20
+
+BEAT = re.compile(r"MDMA-GUEST beat \d+ ([\d.]+)[^\n]*\n")
+
+
+def is_short(idle_s, pages):
+    """Is the guest held for a moment only? Other work on the machine does not matter."""
+    return idle_s <= LIMIT_S * max(1, pages / LIMIT_PAGES)
+
+
+def clock_jump(source, destination):
+    """By how much the guest's own clock went on between the last time that it said so on
+    the source's console and the first time on the destination's, in seconds; None if it
+    did not say. A line may begin on one console and end on the other."""
+    edge, before = len(source), None
+    for match in BEAT.finditer(source + destination):
+        if match.end() > edge:
+            return None if before is None else float(match[1]) - before
+        before = float(match[1])
+    return None
+
+
+def noticed(held_s, jump):
+    """Reasons why a guest that was held for long did notice: its clock must have stood still."""
+    if held_s is None or held_s < LONG_S:
+        return []
+    if jump is None:
+        return [f"the guest was held for {held_s} s, and does not tell the time"]
+    if jump > held_s / 2:
+        return [f"the guest was held for {held_s} s, and its clock went on by {jump:.1f} s"]
+    return []

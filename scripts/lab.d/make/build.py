@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds modules, tests and the guest with the image's own compiler.
+
+A target is built in a copy of the parts of this repository that it needs, in
+out/build/SUITE/NAME/tree, because a kernel module is built where its source
+is. A target whose inputs are unchanged is not touched.
+"""
+
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass, field
+
+from base import files, kmod, process, say
+from make import chroot, guest, image, mutant as mutants, paths, payload
+
+JOBS = min(4, os.cpu_count() or 1)
+# What compilers, sparse and modpost say when they find something.
+WARNING = re.compile(r"(\bwarning\b|^WARNING)[ :]", re.IGNORECASE)
+
+
+@dataclass
+class Target:
+    """One thing to build.
+
+    @name:     also its directory below out/build/SUITE
+    @trees:    directories of the repository that it needs; the first is where
+               its sources are
+    @argv:     the command; {build} is the kernel's build directory, {tree} the
+               copy of the repository, {source} @trees[0] in it, {bin} an empty
+               directory for programs
+    @products: files that it makes in @trees[0]; all of {bin} are products too
+    @files:    path in the tree -> file outside the repository, or a text
+    @strict:   whether a warning fails the build
+    @mutant:   its change is made in the copy
+    """
+    name: str
+    trees: tuple
+    argv: tuple
+    products: tuple = ()
+    files: dict = field(default_factory=dict)
+    strict: bool = True
+    mutant: object = None
+
+    @property
+    def directory(self):
+        """Where it is built, and its products are left."""
+        return paths.BUILD / self.name
+
+    @property
+    def bin(self):
+        """Where its programs are left."""
+        return self.directory / "bin"
+
+
+MAKE = ("make", f"-j{JOBS}")
+CHECKED = ("W=1", "C=2")
+KBUILD = (*MAKE, "-C", "{build}", "M={source}", *CHECKED, "modules")
+BACKEND = (*MAKE, "-C", "{source}", "KDIR={build}",
+           "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", *CHECKED)
+KERNEL_DMA = paths.KERNEL_SOURCE / "drivers/dma"
+
+# The kernel's own vfio.ko as it would be with CONFIG_IOMMUFD_DRIVER, which distributions leave
+# out: with device-side dirty tracking. And mdma.ko for it.
+KERNEL_VFIO = paths.KERNEL_SOURCE / "drivers/vfio"
+LOGGING = "KCFLAGS=-DCONFIG_IOMMUFD_DRIVER=1"
+VFIO_LOGGING_SOURCES = {
+    **{name: KERNEL_VFIO / name
+       for name in ("vfio.h", "vfio_main.c", "group.c", "container.c", "virqfd.c")},
+    "iova_bitmap.c": paths.KERNEL_SOURCE / "drivers/iommu/iommufd/iova_bitmap.c",
+    "Kbuild": "obj-m := vfio.o\n"
+              "vfio-y := vfio_main.o group.o container.o virqfd.o iova_bitmap.o\n"}
+VFIO_LOGGING_SYMBOLS = "tree/vfio-logging/Module.symvers"
+
+TARGETS = {target.name: target for target in (
+    Target("vfio", ("drivers/vfio", "include"), BACKEND, ("vfio_iommu_type1.ko",)),
+    Target("mdma", ("samples/vfio-mdev/mdma", "include"), KBUILD, ("mdma.ko",)),
+    Target("vfio-logging", ("vfio-logging",),
+           (*MAKE, "-C", "{build}", "M={source}", LOGGING, "modules"), ("vfio.ko",),
+           strict=False, files={f"vfio-logging/{name}": source
+                                for name, source in VFIO_LOGGING_SOURCES.items()}),
+    Target("mdma-logging", ("samples/vfio-mdev/mdma", "include", "vfio-logging"),
+           (*KBUILD, LOGGING, "KBUILD_EXTRA_SYMBOLS={tree}/vfio-logging/Module.symvers"),
+           ("mdma.ko",), files={"vfio-logging/Module.symvers":
+                                paths.BUILD / "vfio-logging" / VFIO_LOGGING_SYMBOLS}),
+    Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
+           ("mdma_guest.ko",)),
+    Target("guest-client", ("tests/guest-client", "include"), KBUILD, ("mdma_client.ko",)),
+    Target("dmatest", ("dmatest",), (*MAKE, "-C", "{build}", "M={source}", "modules"),
+           ("dmatest.ko",), strict=False, files={
+               "dmatest/dmatest.c": KERNEL_DMA / "dmatest.c",
+               "dmatest/dmaengine.h": KERNEL_DMA / "dmaengine.h",
+               "dmatest/Kbuild": "obj-m := dmatest.o\n"}),
+    Target("selftests", ("tests/selftests", "include"),
+           (*MAKE, "-C", "{source}", "OUT={bin}")),
+    Target("nic", ("tests/nic",), KBUILD, ("mdma_nic.ko",)),
+    Target("reports", ("tests/reports",), KBUILD, ("mdma_reports.ko",)),
+    Target("bench", ("tests/bench", "tests/selftests/lib"),
+           (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", *CHECKED),
+           ("mdma_bench.ko",)),
+)}
+
+# What the lab finds below /mdma, besides mutants.
+PUBLISHED = ("selftests", "nic", "bench", "vfio-logging", "mdma-logging")
+
+# Not in the table: it is run, not only built, and every time (see check.py).
+UNIT = Target("unit", ("tests/unit", "drivers", "samples/vfio-mdev/mdma", "include"),
+              (*MAKE, "-s", "-C", "{source}", "OUT={bin}", "check"))
+
+
+def names():
+    """Targets for the help text; mutants come by patch and are not listed."""
+    return list(TARGETS)
+
+
+def mutant(name):
+    """The target of one mutant: the same module with one defect. All mutants of a module are
+    made in one tree after the other, so that only what differs is compiled."""
+    one = mutants.load(name)
+    base = TARGETS["vfio"]
+    if "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
+        base = TARGETS["mdma-logging"]
+    elif any(path.startswith("samples/vfio-mdev/mdma/") for path in one.hunks):
+        base = TARGETS["mdma"]
+    argv = tuple(word for word in base.argv if word not in CHECKED)
+    return Target(f"mutant/{base.name}", base.trees, argv, base.products, base.files,
+                  mutant=one, strict=False)
+
+
+def mutant_unit(name, programs):
+    """The target of one mutant's unit tests: the programs of tests/unit."""
+    argv = tuple(word for word in UNIT.argv if word != "check")
+    return Target("mutant/unit", UNIT.trees, (*argv, f"TESTS={' '.join(programs)}",
+                                              "EXTRA_CFLAGS=-Wno-error", "all"),
+                  mutant=mutants.load(name), strict=False)
+
+
+# --- inputs -----------------------------------------------------------------
+
+
+def _inputs(target):
+    """path in the tree -> bytes, of everything a target is made of."""
+    found = {}
+    for tree in target.trees:
+        directory = paths.REPO / tree
+        if any(name.startswith(f"{tree}/") for name in target.files):
+            continue
+        if not directory.is_dir():
+            raise say.LabError(f"{target.name}: no directory {tree}")
+        for path in sorted(directory.rglob("*")):
+            if path.is_file() and not path.name.startswith(".") \
+                    and path.suffix not in (".o", ".ko", ".pyc"):
+                found[str(path.relative_to(paths.REPO))] = path
+    result = {name: path.read_bytes() for name, path in found.items()}
+    for name, source in target.files.items():
+        result[name] = source.encode() if isinstance(source, str) else source.read_bytes()
+    if target.mutant:
+        result.update(target.mutant.apply(result))
+    return result
+
+
+def _key(target, inputs):
+    parts = [image.recipe(), repr(target.argv), repr(target.products)]
+    for name, data in sorted(inputs.items()):
+        parts += [name, data]
+    return image.digest(*parts)
+
+
+def _of_the_future(tree):
+    """Whether a clock that was set back has left files that make would take for current."""
+    now = time.time()
+    return any(path.lstat().st_mtime > now for path in tree.rglob("*"))
+
+
+def _sync(target, inputs):
+    """Write the copy; files that did not change keep their date for make."""
+    tree = target.directory / "tree"
+    manifest = target.directory / "manifest"
+    if _of_the_future(tree):
+        chroot.remove(tree)
+    if manifest.exists():
+        for name in set(manifest.read_text().splitlines()) - set(inputs):
+            (tree / name).unlink(missing_ok=True)
+    for name, data in inputs.items():
+        path = tree / name
+        if path.exists() and path.read_bytes() == data:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        source = paths.REPO / name
+        if source.exists():
+            path.chmod(source.stat().st_mode)
+    manifest.write_text("".join(f"{name}\n" for name in sorted(inputs)))
+
+
+# --- building ---------------------------------------------------------------
+
+
+def command(target):
+    """The command line of a target, as it runs in the root tree."""
+    home = f"/mnt/build/{target.name}"
+    values = {"build": f"/lib/modules/{kmod.kernel_version(paths.ROOT)}/build",
+              "tree": f"{home}/tree", "source": f"{home}/tree/{target.trees[0]}",
+              "bin": f"{home}/bin"}
+    return [word.format(**values) for word in target.argv]
+
+
+def binds():
+    """What a build sees besides the root tree."""
+    found = {"build": paths.BUILD, "src": paths.KERNEL_SOURCE}
+    if paths.DEBUG.is_dir():
+        found["debug"] = paths.DEBUG
+    return found
+
+
+def _check_warnings(target, log):
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()
+             if WARNING.search(line)]
+    for line in lines[:10]:
+        say.info(f"{target.name}: {line}")
+    if lines:
+        error = say.LabError(f"{target.name}: {len(lines)} warnings, see {files.short(log)}")
+        error.log = log
+        raise error
+
+
+def _collect(target, log):
+    """Copy modules to where everybody looks for them, without debug information:
+    that stays in the tree, and would make the guest's initramfs four times as big."""
+    for product in target.products:
+        shutil.copy2(target.directory / "tree" / target.trees[0] / product,
+                     target.directory / product)
+        chroot.run(["strip", "--strip-debug", f"/mnt/build/{target.name}/{product}"], log,
+                   f"stripping {product}", binds=binds(), append=True)
+
+
+def build(target):
+    """Build one target unless it is current. Returns whether it was built."""
+    with image.locked(target.directory, f"building {target.name}"):
+        try:
+            return _build(target)
+        except say.LabError as error:
+            error.target = target
+            raise
+
+
+def _build(target):
+    stamp = target.directory / "stamp"
+    inputs = _inputs(target)
+    key = _key(target, inputs)
+    if stamp.exists() and stamp.read_text() == key:
+        return False
+    stamp.unlink(missing_ok=True)
+    log = target.directory / "build.log"
+    with say.Step(f"build: {target.name}"):
+        _sync(target, inputs)
+        chroot.remove(target.bin)
+        target.bin.mkdir()
+        chroot.run(command(target), log, f"building {target.name}", binds=binds())
+        if target.strict:
+            _check_warnings(target, log)
+        _collect(target, log)
+    stamp.write_text(key)
+    return True
+
+
+def make_mutant(name):
+    """Build a mutant's module unless it is current, and put it into the payload."""
+    target = mutant(name)
+    key = _key(target, _inputs(target))
+    kept = target.directory / "kept" / name
+    stamp = kept / "stamp"
+    if not stamp.exists() or stamp.read_text() != key:
+        build(target)
+        for product in target.products:
+            payload.copy(target.directory / product, kept / product)
+        stamp.write_text(key)
+    for product in target.products:
+        payload.copy(kept / product, paths.PAYLOAD / "mutant" / name / product)
+
+
+def refresh(target):
+    """Only bring the copy of a target up to date."""
+    target.bin.mkdir(exist_ok=True)
+    _sync(target, _inputs(target))
+
+
+# --- putting it into the lab ------------------------------------------------
+
+INSTALL = r"""
+set -e
+updates=/lib/modules/$1/updates
+rm -rf "$updates"
+mkdir -p "$updates"
+cp /mnt/build/vfio/vfio_iommu_type1.ko /mnt/build/mdma/mdma.ko "$updates"
+depmod "$1"
+"""
+
+
+def install():
+    """Modules into the root tree, as DKMS does, and the tree into root.img."""
+    modules = [TARGETS["vfio"].directory / "vfio_iommu_type1.ko",
+               TARGETS["mdma"].directory / "mdma.ko"]
+    key = image.digest(INSTALL, *(path.read_bytes() for path in modules))
+    if image.disk_current(key):
+        return
+    chroot.run(["sh", "-c", INSTALL, "sh", kmod.kernel_version(paths.ROOT)],
+               paths.BUILD / "install.log", "installing the modules", binds=binds())
+    image.make_disk(key)
+
+
+def make_guest():
+    """The guest's kernel and initramfs into the payload."""
+    payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
+    inputs = [TARGETS["mdma-guest"].directory / "mdma_guest.ko",
+              TARGETS["guest-client"].directory / "mdma_client.ko",
+              TARGETS["dmatest"].directory / "dmatest.ko", *guest.inputs(),
+              paths.LAB_D / "base/initramfs.py", paths.LAB_D / "base/kmod.py"]
+    key = image.digest(image.recipe(), *(path.read_bytes() for path in inputs))
+    target = paths.PAYLOAD / "guest" / "initramfs.cpio.gz"
+    stamp = paths.BUILD / "guest.stamp"
+    if target.exists() and stamp.exists() and stamp.read_text() == key:
+        return
+    guest.build(target, paths.ROOT, paths.BUILD)
+    stamp.write_text(key)
+
+
+def publish(target):
+    """A test's products into the payload."""
+    directory = paths.PAYLOAD / target.name
+    payload.mirror(target.bin, directory)
+    for product in target.products:
+        payload.copy(target.directory / product, directory / product)
+
+
+def all_targets(wanted_mutants=()):
+    """Everything that the lab needs, and the mutants that are asked for."""
+    for target in TARGETS.values():
+        build(target)
+    for name in wanted_mutants:
+        make_mutant(name)
+    with image.locked(paths.BUILD, "putting it together"):
+        for name in PUBLISHED:
+            publish(TARGETS[name])
+        make_guest()
+        install()
+
+
+def check_targets(words):
+    """Refuse a target that there is not."""
+    for word in words:
+        kind, slash, name = word.partition("/")
+        if word in TARGETS or (kind == "mutant" and slash and name in mutants.names()):
+            continue
+        raise say.UsageError(f"no target {word}; there are: {', '.join(TARGETS)}, mutant/NAME "
+                             "of tests/mutants")
+
+
+def some_targets(words):
+    """Only the targets named, for a developer in a hurry."""
+    for word in words:
+        if word.startswith("mutant/"):
+            make_mutant(word.split("/", 1)[1])
+        elif not build(TARGETS[word]):
+            say.info(f"{word}: nothing to do")

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's root tree and its disk image.
+
+The tree is built under a temporary name and renamed when whole; its stamp,
+inside, tells from which recipe, so a half-made or an outdated tree is never
+taken for a good one.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+
+from base import files, initramfs, kmod, process, say
+from make import chroot, packages, paths, place
+
+PACKAGES = (
+    "linux-image-amd64", "linux-headers-amd64", "linux-source-6.12",
+    "qemu-system-x86", "mdevctl", "kmod", "busybox-static", "python3",
+    "coccinelle", "sparse", "make", "gcc", "libc6-dev", "pciutils", "iproute2",
+    # what the kernel's own build needs besides, for a debug kernel
+    "flex", "bison", "bc", "libelf-dev",
+    "gnuplot-nox", "trace-cmd",
+    # two lab hosts that migrate with libvirt
+    "libvirt-daemon-system", "libvirt-clients", "udev", "dbus",
+    "openssh-server", "openssh-client",
+)
+OPTIONS = (
+    "--variant=minbase",
+    '--aptopt=Acquire::Languages "none"',
+    "--dpkgopt=path-exclude=/usr/share/{man,doc,locale}/*",
+    "--dpkgopt=force-unsafe-io",
+    '--aptopt=Acquire::Retries "3"',
+)
+STAMP = "etc/mdma-lab"
+SOURCE_ARCHIVE = "linux-source.tar.xz"
+
+# All that we read of the kernel's source package.
+SOURCE_FILES = (
+    "drivers/vfio/vfio_iommu_type1.c", "drivers/vfio/vfio.h",
+    "drivers/vfio/vfio_main.c", "drivers/vfio/group.c", "drivers/vfio/container.c",
+    "drivers/vfio/virqfd.c", "drivers/iommu/iommufd/iova_bitmap.c",
+    "drivers/dma/dmatest.c", "drivers/dma/dmaengine.h", "drivers/dma/virt-dma.h",
+    "scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch",
+    "scripts/kernel-doc",
+    "tools/lib/rbtree.c", "tools/include/linux/rbtree.h",
+    "tools/include/linux/rbtree_augmented.h",
+)
+
+GIB = 1 << 30
+DISK_NEEDED = 6 * GIB
+# What mmdebstrap takes of TMPDIR when an ordinary user runs it.
+TEMPORARY_NEEDED = 3 * GIB
+
+LAB_MODULES = ("virtio_blk", "ext4", "9p", "9pnet_virtio", "virtio_rng")
+
+
+def digest(*parts):
+    """One hash of texts and bytes."""
+    result = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        result.update(b"%d:" % len(data) + data)
+    return result.hexdigest()
+
+
+@contextmanager
+def locked(directory, what):
+    """Hold a directory against other runs of the lab; wait, and say so."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say.info(f"waiting for another run to finish {what}")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def recipe():
+    """The hash of everything that decides what is in the tree."""
+    return digest(paths.SUITE, *PACKAGES, *OPTIONS)
+
+
+def current():
+    """Whether the tree is there, whole and of today's recipe."""
+    stamp = paths.ROOT / STAMP
+    return stamp.exists() and stamp.read_text().strip() == recipe()
+
+
+def _check_disk():
+    paths.LAB.mkdir(parents=True, exist_ok=True)
+    place.check_space(paths.LAB, DISK_NEEDED)
+    if os.geteuid():
+        place.check_space(tempfile.gettempdir(), TEMPORARY_NEEDED, "set TMPDIR to another place")
+
+
+def _progress(log):
+    """How far mmdebstrap is: its last message, and the packages it has set up."""
+    def words():
+        try:
+            lines = log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        said = [line[3:].strip(". ") for line in lines if line.startswith("I: ")]
+        done = sum(line.startswith("Setting up ") for line in lines)
+        return (said[-1] if said else "starting") + (f", {done} packages done" if done else "")
+    return words
+
+
+def _bootstrap(tree):
+    """mmdebstrap into a directory. Its own default mirror and keys are used.
+
+    INITRD=No: the lab has an initramfs of its own, Debian's takes 20 s to make.
+    """
+    log = paths.LAB / "mmdebstrap.log"
+    words = ["mmdebstrap", "--verbose", *OPTIONS, "--include=" + ",".join(PACKAGES)]
+    environment = dict(process.ENVIRONMENT, INITRD="No")
+    with say.Step(f"image: mmdebstrap {paths.SUITE}", _progress(log)):
+        if os.geteuid() == 0:
+            # In a PID namespace, so that nothing of it can be left running; below /mnt, as
+            # apt and dpkg do not take any path.
+            inside = ["sh", "-c", 'mount --bind "$1" /mnt && shift && exec "$@"', "sh", paths.LAB]
+            process.run([*chroot.namespace(), "--mount-proc", "--", *inside, *words,
+                         "--mode=root", paths.SUITE, f"/mnt/{tree.name}"],
+                        log, "mmdebstrap", env=environment)
+            return
+        archive = paths.LAB / "root.tar"
+        process.run([*words, "--mode=unshare", "--format=tar", paths.SUITE, archive],
+                    log, "mmdebstrap", env=environment)
+        _unpack(archive, tree)
+
+
+def _unpack(archive, tree):
+    """Unpack as an ordinary user; only root may make what is in ./dev."""
+    tree.mkdir()
+    process.run([*chroot.namespace(), "--", "tar", "-x", "-f", archive, "-C", tree,
+                 "--numeric-owner", "--xattrs", "--exclude=./dev/*"],
+                paths.LAB / "image.log", "unpacking the root tree", append=True)
+    archive.unlink()
+
+
+def _take_source(tree):
+    """Move the kernel's source archive out of the tree: it is big, and only read here."""
+    archives = list((tree / "usr/src").glob("linux-source-*.tar.xz"))
+    if len(archives) != 1:
+        raise say.LabError(f"{tree}/usr/src: one linux-source archive expected, "
+                           f"found {len(archives)}")
+    process.run([*chroot.namespace(), "--", "mv", archives[0], paths.LAB / SOURCE_ARCHIVE],
+                paths.LAB / "image.log", "mv", append=True)
+
+
+def _extract_source():
+    """The files we need out of the kernel's source archive, unless they are there."""
+    stamp = paths.KERNEL_SOURCE / ".stamp"
+    wanted = digest(recipe(), *SOURCE_FILES)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    with say.Step("image: kernel source files"):
+        temporary = paths.KERNEL_SOURCE.with_name("src.new")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        process.run(["tar", "-x", "-f", paths.LAB / SOURCE_ARCHIVE, "-C", temporary,
+                     "--strip-components=1", "--wildcards",
+                     *(f"linux-source-*/{member}" for member in SOURCE_FILES)],
+                    paths.LAB / "image.log", "unpacking the kernel's source files", append=True)
+        (temporary / ".stamp").write_text(wanted)
+        shutil.rmtree(paths.KERNEL_SOURCE, ignore_errors=True)
+        temporary.rename(paths.KERNEL_SOURCE)
+
+
+def _write_stamp(tree):
+    process.run([*chroot.namespace(), "--", "sh", "-c", 'echo "$1" >"$2"', "sh",
+                 recipe(), tree / STAMP], paths.LAB / "image.log", "stamp", append=True)
+
+
+def make_tree():
+    """Make the root tree and the kernel's source files, unless they are there."""
+    with locked(paths.LAB, "the image"):
+        if not current():
+            _make_tree()
+        _extract_source()
+
+
+def _make_tree():
+    _check_disk()
+    packages.for_image()
+    chroot.check_usable()
+    tree = paths.LAB / "root.new"
+    chroot.remove(tree)
+    try:
+        _bootstrap(tree)
+        _take_source(tree)
+        _write_stamp(tree)
+        chroot.remove(paths.ROOT)
+        tree.rename(paths.ROOT)
+    finally:
+        chroot.remove(tree)
+        (paths.LAB / "root.tar").unlink(missing_ok=True)
+
+
+def _tree_size():
+    """Bytes of the tree, as root of it sees them."""
+    result = subprocess.run([*chroot.namespace(), "--", "du", "-s", "-k", "-x", paths.ROOT],
+                            capture_output=True, text=True, check=True)
+    return int(result.stdout.split()[0]) * 1024
+
+
+def _disk_stamp():
+    return paths.LAB / "root.img.stamp"
+
+
+def disk_current(key):
+    """Whether root.img is there and was made of the tree with this key."""
+    stamp = _disk_stamp()
+    return (paths.ROOT_IMAGE.exists() and stamp.exists()
+            and stamp.read_text() == digest(recipe(), key))
+
+
+def make_disk(key):
+    """Make root.img of the tree, unless it is there and of the same key."""
+    if disk_current(key):
+        return
+    stamp = _disk_stamp()
+    packages.ensure({"mke2fs": "e2fsprogs"})
+    stamp.unlink(missing_ok=True)
+    with say.Step("image: root.img"), files.whole(paths.ROOT_IMAGE) as temporary:
+        temporary.unlink(missing_ok=True)
+        size = int(_tree_size() * 1.15) + 512 * (1 << 20)
+        process.run([*chroot.namespace(), "--", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0",
+                     "-O", "^has_journal", "-L", "mdma-lab", "-d", paths.ROOT, temporary,
+                     f"{size // 1024}k"], paths.LAB / "image.log", "mke2fs", append=True)
+    stamp.write_text(digest(recipe(), key))
+
+
+def make_any_disk():
+    """Make root.img if there is none; enough where our modules do not matter."""
+    if not paths.ROOT_IMAGE.exists():
+        make_disk("bare")
+
+
+def make_initramfs():
+    """Make the lab's own initramfs, unless it is there and current."""
+    inputs = [paths.LAB_D / "lab/initramfs-init", paths.LAB_D / "base/initramfs.py",
+              paths.LAB_D / "base/kmod.py"]
+    wanted = digest(recipe(), *LAB_MODULES, *(path.read_bytes() for path in inputs))
+    stamp = paths.LAB / "initramfs.stamp"
+    with locked(paths.LAB, "its initramfs"):
+        if paths.LAB_INITRAMFS.exists() and stamp.exists() and stamp.read_text() == wanted:
+            return
+        initramfs.build(paths.LAB_INITRAMFS, paths.ROOT, modules=LAB_MODULES, init=inputs[0])
+        stamp.write_text(wanted)
+
+
+def kernel():
+    """The kernel that the lab boots."""
+    return paths.ROOT / "boot" / f"vmlinuz-{kmod.kernel_version(paths.ROOT)}"

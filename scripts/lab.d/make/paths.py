@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where everything lies. All that is generated is below OUT, nothing else is written."""
+
+import os
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[3]
+SUITE = "trixie"
+
+OUT = Path(os.environ.get("OUT") or REPO / "out").resolve()
+LAB = OUT / "lab" / SUITE
+ROOT = LAB / "root"
+ROOT_IMAGE = LAB / "root.img"
+KERNEL_SOURCE = LAB / "src"
+DEBUG = LAB / "debug"
+LAB_INITRAMFS = LAB / "initramfs.cpio.gz"
+BUILD = OUT / "build" / SUITE
+PAYLOAD = OUT / "payload"
+RUN = OUT / "run"
+CHECK = OUT / "check"
+SHELL = OUT / "shell"
+
+SCENARIOS = REPO / "tests" / "scenarios"
+SELFTESTS = REPO / "tests" / "selftests"
+MUTANTS = REPO / "tests" / "mutants"
+PAGES = REPO / "tests" / "pages"
+PLACES = REPO / "tests" / "places"
+WORKLOADS = REPO / "samples" / "vfio-mdev" / "mdma" / "workloads"
+LIBVIRT = REPO / "samples" / "vfio-mdev" / "mdma" / "libvirt"
+LAB_D = REPO / "scripts" / "lab.d"

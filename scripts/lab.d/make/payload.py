@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the lab VM sees at /mdma: put together before every boot."""
+
+import filecmp
+import shutil
+
+from base import files
+from make import image, paths
+
+# What of scripts/lab.d runs in the lab.
+IN_LAB = ("base", "judge", "show", "play", "lab")
+SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", "*.o", ".*")
+
+
+def mirror(source, target, names=None):
+    """Make target hold exactly what source holds, or what @names says of it; touch only what
+    differs."""
+    target.mkdir(parents=True, exist_ok=True)
+    if names is None and source.is_dir():
+        names = [path.name for path in source.iterdir()]
+        names = sorted(set(names) - set(SKIP(str(source), names)))
+    names = names or ()
+    for path in target.iterdir():
+        if path.name not in names:
+            _remove(path)
+    for name in names:
+        one, other = source / name, target / name
+        if one.is_dir():
+            if other.exists() and not other.is_dir():
+                other.unlink()
+            mirror(one, other)
+        else:
+            copy(one, other)
+
+
+def copy(source, target):
+    """Copy a file unless the same is there; in one step, for a reader's sake."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    mode = source.stat().st_mode
+    if (target.exists() and target.stat().st_mode == mode
+            and filecmp.cmp(source, target, shallow=False)):
+        return
+    with files.whole(target) as temporary:
+        shutil.copy2(source, temporary)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def update():
+    """The parts that are read from the working tree at every boot."""
+    with image.locked(paths.BUILD, "putting it together"):
+        _update()
+
+
+def _update():
+    mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
+    mirror(paths.LAB_D, paths.PAYLOAD / "lab.d", IN_LAB)
+    mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")
+    # The README's commands are tried: its files are where it says.
+    copy(paths.REPO / "README.md", paths.PAYLOAD / "README.md")
+    mirror(paths.LIBVIRT, paths.PAYLOAD / paths.LIBVIRT.relative_to(paths.REPO))
+    copy(paths.REPO / "scripts" / "mdma-trace", paths.PAYLOAD / "bin" / "mdma-trace")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The directories that the lab writes to: refused at once where it can't, held while it does."""
+
+import fcntl
+import os
+import shutil
+import time
+from contextlib import contextmanager
+
+from base import files, say
+from make import paths, trouble
+
+MIB = 1 << 20
+# What must be free before anything begins, and as long as a lab runs.
+NEEDED, LEFT = 64 * MIB, MIB
+# Seconds between two looks at a directory.
+INTERVAL = 0.5
+
+
+def check(directory):
+    """Refuse a directory that the lab could not work in, before it is made."""
+    if "\n" in str(directory):
+        raise say.UsageError(f"{str(directory)!r}: a line break in a path; "
+                             f"{trouble.ELSEWHERE}")
+    place = directory
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise say.LabError(f"{files.short(place)} is no directory: "
+                           f"remove it, or {trouble.ELSEWHERE}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise say.LabError(f"{files.short(directory)} can't be written: {trouble.denied(place)}")
+
+
+def check_space(directory, needed=NEEDED, remedy=trouble.ELSEWHERE):
+    """Refuse to begin what a full disk would end."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise say.LabError(f"{files.short(directory)}: {free // MIB} MiB free, the lab needs "
+                           f"{needed // MIB} MiB there: free some, or {remedy}")
+
+
+def _lock(directory, how):
+    """A file descriptor that holds a directory; None if somebody else does."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        return handle
+    except BlockingIOError:
+        os.close(handle)
+        return None
+
+
+@contextmanager
+def held(results=None):
+    """OUT, and a directory for results, are there and ours to write to; "clean" waits for us.
+
+    They are made as private as the umask says. What is in them can be read by whoever may
+    enter them: programs in the lab that are not root need that.
+    """
+    for directory in filter(None, (paths.OUT, results)):
+        check(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        check_space(directory)
+    umask = os.umask(0)
+    os.umask(umask & 0o022)
+    handle = _lock(paths.OUT, fcntl.LOCK_SH)
+    if handle is None:
+        raise say.LabError(f"{files.short(paths.OUT)} is being cleaned: try again when that "
+                           "is done")
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone():
+    """OUT is there, nobody else uses it, and it can be cleaned."""
+    check(paths.OUT)
+    handle = _lock(paths.OUT, fcntl.LOCK_EX)
+    if handle is None:
+        raise say.LabError(f"another run of the lab works in {files.short(paths.OUT)}: end it, "
+                           "or wait for its end")
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+class Guard:
+    """Sees to it that a running lab has where to write to. QEMU would stop the machine, or try
+    again for ever, and say nothing."""
+
+    def __init__(self, *directories):
+        self.found = {directory: os.stat(directory).st_ino for directory in directories}
+        self.next = 0
+
+    def check(self, at_once=False):
+        """Raise LabError if a directory is gone or full; looks now and then only, or at once."""
+        now = time.monotonic()
+        if now < self.next and not at_once:
+            return
+        self.next = now + INTERVAL
+        for directory, number in self.found.items():
+            try:
+                same = os.stat(directory).st_ino == number
+            except FileNotFoundError:
+                same = False
+            if not same:
+                raise say.LabError(f"{files.short(directory)} was removed while the lab wrote "
+                                   "to it: run it again, and leave that directory alone")
+            if shutil.disk_usage(directory).free < LEFT:
+                raise say.LabError(f"{files.short(directory)}: the disk became full while the "
+                                   f"lab ran: free some space, or {trouble.ELSEWHERE}")

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A QEMU with one mdev: started, watched on its console, always ended."""
+
+import fcntl
+import os
+import re
+import subprocess
+import time
+
+from base import qmp as qmp_client
+
+
+class GuestError(Exception):
+    """The guest or its QEMU did not do what was expected of it."""
+
+
+# What the proof and the experiment want to know from QEMU itself, with QEMU's own
+# clock: what it was told in each round, what it made of it, and when it stopped.
+TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
+                "vfio_get_dirty_bitmap", "vfio_migration_set_device_state",
+                "migrate_transferred", "migrate_pending_exact",
+                "migration_thread_low_pending", "migration_completion_vm_stop",
+                "loadvm_approve_switchover")
+
+
+# Requests of /dev/kvm, see <linux/kvm.h>.
+KVM_CREATE_VM = 0xAE01
+KVM_GET_TSC_KHZ = 0xAEA3
+
+
+def tsc_khz():
+    """The guest's TSC frequency, 0 if it can't be told.
+
+    Without kvmclock the guest has to measure it, and nested in emulation it
+    fails to: then each look at a clock is an exit, and it boots 5 s longer.
+    """
+    try:
+        kvm = os.open("/dev/kvm", os.O_RDWR)
+    except OSError:
+        return 0
+    try:
+        machine = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+        try:
+            return fcntl.ioctl(machine, KVM_GET_TSC_KHZ, 0)
+        finally:
+            os.close(machine)
+    except OSError:
+        return 0
+    finally:
+        os.close(kvm)
+
+
+def boot_words():
+    """Words for the kernel of a guest that boots nested in emulation: what is slow there, or
+    can't be, it is told not to do."""
+    khz = tsc_khz()
+    return ["panic=-1", "nokaslr", "mitigations=off", "no_timer_check",
+            *([f"tsc_early_khz={khz}"] if khz else [])]
+
+
+# Words for the kernel of a guest that is held at a switchover: its clock counts the timer
+# interrupts that it gets, so it stands still while the guest does. That is what kvmclock does
+# for others; without it the TSC would run on, and each timeout and watchdog in the guest
+# would count time in which it could do nothing.
+STOPPABLE_CLOCK = ("clocksource=jiffies", "tsc=unstable", "lapic=notscdeadline")
+# For one that is never held, and whose rates are those of the world.
+STEADY_CLOCK = ("tsc=reliable",)
+
+
+def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
+                 paused=True, properties="", commands=False, beside=()):
+    """Build QEMU's arguments.
+
+    @incoming:   waits for a migration
+    @paused:     does not run by itself after it
+    @properties: more properties of the vfio-pci device, "name=value,..."
+    @commands:   there is a second serial port, a socket, and the guest may reboot
+    @beside:     more devices, each as -device wants it
+
+    kvmclock and steal time are off because KVM itself writes their pages at
+    the switch: RAM could not be the same then, and no page is excused.
+    """
+    cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
+    argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
+            "-display", "none",
+            "-M", f"q35,accel={config.accel},memory-backend=ram,vmport=off,hpet=off",
+            "-cpu", cpu, "-smp", str(config.smp), "-m", f"{config.mem_mb}M",
+            "-object", f"memory-backend-file,id=ram,size={config.mem_mb}M,"
+                       f"mem-path={ram},share=on",
+            "-kernel", config.kernel, "-initrd", config.initrd, "-append", config.append,
+            "-serial", f"file:{directory / name}.serial",
+            "-qmp", f"unix:{monitor},server=on,wait=off",
+            "-msg", "timestamp=on", "-D", f"{directory / name}.qemu"]
+    for event in TRACE_EVENTS:
+        argv += ["-trace", event]
+    if mdev:
+        argv += ["-device", ",".join(filter(None, (
+            f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma", properties)))]
+    for device in beside:
+        argv += ["-device", device]
+    if commands:
+        path = f"{directory / name}.commands"
+        argv += ["-chardev", f"socket,id=commands,path={path},server=on,wait=off",
+                 "-serial", "chardev:commands"]
+    else:
+        argv.append("-no-reboot")
+    if incoming:
+        argv += ["-incoming", "defer"] + ["-S"] * paused
+    return argv
+
+
+def _text(path):
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+class GuestVM:
+    """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
+
+    def __init__(self, name, config, directory, mdev, incoming=False, **more):
+        """@more: paused, properties, commands and beside, see command_line()."""
+        self.name = name
+        self.directory = directory
+        self.ram = directory / f"{name}.ram"
+        self.monitor = directory / f"{name}.socket"
+        self.serial = directory / f"{name}.serial"
+        self.commands = directory / f"{name}.commands"
+        self._argv = command_line(name, config, mdev, directory, self.ram,
+                                  self.monitor, incoming, **more)
+        self.process = self.qmp = None
+
+    def __enter__(self):
+        self._forget_files()
+        with open(self.directory / f"{self.name}.stderr", "wb") as errors:
+            self.process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL,
+                                            stdout=errors, stderr=errors)
+        return self
+
+    def connect(self):
+        """Open the monitor. Not at the start, so that two QEMUs start at once."""
+        try:
+            self.qmp = qmp_client.Qmp(self.monitor, self.alive)
+        except qmp_client.QmpError as err:
+            raise GuestError(f"{self.name}: {err}; QEMU said: {self.errors()}") from err
+
+    def __exit__(self, *_):
+        if self.qmp:
+            self.qmp.close()
+        if self.alive():
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+        self._forget_files()
+
+    def _forget_files(self):
+        for path in (self.ram, self.monitor, self.commands):
+            path.unlink(missing_ok=True)
+
+    def alive(self):
+        """Does QEMU still run?"""
+        return self.process.poll() is None
+
+    def errors(self):
+        """The end of what QEMU printed."""
+        text = (self.directory / f"{self.name}.stderr").read_text(errors="replace")
+        return text.strip()[-500:] or "nothing"
+
+    def console(self):
+        """The guest's console so far."""
+        return _text(self.serial)
+
+    def log(self):
+        """QEMU's own trace so far."""
+        return _text(self.directory / f"{self.name}.qemu")
+
+    def wait_console(self, pattern, timeout, count=1):
+        """Wait until @pattern is on the console @count times."""
+        deadline = time.monotonic() + timeout
+        while len(re.findall(pattern, self.console())) < count:
+            if not self.alive():
+                raise GuestError(f"{self.name}: QEMU ended: {self.errors()}")
+            if time.monotonic() > deadline:
+                tail = self.console().strip()[-300:]
+                raise GuestError(f"{self.name}: no '{pattern}' on the console in "
+                                 f"{timeout:.0f} s; it ends: {tail!r}")
+            time.sleep(0.1)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What else virsh does to a guest with an mdma device: it must work, or be refused in words,
+and the guest must be none the worse for it.
+"""
+
+import time
+from xmlrpc.client import Error as RpcError
+
+from play import readme
+from play.libvirt_guest import GuestError, host_name, last_words
+from play.libvirt_host import IMAGES, HostError
+
+# Slow enough (MiB/s) to be caught in the midst, by one that asks four times a second.
+SLOW = 8
+
+
+class Wrong(Exception):
+    """Something is not as it must be."""
+
+
+def expect(good, text):
+    """Fail with this text."""
+    if not good:
+        raise Wrong(text)
+
+
+def type_in(host, lines):
+    """What a shell on a host says to these, where README.md is."""
+    code, output, errors = host.run("bash", "-e", "-c",
+                                    "\n".join([f"cd {readme.PATH.parent}", *lines]))
+    expect(not code, f"{'; '.join(lines)}: {errors or output.strip()}")
+    return output
+
+
+def played(case):
+    """Play a case: (name, None or what is wrong, what was seen)."""
+    name = case.__name__.replace("_", " ")
+    begin, seen, wrong = time.monotonic(), "", None
+    try:
+        seen = case()
+    except (Wrong, HostError, GuestError, RpcError, OSError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    print(f"libvirt: {name}: {wrong or 'ok'} ({time.monotonic() - begin:.0f} s)  {seen}",
+          flush=True)
+    return name, wrong, seen
+
+
+class Cases:
+    """They go on from each other: the guest runs here at the begin, and is gone at the end."""
+
+    def __init__(self, guest, config, here, there):
+        self.guest, self.config, self.here, self.there = guest, config, here, there
+
+    def play(self):
+        """Results as (name, None or what is wrong, what was seen)."""
+        results = [played(case) for case in (self.security, self.no_such_mdev, self.snapshot,
+                                             self.abort, self.second_try, self.save)]
+        self.guest.destroy(self.here)
+        self.guest.destroy(self.there)
+        return results
+
+    def play_as_written(self):
+        """The same of one that has no guest to begin with, and leaves none."""
+        return [played(self.as_the_readme_says)]
+
+    def _goes_on(self, host, fresh=False):
+        """The guest's next checks pass, and its device writes.
+
+        @fresh: the console is a new one
+        """
+        guest = self.guest
+        before = 0 if fresh else guest.passed(host)
+        seq = int(host.stat(guest.mdev, "seq"))
+        guest.wait_console(host, "MDMA-GUEST pass", self.config.patience,
+                           before + self.config.checks)
+        expect("MDMA-GUEST fail" not in guest.console_text(host), "a check of the guest failed")
+        expect(int(host.stat(guest.mdev, "seq")) > seq, "the device writes no more")
+
+    def _migrate(self, *words):
+        """Exit code and last words of a migration from here to there."""
+        self.guest.migrate(self.here, self.there, *words)
+        return self._end()
+
+    def _end(self):
+        deadline = time.monotonic() + self.config.patience
+        while not (done := self.guest.migrated(self.here)):
+            expect(time.monotonic() < deadline, "no end of the migration")
+            time.sleep(0.2)
+        return done
+
+    def security(self):
+        """Nothing is relaxed: QEMU is as confined as libvirt has it by default."""
+        seen = self.here.confinement(self.guest.name)
+        expect(seen["user"] == "libvirt-qemu", f"QEMU runs as {seen['user']}")
+        expect(seen["own_mounts"], "QEMU has no mount namespace of its own")
+        expect(len(seen["vfio"]) == 2, f"QEMU sees {seen['vfio']} in /dev/vfio")
+        # Guest memory and a GiB for what else is pinned, as libvirt reckons it.
+        expect(seen["memlock"] == str((self.config.mem_mb + 1024) << 20),
+               f"QEMU may lock {seen['memlock']} bytes")
+        return f"user {seen['user']}, {seen['memlock']} bytes may be locked"
+
+    def no_such_mdev(self):
+        """Refused where the other host has no such device."""
+        guest = self.guest
+        guest.mdevctl(self.there, "stop", "-u", guest.mdev)
+        try:
+            code, words = self._migrate()
+        finally:
+            guest.mdevctl(self.there, "start", "-u", guest.mdev)
+        expect(code, "migrated to a host without the device")
+        expect(guest.mdev in words, f"the refusal does not name the device: {words}")
+        self._goes_on(self.here)
+        return words
+
+    def snapshot(self):
+        """Memory and device go to a file while the guest runs."""
+        path = IMAGES / "mdma-guest.mem"
+        self.guest.virsh(self.here, "snapshot-create-as", self.guest.name, "mdma", "--live",
+                         "--memspec", f"file={path},snapshot=external")
+        # libvirt does not migrate a domain that has snapshots
+        self.guest.virsh(self.here, "snapshot-delete", self.guest.name, "mdma", "--metadata")
+        self._goes_on(self.here)
+        size = path.stat().st_size
+        path.unlink()
+        expect(size > 1 << 20, f"the snapshot is {size} bytes")
+        return f"{size >> 20} MiB"
+
+    def abort(self):
+        """domjobinfo sees a migration, domjobabort ends it, and the guest goes on here."""
+        guest = self.guest
+        guest.migrate(self.here, self.there, "--bandwidth", str(SLOW))
+        deadline = time.monotonic() + self.config.patience
+        while not ((sample := guest.sample(self.here)) and sample["transferred"]):
+            expect(time.monotonic() < deadline, "domjobinfo sees no migration")
+            time.sleep(0.25)
+        guest.virsh(self.here, "domjobabort", guest.name)
+        code, words = self._end()
+        expect(code, "migrated, though it was aborted")
+        self._goes_on(self.here)
+        return words
+
+    def second_try(self):
+        """After that it migrates, with multifd and auto-converge."""
+        code, words = self._migrate("--auto-converge", "--parallel", "--parallel-connections",
+                                    "2")
+        expect(not code, words)
+        self._goes_on(self.there, fresh=True)
+        return "with --auto-converge --parallel"
+
+    def save(self):
+        """To a file, and back from it."""
+        path = str(IMAGES / "mdma-guest.save")
+        self.guest.virsh(self.there, "save", self.guest.name, path)
+        self.guest.virsh(self.there, "restore", path)
+        self._goes_on(self.there, fresh=True)
+        return ""
+
+    def as_the_readme_says(self):
+        """Its commands, as they are written there and with the files they name: the device
+        by mdevctl here and by libvirt there, the guest, and its migration."""
+        guest, here, there = self.guest, self.here, self.there
+        for host in (here, there):
+            guest.mdevctl(host, "stop", "-u", guest.mdev)
+            guest.mdevctl(host, "undefine", "-u", guest.mdev)
+        there.unload_mdma()
+        by_mdevctl, by_libvirt, migrate = readme.blocks("With libvirt")
+        try:
+            type_in(here, by_mdevctl)
+            type_in(there, by_libvirt)
+            for line in migrate:
+                if "migrate" in line:
+                    guest.wait_console(here, "MDMA-GUEST pass", self.config.patience)
+                seen = type_in(here, [line.replace("OTHER", host_name(there))])
+            self._goes_on(there, fresh=True)
+        finally:
+            guest.destroy(here)
+            guest.destroy(there)
+        return last_words(seen)

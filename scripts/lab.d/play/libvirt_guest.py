@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest that libvirt has: its XML, and what virsh is told of it.
+
+A host is a libvirt_host.LibvirtHost, or the same on the other end of the wire.
+"""
+
+import re
+import time
+from xml.etree import ElementTree
+
+from judge import ram
+from play.libvirt_host import LOGS, NAMES, HostError, LibvirtHost
+
+QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+EVENTS = ("migration_bitmap_sync_start", "vfio_get_dirty_bitmap")
+UNLIMITED = 1 << 14
+MIB = 1 << 20
+
+
+class GuestError(Exception):
+    """The guest did not do what was expected of it."""
+
+
+def for_test(root, mem_mb, words):
+    """A definition, changed: RAM in a memfd that can be compared, QEMU's log of what it was
+    told in each round, words for the guest's kernel; no clock page that KVM writes itself.
+
+    @root: the <domain>
+    """
+    ElementTree.register_namespace("qemu", QEMU)
+    root.find("memory").text = str(mem_mb)
+    backing = ElementTree.SubElement(root, "memoryBacking")
+    ElementTree.SubElement(backing, "source", type="memfd")
+    ElementTree.SubElement(backing, "access", mode="shared")
+    clock = ElementTree.SubElement(root, "clock", offset="utc")
+    for timer in ("kvmclock", "hpet"):
+        ElementTree.SubElement(clock, "timer", name=timer, present="no")
+    command = root.find("os/cmdline")
+    command.text = " ".join([command.text, *words])
+    more = ElementTree.SubElement(root, f"{{{QEMU}}}commandline")
+    for event in EVENTS:
+        for word in ("-trace", event):
+            ElementTree.SubElement(more, f"{{{QEMU}}}arg", value=word)
+    return root
+
+
+class Pace:
+    """Holds a migration back until there is enough to judge, then lets it end.
+
+    The bandwidth is set free first and the downtime later, so that QEMU's estimate of the
+    downtime is one for the bandwidth that it really has. Whoever is too slow to converge
+    gets a longer downtime.
+    """
+
+    def __init__(self, rounds, pages, downtime_ms):
+        self.rounds, self.pages, self.downtime_ms = rounds, pages, downtime_ms
+        self.steps = 0
+
+    def next(self, rounds, pages):
+        """What virsh is to be told now: lists of words."""
+        if rounds < self.rounds or pages < self.pages:
+            return []
+        self.steps += 1
+        if self.steps == 1:
+            self.rounds = rounds + 2
+            return [["migrate-setspeed", str(UNLIMITED)]]
+        self.rounds = rounds + 4
+        return [["migrate-setmaxdowntime", str(self.downtime_ms << (self.steps - 2))]]
+
+
+def compare_ram(source, destination):
+    """Compare what the two hosts hold, page by page."""
+    one, other = source.ram_digests(), destination.ram_digests()
+    if len(one) != len(other):
+        raise HostError(f"RAM of {len(one)} and {len(other)} bytes of digests")
+    pages = [offset // ram.DIGEST for offset in range(0, len(one), ram.DIGEST)
+             if one[offset:offset + ram.DIGEST] != other[offset:offset + ram.DIGEST]]
+    seqs = [host.ram_stamps(pages) for host in (source, destination)]
+    for host in (source, destination):
+        host.drop_ram()
+    return {"pages_compared": len(one) // ram.DIGEST, "pages_different": len(pages),
+            "different": [{"page": page, "source_seq": left and int(left),
+                           "destination_seq": right and int(right)}
+                          for page, left, right in zip(pages, *seqs)]}
+
+
+def last_words(output):
+    """What virsh migrate --verbose said at its end, without its progress."""
+    return re.sub(r"\s*Migration: \[ *[\d.]+ %\]", "", output).strip()
+
+
+def raw(text):
+    """What domjobinfo --rawstats says, "name: value" a line: name -> number or text."""
+    found = {}
+    for line in text.splitlines():
+        name, colon, value = line.strip().partition(": ")
+        if colon:
+            found[name] = int(value) if value.isdecimal() else value
+    return found
+
+
+class Guest:
+    """One domain with one mdev, on whatever host it is."""
+
+    def __init__(self, root, patience):
+        self.xml = ElementTree.tostring(root, encoding="unicode")
+        self.name = root.find("name").text
+        self.mdev = root.find("devices/hostdev/source/address").get("uuid")
+        self.console = root.find("devices/serial/source").get("path")
+        self.log_path = str(LOGS / f"{self.name}.log")
+        self.log_begin = {}
+        # Number of the next page write of its device.
+        self.next_seq = 1
+        self.patience = patience
+
+    def virsh(self, host, *words):
+        """What virsh says; it must succeed."""
+        code, output, errors = host.run("virsh", "-q", "-c", "qemu:///system", *words)
+        if code:
+            raise HostError(f"virsh {' '.join(words)}: {errors or output.strip()}")
+        return output
+
+    def tell(self, host, *words):
+        """Tell a migration something: virsh COMMAND DOMAIN VALUE. It may be over by now."""
+        command, value = words
+        host.run("virsh", "-q", "-c", "qemu:///system", command, self.name, value)
+
+    # The mdev.
+
+    def define_mdev(self, host, mdev_type):
+        """Define and start it with mdevctl."""
+        self.mdevctl(host, "define", "-u", self.mdev, "-p", "mdma", "-t", mdev_type)
+        self.mdevctl(host, "start", "-u", self.mdev)
+
+    def define_nodedev(self, host, text):
+        """The same with virsh, by the XML @text."""
+        host.write("/tmp/nodedev.xml", text)
+        self.virsh(host, "nodedev-define", "/tmp/nodedev.xml")
+        self.virsh(host, "nodedev-start", f"mdev_{self.mdev.replace('-', '_')}_mdma")
+
+    def mdevctl(self, host, *words):
+        """mdevctl must succeed."""
+        code, _, errors = host.run("mdevctl", *words)
+        if code:
+            raise HostError(f"mdevctl {' '.join(words)}: {errors}")
+
+    # The domain.
+
+    def begin(self, host):
+        """Define and start it."""
+        host.write("/tmp/guest.xml", self.xml)
+        self.virsh(host, "define", "/tmp/guest.xml")
+        self.virsh(host, "start", self.name)
+
+    def destroy(self, host):
+        """Wherever it is, it is not there any more."""
+        for command in ("destroy", "undefine"):
+            host.run("virsh", "-q", "-c", "qemu:///system", command, self.name)
+
+    def log(self, host):
+        """QEMU's log."""
+        return host.read(self.log_path).decode(errors="replace")
+
+    def mark_log(self, host):
+        """What comes from now on belongs to the next leg."""
+        self.log_begin[host_name(host)] = len(host.read(self.log_path))
+
+    def qemu_version(self, host):
+        """As libvirt wrote it into the log."""
+        found = re.findall(r"qemu version: ([^\n,]*)", self.log(host))
+        return found[-1].strip() if found else None
+
+    def migrate(self, source, destination, *words):
+        """Start a live migration; migrated() tells of its end."""
+        source.start("migrate", "virsh", "-c", "qemu:///system", "migrate", "--live",
+                     "--verbose", *words, self.name,
+                     f"qemu+ssh://root@{host_name(destination)}/system")
+
+    def migrated(self, source):
+        """Exit code and last words of virsh migrate; an empty list until then."""
+        done = source.ended("migrate")
+        return [done[0], last_words(done[1])] if done else []
+
+    def sample(self, host):
+        """One point of the charts; None where no migration runs (yet, or any more)."""
+        code, text, _ = host.run("virsh", "-q", "-c", "qemu:///system", "domjobinfo",
+                                 self.name, "--rawstats")
+        stats = raw(text)
+        if code or "memory_iteration" not in stats:
+            return None
+        return {"time": time.time(), "status": "active", "rounds": stats["memory_iteration"],
+                "remaining": stats.get("memory_remaining", 0),
+                "transferred": stats.get("memory_processed", 0),
+                "expected_downtime": stats.get("downtime"), "vfio": stats.get("vfio_data")}
+
+    def completed(self, host):
+        """What libvirt says of the migration that has just ended."""
+        text = self.virsh(host, "domjobinfo", self.name, "--completed", "--rawstats")
+        stats = raw(text)
+        return dict(stats, rounds=stats["memory_iteration"], downtime=stats["downtime"])
+
+    # The console.
+
+    def console_text(self, host):
+        """What the guest said since it came to this host."""
+        return host.read(self.console).decode(errors="replace")
+
+    def passed(self, host):
+        """How many checks of the guest passed there."""
+        return self.console_text(host).count("MDMA-GUEST pass")
+
+    def wait_console(self, host, pattern, patience, count=1):
+        """Wait until @pattern is on the console @count times."""
+        deadline = time.monotonic() + patience
+        while (text := self.console_text(host)).count(pattern) < count:
+            if time.monotonic() > deadline:
+                raise GuestError(f"no '{pattern}' on the console in {patience:.0f} s; "
+                                 f"it ends: {text.strip()[-300:]!r}")
+            time.sleep(0.3)
+
+    def collect(self, host, directory, role):
+        """Console and QEMU's log, the log from where it was when the leg began."""
+        (directory / f"{role}.serial").write_bytes(host.read(self.console))
+        begin = self.log_begin.get(host_name(host), 0)
+        (directory / f"{role}.qemu").write_bytes(host.read(self.log_path, begin))
+
+
+def host_name(host):
+    """The name of a host, whether it is this one or the other."""
+    return NAMES[0] if is_here(host) else NAMES[1]
+
+
+def is_here(host):
+    """Whether a host is the one on which the scenario runs: it has one of these, and a
+    proxy for the other."""
+    return isinstance(host, LibvirtHost)

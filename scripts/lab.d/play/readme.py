@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The commands that the README tells users to type: tests type them as they are written."""
+
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# Beside the payload's lab.d, or at the top of the tree.
+PATH = next(path for path in (HERE.parents[1] / "README.md", HERE.parents[2] / "README.md")
+            if path.exists())
+INDENT = "    "
+
+
+def blocks(section):
+    """The blocks of commands under a heading, one after the other, each as its lines."""
+    text = PATH.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    found, in_block = [], False
+    for line in text.splitlines():
+        if line.startswith(INDENT):
+            if not in_block:
+                found.append([])
+            found[-1].append(line.removeprefix(INDENT))
+        in_block = line.startswith(INDENT)
+    return found

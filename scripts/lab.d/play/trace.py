@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One ftrace instance that sees every write and every report in one order.
+
+Its buffer is emptied while it fills, into files (drain.py); ring_buffer.py reads them. If that
+can't keep up, the devices are slowed (throttle.py). An event that is dropped nevertheless is
+counted by the kernel, and the judge takes no such trace.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from base import process
+from play.throttle import Throttle
+
+ROOTS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+
+# A counter that all CPUs share, taken at each event: a global order. Clocks
+# of time can't tell a write just before a report from one just after.
+CLOCK = "counter"
+# Percent of a CPU's buffer that are filled before drain.py empties it. The kernel counts a
+# sub-buffer more than there is: one percent of a small buffer would be filled all the time.
+LOOK_AT = 5
+# Seconds that it may take for what is left in the buffers.
+PATIENCE = 120
+# The same for the end of whoever has an instance open.
+PATIENCE_TO_REMOVE = 5
+# Of the text of a CPU's counters.
+STATS_MAX, UNREAD = 4096, re.compile(rb"^bytes: (\d+)$", re.M)
+DRAIN = Path(__file__).with_name("drain.py")
+
+
+class TraceError(Exception):
+    """The kernel does not have what the proof needs, or the trace can't be kept."""
+
+
+class Tracer:
+    """An instance of its own, so nobody else's tracing disturbs the proof."""
+
+    def __init__(self, name, events, buffer_kb, directory, **more):
+        """@directory: what is seen goes to its subdirectory "trace", while it is seen
+        @more: mdevs, which are slowed if need be, and room_mb, the most that is kept; of the
+        disk, at most half of what is free is used"""
+        self.events, self.buffer_kb = events, buffer_kb
+        self.directory = Path(directory) / "trace"
+        self.mdevs, self.room_mb = more.get("mdevs", ()), more.get("room_mb", 512)
+        root = next((root for root in ROOTS if (root / "instances").is_dir()), None)
+        if root is None:
+            raise TraceError("tracefs is not mounted")
+        self.path = root / "instances" / name
+        self.drain = self.throttle = None
+        # Kept open, as they are read all the time: the counters of each CPU, and its file.
+        self.stats, self.files = [], []
+
+    def __enter__(self):
+        if self.path.is_dir():
+            self._remove()
+        self.path.mkdir()
+        try:
+            self._set_up()
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._end()
+
+    def _end(self):
+        """Leave nothing behind but files, whatever came."""
+        if self.throttle:
+            self.throttle.end()
+        if self.drain:
+            # It has the buffers open, and so the instance can't be removed before.
+            self.drain.kill()
+            self.drain.wait()
+        for stats in self.stats:
+            os.close(stats)
+        self.stats = []
+        self._remove()
+
+    def _remove(self):
+        """The drain of a run that was killed ends a moment after it."""
+        deadline = time.monotonic() + PATIENCE_TO_REMOVE
+        while True:
+            try:
+                return self.path.rmdir()
+            except OSError as err:
+                if err.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise TraceError(f"{self.path}: {err.strerror}: somebody traces there") \
+                        from err
+                time.sleep(0.05)
+
+    def _put(self, name, value):
+        try:
+            (self.path / name).write_text(f"{value}\n")
+        except OSError as err:
+            raise TraceError(f"ftrace: {name} refused '{value}': {err.strerror}") from err
+
+    def _set_up(self):
+        self._put("trace_clock", CLOCK)
+        if f"[{CLOCK}]" not in (self.path / "trace_clock").read_text():
+            raise TraceError(f"ftrace: no clock '{CLOCK}'")
+        # A full buffer drops new events and counts them: the proof then fails.
+        self._put("options/overwrite", 0)
+        self._put("buffer_size_kb", self.buffer_kb)
+        self._put("buffer_percent", LOOK_AT)
+
+    def _start(self):
+        self.directory.mkdir(parents=True)
+        room = min(self.room_mb << 20, shutil.disk_usage(self.directory).free // 2)
+        self.drain = process.start([sys.executable, DRAIN, self.path, self.directory],
+                                   stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        for cpu in sorted(path.name for path in self.path.glob("per_cpu/cpu[0-9]*")):
+            self.stats.append(os.open(self.path / "per_cpu" / cpu / "stats", os.O_RDONLY))
+            self.files.append(self.directory / f"{cpu}.raw")
+            # The drain makes them, but may not have come to that yet.
+            self.files[-1].touch()
+        self.throttle = Throttle(self, self.mdevs, room)
+        self.throttle.start()
+        for event in self.events:
+            self._put(f"events/{event}/enable", 1)
+        self._put("tracing_on", 1)
+
+    def backlog(self):
+        """The share of its buffer that is in use, of the CPU where that is most."""
+        unread = (int(UNREAD.search(os.pread(stats, STATS_MAX, 0))[1]) for stats in self.stats)
+        return max(unread) / (self.buffer_kb << 10)
+
+    def used(self):
+        """Bytes on disk."""
+        return sum(os.stat(path).st_size for path in self.files)
+
+    def _counters(self):
+        """The counters of all CPUs, as ring_buffer.py wants them."""
+        return "".join(f"{path.stem}\n{os.pread(stats, STATS_MAX, 0).decode()}"
+                       for path, stats in zip(self.files, self.stats))
+
+    def collect(self):
+        """Stop, and leave in the directory what ring_buffer.py reads."""
+        self._put("tracing_on", 0)
+        self.throttle.end()
+        try:
+            _, said = self.drain.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired as err:
+            raise TraceError(f"the trace is not on disk after {PATIENCE} s") from err
+        if self.drain.returncode:
+            raise TraceError("the trace was not kept: " + (said.decode().strip() or
+                             f"drain.py ended with {self.drain.returncode}"))
+        formats = [(self.path / "events" / event / "format").read_text()
+                   for event in self.events]
+        files = {"formats.txt": "".join(formats),
+                 "header_page.txt": (self.path / "events/header_page").read_text(),
+                 "stats.txt": self._counters(),
+                 "slowed.json": json.dumps(self.throttle.valve.facts()) + "\n"}
+        for name, text in files.items():
+            (self.directory / name).write_text(text)

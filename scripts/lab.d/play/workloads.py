@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Presets of the workload: files of attributes, one "name=value" a line."""
+
+from pathlib import Path
+
+from base import say
+
+HERE = Path(__file__).resolve()
+# In the lab, and in the tree.
+DIRECTORY = next((path for path in (HERE.parents[2] / "workloads",
+                                    HERE.parents[3] / "samples/vfio-mdev/mdma/workloads")
+                  if path.is_dir()), None)
+
+
+def names():
+    """Names of all presets."""
+    return sorted(path.name for path in DIRECTORY.iterdir()) if DIRECTORY else []
+
+
+def read(name):
+    """Attribute -> value, as text, in the order in which they are written."""
+    if name not in names():
+        raise say.LabError(f"no workload {name}; there are: {', '.join(names())}")
+    preset = {}
+    for line in (DIRECTORY / name).read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals or key in preset:
+            raise say.LabError(f"workload {name}: '{line}'")
+        preset[key] = value
+    return preset
