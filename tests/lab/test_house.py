@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The rules of the house for the scripts: which package may import which, and no circles."""
+
+import ast
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+from make import payload
+
+# Package -> those that its modules may import besides their own, each one further up.
+LAYERS = {
+    "base": (),
+    "judge": ("base",),
+    "show": ("base", "judge"),
+    "play": ("base", "judge"),
+    "make": ("base", "judge"),
+    "boot": ("base", "judge", "show", "make"),
+    "check": ("base", "judge", "show", "play", "make", "boot"),
+    "scenarios": ("base", "judge", "show", "play"),
+    "lab": ("base", "make", "boot", "check"),
+}
+# What starts or talks to a process. A pure package needs none of it, also not by what it imports.
+IMPURE = {"base.process", "base.qmp", "subprocess", "multiprocessing", "socket", "pty", "ctypes"}
+PURE = ("judge",)
+
+
+class Tree:
+    """The modules of a tree and what each imports.
+
+    @imports: {"package.module": {what it imports: of ours by the same name, others by theirs}}
+    """
+
+    def __init__(self, root):
+        scripts = root / "scripts/lab.d"
+        self.paths = {f"{path.parent.name}.{path.stem}": path for path in scripts.glob("*/*.py")}
+        self.paths.update((f"scenarios.{path.stem}", path)
+                          for path in (root / "tests/scenarios").glob("*.py"))
+        if (root / "scripts/lab").exists():
+            self.paths["lab.lab"] = root / "scripts/lab"
+        # Those that are in no package.
+        self.loose = [path.name for path in scripts.glob("*.py")]
+        self.imports = {name: set(self._imports(name)) for name in self.paths}
+
+    def _imports(self, name):
+        """All imports of a module, also those within a function."""
+        package = name.partition(".")[0]
+        for node in ast.walk(ast.parse(self.paths[name].read_text())):
+            if isinstance(node, ast.Import):
+                found = [(alias.name, alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                module = f"{package}.{node.module or ''}".rstrip(".") if node.level else node.module
+                found = [(f"{module}.{alias.name}", module) for alias in node.names]
+            else:
+                continue
+            for full, module in found:
+                # Scenarios, and they alone, import each other without a package.
+                beside = f"scenarios.{module}" if package == "scenarios" else None
+                yield next((one for one in (full, module, beside) if one in self.paths), module)
+
+    def above(self):
+        """Imports of a package that the table does not allow."""
+        bad = []
+        for name, imported in self.imports.items():
+            package = name.partition(".")[0]
+            allowed = (package, *LAYERS.get(package, ()))
+            bad += [f"{name} imports {other}" for other in sorted(imported)
+                    if other.partition(".")[0] in LAYERS
+                    and (other in self.paths or other in LAYERS)
+                    and other.partition(".")[0] not in allowed]
+        return sorted(bad)
+
+    def reached(self, name):
+        """All that a module imports, itself or by what it imports."""
+        found, left = set(), [name]
+        while left:
+            for other in self.imports.get(left.pop(), ()):
+                if other not in found:
+                    found.add(other)
+                    left.append(other)
+        return found
+
+    def circles(self):
+        """Modules that import themselves by others."""
+        return sorted(name for name in self.imports if name in self.reached(name))
+
+    def impure(self):
+        """Modules of pure packages that reach what is not."""
+        return sorted(f"{name} reaches {other}" for name in self.imports
+                      if name.partition(".")[0] in PURE for other in self.reached(name) & IMPURE)
+
+
+class House(unittest.TestCase):
+    """The tree as it is."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.tree = Tree(REPO)
+
+    def test_table(self):
+        """A package may import only those that stand before it."""
+        before = []
+        for package, allowed in LAYERS.items():
+            self.assertLessEqual(set(allowed), set(before))
+            before.append(package)
+
+    def test_all_have_a_place(self):
+        """Each module is in a package of the table."""
+        self.assertEqual(self.tree.loose, [])
+        self.assertEqual({name.partition(".")[0] for name in self.tree.paths}, set(LAYERS))
+
+    def test_packages_say_what_they_are(self):
+        """And where they run."""
+        for name, path in self.tree.paths.items():
+            if path.stem == "__init__":
+                with self.subTest(name):
+                    self.assertRegex(ast.get_docstring(ast.parse(path.read_text())), r"[Rr]uns ")
+
+    def test_layers(self):
+        """Nothing imports from above."""
+        self.assertEqual(self.tree.above(), [])
+
+    def test_circles(self):
+        """No module needs itself."""
+        self.assertEqual(self.tree.circles(), [])
+
+    def test_judging_is_pure(self):
+        """What judges starts nothing."""
+        self.assertEqual(self.tree.impure(), [])
+
+    def test_payload(self):
+        """What a scenario imports is in the lab."""
+        for name in self.tree.paths:
+            if name.startswith("scenarios."):
+                packages = {other.partition(".")[0] for other in self.tree.reached(name)
+                            if other in self.tree.paths}
+                self.assertLessEqual(packages, {"scenarios", *payload.IN_LAB}, name)
+
+
+class Offences(unittest.TestCase):
+    """Each rule finds what is against it."""
+
+    def tree(self, **texts):
+        """A tree of modules, by package__module."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        root = Path(directory.name)
+        for name, text in texts.items():
+            package, module = name.split("__")
+            parent = root / ("tests" if package == "scenarios" else "scripts/lab.d") / package
+            parent.mkdir(parents=True, exist_ok=True)
+            (parent / f"{module}.py").write_text(text)
+        return Tree(root)
+
+    def test_above(self):
+        """By any form of an import, also in a function."""
+        for text in ("from make import image", "import make.image", "from make.image import x",
+                     "def f():\n    from make import image", "import make.image as i"):
+            with self.subTest(text):
+                tree = self.tree(play__host=text, make__image="", base__say="")
+                self.assertEqual(tree.above(), ["play.host imports make.image"])
+        self.assertEqual(self.tree(make__image="from base import say", base__say="").above(), [])
+
+    def test_scenario_that_builds(self):
+        """A scenario is a guest of the lab."""
+        tree = self.tree(scenarios__one="from make import build", make__build="")
+        self.assertEqual(tree.above(), ["scenarios.one imports make.build"])
+
+    def test_circle(self):
+        """Also where one of its imports is in a function."""
+        tree = self.tree(judge__proof="def f():\n    from judge.report import finish",
+                         judge__report="from . import heatmap",
+                         judge__heatmap="from judge import proof", judge__ram="")
+        self.assertEqual(tree.circles(), ["judge.heatmap", "judge.proof", "judge.report"])
+
+    def test_circle_of_scenarios(self):
+        """They import each other by plain names."""
+        tree = self.tree(scenarios__one="import two", scenarios__two="from one import x")
+        self.assertEqual(tree.circles(), ["scenarios.one", "scenarios.two"])
+
+    def test_impure(self):
+        """Also by another module."""
+        tree = self.tree(judge__proof="from base import run", base__run="import subprocess")
+        self.assertEqual(tree.impure(), ["judge.proof reaches subprocess"])
+
+
+if __name__ == "__main__":
+    unittest.main()
