@@ -64,18 +64,18 @@ class Settings(unittest.TestCase):
     def test_refused(self):
         for words in (["only=pin,pim"], ["only="], ["backend=theirs"], ["only=pin,"]):
             with self.assertRaises(say.UsageError):
-                scenario.settings("bench", words)
+                scenario.pairs("bench", words)
             with self.assertRaises(SystemExit):
-                bench.lists(arguments.values(bench.KEYS, words))
+                arguments.values(bench.KEYS, words)
 
     def test_taken(self):
-        self.assertEqual(scenario.settings("bench", ["only=pin,get", "backend=ours"]),
+        self.assertEqual(scenario.pairs("bench", ["only=pin,get", "backend=ours"]),
                          {"only": "pin,get", "backend": "ours"})
 
     def test_groups_are_the_programs(self):
         text = (REPO / "tests/bench/bench.c").read_text()
         groups = text[text.index("} groups[] = {"):]
-        for name in bench.CHOICES["only"].split(","):
+        for name in bench.KEYS["only"].words:
             self.assertIn(f'{{ "{name}", group_{name} }}', groups)
 
 

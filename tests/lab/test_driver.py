@@ -100,8 +100,9 @@ class Settings(unittest.TestCase):
         self.assertIn(" slub_debug=FZPU", one.append)
         self.assertEqual(one.transfers, 50)
         self.assertNotIn("slub_debug", driver.of_guest(self.configuration(), "plain").append)
-        with self.assertRaisesRegex(SystemExit, "no guest x; there are: plain poisoned"):
+        with self.assertRaisesRegex(SystemExit, "guests=x: by comma, of plain, poisoned expected"):
             self.configuration("guests=x")
+        self.assertEqual(driver.KEYS["guests"].words, tuple(driver.GUESTS))
 
     def test_reboots(self):
         config = self.configuration()

@@ -2,6 +2,7 @@
 """The rules of the house for the scripts: which package may import which, and no circles."""
 
 import ast
+import re
 import sys
 import tempfile
 import unittest
@@ -28,6 +29,11 @@ LAYERS = {
 # What starts or talks to a process. A pure package needs none of it, also not by what it imports.
 IMPURE = {"base.process", "base.qmp", "subprocess", "multiprocessing", "socket", "pty", "ctypes"}
 PURE = ("judge",)
+# What plays in the lab, and what only base/site.py may know of it: the payload, the results, words
+# for the lab's init.
+IN_LAB = ("base", "judge", "show", "play", "scenarios")
+SITE = "base.site"
+OF_THE_LAB = re.compile(r"(^|[^\w./-])/(mdma|results)(/|$)|\blab\.(bare|debug|terminal)")
 
 
 class Tree:
@@ -89,10 +95,24 @@ class Tree:
         """Modules that import themselves by others."""
         return sorted(name for name in self.imports if name in self.reached(name))
 
+    def tied(self):
+        """Modules with a text that is about the lab's places."""
+        return sorted(f"{name}: {text}" for name, path in self.paths.items()
+                      if name.partition(".")[0] in IN_LAB and name != SITE
+                      for text in texts(path) if OF_THE_LAB.search(text))
+
     def impure(self):
         """Modules of pure packages that reach what is not."""
         return sorted(f"{name} reaches {other}" for name in self.imports
                       if name.partition(".")[0] in PURE for other in self.reached(name) & IMPURE)
+
+
+def texts(path):
+    """All constant texts of a module but its docstrings."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    of_docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return [node.value for node in nodes if isinstance(node, ast.Constant)
+            and isinstance(node.value, str) and id(node) not in of_docs]
 
 
 class House(unittest.TestCase):
@@ -132,6 +152,10 @@ class House(unittest.TestCase):
     def test_judging_is_pure(self):
         """What judges starts nothing."""
         self.assertEqual(self.tree.impure(), [])
+
+    def test_site(self):
+        """What plays in the lab could play elsewhere, but for one module."""
+        self.assertEqual(self.tree.tied(), [])
 
     def test_payload(self):
         """What a scenario imports is in the lab."""
@@ -182,6 +206,18 @@ class Offences(unittest.TestCase):
         """They import each other by plain names."""
         tree = self.tree(scenarios__one="import two", scenarios__two="from one import x")
         self.assertEqual(tree.circles(), ["scenarios.one", "scenarios.two"])
+
+    def test_site(self):
+        """In any text but a docstring, in base/site.py alone."""
+        for text in ("/mdma/guest/vmlinuz", "insmod /mdma/nic/x.ko", "/results", "lab.debug"):
+            with self.subTest(text):
+                tree = self.tree(play__one=f"def f():\n    return {text!r}",
+                                 base__site=f"HERE = {text!r}", make__two=f"X = {text!r}")
+                self.assertEqual(tree.tied(), [f"play.one: {text}"])
+        for text in ("/sys/kernel/debug/mdma", "samples/vfio-mdev/mdma/workloads", "mdma/x"):
+            self.assertEqual(self.tree(play__one=f"X = {text!r}").tied(), [])
+        self.assertEqual(self.tree(play__one="X = f'/mdma/{1}'").tied(), ["play.one: /mdma/"])
+        self.assertEqual(self.tree(play__one="'A docstring: /mdma/x.'").tied(), [])
 
     def test_impure(self):
         """Also by another module."""

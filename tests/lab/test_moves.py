@@ -193,8 +193,9 @@ class Keys(unittest.TestCase):
     def test_cases(self):
         self.assertEqual(len(self.configuration().chosen), len(failures.CASES))
         self.assertEqual(self.configuration("cases=none").chosen, [])
-        with self.assertRaisesRegex(SystemExit, "no case x; there are: cancelled"):
+        with self.assertRaisesRegex(SystemExit, "cases=x: by comma, of none, cancelled"):
             self.configuration("cases=x")
+        self.assertEqual(failures.KEYS["cases"].words, ("none", *failures.CASES))
 
     def test_types_differ(self):
         self.assertNotEqual(self.configuration("type=mdma-4").other_type, "mdma-4")

@@ -42,7 +42,7 @@ class Finish(unittest.TestCase):
         """Run it; return (exit code, report.json, report.html, terminal)."""
         terminal = io.StringIO()
         with contextlib.redirect_stdout(terminal):
-            code = report.finish(self.results, scenario.described("migrate"))
+            code = report.finish(self.results, scenario.keys("migrate"))
         return (code, json.loads((self.results / "report.json").read_text()),
                 (self.results / "report.html").read_text(), terminal.getvalue())
 

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Settings of a scenario are checked before anything is booted."""
 
+import importlib
 import sys
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
-from base import say
+from base import say, settings
 from boot import scenario
 from make import paths
 from play import arguments
@@ -19,8 +22,10 @@ SOURCE = '''"""Does this.
 
 usage: one.py
 """
-KEYS = {"rounds": (4, "how often"),
-        "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "control")}
+KEYS = settings.keys("batch", "pattern", batch=3, own={
+    "rounds": settings.Number(4, "how often", 1, 9),
+    "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko", "control"),
+})
 ACCEL = "icount"
 '''
 
@@ -39,12 +44,13 @@ class Settings(unittest.TestCase):
 
     def test_good(self):
         """Pairs become a dictionary; a value may hold an equals sign."""
-        self.assertEqual(scenario.settings("one", ["rounds=2", "mutant=a=b"]),
+        self.assertEqual(scenario.pairs("one", ["rounds=2", "mutant=a=b"]),
                          {"rounds": "2", "mutant": "a=b"})
 
     def test_explained(self):
         """Each setting, with its default and what it is."""
-        self.assertIn("  rounds=4\n        how often\n", scenario.explained("one"))
+        self.assertIn("  rounds=4\n        how often (1 to 9)\n", scenario.explained("one"))
+        self.assertRegex(scenario.explained("one"), r"  batch=3\n +workload: .* \(1 to 512\)\n")
         for name in ("one", "free"):
             self.assertNotIn("usage", scenario.explained(name))
 
@@ -56,18 +62,27 @@ class Settings(unittest.TestCase):
     def test_bad(self):
         """Each kind of mistake is told in words."""
         for words in (["rounds"], ["=2"], ["round=2"], ["rounds=1", "rounds=2"],
-                      ["rounds=1\n2"], ["rounds=many"], ["rounds="]):
+                      ["rounds=1\n2"], ["rounds=many"], ["rounds="], ["rounds=0"],
+                      ["rounds=10"], ["batch=513"], ["pattern=zip"]):
             with self.subTest(words=words), self.assertRaises(say.UsageError):
-                scenario.settings("one", words)
+                scenario.pairs("one", words)
 
     def test_unknown_scenario(self):
         """The message lists what there is."""
         with self.assertRaisesRegex(say.UsageError, "free, one"):
-            scenario.settings("two", [])
+            scenario.pairs("two", [])
+
+    def test_out_of_range(self):
+        """The message says what the range is."""
+        for word, text in (("rounds=10", "one: rounds=10: 1 to 9 expected"),
+                           ("pattern=zip", "one: pattern=zip: one of sequential, .* expected")):
+            with self.assertRaisesRegex(say.UsageError, text):
+                scenario.pairs("one", [word])
 
     def test_scenario_without_keys(self):
-        """Such a one checks its settings itself."""
-        self.assertEqual(scenario.settings("free", ["x=1"]), {"x": "1"})
+        """Such a one takes none."""
+        with self.assertRaisesRegex(say.UsageError, "no setting x; there are: none"):
+            scenario.pairs("free", ["x=1"])
 
     def test_mutants(self):
         """Named in its source or in a setting."""
@@ -77,10 +92,42 @@ class Settings(unittest.TestCase):
                          ["stale-pfn"])
 
 
+class Declarations(unittest.TestCase):
+    """What all scenarios declare."""
+
+    # Those that mean something else than their namesakes.
+    OTHERS = {("failures", "bandwidth"), ("experiment", "bandwidth"),
+              ("experiment", "downtime_limit_ms"), ("model", "seed"), ("selftests", "seed")}
+
+    def test_read_as_run(self):
+        """The host reads what the scenario has."""
+        for name in scenario.names():
+            with self.subTest(name):
+                self.assertEqual(scenario.keys(name), importlib.import_module(name).KEYS)
+
+    def test_defaults(self):
+        """Each is in range itself."""
+        for name in scenario.names():
+            for key, setting in scenario.keys(name).items():
+                with self.subTest(name, key=key):
+                    self.assertTrue(setting.allows(str(setting.default)))
+                    self.assertTrue(setting.what)
+
+    def test_written_once(self):
+        """What is shared differs in its default, at most."""
+        for name in scenario.names():
+            for key, setting in scenario.keys(name).items():
+                if key in settings.SHARED and (name, key) not in self.OTHERS:
+                    with self.subTest(name, key=key):
+                        self.assertEqual(replace(setting, default=None),
+                                         replace(settings.SHARED[key], default=None))
+
+
 class InTheLab(unittest.TestCase):
     """The command line of a scenario that runs."""
 
-    known = {"rounds": (4, "how often"), "pattern": ("random", "of the workload")}
+    known = {"rounds": settings.Number(4, "how often"),
+             "pattern": settings.Text("random", "of the workload")}
 
     def test_defaults_and_types(self):
         """A value has its default's type."""
@@ -90,8 +137,9 @@ class InTheLab(unittest.TestCase):
 
     def test_refused(self):
         """What is wrong is said, and nothing is run."""
-        for words, text in ((["speed=3"], "unknown setting 'speed=3'; known: rounds pattern"),
-                            (["rounds"], "unknown setting"), (["rounds=many"], "wants a number")):
+        for words, text in ((["speed=3"], "no setting speed; there are: rounds, pattern"),
+                            (["rounds"], "key=value expected"),
+                            (["rounds=many"], "0 or more expected")):
             with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
                 arguments.values(self.known, words)
 
@@ -101,7 +149,7 @@ class InTheLab(unittest.TestCase):
                          (Path("/r"), {"rounds": 2, "pattern": "random"}))
         for words in ([], ["--results"], ["rounds=2"]):
             with self.subTest(words=words), \
-                    self.assertRaisesRegex(SystemExit, "(?s)Doc.*rounds=4  how often"):
+                    self.assertRaisesRegex(SystemExit, "(?s)Doc.*rounds=4\n +how often"):
                 arguments.read("Doc.", self.known, words)
 
     def test_help(self):

@@ -13,9 +13,9 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import migrate
-from base import say
+from base import say, settings
 from boot import scenario
-from play import arguments, mdev, workloads
+from play import arguments, host, mdev, workloads
 
 SYSFS = (ROOT / "samples/vfio-mdev/mdma/workload_sysfs.c").read_text()
 UAPI = (ROOT / "include/uapi/linux/mdma.h").read_text()
@@ -80,12 +80,12 @@ class Migrate(unittest.TestCase):
     def settings(self, *argv):
         """What is written to the device."""
         values = arguments.values(migrate.with_preset(migrate.KEYS, argv), argv)
-        return migrate.workload_settings(migrate.configuration(values))
+        return host.workload(migrate.configuration(values))
 
     def test_refused_before_the_boot(self):
-        self.assertEqual(migrate.CHOICES["workload"].split(","), workloads.names())
+        self.assertEqual(list(migrate.KEYS["workload"].words), workloads.names())
         with self.assertRaisesRegex(say.UsageError, "workload=nic: one of .*nic-rx"):
-            scenario.settings("migrate", ["workload=nic"])
+            scenario.pairs("migrate", ["workload=nic"])
 
     def test_preset_is_taken(self):
         for name in workloads.names():
@@ -96,10 +96,10 @@ class Migrate(unittest.TestCase):
     def test_what_else_is_given_wins(self):
         written = self.settings("ring=5", "workload=nic-rx", "rate=7")
         self.assertEqual((written["ring"], written["rate"], written["pattern"]),
-                         ("5", 7, "ring"))
+                         (5, 7, "ring"))
 
     def test_without_one(self):
-        self.assertEqual(set(self.settings()), set(migrate.WORKLOAD))
+        self.assertEqual(set(self.settings()), set(settings.WORKLOAD))
 
 
 class Attributes(unittest.TestCase):
@@ -108,6 +108,19 @@ class Attributes(unittest.TestCase):
     def test_all_of_them_travel(self):
         there = set(knobs()) | set(words()) | {"window"}
         self.assertEqual(set(mdev.Mdev.SETTINGS), there)
+
+    def test_ranges_of_settings(self):
+        """A setting of a scenario can be what the device takes, but a trace, which needs a file."""
+        of_settings = {*settings.WORKLOAD, *settings.MORE_WORKLOAD}
+        self.assertEqual(of_settings, set(knobs()) - {"run"} | set(words()))
+        for name in of_settings:
+            setting = settings.SHARED[name]
+            with self.subTest(name):
+                if name in words():
+                    self.assertEqual(list(setting.words),
+                                     [word for word in words()[name] if word != "trace"])
+                else:
+                    self.assertEqual((setting.least, setting.most), knobs()[name])
 
     def test_documented(self):
         for name in mdev.Mdev.SETTINGS:

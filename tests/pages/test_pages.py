@@ -91,7 +91,7 @@ class Report(Pages):
             leg.facts["samples"] = SAMPLES
             leg.save(self.results / name)
         with contextlib.redirect_stdout(io.StringIO()):
-            report.finish(self.results, scenario.described("migrate"))
+            report.finish(self.results, scenario.keys("migrate"))
         return json.loads((self.results / "report.json").read_text())
 
     def look_at(self, name, verdicts, colour, check=lambda: None):

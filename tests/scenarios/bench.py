@@ -15,12 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import settings
+from base import settings, site
 from play import arguments, backend
 from show import bench_html
 
@@ -29,18 +27,14 @@ ACCEL = "icount"
 TIMEOUT = 2400
 
 # What settings can be, by comma; read by scripts/lab, too, before anything is booted.
-CHOICES = {
-    "only": "floor,pin,start,get,short,wait,unmap,memory,mapped,dirty",
-    "backend": "stock,ours",
-}
+KEYS = settings.keys(own={
+    "only": settings.Words(
+        "floor,pin,start,get,short,wait,unmap,memory,mapped,dirty", "groups of figures",
+        ("floor", "pin", "start", "get", "short", "wait", "unmap", "memory", "mapped", "dirty")),
+    "backend": settings.Words("stock,ours", "which type1", ("stock", "ours")),
+})
 
-# key: (default, what it is)
-KEYS = {
-    "only": (CHOICES["only"], "groups of figures, by comma"),
-    "backend": (CHOICES["backend"], "stock, ours, or both by comma"),
-}
-
-PROGRAMS = Path("/mdma/bench")
+PROGRAMS = site.BUILT / "bench"
 # How long the page allocator's lists of free pages may be. By itself it changes that with what
 # has happened, and gives back thousands of pages within a call that frees one.
 PAGE_LISTS = Path("/proc/sys/vm/percpu_pagelist_high_fraction")
@@ -101,15 +95,6 @@ for prefix, (sizes, _, text) in GROWTH.items():
         ROWS[f"{prefix}_{size}"] = (text.format(size), "us", None)
 
 SCALE = {"ns": 1, "us": 1000, "B": 1}
-
-
-def lists(values):
-    """Settings as lists; each word must be one of CHOICES."""
-    for key, value in values.items():
-        wrong = settings.not_among(CHOICES[key], value)
-        if wrong is not None:
-            sys.exit(f"{key}={wrong}: one of {CHOICES[key]} expected")
-    return {key: value.split(",") for key, value in values.items()}
 
 
 def measure(groups):
@@ -174,7 +159,7 @@ def curves(rows):
 def main(argv):
     """Measure and judge; the exit code is 0 if every target is reached."""
     directory, values = arguments.read(__doc__, KEYS, argv)
-    config = lists(values)
+    config = {key: value.split(",") for key, value in values.items()}
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
     figures = {"stock": {}, "ours": {}, "floor": {}}
     PAGE_LISTS.write_text("1000\n")

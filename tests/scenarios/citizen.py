@@ -17,16 +17,15 @@ import uuid as uuids
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap
+from base import ktap, settings
 from play import arguments, mdev, readme
 from play.mdev import DEBUG, DEVICES
 
-KEYS = {}
+KEYS = settings.keys()
+
 
 # A program of the README's "By hand" that runs on the lab's host, not in the lab.
 OUTSIDE = "scripts/lab "

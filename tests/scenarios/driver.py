@@ -20,44 +20,28 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
-                                       HERE) if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap
-from migrate import FAILURES, WORKLOAD, kernel_arguments
-from play import arguments, mdev
+from base import ktap, settings
+from play import arguments, guest_vm, mdev
 from play.guest_shell import GuestShell
-from play.host import Host, set_workload, wait_until
+from play.host import FAILURES, Host, set_workload, wait_until, workload
 
-# key: (default, what it is)
-KEYS = {
-    "guests": ("plain,poisoned", "which guests, by comma: poisoned has slub_debug=FZPU"),
-    "only": ("", "tests whose name begins so, by comma"),
-    "transfers": (100000, "of dmatest in all: memcpy and memset, by interrupt and polled"),
-    "rebinds": (3, "how often the driver is unbound under load"),
-    "loads": (25, "how often load begins and ends, in the guest poisoned"),
-    "device": ("", "file of an mdma.ko to run this on; default: the one that is installed"),
-    "type": ("mdma-4", "mdev type: mdma-1, mdma-4 or mdma-16"),
-    "pattern": ("random", "workload: sequential, random or ring"),
-    "direction": ("write", "workload: write, read or mixed"),
-    "batch": (16, "workload: pages per descriptor"),
-    "hold_ms": (5, "workload: how long a run stays pinned"),
-    "rate": (200, "workload: descriptors per second, 0 for no limit"),
-    "seed": (1, "workload: seed"),
-    "pages": (0, "workload: working set in pages, 0 for the whole window"),
-    "mem_mb": (160, "guest memory, at most 2048"),
-    "window_mb": (16, "memory that the guest gives to the workload"),
-    "dirty_mb": (1, "memory that the guest's CPU dirties"),
-    "buf_size": (4096, "of dmatest: bytes of a buffer"),
-    "patience": (180, "seconds to wait for any one thing"),
-    "accel": ("kvm", "accelerator of the guest"),
-    "qemu": ("qemu-system-x86_64", "QEMU to run"),
-    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
-    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
-    "shm": ("/dev/shm", "directory for guest memory"),
-}
+KEYS = settings.keys(
+    "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
+    dirty_mb=1,
+    own={
+        "guests": settings.Words("plain,poisoned", "which guests; poisoned has slub_debug=FZPU",
+                                 ("plain", "poisoned")),
+        "only": settings.Text("", "tests whose name begins so, by comma"),
+        "transfers": settings.Number(
+            100000, "of dmatest in all: memcpy and memset, by interrupt and polled", 1),
+        "rebinds": settings.Number(3, "how often the driver is unbound under load"),
+        "loads": settings.Number(25, "how often load begins and ends, in the guest poisoned"),
+        "buf_size": settings.Number(4096, "of dmatest: bytes of a buffer", 1),
+        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
+    })
 
 # The device must be quiet for so long to count as quiet.
 QUIET_S = 1
@@ -315,12 +299,10 @@ def configuration(values):
     """Settings as a namespace; those that can't work are an error. Its `chosen` has a
     guest's name and a list of tests for each guest that is to be booted."""
     config = SimpleNamespace(**values, smp=1, chosen={})
-    config.append = (f"{kernel_arguments(config)} mdma.commands=1 "
+    config.append = (f"{guest_vm.kernel_arguments(config)} mdma.commands=1 "
                      f"mdma.buf_size={config.buf_size}")
     words = [word for word in config.only.split(",") if word]
     for name in config.guests.split(","):
-        if name not in GUESTS:
-            raise SystemExit(f"driver: no guest {name}; there are: {' '.join(GUESTS)}")
         chosen = [test for test in GUESTS[name].tests
                   if not words or any(test.__name__.startswith(word) for word in words)]
         if chosen:
@@ -365,7 +347,7 @@ def play(name, config, directory):
         shell.answer()
         host.vm.connect()
         bench = Bench(host, shell, config)
-        set_workload(host, {key: getattr(config, key) for key in WORKLOAD}, config.patience)
+        set_workload(host, workload(config), config.patience)
         for test in config.chosen[name]:
             title, reason = f"{name}: {test.__name__}", try_on(bench, test, GUESTS[name].after)
             state = ktap.FAILED if reason else ktap.PASSED

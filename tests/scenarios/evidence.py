@@ -20,25 +20,23 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap
+from base import ktap, settings
 from judge import events as trace_events, moves, proof
 from play import arguments
 from play.mdev import Mdev
 from play.trace import TraceError, Tracer
 from show import report_html
 
-KEYS = {
-    "buffer_kb": (4096, "trace buffer per CPU; that of the scenario migrate is 4 times as big"),
-    "percent": (125, "how much happens, of what the buffers of all CPUs hold"),
-    "only": ("", "tests whose name has this in it"),
-    "patience": (60, "seconds to wait for any one thing"),
-    "shm": ("/dev/shm", "directory for the trace"),
-}
+KEYS = settings.keys(
+    "buffer_kb", "patience", "shm", buffer_kb=4096, patience=60,
+    own={
+        "percent": settings.Number(
+            125, "how much happens, of what the buffers of all CPUs hold", 1),
+        "only": settings.Text("", "tests whose name has this in it"),
+    })
 EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_state")
 NAME = "mdma-evidence"
 MIB = 1 << 20

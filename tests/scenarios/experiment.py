@@ -23,36 +23,31 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
-                                       HERE) if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
+from base import settings
 from judge import points as all_points
-from migrate import FAILURES, ScenarioError, kernel_arguments, qemu_version, wait_status
-from play import arguments, backend, vfio_logging
+from play import arguments, backend, guest_vm, vfio_logging
 from play.guest_vm import STEADY_CLOCK
-from play.host import Host, boot, set_workload
+from play.host import FAILURES, Host, ScenarioError, boot, set_workload
 from play.link import Link
 
 # Seconds until a run counts as hung, read by scripts/lab.
 TIMEOUT = 4200
 
-# key: (default, what it is)
-KEYS = {
-    "points": ("all", "which: names, groups (thread, matrix, remedy, link) or patterns, by comma"),
-    "repeat": (3, "how often each is played"),
-    "bandwidth": (4, "MiB/s that the link carries, and QEMU's max-bandwidth"),
-    "downtime_limit_ms": (1000, "QEMU's downtime-limit"),
-    "give_up_s": (15, "seconds after the first round until it counts as not converging"),
-    "mem_mb": (128, "guest memory"),
-    "patience": (120, "seconds to wait for any one thing"),
-    "accel": ("kvm", "accelerator of the guest"),
-    "qemu": ("qemu-system-x86_64", "QEMU to run"),
-    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
-    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
-    "shm": ("/dev/shm", "directory for guest memory"),
-}
+KEYS = settings.keys(
+    "mem_mb", "patience", "accel", "qemu", "kernel", "initrd", "shm", mem_mb=128, patience=120,
+    own={
+        "points": settings.Text("all", "which: names, groups (thread, matrix, remedy, link) or "
+                                "patterns, by comma"),
+        "repeat": settings.Number(3, "how often each is played", 1),
+        "bandwidth": settings.Number(
+            4, "MiB/s that the link carries, and QEMU's max-bandwidth", 1),
+        "downtime_limit_ms": settings.Number(1000, "QEMU's downtime-limit", 1),
+        "give_up_s": settings.Number(
+            15, "seconds after the first round until it counts as not converging", 1),
+    })
 
 SAMPLE_S = 0.1
 # A downtime limit, in ms, that a migration that did not converge is ended with.
@@ -64,9 +59,6 @@ ANY_DOWNTIME = 600_000
 
 def configuration(values):
     """Settings as a namespace, with what follows from them; nonsense is an error."""
-    for key, value in values.items():
-        if isinstance(value, int) and value < 1:
-            raise SystemExit(f"experiment: {key} must be at least 1")
     config = SimpleNamespace(**values, smp=1)
     try:
         config.chosen = all_points.choose(config.points)
@@ -87,8 +79,8 @@ def size_guest(config):
                          f"{config.window_mb + config.dirty_mb + 96} at this bandwidth")
     rate = round(all_points.VCPU_RATE * all_points.capacity(config.bandwidth))
     # Freed memory is zeroes, which cost no bandwidth: the first round is not the point.
-    config.append = (f"{kernel_arguments(config, STEADY_CLOCK)} init_on_free=1 mdma.checks=0 "
-                     f"mdma.dirty_pages_per_s={rate}")
+    config.append = (f"{guest_vm.kernel_arguments(config, STEADY_CLOCK)} init_on_free=1 "
+                     f"mdma.checks=0 mdma.dirty_pages_per_s={rate}")
 
 
 def place(one):
@@ -123,7 +115,7 @@ class Trial:
         destination.vm.qmp.command("migrate-incoming", uri=f"unix:{there}")
         with Link(here, there, rate) as link:
             self._migrate(source, here)
-            wait_status(destination.vm, ("running",), self.config.patience)
+            guest_vm.wait_status(destination.vm, ("running",), self.config.patience)
             self._ended(source, destination, link)
 
     def _migrate(self, source, address):
@@ -261,7 +253,7 @@ class Experiment:
         if not path.exists():
             path.write_text(json.dumps({
                 "kernel": os.uname().release, "backend": backend.name(),
-                "qemu": qemu_version(self.host.vm), "accel": self.config.accel}))
+                "qemu": guest_vm.qemu_version(self.host.vm), "accel": self.config.accel}))
 
     def _file(self, trial, log):
         """Leave what is known of a trial."""

@@ -25,50 +25,31 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
-                                       HERE) if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap
+from base import ktap, settings
 from judge import events, moves, proof, ram as ram_files, standstill
-from migrate import FAILURES, UNLIMITED, WORKLOAD, kernel_arguments, wait_status
-from play import arguments, backend, mdev, switchover
+from play import arguments, backend, guest_vm, mdev, switchover
 from play.guest_vm import GuestError
-from play.host import Host, boot, set_workload, wait_until
+from play.host import FAILURES, Host, boot, set_workload, wait_until, workload
 from play.link import Link, Trap
 from play.trace import Tracer
 
-# key: (default, what it is)
-KEYS = {
-    "cases": ("all", "which of the failures, by comma; none: only the moves"),
-    "moves": (10, "moves in a row, after the failures"),
-    "control": (1, "1: also the device that always has more initial data"),
-    "device": ("", "file of an mdma.ko to run this on; default: the one that is installed"),
-    "backend": ("", "the same for vfio_iommu_type1"),
-    "type": ("mdma-1", "mdev type: mdma-1, mdma-4 or mdma-16"),
-    "bandwidth": (32, "MiB/s in pre-copy"),
-    "pattern": ("random", "workload: sequential, random or ring"),
-    "direction": ("write", "workload: write, read or mixed"),
-    "batch": (16, "workload: pages per descriptor"),
-    "hold_ms": (5, "workload: how long a run stays pinned"),
-    "rate": (200, "workload: descriptors per second, 0 for no limit"),
-    "seed": (1, "workload: seed"),
-    "pages": (0, "workload: working set in pages, 0 for the whole window"),
-    "mem_mb": (128, "guest memory, at most 2048"),
-    "window_mb": (16, "memory that the guest gives to the workload"),
-    "dirty_mb": (2, "memory that the guest's CPU dirties"),
-    "pause_s": (40, "seconds to hold the guest at the last switchover, which it must not notice"),
-    "patience": (180, "seconds to wait for any one thing"),
-    "accel": ("kvm", "accelerator of the guest"),
-    "qemu": ("qemu-system-x86_64", "QEMU to run"),
-    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
-    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
-    "mutant": ("/mdma/mutant/endless-initial-data/mdma.ko", "device of the control"),
-    "buffer_kb": (16384, "trace buffer per CPU"),
-    "trace_mb": (512, "trace that is kept, at most: before, the workload is slowed"),
-    "shm": ("/dev/shm", "directory for guest memory"),
-}
+KEYS = settings.keys(
+    "control", "type", *settings.WORKLOAD, *settings.GUEST, "pause_s", *settings.TRACE,
+    mem_mb=128, window_mb=16, dirty_mb=2, pause_s=40,
+    own={
+        "cases": settings.Words("all", "which of the failures; none: only the moves", (
+            "none", "cancelled-in-precopy", "cancelled-at-switchover", "refused-in-precopy",
+            "refused-at-stop", "killed-in-precopy", "killed-at-stop", "broken-in-precopy",
+            "broken-at-stop", "broken-at-answer", "completed-to-nobody")),
+        "moves": settings.Number(10, "moves in a row, after the failures"),
+        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
+        "backend": settings.File("", "the same for vfio_iommu_type1.ko"),
+        "bandwidth": settings.Number(32, "MiB/s in pre-copy", 1),
+        "mutant": settings.File("mutant/endless-initial-data/mdma.ko", "device of the control"),
+    })
 
 EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
 # What is asked of QEMU about a guest that is silent; twice, for what changes.
@@ -86,17 +67,12 @@ LOADED = struct.pack(">HHI", 1, 4, 0)
 
 
 def configuration(values):
-    """Settings as a namespace; those that can't work are an error."""
-    if not 0 < values["mem_mb"] <= 2048:
-        raise SystemExit("failures: mem_mb must be 1 to 2048: beyond, an IOVA is no offset in RAM")
+    """Settings as a namespace, with what follows from them."""
     config = SimpleNamespace(**values, smp=1)
-    config.append = f"{kernel_arguments(config)} mdma.iterations=5"
+    config.append = f"{guest_vm.kernel_arguments(config)} mdma.iterations=5"
     config.other_type = "mdma-4" if config.type != "mdma-4" else "mdma-1"
-    known = list(CASES) if config.cases == "all" else config.cases.split(",")
-    config.chosen = [] if config.cases == "none" else known
-    for name in config.chosen:
-        if name not in CASES:
-            raise SystemExit(f"failures: no case {name}; there are: {' '.join(CASES)}")
+    words = list(CASES) if config.cases == "all" else config.cases.split(",")
+    config.chosen = [name for name in words if name != "none"]
     return config
 
 
@@ -125,7 +101,7 @@ class Attempt:
         """The switchover may come, after some rounds under load."""
         self.wait_precopy(rounds)
         self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
-                                   max_bandwidth=UNLIMITED)
+                                   max_bandwidth=guest_vm.UNLIMITED)
 
     def info(self):
         """What the source says of the migration."""
@@ -236,7 +212,7 @@ def completed_to_nobody(one):
     one.start()
     one.let_go()
     one.wait("completed")
-    wait_status(one.source.vm, ("postmigrate",), one.run.config.patience)
+    guest_vm.wait_status(one.source.vm, ("postmigrate",), one.run.config.patience)
     one.source.vm.qmp.command("cont")
 
 
@@ -353,7 +329,7 @@ class Run:
         stack.callback(lambda: self.host and self.host.close())
         self.host = boot(config, self.directory, self.mdevs[0])
         self.window = moves.window_pages(self.host.mdev.settings()["window"])
-        set_workload(self.host, {key: getattr(config, key) for key in WORKLOAD}, config.patience)
+        set_workload(self.host, workload(config), config.patience)
         self.host.vm.wait_console("MDMA-GUEST pass", config.patience)
         self.say("guest is up")
 
@@ -430,7 +406,7 @@ class Run:
     def _stayed(self):
         """It failed: the guest must be whole at the source."""
         host, qmp = self.host, self.host.vm.qmp
-        wait_status(host.vm, ("running",), self.config.patience)
+        guest_vm.wait_status(host.vm, ("running",), self.config.patience)
         if host.mdev.state() != "running":
             self.complain(f"the device is {host.mdev.state()} after a failure")
         self._goes_on(host, host.vm.console().count("MDMA-GUEST pass"))
@@ -441,12 +417,12 @@ class Run:
     def _moved(self, destination):
         """It succeeded: both are stopped, and must be the same."""
         source = self.host
-        wait_status(source.vm, ("postmigrate",), self.config.patience)
-        wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
+        guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
+        guest_vm.wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
         # What travelled is compared with what came: nobody slows the devices meanwhile.
         self.throttle.rest()
         copy, held = switchover.go_on(destination.vm, self.pause_s)
-        wait_status(destination.vm, ("running",), self.config.patience)
+        guest_vm.wait_status(destination.vm, ("running",), self.config.patience)
         settings = [host.mdev.settings() for host in (source, destination)]
         self.throttle.go_on()
         compared = ram_files.compare(source.vm.ram, copy)

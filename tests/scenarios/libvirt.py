@@ -21,50 +21,32 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 from xmlrpc.client import Error as RpcError
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import say
-from migrate import EVENTS, WORKLOAD
+from base import say, settings, site
 from play import arguments, libvirt_cases, libvirt_guest, libvirt_host, switchover
 from play.guest_vm import STOPPABLE_CLOCK, boot_words
+from play.host import workload
 from play.libvirt_host import NAMES, HostError
-from play.trace import TraceError
+from play.trace import PROOF_EVENTS, TraceError
 
 HOSTS = 2
 TIMEOUT = 900
-FILES = HERE.parent / "samples/vfio-mdev/mdma/libvirt"
+FILES = site.TREE / "samples/vfio-mdev/mdma/libvirt"
 # The class of which a parent must be that virsh nodedev-define takes, if it is no hardware.
 LIBVIRTS_CLASS = "mtty"
 
-# key: (default, what it is)
-KEYS = {
-    "type": ("mdma-1", "mdev type: mdma-1, mdma-4 or mdma-16"),
-    "rounds": (4, "rounds of pre-copy before the guest may be switched over"),
-    "pages_min": (110000, "page writes under tracking before that"),
-    "bandwidth": (48, "MiB/s until then; afterwards there is no limit"),
-    "downtime_limit_ms": (2000, "downtime QEMU may aim at afterwards"),
-    "pattern": ("random", "workload: see the scenario migrate"),
-    "direction": ("write", "workload: write, read or mixed"),
-    "batch": (24, "workload: pages per descriptor"),
-    "hold_ms": (5, "workload: how long a run stays pinned"),
-    "rate": (250, "workload: descriptors per second, 0 for no limit"),
-    "seed": (1, "workload: seed"),
-    "pages": (0, "workload: working set in pages, 0 for the whole window"),
-    "mem_mb": (512, "guest memory, at most 2048"),
-    "window_mb": (64, "memory that the guest gives to the workload"),
-    "dirty_mb": (8, "memory that the guest's CPU dirties"),
-    "checks": (2, "checks of the guest that must pass at the destination"),
-    "pause_s": (0, "seconds to hold the guest at the switchover besides, which it must not notice"),
-    "cases": (1, "1: also save, snapshot, abort, be refused, and do as the README says"),
-    "control": (1, "1: also migrate from the mutant backend"),
-    "patience": (240, "seconds to wait for any one thing"),
-    "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
-    "buffer_kb": (32768, "trace buffer per CPU"),
-    "trace_mb": (256, "trace that is kept, at most: before, the workload is slowed"),
-}
+KEYS = settings.keys(
+    "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", *settings.WORKLOAD,
+    "mem_mb", "window_mb", "dirty_mb", "checks", "pause_s", "control", "patience",
+    *settings.TRACE, batch=24, rate=250, patience=240, buffer_kb=32768, trace_mb=256,
+    own={
+        "cases": settings.Number(
+            1, "1: also save, snapshot, abort, be refused, and do as the README says", 0, 1),
+        "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
+                                "backend of the control"),
+    })
 
 FAILURES = (HostError, RpcError, libvirt_guest.GuestError, TraceError, say.LabError, OSError)
 
@@ -253,14 +235,14 @@ def begin(guest, config, host):
     guest.begin(host)
     guest.next_seq = 1
     guest.wait_console(host, "MDMA-GUEST ready", config.patience)
-    host.set(guest.mdev, {key: getattr(config, key) for key in WORKLOAD})
+    host.set(guest.mdev, workload(config))
     host.set(guest.mdev, {"run": 1})
     guest.wait_console(host, "MDMA-GUEST pass", config.patience)
 
 
 def there_and_back(guest, config, results, here, there):
     """The main leg, and the way back; each host's trace is evidence of both."""
-    tracing = (EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
+    tracing = (PROOF_EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
     here.trace(*tracing)
     there.trace(*tracing)
     begin(guest, config, here)
@@ -294,7 +276,7 @@ def control(guest, config, results, here, there):
     guest.destroy(here)
     here.load_backend(config.mutant)
     try:
-        here.trace(EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
+        here.trace(PROOF_EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
         begin(guest, config, here)
         leg = Leg("control", guest, config, results)
         leg.play(here, there)

@@ -21,92 +21,35 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import say
-from base.qmp import QmpError
+from base import say, settings
 from judge import ram as ram_files
-from play import arguments, backend, switchover, vfio_logging, workloads
-from play.guest_vm import STOPPABLE_CLOCK, GuestError, GuestVM, boot_words
-from play.mdev import Mdev, MdevError, load as load_mdma
-from play.trace import TraceError, Tracer
+from play import arguments, backend, guest_vm, switchover, vfio_logging, workloads
+from play.guest_vm import GuestError, GuestVM
+from play.host import FAILURES, ScenarioError, workload
+from play.mdev import Mdev, load as load_mdma
+from play.trace import PROOF_EVENTS, Tracer
 
-EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_state",
-          "vfio_type1/vfio_dirty_start", "vfio_type1/vfio_dirty_stop",
-          "vfio_type1/vfio_dirty_run", "vfio_type1/vfio_dirty_report",
-          "mdma/mdma_log_start", "mdma/mdma_log_stop", "mdma/mdma_log_run",
-          "mdma/mdma_log_report")
-UNLIMITED = 1 << 40
 # Bytes per second that QEMU is to expect of the switchover: less than a page in 1 ms, so that
 # a workload that dirties little is not switched over before it has written enough.
 HELD_BACK = 100_000
-WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
-# The others stay as a new device has them if they are not given.
-MORE = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot", "hot_percent",
-        "drift", "burst", "pause_ms")
-# What a setting can be, looked at before anything is booted.
-CHOICES = {"workload": "gpu-working-set,nic-rx,nvme-write,rdma-registered,sparse-1TiB",
-           "tracking": "container,device"}
 
-# key: (default, what it is)
-KEYS = {
-    "type": ("mdma-1", "mdev type: mdma-1, mdma-4 or mdma-16"),
-    "rounds": (4, "rounds of pre-copy before the guest may be switched over"),
-    "pages_min": (110000, "page writes under tracking before that"),
-    "bandwidth": (48, "MiB/s until then; afterwards there is no limit"),
-    "downtime_limit_ms": (2000, "downtime QEMU may aim at afterwards"),
-    "workload": ("", "a preset of samples/vfio-mdev/mdma/workloads; what else is given wins"),
-    "pattern": ("random", "workload: sequential, random, ring, stride, zipf, hot or scatter"),
-    "direction": ("write", "workload: write, read or mixed"),
-    "batch": (24, "workload: pages per descriptor"),
-    "hold_ms": (5, "workload: how long a run stays pinned"),
-    "rate": (450, "workload: descriptors per second, 0 for no limit"),
-    "seed": (1, "workload: seed"),
-    "pages": (0, "workload: working set in pages, 0 for the whole window"),
-    "access": ("", "workload: pin; by rw, the set oracle can't order reports and writes"),
-    "write_percent": ("", "workload: share of writes, of direction mixed"),
-    "on_error": ("", "workload: skip, stop or retry"),
-    "ring": ("", "workload: runs that pattern ring keeps pinned"),
-    "stride": ("", "workload: runs between two visits of pattern stride"),
-    "theta": ("", "workload: skew of pattern zipf, in thousandths"),
-    "hot": ("", "workload: runs of the hot set of pattern hot"),
-    "hot_percent": ("", "workload: share of visits that go there"),
-    "drift": ("", "workload: visits until the hot set moves on"),
-    "burst": ("", "workload: descriptors between two pauses"),
-    "pause_ms": ("", "workload: how long a pause is"),
-    "mem_mb": (512, "guest memory, at most 2048"),
-    "window_mb": (128, "memory that the guest gives to the workload"),
-    "dirty_mb": (8, "memory that the guest's CPU dirties"),
-    "smp": (1, "CPUs of the guest"),
-    "checks": (2, "checks of the guest that must pass at the destination"),
-    "pause_s": (0, "seconds to hold the guest at the switchover besides, which it must not notice"),
-    "tracking": ("container", "who says what is dirty: container, or device and then both"),
-    "control": (1, "1: also run on the mutant backend"),
-    "patience": (180, "seconds to wait for any one thing"),
-    "accel": ("kvm", "accelerator of the guest"),
-    "qemu": ("qemu-system-x86_64", "QEMU to run"),
-    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
-    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
-    "mutant": ("/mdma/mutant/forget-unpinned/vfio_iommu_type1.ko", "backend of the control"),
-    "device_mutant": ("/mdma/mutant/log-forgets/mdma.ko", "device of it, with tracking=device"),
-    "buffer_kb": (16384, "trace buffer per CPU"),
-    "trace_mb": (512, "trace that is kept, at most: before, the workload is slowed"),
-    "shm": ("/dev/shm", "directory for guest memory"),
-}
-
-
-class ScenarioError(Exception):
-    """The scenario could not be played; the text says where it stopped."""
-
-
-FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabError,
-            OSError)
+KEYS = settings.keys(
+    "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", "workload",
+    *settings.WORKLOAD, *settings.MORE_WORKLOAD, "smp", "checks", "pause_s", "tracking", "control",
+    *settings.GUEST, *settings.TRACE, batch=24, rate=450, window_mb=128,
+    own={
+        "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
+                                "backend of the control"),
+        "device_mutant": settings.File("mutant/log-forgets/mdma.ko",
+                                       "device of it, with tracking=device"),
+    })
 
 
 # --- settings ---------------------------------------------------------------
@@ -118,31 +61,17 @@ def with_preset(known, argv):
     if not names or not names[0]:
         return known
     preset = workloads.read(names[0])
-    return {key: (type(default)(preset.get(key, default)), what)
-            for key, (default, what) in known.items()}
-
-
-def workload_settings(config):
-    """The workload's attributes that are to be written."""
-    settings = {key: getattr(config, key) for key in WORKLOAD + MORE}
-    return {key: value for key, value in settings.items() if value != ""}
+    return {key: replace(setting, default=setting.value(preset.get(key, setting.default)))
+            for key, setting in known.items()}
 
 
 def configuration(values):
     """Settings as a namespace; those that can't work are an error."""
-    if not 0 < values["mem_mb"] <= 2048:
-        raise SystemExit("migrate: mem_mb must be 1 to 2048: beyond, an IOVA is no offset in RAM")
     if values["window_mb"] >= values["mem_mb"]:
         raise SystemExit("migrate: window_mb must be less than mem_mb")
     config = SimpleNamespace(**values)
-    config.append = kernel_arguments(config)
+    config.append = guest_vm.kernel_arguments(config)
     return config
-
-
-def kernel_arguments(config, clock=STOPPABLE_CLOCK):
-    """The guest's kernel command line: what its init reads, a clock, and a quick boot."""
-    return " ".join(["console=ttyS0", "quiet", *boot_words(), *clock,
-                     f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"])
 
 
 # --- a leg ------------------------------------------------------------------
@@ -191,7 +120,7 @@ class Leg:
         self.facts["source_uuid"] = source_mdev.uuid
         self.facts["destination_uuid"] = destination_mdev.uuid
         tracer = stack.enter_context(Tracer(
-            "mdma-proof", EVENTS, config.buffer_kb, self.directory,
+            "mdma-proof", PROOF_EVENTS, config.buffer_kb, self.directory,
             mdevs=(source_mdev, destination_mdev), room_mb=config.trace_mb))
         self.throttle = tracer.throttle
         # After both QEMUs have ended, also where something failed: it is evidence.
@@ -202,7 +131,7 @@ class Leg:
         self._start_workload(source, source_mdev)
         source.connect()
         destination.connect()
-        self.facts["summary"]["qemu"] = qemu_version(source)
+        self.facts["summary"]["qemu"] = guest_vm.qemu_version(source)
         self._migrate(source, source_mdev, destination)
         self._at_switchover(source, source_mdev, destination, destination_mdev)
         self._go_on(destination, destination_mdev)
@@ -219,7 +148,7 @@ class Leg:
         self.say("guest is up")
         if not mdev.settings()["window"]:
             raise ScenarioError("the guest gave the device no window")
-        mdev.set(**workload_settings(self.config), run=1)
+        mdev.set(**workload(self.config), run=1)
         source.wait_console("MDMA-GUEST pass", self.config.patience)
         self.say("workload and dmatest are running")
 
@@ -265,7 +194,7 @@ class Leg:
                 return
             self.limited = False
             self.say(f"{rounds} rounds, {written} page writes: full bandwidth")
-            source.qmp.command("migrate-set-parameters", max_bandwidth=UNLIMITED,
+            source.qmp.command("migrate-set-parameters", max_bandwidth=guest_vm.UNLIMITED,
                                avail_switchover_bandwidth=0)
         else:
             self.downtime_ms = config.downtime_limit_ms
@@ -307,15 +236,15 @@ class Leg:
     def _at_switchover(self, source, mdev, destination, there):
         """Source stopped, destination not yet started: RAM must be the same. It is copied and
         compared later, so that the guest need not wait for that."""
-        wait_status(source, ("postmigrate",), self.config.patience)
-        wait_status(destination, ("paused", "prelaunch"), self.config.patience)
+        guest_vm.wait_status(source, ("postmigrate",), self.config.patience)
+        guest_vm.wait_status(destination, ("paused", "prelaunch"), self.config.patience)
         # What travelled is compared with what came: nobody slows the devices meanwhile.
         self.throttle.rest()
         copy, held = switchover.go_on(destination, self.config.pause_s)
         self.facts["summary"].update(held)
         self.say(f"the destination was held {held['held_s']} s for the comparison")
         # Only when it runs has the device taken over what it was sent.
-        wait_status(destination, ("running",), self.config.patience)
+        guest_vm.wait_status(destination, ("running",), self.config.patience)
         self.facts["workload"] = {"source": mdev.settings(), "destination": there.settings()}
         self.throttle.go_on()
         self.facts["source_state"] = mdev.state()
@@ -343,22 +272,6 @@ class Leg:
                 raise
             self.say(f"after the switch: {err}")
         self.facts["destination_seq"] = mdev.stat("seq")
-
-
-def qemu_version(vm):
-    """QEMU's version as it says it itself."""
-    version = vm.qmp.command("query-version")
-    number = ".".join(str(version["qemu"][key]) for key in ("major", "minor", "micro"))
-    return f"{number} {version['package']}".strip()
-
-
-def wait_status(vm, wanted, patience):
-    """Wait until a QEMU's run state is one of @wanted."""
-    deadline = time.monotonic() + patience
-    while (status := vm.qmp.command("query-status")["status"]) not in wanted:
-        if time.monotonic() > deadline:
-            raise ScenarioError(f"{vm.name} is {status}, not {' or '.join(wanted)}")
-        time.sleep(0.05)
 
 
 # --- the run ----------------------------------------------------------------

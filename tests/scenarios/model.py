@@ -15,21 +15,19 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap, limits
+from base import ktap, settings, site
 from play import arguments, backend
 
-# key: (default, what it is)
-KEYS = {
-    "seed": ("0x6d646d61", "of the sequences; 0: a new one"),
-    "ops": (1000000, "calls on ours; a tenth of it on stock"),
-    "backends": ("ours,stock", "which, by comma: ours, stock, or the file of a module"),
-    "program": (str(HERE.parent / "selftests/model"), "what makes the calls"),
-}
+KEYS = settings.keys(own={
+    "seed": settings.Text("0x6d646d61", "of the sequences; 0: a new one"),
+    "ops": settings.Number(1000000, "calls on ours; a tenth of it on stock", 1),
+    "backends": settings.Text(
+        "ours,stock", "which, by comma: ours, stock, or the file of a module"),
+    "program": settings.File("selftests/model", "what makes the calls"),
+})
 
 TEST = "R8_random_calls_against_a_model"
 # The lab's limit is far off: ops can be any number. The program's own goes with it. Least
@@ -40,7 +38,7 @@ CALLS_OF_A_SCALE = 12500
 
 def timeout_scale(ops):
     """Time limit for so many calls, in units of the test's own."""
-    return limits.time_scale() * (1 + -(-ops // CALLS_OF_A_SCALE))
+    return site.time_scale() * (1 + -(-ops // CALLS_OF_A_SCALE))
 
 
 def run(program, name, seed, ops):

@@ -17,21 +17,18 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 import selftests
-from base import ktap, say
+from base import ktap, say, settings, site
 from play import arguments, backend, mdev, vfio_logging
 
-# key: (default, what it is)
-KEYS = {
-    "plan": ("/mdma/mutant/plan.json", "which mutants, and which tests"),
-    "limit": (100, "seconds for one program"),
-    "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
-}
+KEYS = settings.keys(own={
+    "plan": settings.File("mutant/plan.json", "which mutants, and which tests"),
+    "limit": settings.Number(100, "seconds for one program", 1),
+    "programs": settings.File("selftests", "directory of the programs"),
+})
 
 AGAIN = 3
 # Tests after a mutant that the kernel complained of: has it damaged the kernel?
@@ -79,7 +76,7 @@ def one(mutant, config, directory, log):
     Path("/dev/kmsg").write_text(f"mutant: {mutant['name']}\n")
     state, by, doubtful, stuck = "error", [], True, []
     try:
-        load(f"/mdma/mutant/{mutant['name']}", mutant["module"])
+        load(site.built(f"mutant/{mutant['name']}"), mutant["module"])
         log.findings()
         failed, said, stuck = try_tests(mutant["programs"], config, log)
         state, by = "killed" if failed else "survived", failed + said[:1] + stuck[:1]

@@ -22,40 +22,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d",
-                                       HERE) if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import initramfs, kmod, ktap
+from base import initramfs, kmod, ktap, settings
 from driver import CHANNELS, TestError, expect
 from judge import moves, proof
-from migrate import FAILURES, WORKLOAD, kernel_arguments
-from play import arguments, mdev
+from play import arguments, guest_vm, mdev
 from play.guest_shell import GuestShell
-from play.host import Host, set_workload, wait_until
+from play.host import FAILURES, Host, set_workload, wait_until, workload
 
-# key: (default, what it is)
-KEYS = {
-    "guests": ("msix,line", "how the guest is interrupted, a guest each"),
-    "transfers": (20, "of dmatest, each kind and channel"),
-    "pattern": ("random", "workload: sequential, random or ring"),
-    "direction": ("write", "workload: write, read or mixed"),
-    "batch": (16, "workload: pages per descriptor"),
-    "hold_ms": (5, "workload: how long a run stays pinned"),
-    "rate": (100, "workload: descriptors per second, 0 for no limit"),
-    "seed": (1, "workload: seed"),
-    "pages": (0, "workload: working set in pages, 0 for the whole window"),
-    "mem_mb": (160, "guest memory, at most 2048"),
-    "window_mb": (8, "memory that the guest gives to each workload"),
-    "dirty_mb": (0, "memory that the guest's CPU dirties"),
-    "patience": (180, "seconds to wait for any one thing"),
-    "accel": ("kvm", "accelerator of the guest"),
-    "qemu": ("qemu-system-x86_64", "QEMU to run"),
-    "kernel": ("/mdma/guest/vmlinuz", "kernel of the guest"),
-    "initrd": ("/mdma/guest/initramfs.cpio.gz", "initramfs of the guest"),
-    "shm": ("/dev/shm", "directory for guest memory"),
-}
+KEYS = settings.keys(
+    *settings.WORKLOAD, *settings.GUEST, rate=100, mem_mb=160, window_mb=8, dirty_mb=0,
+    own={
+        "guests": settings.Words("msix,line", "how the guest is interrupted, a guest each",
+                                 ("msix", "line")),
+        "transfers": settings.Number(20, "of dmatest, each kind and channel", 1),
+    })
 
 TYPES = ("mdma-1", "mdma-4")
 NIC_DRIVER = Path("/sys/bus/pci/drivers/vfio-pci")
@@ -269,14 +252,14 @@ def start(config, directory, stack):
     host.vm.connect()
     for one in mdevs:
         set_workload(SimpleNamespace(mdev=one),
-                     {key: getattr(config, key) for key in WORKLOAD}, config.patience)
+                     workload(config), config.patience)
     return Bench(host, shell, config, mdevs, nic)
 
 
 def play(kind, config, directory):
     """One guest, all tests. Returns results."""
     results, begin = [], time.monotonic()
-    config = SimpleNamespace(**vars(config), smp=1, append=kernel_arguments(config)
+    config = SimpleNamespace(**vars(config), smp=1, append=guest_vm.kernel_arguments(config)
                              + " mdma.commands=1" + (" pci=nomsi" if kind == "line" else ""))
     config.initrd = extended(config, directory)
     with ExitStack() as stack:

@@ -13,14 +13,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
+from base import settings
 from play import arguments
 
-KEYS = {"module": (str(HERE.parent / "reports/mdma_reports.ko"), "what makes the defects")}
+KEYS = settings.keys(own={
+    "module": settings.File("reports/mdma_reports.ko", "what makes the defects"),
+})
 
 # A report of any other tool turns lockdep off.
 DEFECTS = ("order", "freed", "bounds", "shift", "atomic", "leak")

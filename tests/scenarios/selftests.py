@@ -20,24 +20,23 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(path) for path in (HERE.parent / "lab.d", HERE.parents[1] / "scripts/lab.d")
-                if path.is_dir()]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap, limits
+from base import ktap, settings, site
 from judge import dmesg, on_stock
 from play import arguments, backend, vfio_logging
 
-# key: (default, what it is)
-KEYS = {
-    "only": ("", "programs, or begins of names of tests, by comma"),
-    "backend": ("ours,logging", "ours, stock, a vfio_iommu_type1.ko, logging; several by comma"),
-    "seed": ("", "seed of the random tests, to repeat a failure"),
-    "deadly": (0, "1: on stock, too, what kills it, and perhaps the lab"),
-    "scale": (6, "multiplies the time limit of each test, and how long it waits for a thing"),
-    "programs": (str(HERE.parent / "selftests"), "directory of the programs"),
-}
+KEYS = settings.keys(own={
+    "only": settings.Text("", "programs, or begins of names of tests, by comma"),
+    "backend": settings.Text(
+        "ours,logging", "ours, stock, a vfio_iommu_type1.ko, logging; several by comma"),
+    "seed": settings.Text("", "seed of the random tests, to repeat a failure"),
+    "deadly": settings.Number(0, "1: on stock, too, what kills it, and perhaps the lab", 0, 1),
+    "scale": settings.Number(
+        6, "multiplies the time limit of each test, and how long it waits for a thing", 1),
+    "programs": settings.File("selftests", "directory of the programs"),
+})
 
 # Programs of this run only, where all others are left out.
 LOGGING, LOGGING_PROGRAMS = "logging", "dirty_log*"
@@ -135,7 +134,7 @@ def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
 
 def time_scale(config):
     """What all time limits are multiplied by."""
-    return config["scale"] * limits.time_scale()
+    return config["scale"] * site.time_scale()
 
 
 def limits_of(config):

@@ -1,7 +1,203 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Settings of a scenario: key=value."""
+"""The settings of the scenarios: what each is, its default and its range.
+
+A scenario declares its own by keys(). What several of them have in common is written down
+here, once: SHARED. A declaration uses nothing but this module, so the host can read it without
+running the scenario (boot/scenario.py); the lab then reads the command line by the same rules
+(play/arguments.py).
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from base import site
+
+PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
+INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
+U32_MAX, U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 
 
-def not_among(allowed, value):
-    """The first word of a value that is none of those allowed, both by comma; or None."""
-    return next((word for word in value.split(",") if word not in allowed.split(",")), None)
+class BadSetting(Exception):
+    """A word of the command line is wrong; the text says why."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A setting that can be any text; the base of the others.
+
+    @default: if it is not given
+    @what:    it is, for people
+    """
+    default: object
+    what: str
+
+    def range(self):
+        """What it can be, for people; empty if it can be anything."""
+        return ""
+
+    def allows(self, _text):
+        """Whether the text on a command line is in range."""
+        return True
+
+    def value(self, text):
+        """What the scenario gets for the text, or for the default."""
+        return text
+
+
+@dataclass(frozen=True)
+class Number(Text):
+    """An integer from @least to @most. A default of "" stands for none, and can be asked for."""
+    least: int = 0
+    most: int = U64_MAX
+
+    def range(self):
+        return f"{self.least} to {self.most}" if self.most < U64_MAX else \
+            f"{self.least} or more"
+
+    def allows(self, text):
+        if not INTEGER.fullmatch(text):
+            return text == self.default
+        return self.least <= int(text) <= self.most
+
+    def value(self, text):
+        return int(text) if text != "" else ""
+
+
+@dataclass(frozen=True)
+class Word(Text):
+    """One of @words. A default that is none of them stands for none."""
+    words: tuple = ()
+
+    def range(self):
+        return f"one of {', '.join(self.words)}"
+
+    def allows(self, text):
+        return text in (*self.words, self.default)
+
+
+@dataclass(frozen=True)
+class Words(Word):
+    """One or several of @words, by comma."""
+
+    def range(self):
+        return f"by comma, of {', '.join(self.words)}"
+
+    def allows(self, text):
+        return text == self.default or all(word in self.words for word in text.split(","))
+
+
+@dataclass(frozen=True)
+class File(Text):
+    """A file or directory; a relative path is one among what was built, see base/site.py."""
+
+    def value(self, text):
+        return site.built(text) if text else ""
+
+
+# What is written to the device in any case, in this order.
+WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
+# The others stay as a new device has them if they are not given.
+MORE_WORKLOAD = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot",
+                 "hot_percent", "drift", "burst", "pause_ms")
+# Of the guest and its QEMU, and where their memory is.
+GUEST = ("mem_mb", "window_mb", "dirty_mb", "patience", "accel", "qemu", "kernel", "initrd", "shm")
+TRACE = ("buffer_kb", "trace_mb")
+
+SHARED = {
+    # of the device
+    "workload": Word("", "a preset of samples/vfio-mdev/mdma/workloads; what else is given wins",
+                     ("gpu-working-set", "nic-rx", "nvme-write", "rdma-registered",
+                      "sparse-1TiB")),
+    "type": Word("mdma-1", "mdev type", ("mdma-1", "mdma-4", "mdma-16")),
+    "pattern": Word("random", "workload: where the next descriptor is", (
+        "sequential", "random", "ring", "stride", "zipf", "hot", "scatter")),
+    "direction": Word("write", "workload: what the device does", ("write", "read", "mixed")),
+    "batch": Number(16, "workload: pages per descriptor", 1, 512),
+    "hold_ms": Number(5, "workload: milliseconds that a run stays pinned", 0, 600000),
+    "rate": Number(200, "workload: descriptors per second, 0 for no limit", 0, U32_MAX),
+    "seed": Number(1, "workload: seed of the random numbers"),
+    "pages": Number(0, "workload: working set in pages, 0 for the whole window"),
+    "access": Word("", "workload: by pins or vfio_dma_rw(); by rw, the set oracle can't order "
+                   "reports and writes", ("pin", "rw")),
+    "write_percent": Number("", "workload: share of writes, of direction mixed", 0, 100),
+    "on_error": Word("", "workload: after a failed descriptor", ("skip", "stop", "retry")),
+    "ring": Number("", "workload: runs that pattern ring keeps pinned", 1, 65536),
+    "stride": Number("", "workload: runs between two visits of pattern stride", 1, U32_MAX),
+    "theta": Number("", "workload: skew of pattern zipf, in thousandths", 0, 999),
+    "hot": Number("", "workload: runs of the hot set of pattern hot", 1, U32_MAX),
+    "hot_percent": Number("", "workload: share of visits that go there", 0, 100),
+    "drift": Number("", "workload: visits until the hot set moves on", 0, U32_MAX),
+    "burst": Number("", "workload: descriptors between two pauses", 0, U32_MAX),
+    "pause_ms": Number("", "workload: milliseconds of a pause", 0, 600000),
+    # of the migration
+    "rounds": Number(4, "rounds of pre-copy before the guest may be switched over", 1),
+    "pages_min": Number(110000, "page writes under tracking before that"),
+    "bandwidth": Number(48, "MiB/s until then; afterwards there is no limit", 1),
+    "downtime_limit_ms": Number(2000, "downtime QEMU may aim at afterwards", 1),
+    "tracking": Word("container", "who says what is dirty: container, or device and then both",
+                     ("container", "device")),
+    "pause_s": Number(0, "seconds to hold the guest at the switchover besides, which it must "
+                      "not notice"),
+    "control": Number(1, "1: also run the control, which must fail", 0, 1),
+    # of the guest; beyond 2 GiB, an IOVA is no offset in its RAM
+    "mem_mb": Number(512, "guest memory in MiB", 1, 2048),
+    "window_mb": Number(64, "MiB that the guest gives to the workload", 1, 2048),
+    "dirty_mb": Number(8, "MiB that the guest's CPU dirties", 0, 2048),
+    "smp": Number(1, "CPUs of the guest", 1),
+    "checks": Number(2, "checks of the guest that must pass at the destination"),
+    "patience": Number(180, "seconds to wait for any one thing", 1),
+    "accel": Word("kvm", "accelerator of the guest", ("kvm", "tcg")),
+    "qemu": Text("qemu-system-x86_64", "QEMU to run"),
+    "kernel": File("guest/vmlinuz", "kernel of the guest"),
+    "initrd": File("guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "shm": Text("/dev/shm", "directory for guest memory"),
+    # of the trace
+    "buffer_kb": Number(16384, "trace buffer per CPU in KiB", 1),
+    "trace_mb": Number(512, "MiB of trace that are kept, at most: before, the workload is slowed",
+                       1),
+}
+
+
+def keys(*names, own=None, **defaults):
+    """The settings of a scenario, name -> setting.
+
+    @names:    of those that it shares with others
+    @own:      its own; one that is in SHARED as well is meant instead of that
+    @defaults: of shared ones, where they are not as in SHARED
+    """
+    found = dict(own or {})
+    for name in names:
+        setting = SHARED[name]
+        if name in defaults:
+            setting = replace(setting, default=defaults[name])
+        found.setdefault(name, setting)
+    return found
+
+
+def checked(known, words):
+    """key=value words as a dictionary of texts, each in range; BadSetting otherwise."""
+    found = {}
+    for word in words:
+        pair = PAIR.fullmatch(word)
+        if not pair:
+            raise BadSetting(f"{word}: key=value expected")
+        key, text = pair.groups()
+        if key not in known:
+            raise BadSetting(f"no setting {key}; there are: {', '.join(known) or 'none'}")
+        if key in found:
+            raise BadSetting(f"{key}: given twice")
+        if "\n" in text:
+            raise BadSetting(f"{key}: a line break in its value")
+        if not known[key].allows(text):
+            raise BadSetting(f"{key}={text}: {known[key].range()} expected")
+        found[key] = text
+    return found
+
+
+def explained(known):
+    """Each setting with its default, its range and what it is, for people."""
+    lines = []
+    for key, setting in known.items():
+        allowed = f" ({setting.range()})" if setting.range() else ""
+        lines.append(f"  {key}={setting.default}\n        {setting.what}{allowed}")
+    return "\n".join(lines)

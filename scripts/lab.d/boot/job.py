@@ -20,8 +20,8 @@ SECOND = "host-b"
 
 # Scenarios that only gather evidence: who judges it, outside the lab.
 JUDGES = {
-    "migrate": lambda results: report.finish(results, scenario.described("migrate")),
-    "libvirt": lambda results: report.finish(results, scenario.described("libvirt")),
+    "migrate": lambda results: report.finish(results, scenario.keys("migrate")),
+    "libvirt": lambda results: report.finish(results, scenario.keys("libvirt")),
     "experiment": lambda results: downtime_report.finish(results, gnuplot.draw),
 }
 
@@ -140,7 +140,7 @@ def _tell(outcome, results):
 
 def run_scenario(name, pairs, results, timeout=None):
     """Run a scenario of tests/scenarios."""
-    argv = ["python3", f"/mdma/scenarios/{name}.py", "--results", "/results",
+    argv = ["python3", scenario.PROGRAM.format(name), "--results", "/results",
             *(f"{key}={value}" for key, value in pairs.items())]
     accel = scenario.accelerator(name)
     # No nested virtualisation under icount, and the scenario loads what it measures.

@@ -7,14 +7,13 @@ They are read, not run: they run in the lab only.
 import ast
 import re
 
-from base import say
-from base.settings import not_among
+from base import say, settings
 from make import paths
 
-PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
-NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
+# Where a scenario is in the lab.
+PROGRAM = "/mdma/tests/scenarios/{}.py"
 
-MUTANT = re.compile(r"/mdma/mutant/([a-z0-9][a-z0-9-]*)")
+MUTANT = re.compile(r"\bmutant/([a-z0-9][a-z0-9-]*)/")
 
 
 def names():
@@ -40,37 +39,20 @@ def _assigned(text, name):
     return None
 
 
-def keys(text):
-    """Names of the settings, from a module-level KEYS = {...}; None if it has none."""
-    value = _assigned(text, "KEYS")
-    if not isinstance(value, ast.Dict):
-        return None
-    return [key.value for key in value.keys if isinstance(key, ast.Constant)]
-
-
-def _literal(node):
-    """The value of a literal; None for anything else."""
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None
-
-
-def described(name):
-    """Setting -> (default, or None if it is no literal; what it is), from a scenario's KEYS."""
+def keys(name):
+    """The settings of a scenario: its KEYS, an expression that uses nothing but
+    base.settings."""
     value = _assigned(source(name), "KEYS")
-    if not isinstance(value, ast.Dict):
+    if value is None:
         return {}
-    return {_literal(key): (_literal(entry.elts[0]), _literal(entry.elts[1]) or "")
-            for key, entry in zip(value.keys, value.values) if isinstance(entry, ast.Tuple)}
+    code = compile(ast.Expression(value), f"KEYS of {name}", "eval")
+    return eval(code, {"__builtins__": {}, "settings": settings})  # pylint: disable=eval-used
 
 
 def explained(name):
-    """What a scenario does, and its settings with their defaults, for people."""
+    """What a scenario does, and its settings, for people."""
     what = (ast.get_docstring(ast.parse(source(name))) or "").split("\nusage:")[0].strip()
-    lines = [f"  {key}={'' if default is None else default}\n        {text}"
-             for key, (default, text) in described(name).items()]
-    return "\n".join([what, "", "settings:", *lines])
+    return "\n".join([what, "", "settings:", settings.explained(keys(name))])
 
 
 def _constant(name, what):
@@ -94,45 +76,20 @@ def hosts(name):
     return _constant(name, "HOSTS") or 1
 
 
-def choices(text):
-    """Key -> what it can be, by comma, from a module-level CHOICES = {...}."""
-    value = _assigned(text, "CHOICES")
-    return {} if value is None else ast.literal_eval(value)
+def pairs(name, words):
+    """key=value words as a dictionary. What is wrong is refused before anything is built."""
+    try:
+        return settings.checked(keys(name), words)
+    except settings.BadSetting as error:
+        raise say.UsageError(f"{name}: {error}") from error
 
 
-def settings(name, words):
-    """key=value words as a dictionary, each key one that the scenario knows, and each value
-    one that it allows, so that what is wrong is refused before anything is booted."""
-    text = source(name)
-    known = keys(text)
-    allowed, defaults = choices(text), described(name)
-    pairs = {}
-    for word in words:
-        found = PAIR.fullmatch(word)
-        if not found:
-            raise say.UsageError(f"{word}: key=value expected")
-        key, value = found.groups()
-        if known is not None and key not in known:
-            raise say.UsageError(f"{name} has no setting {key}; "
-                                 f"there are: {', '.join(known) or 'none'}")
-        if key in pairs:
-            raise say.UsageError(f"{key}: given twice")
-        if "\n" in value:
-            raise say.UsageError(f"{key}: a line break in its value")
-        wrong = not_among(allowed[key], value) if key in allowed else None
-        if wrong is not None:
-            raise say.UsageError(f"{key}={wrong}: one of {allowed[key]} expected")
-        if isinstance(defaults.get(key, ("",))[0], int) and not NUMBER.fullmatch(value):
-            raise say.UsageError(f"{key}={value}: a number expected")
-        pairs[key] = value
-    return pairs
-
-
-def mutants(name, pairs):
-    """Mutants that the scenario or its settings name as /mdma/mutant/NAME;
-    a scenario that just lists /mdma/mutant gets all of them."""
-    text = "\n".join([source(name), *pairs.values()])
+def mutants(name, given):
+    """Mutants that the scenario's settings name as mutant/NAME/..., by default or as @given; all
+    of them for one that names their directory only."""
+    defaults = [str(setting.default) for setting in keys(name).values()]
+    text = "\n".join([*defaults, *given.values()])
     found = set(MUTANT.findall(text))
-    if not found and "/mdma/mutant" in text:
+    if not found and "mutant/" in text:
         found = {path.stem for path in paths.MUTANTS.glob("*.patch")}
     return sorted(found)

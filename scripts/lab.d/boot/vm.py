@@ -14,7 +14,7 @@ import sys
 import termios
 import time
 
-from base import files, limits, process, say
+from base import files, process, say, site
 from boot import emulator, hang, watchdog, wire
 from make import debug_kernel, image, paths, place
 
@@ -317,8 +317,8 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
     if not terminal:
         options = [*options, watchdog.OPTION]
     if limit and debug_kernel.asked_for():
-        limit *= limits.DEBUG_SCALE
-        silence *= limits.DEBUG_SCALE
+        limit *= site.DEBUG_SCALE
+        silence *= site.DEBUG_SCALE
     say.info(f"booting {'two labs ' if beside else ''}with {accel}"
              + (f", at most {limit} s" if limit else "; leave with exit or Ctrl-a x"))
     with contextlib.ExitStack() as stack:

@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 
 from base import files, ktap, process, say
-from boot import job
+from boot import job, scenario
 from check import rules
 from judge import dmesg
 from make import build, chroot, image, mutant, paths, payload
@@ -173,7 +173,7 @@ def boot(number, left, known):
     first = number == 1
     (paths.PAYLOAD / "mutant" / "plan.json").write_text(json.dumps(plan(left, known, first)))
     directory = RESULTS / f"boot{number}"
-    argv = ["python3", "/mdma/scenarios/mutants.py", "--results", "/results"]
+    argv = ["python3", scenario.PROGRAM.format("mutants"), "--results", "/results"]
     with job.results_directory(directory):
         outcome = job.run(directory, {"scenario": "mutants", "args": {}}, argv,
                           timeout=BOOT_SECONDS + MUTANT_SECONDS * len(left), quiet=True)

@@ -53,6 +53,11 @@ def _remove(path):
         path.unlink()
 
 
+def in_payload(path):
+    """Where a file or directory of the tree is in the payload: at the same place."""
+    return paths.PAYLOAD / path.relative_to(paths.REPO)
+
+
 def update():
     """The parts that are read from the working tree at every boot."""
     with image.locked(paths.BUILD, "putting it together"):
@@ -60,10 +65,9 @@ def update():
 
 
 def _update():
-    mirror(paths.SCENARIOS, paths.PAYLOAD / "scenarios")
-    mirror(paths.LAB_D, paths.PAYLOAD / "lab.d", IN_LAB)
-    mirror(paths.WORKLOADS, paths.PAYLOAD / "workloads")
-    # The README's commands are tried: its files are where it says.
-    copy(paths.REPO / "README.md", paths.PAYLOAD / "README.md")
-    mirror(paths.LIBVIRT, paths.PAYLOAD / paths.LIBVIRT.relative_to(paths.REPO))
-    copy(paths.REPO / "scripts" / "mdma-trace", paths.PAYLOAD / "bin" / "mdma-trace")
+    for directory in (paths.SCENARIOS, paths.WORKLOADS, paths.LIBVIRT):
+        mirror(directory, in_payload(directory))
+    mirror(paths.LAB_D, in_payload(paths.LAB_D), IN_LAB)
+    # The README's commands are tried.
+    for path in (paths.REPO / "README.md", paths.REPO / "scripts/mdma-trace"):
+        copy(path, in_payload(path))

@@ -4,28 +4,25 @@
 import sys
 from pathlib import Path
 
+from base import settings
+
 
 def values(known, words):
-    """key=value words over the defaults, each of its default's type.
+    """key=value words over the defaults; ends the scenario with a message on nonsense.
 
-    @known: a scenario's KEYS, key -> (default, what it is)
+    @known: a scenario's KEYS
     """
-    found = {key: default for key, (default, _) in known.items()}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in known:
-            sys.exit(f"unknown setting '{word}'; known: {' '.join(known)}")
-        try:
-            found[key] = type(known[key][0])(value)
-        except ValueError:
-            sys.exit(f"{key} wants a number, not '{value}'")
-    return found
+    try:
+        given = settings.checked(known, words)
+    except settings.BadSetting as error:
+        sys.exit(str(error))
+    return {key: setting.value(given.get(key, setting.default))
+            for key, setting in known.items()}
 
 
 def usage(text, known):
-    """A scenario's docstring, and its keys with their defaults."""
-    lines = [f"  {key}={default}  {what}" for key, (default, what) in known.items()]
-    return "\n".join([text.strip(), "", "keys:", *lines])
+    """A scenario's docstring, and its settings."""
+    return "\n".join([text.strip(), "", "settings:", settings.explained(known)])
 
 
 def read(text, known, argv):

@@ -23,6 +23,9 @@ TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
                 "loadvm_approve_switchover")
 
 
+# Bytes per second: as good as no limit.
+UNLIMITED = 1 << 40
+
 # Requests of /dev/kvm, see <linux/kvm.h>.
 KVM_CREATE_VM = 0xAE01
 KVM_GET_TSC_KHZ = 0xAEA3
@@ -65,6 +68,12 @@ def boot_words():
 STOPPABLE_CLOCK = ("clocksource=jiffies", "tsc=unstable", "lapic=notscdeadline")
 # For one that is never held, and whose rates are those of the world.
 STEADY_CLOCK = ("tsc=reliable",)
+
+
+def kernel_arguments(config, clock=STOPPABLE_CLOCK):
+    """The guest's kernel command line: what its init reads, a clock, and a quick boot."""
+    return " ".join(["console=ttyS0", "quiet", *boot_words(), *clock,
+                     f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"])
 
 
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
@@ -189,3 +198,19 @@ class GuestVM:
                 raise GuestError(f"{self.name}: no '{pattern}' on the console in "
                                  f"{timeout:.0f} s; it ends: {tail!r}")
             time.sleep(0.1)
+
+
+def qemu_version(vm):
+    """QEMU's version as it says it itself."""
+    version = vm.qmp.command("query-version")
+    number = ".".join(str(version["qemu"][key]) for key in ("major", "minor", "micro"))
+    return f"{number} {version['package']}".strip()
+
+
+def wait_status(vm, wanted, patience):
+    """Wait until a QEMU's run state is one of @wanted."""
+    deadline = time.monotonic() + patience
+    while (status := vm.qmp.command("query-status")["status"]) not in wanted:
+        if time.monotonic() > deadline:
+            raise GuestError(f"{vm.name} is {status}, not {' or '.join(wanted)}")
+        time.sleep(0.05)

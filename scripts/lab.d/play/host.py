@@ -4,8 +4,19 @@
 import time
 from contextlib import ExitStack
 
+from base import say, settings
+from base.qmp import QmpError
 from play.guest_vm import GuestError, GuestVM
-from play.mdev import Mdev
+from play.mdev import Mdev, MdevError
+from play.trace import TraceError
+
+
+class ScenarioError(Exception):
+    """The scenario could not be played; the text says where it stopped."""
+
+
+# What can go wrong with a guest, its device and its QEMU.
+FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabError, OSError)
 
 
 def wait_until(what, patience, probe):
@@ -55,6 +66,13 @@ def boot(config, directory, mdev=None, **more):
         host.close()
         raise
     return host
+
+
+def workload(config):
+    """The attributes of the workload that the settings have, in the order of writing."""
+    values = {key: getattr(config, key, "")
+              for key in settings.WORKLOAD + settings.MORE_WORKLOAD}
+    return {key: value for key, value in values.items() if value != ""}
 
 
 def set_workload(host, values, patience):

@@ -17,7 +17,7 @@ from pathlib import Path
 from xmlrpc.client import ServerProxy
 from xmlrpc.server import SimpleXMLRPCServer
 
-from base import say
+from base import say, site
 from judge import ram
 from play import backend, mdev, trace
 
@@ -102,8 +102,8 @@ class LibvirtHost:
         _devices()
         _daemons()
         IMAGES.mkdir(parents=True, exist_ok=True)
-        shutil.copy("/mdma/guest/vmlinuz", IMAGES / "mdma-guest.vmlinuz")
-        shutil.copy("/mdma/guest/initramfs.cpio.gz", IMAGES / "mdma-guest.initramfs")
+        shutil.copy(site.built("guest/vmlinuz"), IMAGES / "mdma-guest.vmlinuz")
+        shutil.copy(site.built("guest/initramfs.cpio.gz"), IMAGES / "mdma-guest.initramfs")
         return True
 
     def new_key(self):

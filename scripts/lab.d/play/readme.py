@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The commands that the README tells users to type: tests type them as they are written."""
 
-from pathlib import Path
+from base import site
 
-HERE = Path(__file__).resolve().parent
-# Beside the payload's lab.d, or at the top of the tree.
-PATH = next(path for path in (HERE.parents[1] / "README.md", HERE.parents[2] / "README.md")
-            if path.exists())
+PATH = site.TREE / "README.md"
 INDENT = "    "
 
 

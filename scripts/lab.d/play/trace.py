@@ -36,6 +36,14 @@ STATS_MAX, UNREAD = 4096, re.compile(rb"^bytes: (\d+)$", re.M)
 DRAIN = Path(__file__).with_name("drain.py")
 
 
+# What the oracles judge, see judge/events.py.
+PROOF_EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_state",
+                "vfio_type1/vfio_dirty_start", "vfio_type1/vfio_dirty_stop",
+                "vfio_type1/vfio_dirty_run", "vfio_type1/vfio_dirty_report",
+                "mdma/mdma_log_start", "mdma/mdma_log_stop", "mdma/mdma_log_run",
+                "mdma/mdma_log_report")
+
+
 class TraceError(Exception):
     """The kernel does not have what the proof needs, or the trace can't be kept."""
 

@@ -8,15 +8,16 @@ an mdma.ko for that (scripts/lab.d/make/build.py). Nobody may use vfio meanwhile
 
 from pathlib import Path
 
+from base import site
 from play import backend, mdev
 
 MODULES = Path("/sys/module")
 # The drivers of the lab's NICs, if it has any, and how each is loaded; they bind to them by
 # themselves. Then who else uses vfio, users first.
-NICS = {"vfio_pci": ("modprobe", "vfio-pci"), "mdma_nic": ("insmod", "/mdma/nic/mdma_nic.ko")}
+NICS = {"vfio_pci": ("modprobe", "vfio-pci"), "mdma_nic": ("insmod", site.built("nic/mdma_nic.ko"))}
 USERS = ("mdma", *NICS, "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio")
-VFIO = Path("/mdma/vfio-logging/vfio.ko")
-MDMA = Path("/mdma/mdma-logging/mdma.ko")
+VFIO = site.built("vfio-logging/vfio.ko")
+MDMA = site.built("mdma-logging/mdma.ko")
 
 
 def builtin():

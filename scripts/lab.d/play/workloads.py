@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Presets of the workload: files of attributes, one "name=value" a line."""
 
-from pathlib import Path
+from base import say, site
 
-from base import say
-
-HERE = Path(__file__).resolve()
-# In the lab, and in the tree.
-DIRECTORY = next((path for path in (HERE.parents[2] / "workloads",
-                                    HERE.parents[3] / "samples/vfio-mdev/mdma/workloads")
-                  if path.is_dir()), None)
+DIRECTORY = site.TREE / "samples/vfio-mdev/mdma/workloads"
 
 
 def names():
     """Names of all presets."""
-    return sorted(path.name for path in DIRECTORY.iterdir()) if DIRECTORY else []
+    return sorted(path.name for path in DIRECTORY.iterdir())
 
 
 def read(name):

@@ -148,8 +148,8 @@ def page(results, report, legs, facts, known):
 
 
 def finish(results, known=None):
-    """Judge a results directory; the return value is an exit code. @known: {setting: (default,
-    what it is)} of the scenario."""
+    """Judge a results directory; the return value is an exit code. @known: the
+    settings of the scenario."""
     results = Path(results)
     run = read_json(results / "run.json")
     report = proof.judge(results, run.get("control", True))

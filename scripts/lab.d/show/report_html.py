@@ -5,6 +5,7 @@ import base64
 import json
 from html import escape
 
+from base.settings import Text
 from show import charts
 
 STYLE = """
@@ -378,7 +379,8 @@ def definitions(title, pairs):
 
 def setting(name, value, known):
     """A row of the settings; one that is not its default stands out."""
-    default, what = known.get(name, (value, ""))
+    default = known[name].value(known[name].default) if name in known else value
+    what = known[name].what if name in known else ""
     small = f"<small>{escape(what.removeprefix('workload: '))}</small>" if what else ""
     text = escape(number(value)) or "–"
     if default is not None and str(value) != str(default):
@@ -387,13 +389,13 @@ def setting(name, value, known):
 
 
 def settings_tables(settings, known, window):
-    """The workload, and what else was set. @known: {name: (default, what it is)}."""
+    """The workload, and what else was set. @known: {name: setting}."""
     workload, other = [], []
     if window is not None:
         workload.append(setting("window", window, {
-            "window": (window, "IOVAs that the guest gave to the device")}))
+            "window": Text(window, "IOVAs that the guest gave to the device")}))
     for name, value in settings.items():
-        of_workload = known.get(name, ("", ""))[1].startswith("workload:")
+        of_workload = name in known and known[name].what.startswith("workload:")
         (workload if of_workload else other).append(setting(name, value, known))
     return "".join(folded(title, table(title, (), rows))
                    for title, rows in (("Settings of the workload", workload),
@@ -417,7 +419,7 @@ def render(report, legs, settings, known=None, window=None, about=()):
 
     @legs:     [(name, chart data or None)]
     @settings: of the scenario
-    @known:    {setting: (default, what it is)}, as far as known
+    @known:    {name: setting}, as far as known, see base.settings
     @window:   IOVAs of the workload, as the device had them
     @about:    [(name, value)], what else to say of the run
     """
