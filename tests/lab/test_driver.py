@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The parts of the scenario driver that need no guest."""
 
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 from pathlib import Path
@@ -18,6 +16,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 import driver
 from play import arguments, guest_vm
 from play.guest_shell import GuestShell
+from sockets import listening
 
 
 class Shell(unittest.TestCase):
@@ -25,13 +24,7 @@ class Shell(unittest.TestCase):
 
     def shell(self, *pieces):
         """A shell whose guest says these, piece by piece, whatever it is asked."""
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        path = Path(temporary.name, "commands")
-        server = socket.socket(socket.AF_UNIX)
-        self.addCleanup(server.close)
-        server.bind(str(path))
-        server.listen()
+        path, server = listening(self, "commands")
 
         def talk():
             connection, _ = server.accept()

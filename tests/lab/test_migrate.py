@@ -3,7 +3,6 @@
 """The parts of the migrate scenario that need no guest."""
 
 import json
-import socket
 import struct
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import migrate
 from base import qmp
 from judge import ram, standstill
 from play import arguments, guest_vm, switchover
+from sockets import listening
 
 
 def configuration(*words):
@@ -195,13 +195,7 @@ class Monitor(unittest.TestCase):
     def serve(self, *answers):
         """A monitor that sends @answers, one for each command after the first."""
         self.asked = None
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        path = Path(temporary.name, "qmp")
-        server = socket.socket(socket.AF_UNIX)
-        self.addCleanup(server.close)
-        server.bind(str(path))
-        server.listen()
+        path, server = listening(self, "qmp")
 
         def talk():
             connection, _ = server.accept()

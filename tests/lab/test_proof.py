@@ -112,17 +112,22 @@ class Evidence:
         (directory / "ledger.bin").write_bytes(b"".join(records))
 
 
+def small_results(case):
+    """A temporary results directory for a test case, and floors that few pages reach."""
+    temporary = tempfile.TemporaryDirectory()
+    case.addCleanup(temporary.cleanup)
+    case.results = Path(temporary.name)
+    for name, value in (("MIN_PAGES_WRITTEN", 6), ("MIN_PAGES_COMPARED", RAM_PAGES - 1)):
+        patch = mock.patch.object(proof, name, value)
+        patch.start()
+        case.addCleanup(patch.stop)
+
+
 class Case(unittest.TestCase):
     """A temporary results directory and small floors."""
 
     def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.results = Path(temporary.name)
-        for name, value in (("MIN_PAGES_WRITTEN", 6), ("MIN_PAGES_COMPARED", RAM_PAGES - 1)):
-            patch = mock.patch.object(proof, name, value)
-            patch.start()
-            self.addCleanup(patch.stop)
+        small_results(self)
         self.leg = Evidence()
         self.control = Evidence().forget()
 

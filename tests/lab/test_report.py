@@ -6,10 +6,8 @@ import contextlib
 import io
 import json
 import sys
-import tempfile
 import unittest
 from pathlib import Path
-from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
@@ -17,10 +15,9 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 # pylint: disable=wrong-import-position
 from base import ktap
 from boot import scenario
-from judge import proof
 from play import throttle
 from show import charts, report
-from test_proof import RAM_PAGES, Evidence
+from test_proof import Evidence, small_results
 
 SAMPLES = [{"time": 10.0, "written": 100, "rounds": 0, "remaining": 0},
            {"time": 11.5, "written": 400, "rounds": 1, "remaining": 1 << 20}]
@@ -30,13 +27,7 @@ class Finish(unittest.TestCase):
     """What is left behind, and what the caller is told."""
 
     def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.results = Path(temporary.name)
-        for name, value in (("MIN_PAGES_WRITTEN", 6), ("MIN_PAGES_COMPARED", RAM_PAGES - 1)):
-            patch = mock.patch.object(proof, name, value)
-            patch.start()
-            self.addCleanup(patch.stop)
+        small_results(self)
 
     def finish(self):
         """Run it; return (exit code, report.json, report.html, terminal)."""

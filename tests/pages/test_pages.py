@@ -8,20 +8,17 @@ import contextlib
 import io
 import json
 import sys
-import tempfile
 import unittest
 from pathlib import Path
-from unittest import mock
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO / path) for path in ("scripts/lab.d", "tests/lab", "tests/pages")]
 
 # pylint: disable=wrong-import-position
 from boot import job, scenario
-from judge import proof
 from make import paths
 from show import charts, heatmap, report
-from test_proof import RAM_PAGES, START, Evidence, pin, run, write
+from test_proof import START, Evidence, pin, run, small_results, write
 from test_proof import report as told
 from views import Pages
 
@@ -77,13 +74,7 @@ class Report(Pages):
     """report.html of runs that end in different ways."""
 
     def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.results = Path(temporary.name)
-        for name, value in (("MIN_PAGES_WRITTEN", 6), ("MIN_PAGES_COMPARED", RAM_PAGES - 1)):
-            patch = mock.patch.object(proof, name, value)
-            patch.start()
-            self.addCleanup(patch.stop)
+        small_results(self)
 
     def finish(self, **legs):
         """Leave the page of a run with these legs; return report.json."""

@@ -298,10 +298,7 @@ def main(argv):
         except (Wrong, OSError, subprocess.SubprocessError) as err:
             results.append(ktap.Result(test.__name__, ktap.FAILED, str(err)))
             print(f"{test.__name__}: {err}", flush=True)
-    (directory / "citizen.ktap").write_text(ktap.render(results))
-    passed, failed, _ = ktap.counts(results)
-    print(f"citizen: {passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return ktap.leave(results, directory, "citizen")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ to memory that its kernel has freed shows there.
 usage: driver.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import namedtuple
 from contextlib import ExitStack
@@ -26,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import ktap, settings
 from play import arguments, guest_vm, mdev
 from play.guest_shell import GuestShell
-from play.host import FAILURES, Host, set_workload, wait_until, workload
+from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
 KEYS = settings.keys(
     "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
@@ -359,16 +357,12 @@ def play(name, config, directory):
 
 def play_in_memory(name, config, results):
     """The same; the guest is in memory, and what it left goes to the results."""
-    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
-    try:
-        return play(name, of_guest(config, name), directory)
-    except FAILURES as err:
-        print(f"driver: {name}: {type(err).__name__}: {err}", flush=True)
-        return [ktap.Result(f"{name}: the guest comes up", ktap.FAILED, str(err))]
-    finally:
-        shutil.copytree(directory, results / name, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("*.socket", "*.ram", "*.commands"))
-        shutil.rmtree(directory)
+    with in_memory(config.shm, results / name, "*.commands") as directory:
+        try:
+            return play(name, of_guest(config, name), directory)
+        except FAILURES as err:
+            print(f"driver: {name}: {type(err).__name__}: {err}", flush=True)
+            return [ktap.Result(f"{name}: the guest comes up", ktap.FAILED, str(err))]
 
 
 def main(argv):
@@ -382,10 +376,8 @@ def main(argv):
     found = []
     for name in config.chosen:
         found += play_in_memory(name, config, results)
-    (results / "driver.ktap").write_text(ktap.render(found))
-    passed, failed, _ = ktap.counts(found)
-    print(f"driver: {passed} passed, {failed} failed", flush=True)
-    return 1 if failed or passed != sum(map(len, config.chosen.values())) else 0
+    code = ktap.leave(found, results, "driver")
+    return code or int(len(found) != sum(map(len, config.chosen.values())))
 
 
 if __name__ == "__main__":

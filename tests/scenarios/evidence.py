@@ -302,10 +302,7 @@ def main(argv):
     results, config = arguments.read(__doc__, KEYS, argv)
     results.mkdir(parents=True, exist_ok=True)
     found = [play(test, config) for test in TESTS if config["only"] in test.__name__]
-    (results / "evidence.ktap").write_text(ktap.render(found))
-    passed, failed, _ = ktap.counts(found)
-    print(f"evidence: {passed} passed, {failed} failed", flush=True)
-    return 1 if failed or not passed else 0
+    return ktap.leave(found, results, "evidence")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ from base import settings
 from judge import points as all_points
 from play import arguments, backend, guest_vm, vfio_logging
 from play.guest_vm import STEADY_CLOCK
-from play.host import FAILURES, Host, ScenarioError, boot, set_workload
+from play.host import FAILURES, Host, ScenarioError, boot, in_memory, set_workload
 from play.link import Link
 
 # Seconds until a run counts as hung, read by scripts/lab.
@@ -276,13 +275,8 @@ def main(argv):
     (results / "plan.json").write_text(json.dumps(plan))
     if any(one.tracking == "device" for one in config.chosen):
         vfio_logging.load()
-    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
-    try:
+    with in_memory(config.shm, results / "vms", "*.qemu") as directory:
         return 0 if Experiment(config, results).play(directory) else 1
-    finally:
-        shutil.copytree(directory, results / "vms", dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("*.socket", "*.ram", "*.qemu"))
-        shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,9 @@ hold the switchover back, and without it the guest must be moved.
 usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
-import shutil
 import signal
 import struct
 import sys
-import tempfile
 import time
 from collections import namedtuple
 from contextlib import ExitStack
@@ -32,7 +30,7 @@ from base import ktap, settings
 from judge import events, moves, proof, ram as ram_files, standstill
 from play import arguments, backend, guest_vm, mdev, switchover
 from play.guest_vm import GuestError
-from play.host import FAILURES, Host, boot, set_workload, wait_until, workload
+from play.host import FAILURES, Host, boot, in_memory, set_workload, wait_until, workload
 from play.link import Link, Trap
 from play.trace import Tracer
 
@@ -496,17 +494,14 @@ def play_control(run):
 
 def play(name, config, results, function):
     """One guest's run in memory; what it left goes to the results."""
-    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
-    run = Run(name, config, results, directory)
-    try:
-        function(run)
-    except FAILURES as err:
-        run.complain(f"{type(err).__name__}: {err}")
-        run.results_of.append(ktap.Result(f"{name}the end", ktap.FAILED, "\n".join(run.reasons)))
-    finally:
-        shutil.copytree(directory, results / (name.strip(": ") or "main"), dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("*.socket", "*.ram"))
-        shutil.rmtree(directory)
+    with in_memory(config.shm, results / (name.strip(": ") or "main")) as directory:
+        run = Run(name, config, results, directory)
+        try:
+            function(run)
+        except FAILURES as err:
+            run.complain(f"{type(err).__name__}: {err}")
+            run.results_of.append(ktap.Result(f"{name}the end", ktap.FAILED,
+                                              "\n".join(run.reasons)))
     return run.results_of
 
 
@@ -523,10 +518,7 @@ def main(argv):
     found = play("", config, results, play_failures)
     if config.control:
         found += play("control: ", config, results, play_control)
-    (results / "failures.ktap").write_text(ktap.render(found))
-    passed, failed, _ = ktap.counts(found)
-    print(f"failures: {passed} passed, {failed} failed", flush=True)
-    return 1 if failed or not passed else 0
+    return ktap.leave(found, results, "failures")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,8 @@ usage: migrate.py --results DIR [key=value ...]        (as root; --help: keys)
 
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,7 +30,7 @@ from base import say, settings
 from judge import ram as ram_files
 from play import arguments, backend, guest_vm, switchover, vfio_logging, workloads
 from play.guest_vm import GuestError, GuestVM
-from play.host import FAILURES, ScenarioError, workload
+from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
 from play.trace import PROOF_EVENTS, Tracer
 
@@ -278,18 +276,9 @@ class Leg:
 
 
 def play_leg(name, config, results, tracking):
-    """Play a leg in memory and copy what it left to the results.
-
-    The lab's results are a network file system: writing every character of a
-    guest's console there would slow the guest down.
-    """
-    work = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
-    try:
-        return Leg(name, config, work, tracking).play()
-    finally:
-        shutil.copytree(work, results / name, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("*.socket", "*.ram"))
-        shutil.rmtree(work)
+    """Play a leg; what it leaves goes to the results."""
+    with in_memory(config.shm, results / name) as directory:
+        return Leg(name, config, directory, tracking).play()
 
 
 def play_control(config, results):

@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +29,7 @@ from driver import CHANNELS, TestError, expect
 from judge import moves, proof
 from play import arguments, guest_vm, mdev
 from play.guest_shell import GuestShell
-from play.host import FAILURES, Host, set_workload, wait_until, workload
+from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
 KEYS = settings.keys(
     *settings.WORKLOAD, *settings.GUEST, rate=100, mem_mb=160, window_mb=8, dirty_mb=0,
@@ -290,21 +289,13 @@ def main(argv):
     results.mkdir(parents=True, exist_ok=True)
     found = []
     for kind in config.guests.split(","):
-        directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config.shm))
-        try:
-            found += play(kind, config, directory)
-        except FAILURES as err:
-            print(f"neighbours: {kind}: {type(err).__name__}: {err}", flush=True)
-            found.append(ktap.Result(f"{kind}: the guest comes up", ktap.FAILED, str(err)))
-        finally:
-            shutil.copytree(directory, results / kind, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.socket", "*.ram", "*.commands",
-                                                          "initramfs"))
-            shutil.rmtree(directory)
-    (results / "neighbours.ktap").write_text(ktap.render(found))
-    passed, failed, skipped = ktap.counts(found)
-    print(f"neighbours: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
-    return 1 if failed or not passed else 0
+        with in_memory(config.shm, results / kind, "*.commands", "initramfs") as directory:
+            try:
+                found += play(kind, config, directory)
+            except FAILURES as err:
+                print(f"neighbours: {kind}: {type(err).__name__}: {err}", flush=True)
+                found.append(ktap.Result(f"{kind}: the guest comes up", ktap.FAILED, str(err)))
+    return ktap.leave(found, results, "neighbours")
 
 
 if __name__ == "__main__":

@@ -163,3 +163,11 @@ def counts(results):
     """(passed, failed, skipped)"""
     states = [result.state for result in results]
     return tuple(states.count(state) for state in (PASSED, FAILED, SKIPPED))
+
+
+def leave(results, directory, name):
+    """Write NAME.ktap and say how many there are, at the end of a scenario; its exit code."""
+    (directory / f"{name}.ktap").write_text(render(results))
+    passed, failed, skipped = counts(results)
+    print(f"{name}: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0

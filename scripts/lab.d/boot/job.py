@@ -12,7 +12,7 @@ from typing import Optional
 from base import files, say
 from boot import scenario, vm
 from judge import dmesg
-from make import gnuplot
+from make import gnuplot, place
 from show import downtime_report, report
 
 MARKER = "job.json"
@@ -30,18 +30,11 @@ JUDGES = {
 def results_directory(path):
     """An empty directory for results, ours alone until the run is over."""
     path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise say.LabError(f"another run writes to {files.short(path)} right now; "
-                               "choose another with --results") from None
+    with place.locked(path, fcntl.LOCK_EX, f"another run writes to {files.short(path)} right now; "
+                      "choose another with --results"):
         _empty(path)
         (path / MARKER).touch()
         yield path
-    finally:
-        os.close(handle)
 
 
 def _empty(path):

@@ -40,15 +40,21 @@ def check_space(directory, needed=NEEDED, remedy=trouble.ELSEWHERE):
                            f"{needed // MIB} MiB there: free some, or {remedy}")
 
 
-def _lock(directory, how):
-    """A file descriptor that holds a directory; None if somebody else does."""
+@contextmanager
+def locked(directory, how, otherwise):
+    """A directory is held while the `with` lasts; LabError(@otherwise) where somebody else does.
+
+    @how: fcntl.LOCK_SH or fcntl.LOCK_EX
+    """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-        return handle
-    except BlockingIOError:
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise say.LabError(otherwise) from None
+        yield
+    finally:
         os.close(handle)
-        return None
 
 
 @contextmanager
@@ -64,28 +70,18 @@ def held(results=None):
         check_space(directory)
     umask = os.umask(0)
     os.umask(umask & 0o022)
-    handle = _lock(paths.OUT, fcntl.LOCK_SH)
-    if handle is None:
-        raise say.LabError(f"{files.short(paths.OUT)} is being cleaned: try again when that "
-                           "is done")
-    try:
+    with locked(paths.OUT, fcntl.LOCK_SH,
+                f"{files.short(paths.OUT)} is being cleaned: try again when that is done"):
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
 def alone():
     """OUT is there, nobody else uses it, and it can be cleaned."""
     check(paths.OUT)
-    handle = _lock(paths.OUT, fcntl.LOCK_EX)
-    if handle is None:
-        raise say.LabError(f"another run of the lab works in {files.short(paths.OUT)}: end it, "
-                           "or wait for its end")
-    try:
+    with locked(paths.OUT, fcntl.LOCK_EX, f"another run of the lab works in "
+                f"{files.short(paths.OUT)}: end it, or wait for its end"):
         yield
-    finally:
-        os.close(handle)
 
 
 class Guard:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A QEMU with its mdev as a place where a guest can be, and what it is asked to do there."""
 
+import shutil
+import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from base import say, settings
 from base.qmp import QmpError
@@ -17,6 +20,20 @@ class ScenarioError(Exception):
 
 # What can go wrong with a guest, its device and its QEMU.
 FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabError, OSError)
+
+
+@contextmanager
+def in_memory(shm, results, *not_kept):
+    """A directory in memory to play in; what is left in it goes to the results, but sockets, RAM
+    and what is @not_kept. The lab's results are a network file system: to write each character of
+    a guest's console there would slow the guest down."""
+    directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=shm))
+    try:
+        yield directory
+    finally:
+        shutil.copytree(directory, results, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("*.socket", "*.ram", *not_kept))
+        shutil.rmtree(directory)
 
 
 def wait_until(what, patience, probe):
