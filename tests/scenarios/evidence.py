@@ -78,10 +78,10 @@ class Device:
         self.vmm.wait()
         self.mdev.__exit__()
 
-    def put(self, **settings):
+    def put(self, **attributes):
         """Set attributes of both workloads."""
         for channel in CHANNELS:
-            for name, value in settings.items():
+            for name, value in attributes.items():
                 (self.mdev.path / channel / name).write_text(f"{value}\n")
 
     def rates(self):

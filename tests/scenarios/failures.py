@@ -421,7 +421,7 @@ class Run:
         self.throttle.rest()
         copy, held = switchover.go_on(destination.vm, self.pause_s)
         guest_vm.wait_status(destination.vm, ("running",), self.config.patience)
-        settings = [host.mdev.settings() for host in (source, destination)]
+        workloads = [host.mdev.settings() for host in (source, destination)]
         self.throttle.go_on()
         compared = ram_files.compare(source.vm.ram, copy)
         copy.close()
@@ -431,7 +431,7 @@ class Run:
                          f"{compared['pages_different']} pages differ, the first "
                          f"{compared['different'][:1]}")
         self._account(source.vm.ram, source)
-        self.complain_if(settings[0] != settings[1],
+        self.complain_if(workloads[0] != workloads[1],
                          "the workload's settings did not travel")
         self.host = destination
         self.moves += 1

@@ -134,9 +134,9 @@ depmod -b /mnt/debug/modules "$release"
 
 def _install(targets):
     """All modules, ours in updates/, into the payload."""
-    files = [f"/mnt/build/{target.name}/{product}"
-             for target in targets for product in target.products]
-    chroot.run(["sh", "-c", INSTALL, "sh", *files], HOME / "install.log",
+    products = [f"/mnt/build/{target.name}/{product}"
+                for target in targets for product in target.products]
+    chroot.run(["sh", "-c", INSTALL, "sh", *products], HOME / "install.log",
                "installing the debug kernel's modules", binds=build.binds())
     payload.mirror(HOME / "modules/lib/modules", PAYLOAD / "modules")
 
