@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files that are written as a whole, and their paths in a message."""
+"""Files that are written completely or not at all, and their paths in messages."""
 
 import os
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def whole(path):
-    """A new file beside @path, to be written; it takes the place of @path once that is done,
-    and is gone otherwise."""
+    """A new file beside @path, to be written. It replaces @path at the end, or is removed on an
+    error."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         yield temporary
@@ -18,11 +18,11 @@ def whole(path):
 
 
 def short(path):
-    """The path as a reader of a message wants it: relative if that is shorter."""
+    """A path for a message: relative if that is shorter."""
     path = str(path)
     try:
         relative = os.path.relpath(path)
     except FileNotFoundError:
-        # The directory that we are in was removed.
+        # Our working directory was removed.
         return path
     return relative if len(relative) < len(path) else path

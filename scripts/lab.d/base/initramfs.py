@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Initramfs writer: busybox, kernel modules, files, as a newc cpio archive.
+"""Writes an initramfs: busybox, kernel modules and files, as a newc cpio archive.
 
-Written here and not by cpio(1), because device nodes would need root there
-and are just a few bytes here.
+Not by cpio(1): there, device nodes need root, and here they are just a few bytes.
 """
 
 import gzip
@@ -19,7 +18,7 @@ DIRECTORIES = ("bin", "dev", "etc", "lib", "proc", "run", "sys", "tmp")
 
 
 class Cpio:
-    """A newc archive in memory. Parents are added by themselves, all dates are 0."""
+    """A newc archive in memory. Adds parent directories; all dates are 0."""
 
     def __init__(self):
         self.names = set()
@@ -77,8 +76,8 @@ def _add_busybox(archive, root):
 
 
 def _add_modules(archive, root, modules):
-    """Modules at /lib/modules/VERSION, with modules.dep for busybox' modprobe
-    and, in the order of loading for a plain insmod loop, /modules.order."""
+    """Add modules at /lib/modules/VERSION, with modules.dep for busybox' modprobe. /modules.order
+    has them in the order of loading, for a plain insmod loop."""
     tree = kmod.Modules(root)
     files = {Path(word).stem: Path(word) for word in map(str, modules) if word.endswith(".ko")}
     extra = {name: path.read_bytes() for name, path in files.items()}
@@ -103,8 +102,7 @@ def build(path, root, modules=(), files=None, init=None):
 
     @path:    where to; replaced in one step
     @root:    root tree that has busybox and the kernel's modules
-    @modules: names of modules in the tree, or paths that end in .ko; what
-              they need comes with them
+    @modules: names of modules in the tree, or paths that end in .ko; their dependencies are added
     @files:   path in the initramfs -> path of a file (its mode is kept)
     @init:    file that becomes /init
     """

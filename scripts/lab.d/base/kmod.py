@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernel modules of a root tree: where they are, what they need, their bytes."""
+"""Kernel modules of a root tree: their paths, dependencies and contents."""
 
 import lzma
 import re
@@ -8,7 +8,7 @@ from base import say
 
 
 def kernel_version(root):
-    """The one kernel version of a root tree."""
+    """The only kernel version of a root tree."""
     names = [path.name for path in (root / "lib/modules").iterdir()]
     if len(names) != 1:
         raise say.LabError(f"{root}/lib/modules: one kernel expected, found {names}")
@@ -21,19 +21,19 @@ def canonical(name):
 
 
 def read(path):
-    """The bytes of a module, decompressed: insmod of busybox knows no xz."""
+    """The bytes of a module, decompressed, since busybox' insmod can't read xz."""
     data = path.read_bytes()
     return lzma.decompress(data) if path.suffix == ".xz" else data
 
 
 def depends(data):
-    """Names that a module's own .modinfo says it needs."""
+    """Names of the modules that a module's .modinfo depends on."""
     found = re.search(rb"\0depends=([^\0]*)\0", data)
     return [name for name in found.group(1).decode().split(",") if name] if found else []
 
 
 class Modules:
-    """The modules of a tree, by name, with the order in which they load."""
+    """The modules of a tree, by name, and the order in which they load."""
 
     def __init__(self, root):
         self.version = kernel_version(root)
@@ -51,7 +51,7 @@ class Modules:
             self.needs[name] = [self._name(word) for word in needs.split()]
 
     def _read_softdep(self):
-        """Modules that softdep wants loaded before, e.g. ext4: crc32c."""
+        """Modules that softdep loads before others, such as crc32c before ext4."""
         result = {}
         for line in (self.directory / "modules.softdep").read_text().splitlines():
             found = re.match(r"softdep (\S+) pre: ([^:]*?)(?: post:.*)?$", line)
@@ -64,7 +64,8 @@ class Modules:
         return canonical(path.rsplit("/", 1)[-1].split(".ko", 1)[0])
 
     def resolve(self, word):
-        """A module for a name or, for crypto-*, an alias; None if built in or unknown."""
+        """The module that a name or, for crypto-*, an alias means; None if it is built in or
+        unknown."""
         name = canonical(word)
         if name in self.paths:
             return name
@@ -73,12 +74,12 @@ class Modules:
         return canonical(found[1]) if found else None
 
     def builtin(self, name):
-        """Whether the kernel has it built in."""
+        """Whether it is built into the kernel."""
         text = (self.directory / "modules.builtin").read_text()
         return any(self._name(line) == canonical(name) for line in text.splitlines())
 
     def closure(self, names, extra=None):
-        """Modules and all they need, in an order in which insmod takes them.
+        """Modules and their dependencies, in an order that insmod accepts.
 
         @names: modules of the tree, or of @extra; built-in ones are left out
         @extra: name -> bytes of modules that are not in the tree

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""KTAP version 1: read what tests say, and say it ourselves.
+"""KTAP version 1: parses what tests print, and prints our own results.
 
-Only leaves are results: a line "ok" that sums up the lines nested before it
-(two spaces, or "# " as the kselftest runner does) is not counted again. What
-the text promises and does not keep (a plan, an end) is a failure of its own.
+Only leaves are results: a line "ok" that sums up the lines nested before it (two spaces, or "# "
+as the kselftest runner does) is not counted again. A promise that the text does not keep (a plan,
+an end) is a failure of its own.
 """
 
 import re
 from dataclasses import dataclass
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-# How the reason of a test begins that failed as it must, and so passes.
+# How the reason begins of a test that failed as expected, and so passes.
 EXPECTED = "XFAIL "
 
 RESULT = re.compile(r"(?P<indent>(?:  |# )*)(?P<bad>not )?ok\b *\d*(?: -)? ?(?P<rest>.*)")
@@ -21,9 +21,12 @@ BAIL = re.compile(r"(?:  |# )*Bail out!(?P<rest>.*)")
 
 @dataclass
 class Result:
-    """One leaf: the test's name, how it ended, and why: what its line says, or, if it
-    failed without, the notes ("# ...") before that line. Of a failed one also who is to
-    blame (blame.py) and the path of the evidence, where that is known."""
+    """One leaf: the test's name, how it ended, and why.
+
+    The reason is what its line says or, if the test failed without a reason, the notes ("# ...")
+    before that line. A failed one may also have who is to blame (blame.py) and the path of the
+    evidence.
+    """
     name: str
     state: str
     reason: str = ""
@@ -71,7 +74,7 @@ class Parser:
             self.levels.append(_Level())
 
     def line(self, text):
-        """Take one line."""
+        """Parse one line."""
         found = BAIL.match(text)
         if found:
             self._add(f"{self.title}: bail out", FAILED, found["rest"])
@@ -92,7 +95,8 @@ class Parser:
             self.notes.append(text.lstrip()[2:])
 
     def _version(self, depth):
-        """A text begins; at the top, a second one begins where one program follows another."""
+        """A text begins; at the top level, another one begins where one program follows
+        another."""
         self._close(depth)
         if depth == 0 and self.levels[0].count:
             self._check_plan(self.levels[0])
@@ -166,7 +170,8 @@ def counts(results):
 
 
 def leave(results, directory, name):
-    """Write NAME.ktap and say how many there are, at the end of a scenario; its exit code."""
+    """Write NAME.ktap and print how many results there are, at the end of a scenario. Returns its
+    exit code."""
     (directory / f"{name}.ktap").write_text(render(results))
     passed, failed, skipped = counts(results)
     print(f"{name}: {passed} passed, {failed} failed, {skipped} skipped", flush=True)

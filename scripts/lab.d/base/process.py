@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Child processes that end when the lab ends, however it ends.
 
-Every child gets PR_SET_PDEATHSIG, so even SIGKILL of scripts/lab takes it
-along; what a child starts itself is in its process group, or in its PID
-namespace (see chroot.py), and goes with that.
+Every child gets PR_SET_PDEATHSIG, so it ends even if scripts/lab gets SIGKILL. What a child starts
+itself is in its process group, or in its PID namespace (see make/chroot.py), and ends with it.
 """
 
 import ctypes
@@ -21,15 +20,18 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 OURSELVES = os.getpid()
 
-# What make, git or a developer has set for something else: a make of ours would warn of
-# another make's jobs, and a git of ours would commit to the repository whose hook runs us.
+# Variables that make, git or a developer set for something else: our make would warn about another
+# make's jobs, and our git would commit to the repository whose hook runs us.
 FOREIGN = re.compile(r"MAKE(FLAGS|LEVEL|FILES|OVERRIDES)|MFLAGS|GIT_.*|TAR_OPTIONS|XZ_.*"
                      r"|KBUILD_.*|K?CFLAGS|ARCH|CROSS_COMPILE|CC|BASH_ENV|ENV|CDPATH")
 
 
 def environment(variables):
-    """What children get of our own environment. An ordinary user's PATH has no sbin, where
-    mke2fs is; a TMPDIR that is full or not there is replaced by one that can be used."""
+    """The environment of our children.
+
+    An ordinary user's PATH lacks sbin, where mke2fs is. A TMPDIR that is full or missing is
+    replaced by a usable one.
+    """
     found = {name: value for name, value in variables.items() if not FOREIGN.fullmatch(name)}
     found.update(LC_ALL="C.UTF-8", PATH=variables.get("PATH", "/usr/bin:/bin")
                  + ":/usr/sbin:/sbin")
@@ -43,7 +45,7 @@ def environment(variables):
 
 ENVIRONMENT = environment(os.environ)
 
-# Seconds in which what was stopped is cleaned up, see stop().
+# Seconds that the cleanup after a stop may take, see stop().
 CLEANUP = 20
 
 
@@ -62,8 +64,9 @@ class Stopper:
         self.at = None
 
     def __call__(self, number, _frame):
-        """A second signal does not cut the cleanup short that the first one began. Where that
-        got lost, as it can while Python frees an object, a later one works again."""
+        """A second signal does not cut short the cleanup that the first one began. If the
+        exception of the first one got lost, as can happen while Python frees an object, a later
+        signal raises it again."""
         now = time.monotonic()
         if self.at is None or now > self.at + CLEANUP:
             self.at = now
@@ -74,7 +77,8 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def catch_signals():
-    """From now on, a signal raises Stopped. What is ignored, as by nohup, stays ignored."""
+    """From now on, a signal raises Stopped. A signal that is ignored, as by nohup, stays
+    ignored."""
     stopper = Stopper()
     for number in CAUGHT:
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -82,20 +86,20 @@ def catch_signals():
 
 
 def release_signals():
-    """From now on, a signal just ends us: there is nothing left to clean up."""
+    """From now on, a signal just ends us: nothing is left to be cleaned up."""
     for number in CAUGHT:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 
 
 def open_standard_streams():
-    """Standard streams that were closed become /dev/null; else, the next file that is opened
+    """Standard streams that were closed become /dev/null; otherwise the next file that is opened
     would be taken for one of them."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest that is free, so it is this one.
+            # This gets the lowest free number, which is this stream's.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
@@ -103,7 +107,7 @@ def open_standard_streams():
 
 
 def drop_unwritten():
-    """Forget what could not be written to a standard stream, which Python would try again."""
+    """Discard output that could not be written, which Python would otherwise try again."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -112,7 +116,7 @@ def drop_unwritten():
 
 
 def die_with_parent():
-    """In the child, before exec: be killed when the parent dies, also if it just has."""
+    """In the child, before exec: get killed when the parent dies, also if it just has."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != OURSELVES:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -126,7 +130,7 @@ def start(argv, *, own_group=True, **keywords):
 
 
 def stop(child, own_group=True):
-    """End a child and all of its process group, kindly first."""
+    """End a child and its whole process group: SIGTERM first, then SIGKILL."""
     for number, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
         if child.poll() is not None:
             return
@@ -146,7 +150,7 @@ def stop(child, own_group=True):
 def run(argv, log, what, *, cwd=None, env=None, append=False):
     """Run a command with its output in a log; raise LabError if it fails.
 
-    @what: named in the error, with the last telling line of the log
+    @what: named in the error, with the most telling line of the log
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = log.stat().st_size if append and log.exists() else 0
@@ -179,7 +183,7 @@ def _wait_showing(child, log, begin):
 
 
 def _reason(log, begin):
-    """The line of a log that most likely tells what went wrong."""
+    """The line of a log that most likely says what went wrong."""
     with open(log, errors="replace") as stream:
         stream.seek(begin)
         lines = [line.strip() for line in stream if line.strip()]

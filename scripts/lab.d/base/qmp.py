@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A QMP client: one command at a time, events kept for who asks for them."""
+"""A QMP client: one command at a time; events are kept for those who ask."""
 
 import json
 import socket
@@ -7,23 +7,23 @@ import time
 
 
 class QmpError(Exception):
-    """QEMU refused a command, said nothing in time, or went away."""
+    """QEMU refused a command, did not answer in time, or went away."""
 
 
 class Qmp:
     """A connection to a QEMU monitor on a unix socket."""
 
     def __init__(self, path, alive=lambda: True, timeout=60.0):
-        """Connect; QEMU makes the socket some time after it was started.
+        """Connect to a socket that QEMU creates some time after its start.
 
-        @alive tells whether QEMU still runs, so that a QEMU that died at
-        once is reported at once and not after @timeout.
+        @alive: tells whether QEMU still runs, so that its early death is reported at once and not
+                after @timeout
         """
         self._begin(self._connect(str(path), alive, time.monotonic() + timeout), timeout)
 
     @classmethod
     def over(cls, sock, timeout=60.0):
-        """A client on a socket that is connected already."""
+        """A client on a socket that is already connected."""
         self = cls.__new__(cls)
         self._begin(sock, timeout)
         return self
@@ -68,7 +68,7 @@ class Qmp:
         return reply["return"]
 
     def _read_until(self, wanted, timeout, what="greeting"):
-        """Return the first message that is @wanted; keep events on the way."""
+        """Return the first message that is @wanted; keep the events before it."""
         deadline = time.monotonic() + timeout
         while True:
             line, newline, rest = self._text.partition(b"\n")

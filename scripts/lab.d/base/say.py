@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the lab tells its user: steps with their elapsed time, and errors.
 
-Works with and without a terminal: on a terminal a running step updates one
-line, elsewhere it prints a line now and then, so that a log shows life.
+On a terminal a running step updates one line; elsewhere it prints a line now and then, so that a
+log shows life.
 """
 
 import os
@@ -37,7 +37,7 @@ def info(text):
 
 
 def last_words(text):
-    """The same, where there may be nobody to read it any more."""
+    """The same where nobody may be left to read it."""
     try:
         info(text)
     except OSError:
@@ -45,17 +45,17 @@ def last_words(text):
 
 
 class Failure:
-    """The innermost step that the last failure went through; none once another one begins."""
+    """The innermost step that the last failure passed through; None once another step begins."""
 
     step = None
 
 
 class Step:
-    """A step that may take long: says what runs, for how long, and where it is.
+    """A step that may take long: says what runs, for how long, and how far it is.
 
     @name:   what is being done
-    @detail: optional function that gives a few words on how far it is
-    @quiet:  say only begin and end: the parts of the step speak for themselves
+    @detail: optional function that returns a few words on how far it is
+    @quiet:  say only begin and end: the parts of the step print their own messages
     """
 
     def __init__(self, name, detail=None, quiet=False):
@@ -84,7 +84,7 @@ class Step:
                 else:
                     info(self._line())
             except OSError:
-                # Nobody reads it, or its disk is full: the main thread meets that as well.
+                # Nobody reads it, or the disk is full: the main thread will notice that, too.
                 return
 
     def __enter__(self):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The settings of the scenarios: what each is, its default and its range.
+"""The settings of the scenarios: what each one is, its default and its range.
 
-A scenario declares its own by keys(). What several of them have in common is written down
-here, once: SHARED. A declaration uses nothing but this module, so the host can read it without
-running the scenario (boot/scenario.py); the lab then reads the command line by the same rules
-(play/arguments.py).
+SHARED has the settings that several scenarios have in common. A scenario declares which of them it
+takes, and its own, by keys(). The declaration uses nothing but this module, so the host can read
+it without running the scenario (boot/scenario.py). The lab reads the command line by the same
+rules (play/arguments.py).
 """
 
 import re
@@ -23,30 +23,31 @@ class BadSetting(Exception):
 
 @dataclass(frozen=True)
 class Text:
-    """A setting that can be any text; the base of the others.
+    """A setting that can be any text; base class of the others.
 
-    @default: if it is not given
-    @what:    it is, for people
+    @default: its value if it is not given
+    @what:    what it is, for people
     """
     default: object
     what: str
 
     def range(self):
-        """What it can be, for people; empty if it can be anything."""
+        """The values it can have, for people; empty if it can be anything."""
         return ""
 
     def allows(self, _text):
-        """Whether the text on a command line is in range."""
+        """Whether a text from the command line is in range."""
         return True
 
     def value(self, text):
-        """What the scenario gets for the text, or for the default."""
+        """The value that the scenario gets for a text, or for the default."""
         return text
 
 
 @dataclass(frozen=True)
 class Number(Text):
-    """An integer from @least to @most. A default of "" stands for none, and can be asked for."""
+    """An integer from @least to @most. A default of "" means that there is none; "" is then
+    allowed on the command line, too."""
     least: int = 0
     most: int = U64_MAX
 
@@ -65,7 +66,7 @@ class Number(Text):
 
 @dataclass(frozen=True)
 class Word(Text):
-    """One of @words. A default that is none of them stands for none."""
+    """One of @words. A default that is not one of them means that there is none."""
     words: tuple = ()
 
     def range(self):
@@ -77,7 +78,7 @@ class Word(Text):
 
 @dataclass(frozen=True)
 class Words(Word):
-    """One or several of @words, by comma."""
+    """One or several of @words, separated by commas."""
 
     def range(self):
         return f"by comma, of {', '.join(self.words)}"
@@ -88,18 +89,18 @@ class Words(Word):
 
 @dataclass(frozen=True)
 class File(Text):
-    """A file or directory; a relative path is one among what was built, see base/site.py."""
+    """A file or directory. A relative path is below what was built, see base/site.py."""
 
     def value(self, text):
         return site.built(text) if text else ""
 
 
-# What is written to the device in any case, in this order.
+# Attributes that are always written to the device, in this order.
 WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
-# The others stay as a new device has them if they are not given.
+# Attributes that keep the value of a new device unless they are given.
 MORE_WORKLOAD = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot",
                  "hot_percent", "drift", "burst", "pause_ms")
-# Of the guest and its QEMU, and where their memory is.
+# The guest, its QEMU, and where their memory is.
 GUEST = ("mem_mb", "window_mb", "dirty_mb", "patience", "accel", "qemu", "kernel", "initrd", "shm")
 TRACE = ("buffer_kb", "trace_mb")
 
@@ -159,11 +160,11 @@ SHARED = {
 
 
 def keys(*names, own=None, **defaults):
-    """The settings of a scenario, name -> setting.
+    """The settings of a scenario: name -> setting.
 
-    @names:    of those that it shares with others
-    @own:      its own; one that is in SHARED as well is meant instead of that
-    @defaults: of shared ones, where they are not as in SHARED
+    @names:    names of shared settings that it takes
+    @own:      its own settings; one of them may replace a shared one
+    @defaults: defaults of shared settings that differ from SHARED
     """
     found = dict(own or {})
     for name in names:
@@ -175,7 +176,8 @@ def keys(*names, own=None, **defaults):
 
 
 def checked(known, words):
-    """key=value words as a dictionary of texts, each in range; BadSetting otherwise."""
+    """Check key=value words: returns a dictionary of texts, all in range; raises BadSetting
+    otherwise."""
     found = {}
     for word in words:
         pair = PAIR.fullmatch(word)

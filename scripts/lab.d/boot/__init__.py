@@ -1,4 +1,3 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run of the lab: the machine is booted, watched and ended, and what its job left is handed on
-to be judged. Runs on the host, with what make made.
-"""
+"""A run of the lab: boots the machine, watches and ends it, and passes what its job left on to be
+judged. Runs on the host, with what make made."""

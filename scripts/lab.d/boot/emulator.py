@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The QEMU that emulates the lab: the image's own, with three defects of its SVM taken out.
+"""The QEMU that emulates the lab: the image's own, with three defects of its SVM removed.
 
-A VMRUN that injects an interrupt (helper_vmrun(), SVM_EVTINJ_TYPE_INTR) delivers it, and
-leaves its number in CPUState.exception_index as well, where what is yet to be delivered is
-kept. If another thread asks the vCPU to leave its loop (cpu_exit()) before the next
-exception or #VMEXIT, it is delivered once more, with a return address of -1.
+A VMRUN that injects an interrupt (helper_vmrun(), SVM_EVTINJ_TYPE_INTR) delivers it, and also
+leaves its number in CPUState.exception_index, the field for an exception that is yet to be
+delivered. If another thread asks the vCPU to leave its loop (cpu_exit()) before the next exception
+or #VMEXIT, the interrupt is delivered again, with a return address of -1.
 
-Whatever vCPU loads the state of the x87, it clears a bit in the flags of the first one
-(cpu_clear_ignne(), hflags2), without an atomic operation or a lock. If that one makes a
-#VMEXIT at the same time, it has HF2_NPT_MASK afterwards as before, and so walks the guest's
-page tables for the lab's kernel: a second #VMEXIT, which saves the kernel as the guest.
+When any vCPU loads the x87 state, it clears a bit in the flags of the first vCPU
+(cpu_clear_ignne(), hflags2), without an atomic operation or a lock. If the first vCPU makes a
+#VMEXIT at the same time, HF2_NPT_MASK stays set there. That vCPU then walks the guest's page
+tables for the lab's kernel, which causes a second #VMEXIT, and the state of the kernel is saved as
+the guest's.
 
-A VMRUN with a virtual interrupt sets CPU_INTERRUPT_VIRQ in CPUState.interrupt_request by a
-plain OR, without the lock (BQL) under which other threads set bits there. If one raises an
-interrupt at the same moment, that is lost until the next one, and if it was the timer's,
-Linux, which takes the timer to be armed, does not arm it again.
+A VMRUN with a virtual interrupt sets CPU_INTERRUPT_VIRQ in CPUState.interrupt_request by a plain
+OR, without the lock (BQL) under which other threads set bits there. An interrupt raised at the
+same moment is lost until the next one. If it was the timer's, Linux never arms the timer again,
+since it believes that the timer is armed.
 
-The guest in the lab dies of the first or the second, now and then, or the lab does.
-Documentation/lab.rst tells how it is seen at once. Here, the instruction that stores the
-number is replaced by one that does nothing, the function by one that returns (the bit is
-never set where CR0.NE is), and the OR by an atomic one, in a copy of the program. QEMUs in
-the lab are what the package has.
+The first two defects sometimes kill the guest in the lab, or the lab itself. Documentation/lab.rst
+says how to reproduce that. A copy of the program has all three removed: a no-op replaces the
+instruction that stores the number, the function returns at once (the bit is never set where CR0.NE
+is), and the OR is atomic. The QEMUs in the lab are those of the package.
 """
 
 import re
@@ -31,14 +31,14 @@ from make import image, paths
 
 WHERE, CALLS = "helper_vmrun", "do_interrupt_x86_hardirq"
 RACES = "cpu_clear_ignne"
-# The store is so many bytes before the call, at most.
+# The store is at most this many bytes before the call.
 NEAR = 64
-# mov %r32, disp32(%base). The state of the CPU that all targets have is before the one of
-# the x86, to which the base points: the displacement is negative.
+# mov %r32, disp32(%base). The base points to the x86 part of the CPU's state. The part that all
+# targets have is before it, so the displacement is negative.
 STORE = re.compile(rb"[\x41\x44\x45]?\x89[\x80-\x83\x85-\x8b\x8d-\x93\x95-\x9b\x9d-\xa3\xa5-\xab"
                    rb"\xad-\xb3\xb5-\xbb\xbd-\xbf](.{4})", re.DOTALL)
-# orl $CPU_INTERRUPT_VIRQ, disp32(%base), its displacement as above, without a REX prefix or
-# what looks like one.
+# orl $CPU_INTERRUPT_VIRQ, disp32(%base), with a displacement as above, and no REX prefix or
+# anything that looks like one.
 SETS = re.compile(rb"(?<![\x40-\x4f])\x81([\x88-\x8b\x8d-\x8f])(.{4})\x00\x01\x00\x00",
                   re.DOTALL)
 FARTHEST = -0x8000
@@ -51,7 +51,7 @@ DYNSYM, PROGBITS = 11, 1
 
 
 class UnknownCode(Exception):
-    """A program that is not built as the ones that are known."""
+    """The program was not built like the known ones."""
 
 
 def sections(data):
@@ -93,8 +93,8 @@ def store(code, address, callee):
 
 
 def atomic_or(code):
-    """(offset, code) of the atomic OR in the code of WHERE: of the one byte that has the bit,
-    so that there is room for the prefix."""
+    """(offset, code) of the atomic OR in the code of WHERE. It changes only the byte that has the
+    bit, which leaves room for the lock prefix."""
     sets = [match for match in SETS.finditer(code)
             if FARTHEST <= struct.unpack("<i", match[2])[0] < 0]
     if len(sets) != 1:
@@ -105,7 +105,7 @@ def atomic_or(code):
 
 
 def place(headers, address):
-    """Where the byte at an address is in the file."""
+    """Offset in the file of the byte at an address."""
     for _, kind, _, begin, offset, size, *_ in headers:
         if kind == PROGBITS and begin <= address < begin + size:
             return address - begin + offset
@@ -128,13 +128,13 @@ def mended(data):
 
 
 def program():
-    """The path of the lab's QEMU, made if the one that is there is not this one."""
+    """The path of the lab's QEMU; makes it unless it is current."""
     original, copy = paths.ROOT / "usr/bin/qemu-system-x86_64", paths.LAB / "qemu-lab"
     try:
         data = mended(original.read_bytes())
     except UnknownCode as err:
-        say.info(f"emulator: not mended, as its code is not what is known: {err}. A guest may "
-                 "die of it now and then")
+        say.info(f"emulator: not repaired, since its code is not the known one: {err}. A guest "
+                 "may sometimes die of that")
         return original
     with image.locked(paths.LAB, "its emulator"):
         if not copy.exists() or copy.read_bytes() != data:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What can be learned of a lab that hangs, before it is ended: hang.txt in its results.
+"""What can be learned from a lab that hangs, before it is ended: hang.txt in its results.
 
-The monitor of its QEMU gives the registers of all vCPUs and their interrupt controllers, the
-host's kernel what each thread of QEMU waits for. At last the lab's kernel gets an NMI, at
-which it panics (vm.py tells it to): it prints the stacks of all CPUs and of all blocked tasks,
-and all timers. That is no finding of the run, so it goes from the console to hang.txt.
+QEMU's monitor gives the registers of all vCPUs and their interrupt controllers; the host's kernel
+says what each thread of QEMU waits for. Finally the lab's kernel gets an NMI and panics (vm.py
+sets that up): it prints the stacks of all CPUs and of all blocked tasks, and all timers. That
+output is not a finding of the run, so it moves from the console to hang.txt.
 """
 
 import shutil
@@ -16,24 +16,24 @@ from pathlib import Path
 from base import process, qmp
 
 NAME = "hang.txt"
-# Words of the lab's kernel command line: an NMI that nobody knows ends it, and a panic prints
-# timers (0x04), all CPUs (0x40) and blocked tasks (0x80).
+# Words for the lab's kernel command line: an unknown NMI panics, and a panic prints timers (0x04),
+# all CPUs (0x40) and blocked tasks (0x80).
 KERNEL = ("unknown_nmi_panic", "panic_print=0xc4")
 
-# Seconds that the monitor, the debugger, and the lab's kernel may take.
+# Time limits in seconds of the monitor, the debugger, and the lab's kernel.
 MONITOR_SECONDS, DEBUGGER_SECONDS, PANIC_SECONDS = 5, 30, 30
-# A CPU that lost an interrupt has it in its APIC; a timer that is not armed has no count.
+# An interrupt that a CPU lost is still in its APIC; a timer that is not armed has no count.
 COMMANDS = ("info status", "info cpus", "info registers -a", "info lapic 0", "info lapic 1",
             "info irq")
 
 
 def section(title, text):
-    """A part of the file."""
+    """One section of the file."""
     return f"=== {title} ===\n{text.rstrip()}\n\n"
 
 
 def _read(path):
-    """What the host's kernel says in a file, or why it does not."""
+    """The text of a file of the host's kernel, or why it can't be read."""
     try:
         return path.read_text().strip()
     except OSError as error:
@@ -41,7 +41,7 @@ def _read(path):
 
 
 def threads(pid, proc="/proc"):
-    """Each thread of QEMU: its name, its state and times, what it waits for."""
+    """Each thread of QEMU: its name, its state and times, and what it waits for."""
     parts = []
     for task in sorted(Path(proc, str(pid), "task").glob("*"), key=lambda path: int(path.name)):
         stat = _read(task / "stat").rpartition(")")[2].split()
@@ -71,7 +71,7 @@ def debugger(pid):
 
 
 def ask(monitor):
-    """The answers of QEMU's monitor, and whether the lab may still run."""
+    """The answers of QEMU's monitor, and whether the lab may still be running."""
     parts, running = [], False
     try:
         client = qmp.Qmp.over(monitor, MONITOR_SECONDS)
@@ -87,11 +87,11 @@ def ask(monitor):
 
 
 def panic(child, console, begin):
-    """What the lab's kernel prints at the NMI; it is taken off the console."""
+    """What the lab's kernel prints at the NMI; this text is removed from the console."""
     deadline = time.monotonic() + PANIC_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    # QEMU, too, writes to the console until it ends.
+    # QEMU also writes to the console until it ends.
     process.stop(child)
     with suppress(FileNotFoundError), open(console, "r+b") as stream:
         stream.seek(begin)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One job for the lab: what it runs, where its results go, what came of it."""
+"""One job for the lab: what it runs, where its results go, and how it ended."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from show import downtime_report, report
 MARKER = "job.json"
 SECOND = "host-b"
 
-# Scenarios that only gather evidence: who judges it, outside the lab.
+# Scenarios that only gather evidence -> what judges it, outside the lab.
 JUDGES = {
     "migrate": lambda results: report.finish(results, scenario.keys("migrate")),
     "libvirt": lambda results: report.finish(results, scenario.keys("libvirt")),
@@ -28,7 +28,7 @@ JUDGES = {
 
 @contextmanager
 def results_directory(path):
-    """An empty directory for results, ours alone until the run is over."""
+    """An empty directory for results; no other run uses it until this one is over."""
     path.mkdir(parents=True, exist_ok=True)
     with place.locked(path, fcntl.LOCK_EX, f"another run writes to {files.short(path)} right now; "
                       "choose another with --results"):
@@ -38,7 +38,7 @@ def results_directory(path):
 
 
 def _empty(path):
-    """Remove old results, and nothing that is not."""
+    """Remove old results, and nothing else."""
     names = os.listdir(path)
     if names and MARKER not in names:
         raise say.LabError(f"{files.short(path)}: not empty, and not results of the lab")
@@ -52,7 +52,7 @@ def _empty(path):
 
 @dataclass
 class Outcome:
-    """What came of a job.
+    """How a job ended.
 
     @code:     exit code of the program in the lab, None without a verdict
     @reason:   why there is no verdict, or None
@@ -73,11 +73,11 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
         quiet=False, beside=None, silence=None):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
-    @job:   what /results/job.json tells the program in the lab, and the
-            accelerator and the machine are added
+    @job: what /results/job.json tells the program in the lab; the accelerator and the machine are
+          added
     @accel: the accelerator; None: the best there is
-    @quiet: say nothing: what is wrong was to be expected
-    @beside: words that a second lab runs, whose results are in the directory SECOND of ours
+    @quiet: say nothing, since the run is expected to go wrong
+    @beside: the command of a second lab, whose results are in the directory SECOND of ours
     @silence: seconds until a CPU that gives no sign of life counts as dead; None: the usual
     """
     accel = accel or vm.accelerator()
@@ -104,12 +104,12 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
 
 
 def _write_argv(results, argv):
-    """What the lab runs."""
+    """Tell the lab what to run."""
     (results / "argv").write_text("".join(f"{word}\n" for word in argv))
 
 
 def _status(results):
-    """The exit code that the lab wrote last of all; None if it did not get there."""
+    """The exit code, which the lab writes last; None if it did not get there."""
     try:
         return int((results / "status").read_text())
     except (FileNotFoundError, ValueError):
@@ -117,7 +117,7 @@ def _status(results):
 
 
 def _tell(outcome, results):
-    """Everything that went wrong, and where the evidence is."""
+    """Say everything that went wrong, and where the evidence is."""
     for what, line in outcome.findings[:20]:
         say.info(f"kernel log: {what}: {line}")
     if outcome.reason:
@@ -136,7 +136,8 @@ def run_scenario(name, pairs, results, timeout=None):
     argv = ["python3", scenario.PROGRAM.format(name), "--results", "/results",
             *(f"{key}={value}" for key, value in pairs.items())]
     accel = scenario.accelerator(name)
-    # No nested virtualisation under icount, and the scenario loads what it measures.
+    # There is no nested virtualisation under icount, and the scenario loads the modules it
+    # measures.
     options = ["lab.bare"] if accel == "icount" else []
     beside = [*argv[:2], "--beside", "/results"] if scenario.hosts(name) == 2 else None
     with results_directory(results):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The scenarios: which there are, which settings and mutants each takes.
+"""The scenarios: their names, settings and mutants.
 
-They are read, not run: they run in the lab only.
+The host reads them, but never runs them: they run in the lab only.
 """
 
 import ast
@@ -10,7 +10,7 @@ import re
 from base import say, settings
 from make import paths
 
-# Where a scenario is in the lab.
+# The path of a scenario in the lab.
 PROGRAM = "/mdma/tests/scenarios/{}.py"
 
 MUTANT = re.compile(r"\bmutant/([a-z0-9][a-z0-9-]*)/")
@@ -23,7 +23,7 @@ def names():
 
 
 def source(name):
-    """The scenario's text, or a UsageError that lists what there is."""
+    """The scenario's text, or a UsageError that lists all scenarios."""
     if name not in names():
         known = ", ".join(names()) or "none"
         raise say.UsageError(f"no scenario {name}; there are: {known}")
@@ -31,7 +31,7 @@ def source(name):
 
 
 def _assigned(text, name):
-    """What is assigned to a name at module level, as a node; None if nothing is."""
+    """The node that is assigned to a name at module level; None if there is none."""
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) \
                 and any(getattr(target, "id", None) == name for target in node.targets):
@@ -77,7 +77,7 @@ def hosts(name):
 
 
 def pairs(name, words):
-    """key=value words as a dictionary. What is wrong is refused before anything is built."""
+    """key=value words as a dictionary. Refuses what is wrong, before anything is built."""
     try:
         return settings.checked(keys(name), words)
     except settings.BadSetting as error:
@@ -85,8 +85,8 @@ def pairs(name, words):
 
 
 def mutants(name, given):
-    """Mutants that the scenario's settings name as mutant/NAME/..., by default or as @given; all
-    of them for one that names their directory only."""
+    """Mutants that the scenario's settings name as mutant/NAME/..., by default or as @given. If
+    they name only the directory, all mutants."""
     defaults = [str(setting.default) for setting in keys(name).values()]
     text = "\n".join([*defaults, *given.values()])
     found = set(MUTANT.findall(text))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Boot the lab VM and watch it until it ends.
 
-The image's own QEMU runs it, by the image's own dynamic loader: an older QEMU
-of the host crashes the lab's kernel under multi-threaded TCG.
+The image's own QEMU runs it, started by the image's own dynamic loader: an older QEMU of the host
+crashes the lab's kernel under multi-threaded TCG.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from make import debug_kernel, image, paths, place
 
 CPUS = 2
 MEMORY = 5
-# Of each of two labs, in GiB too.
+# Also in GiB, of each lab if there are two.
 MEMORY_OF_TWO = 3
 
 # Seconds until a run counts as hung, by accelerator.
 TIMEOUT = {"kvm": 300, "tcg": 1200, "icount": 1200}
 
-# Under icount the clock of the lab counts instructions, 2 ns each, whatever else
-# the machine does: for measuring, and for nothing that needs a second CPU.
+# Under icount the lab's clock counts instructions, 2 ns each, whatever else the machine does. That
+# is for measuring, and for nothing that needs a second CPU.
 HARDWARE = {
     "kvm": ("-accel", "kvm", "-cpu", "host", "-smp", CPUS),
     "tcg": ("-accel", "tcg,thread=multi", "-cpu", "qemu64,+svm,+npt,+x2apic", "-smp", CPUS),
@@ -35,25 +35,28 @@ HARDWARE = {
                "-cpu", "qemu64,+x2apic", "-smp", 1),
 }
 
-# An IOMMU, and two NICs behind it that belong to the tests (init gives them to
-# vfio). Virtio devices are not translated, so nothing else is any slower. With eim the
-# kernel runs its local APICs in x2APIC mode (lab.rst, "The emulated CPU").
+# An IOMMU, and two NICs behind it for the tests (init binds them to vfio). Virtio devices are not
+# translated, so nothing else becomes slower. With eim the kernel runs its local APICs in x2APIC
+# mode (lab.rst, "The emulated CPU").
 IOMMU = ("-device", "intel-iommu,intremap=on,eim=on",
          "-device", "e1000e,addr=10.0", "-device", "e1000e,addr=11.0")
 
-# Seconds that the second of two labs may take to see that the first has ended.
+# Seconds within which the second of two labs must notice that the first has ended.
 SECOND_SECONDS = 120
 
 MARK = "MDMA-LAB "
-# What says on the console which test runs: its name, and of which program.
+# The console line that names the running test and its program.
 TEST = re.compile(r"(?:selftest|mutant): (\S+)(?: \((\S+)\))?")
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 def kvm_missing(device="/dev/kvm", cpuinfo="/proc/cpuinfo", modules="/sys/module"):
-    """Why KVM can't run the lab, or None. The guest in it needs nested virtualisation, so
-    a /dev/kvm alone does not do: some are not backed by the CPU's own, some do not nest."""
+    """Why KVM can't run the lab, or None.
+
+    The lab's guest needs nested virtualisation, so /dev/kvm alone is not enough: some are not
+    backed by the CPU's own virtualisation, and some do not nest.
+    """
     try:
         os.close(os.open(device, os.O_RDWR))
     except OSError as error:
@@ -95,10 +98,7 @@ def accelerator():
 
 
 def check_memory(needed):
-    """Refuse to start where the lab would only make the machine swap or die.
-
-    @needed: GiB
-    """
+    """Refuse to start if the lab would only make the machine swap, or be killed. @needed: GiB"""
     with open("/proc/meminfo") as stream:
         available = next(int(line.split()[1]) * 1024 for line in stream
                          if line.startswith("MemAvailable:"))
@@ -108,8 +108,8 @@ def check_memory(needed):
 
 
 def qemu(accel):
-    """The words that run the image's QEMU without a chroot, in the root tree: the loader takes
-    no colon in the path of a library."""
+    """The words that run the image's QEMU without a chroot. They assume the root tree as working
+    directory, since the loader takes no colon in a library path."""
     root = paths.ROOT
     program = root / "usr/bin/qemu-system-x86_64" if accel == "kvm" else emulator.program()
     return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", LIBRARIES,
@@ -118,24 +118,25 @@ def qemu(accel):
 
 
 def kernel_command_line(accel, options):
-    """A crash ends the run at once; slow emulation is not a lockup."""
+    """A crash ends the run at once; slow emulation does not count as a lockup."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
              "nokaslr", "intel_iommu=on", *hang.KERNEL, *options]
     if debug_kernel.asked_for():
-        # Every report, not only the first.
+        # Print every report, not only the first.
         words += ["lab.debug", "kasan_multi_shot"]
     if accel != "kvm":
-        # At boot, the kernel spins for what ten ticks take, by the TSC, and panics if less than
-        # half of them came. QEMU's thread that makes them may wait for the host for as long.
-        # The TSC of the emulated CPUs is one; if the kernel distrusts it for reads that the
-        # host delayed, each look at a clock is an access to the HPET, and waits for QEMU.
+        # At boot, the kernel spins for ten ticks by the TSC, and panics if fewer than half of them
+        # came. The thread of QEMU that makes the ticks may wait that long for the host.
+        # Keep the TSC of the emulated CPUs as clock source. If a read that the host delayed makes
+        # the kernel distrust it, each look at the clock is an access to the HPET, and waits for
+        # QEMU.
         words += ["no_timer_check", "tsc=nowatchdog", "watchdog_thresh=60",
                   "rcupdate.rcu_cpu_stall_timeout=120", "sysctl.kernel.hung_task_timeout_secs=300"]
     return " ".join(words)
 
 
 def value(path):
-    """A path as a part of an option of QEMU, where a comma begins the next part."""
+    """A path as part of a QEMU option, where a comma would begin the next part."""
     return str(path).replace(",", ",,")
 
 
@@ -171,14 +172,14 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY):
 
 
 class Tail:
-    """New text of a file that another process writes."""
+    """Reads what another process appends to a file."""
 
     def __init__(self, path):
         self.path = path
         self.offset = 0
 
     def read(self):
-        """What came since the last call."""
+        """The text since the last call."""
         try:
             with open(self.path, "rb") as stream:
                 stream.seek(self.offset)
@@ -190,7 +191,8 @@ class Tail:
 
 
 class Watch:
-    """Follows a run: hands its output on, knows its step, when it is late, and when it hangs."""
+    """Follows a run: passes its output on, knows its current step, and notices when it is late or
+    hangs."""
 
     def __init__(self, results, timeout, quiet=False, dog=None):
         """@dog: the watchdog.Watchdog, if there is one"""
@@ -207,7 +209,7 @@ class Watch:
         self.dog = dog
 
     def poll(self):
-        """Look at everything once."""
+        """Check everything once."""
         text = self.output.read()
         if text and not self.quiet:
             sys.stdout.write(text)
@@ -219,7 +221,7 @@ class Watch:
             self.dog.poll(time.monotonic())
 
     def _read(self, line):
-        """A line of the console."""
+        """Handle a line of the console."""
         test = TEST.search(line)
         if MARK in line:
             self._mark(*line.strip().split(MARK, 1)[1].split(" ", 1))
@@ -246,7 +248,7 @@ class Watch:
         return self.test or f"step: {self.step}"
 
     def stuck(self):
-        """Why the run must be ended; None while it need not."""
+        """Why the run must be ended; None if it need not be."""
         why = self.dog.verdict() if self.dog else None
         if not why and self.late():
             why = f"no end after {self.timeout} s"
@@ -270,13 +272,13 @@ class Lab:
         self.child, self.watch, self.monitor = child, watch, monitor
 
     def ended(self):
-        """Look at everything once; whether QEMU has ended."""
+        """Check everything once; returns whether QEMU has ended."""
         ended = self.child.poll() is not None
         self.watch.poll()
         return ended
 
     def odd_end(self):
-        """Why a lab that ended did not end by itself; None if it did."""
+        """Why a lab did not end by itself; None if it did."""
         if self.watch.failure:
             return self.watch.failure
         if self.child.returncode:
@@ -286,8 +288,8 @@ class Lab:
         return None
 
     def hung(self, reason):
-        """Keep what can be learned of a lab that hangs, and end it. Returns the reason, with
-        the file's name."""
+        """Save what can be learned from a lab that hangs, and end it. Returns the reason and the
+        file's name."""
         if not self.monitor:
             return reason
         try:
@@ -300,12 +302,12 @@ class Lab:
 def run(results, accel, options=(), terminal=False, timeout=None, beside=None, silence=None):
     """Boot the lab on a results directory and wait for its end.
 
-    @accel:   one of HARDWARE
-    @beside:  the results directory of a second lab, on a wire with the first; it has to end
-              soon after that one, and is quiet
-    @silence: seconds that a CPU may be silent; None: what the watchdog has for the accelerator
+    @accel: one of HARDWARE
+    @beside: the results directory of a second lab, on a wire with the first. It prints nothing,
+             and must end soon after the first one
+    @silence: seconds that a CPU may be silent; None: the watchdog's limit for the accelerator
 
-    Returns None, or words on why there is no verdict: it hung, or crashed.
+    Returns None, or why there is no verdict: it hung, or crashed.
     """
     memory = MEMORY_OF_TWO if beside else MEMORY
     check_memory(2 * memory if beside else memory + 1)
@@ -343,8 +345,8 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
 
 @contextlib.contextmanager
 def _booted(words, watch):
-    """A running lab; gone afterwards, whatever comes. A lab on a terminal has no watchdog, and
-    its monitor is on the terminal."""
+    """A running lab, which is gone afterwards in any case. A lab on a terminal has no watchdog,
+    and its monitor is on the terminal."""
     # QEMU keeps the discarded disk writes in TMPDIR; it looks for its modules by path
     environment = dict(process.ENVIRONMENT, TMPDIR=str(paths.LAB),
                        QEMU_MODULE_DIR=str(paths.ROOT / LIBRARIES / "qemu"))
@@ -372,7 +374,7 @@ def _booted(words, watch):
 
 
 def _supervise(guard, first, second=None):
-    """Wait for the lab, or both; None, or why one did not end by itself."""
+    """Wait for the lab, or for both; None, or why one did not end by itself."""
     while not first.ended():
         guard.check()
         why = first.watch.stuck()
@@ -389,7 +391,7 @@ def _supervise(guard, first, second=None):
 
 
 def _wait_second(lab):
-    """The second lab ends when it sees that the first has."""
+    """The second lab ends when it notices that the first has ended."""
     deadline = time.monotonic() + SECOND_SECONDS
     while not lab.ended():
         why = lab.watch.stuck()

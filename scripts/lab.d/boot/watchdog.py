@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sees that a lab hangs: a CPU of it that gives no sign of life, or a kernel that logs a stall.
+"""Detects that a lab hangs: a CPU of the lab gives no sign of life, or its kernel logs a stall.
 
-Each CPU of the lab beats: a process that init binds to it writes the CPU's number to a port
-every two seconds. A beat proves that the CPU's timer fires and that the CPU runs what is
-runnable, whatever the job does or does not print. So a job may be silent for as long as it
-likes, and a lab in which one CPU is dead is found, although the other one goes on.
+Each CPU of the lab has a heartbeat: a process that init binds to it writes the CPU's number to a
+port every two seconds. A beat proves that the CPU's timer fires and that the CPU runs what is
+runnable, whatever the job prints. So a job may be silent as long as it likes, and a lab with one
+dead CPU is found although the other CPU goes on.
 
-A CPU's silence counts only the time in which the host let the lab run: if the machine stands
-still, or its other work leaves the lab nothing, that is no hang.
+Only time in which the host let the lab run counts as silence. If the machine stands still, or its
+other work leaves the lab no time, that is not a hang.
 """
 
 import re
@@ -17,41 +17,41 @@ from pathlib import Path
 
 from judge import dmesg
 
-# The word of the lab's kernel command line that makes init start the beats.
+# The word on the lab's kernel command line that makes init start the heartbeats.
 OPTION = "lab.heartbeat"
 
-# Seconds of silence until a lab counts as hung, by accelerator. The clock of a lab that
-# counts instructions is some ten times slower than ours, and so are its beats.
+# Seconds of silence until a lab counts as hung, by accelerator. In a lab that counts instructions,
+# the clock is about ten times slower than ours, and so are the beats.
 LIMIT = {"kvm": 60, "tcg": 60, "icount": 300}
-# The firmware, the kernel and the initramfs come before the first beat.
+# Factor until the first beat: the firmware, the kernel and the initramfs come before it.
 BOOT = 3
-# Seconds between two looks, and how many of them count at most: if we could not look more
-# often, nor could the lab run.
+# Seconds between two looks, and the most that one interval counts: if we could not look more
+# often, the lab could not run either.
 LOOK, LONGEST_LOOK = 0.5, 1.0
 
-# What a kernel logs, by the names of dmesg.PATTERNS, when it finds out by itself.
+# Names in dmesg.PATTERNS of what a kernel logs when it detects a stall itself.
 STALLS = ("hung task", "lockup", "rcu stall")
 
 
 def stall(line):
-    """What this line of the lab's console says about a stall; None if it says nothing."""
+    """The stall that this line of the lab's console reports; None if it reports none."""
     if any(dmesg.COMPILED[name].search(line) for name in STALLS):
         return re.sub(r"^\[[ \d.]+\] *", "", line.strip())
     return None
 
 
 class Waiting:
-    """How long threads of a process wait for a CPU of the host."""
+    """How long the threads of a process wait for a CPU of the host."""
 
     def __init__(self, tasks):
         self.tasks = Path(tasks)        # /proc/PID/task
         self.seen = {}
 
     def seconds(self):
-        """How long the one that waited longest has waited since the last call."""
+        """The longest time that a thread has waited since the last call."""
         longest = 0
         for path in self.tasks.glob("*/schedstat"):
-            # A thread may end at any time, and a kernel may lack the file.
+            # A thread may end at any time, and the file may be missing on some kernels.
             with suppress(OSError, ValueError, IndexError):
                 waited = int(path.read_text().split()[1])
                 longest = max(longest, waited - self.seen.get(path, waited))
@@ -60,7 +60,7 @@ class Waiting:
 
 
 class Watchdog:
-    """Counts the silence of each CPU of a lab."""
+    """Measures the silence of each CPU of a lab."""
 
     def __init__(self, cpus, limit):
         """@limit: seconds of silence, after the first beat."""
@@ -81,7 +81,7 @@ class Watchdog:
         self.labs.close()
 
     def words(self):
-        """What the lab's QEMU needs for the beats; it inherits self.labs."""
+        """QEMU's options for the heartbeat; QEMU inherits self.labs."""
         return ("-chardev", f"socket,id=heartbeat,fd={self.labs.fileno()}",
                 "-device", "virtserialport,chardev=heartbeat,name=heartbeat")
 
@@ -90,10 +90,8 @@ class Watchdog:
         self.waiting = Waiting(f"/proc/{pid}/task")
 
     def poll(self, now):
-        """Take the beats that have come, and look at the clock.
-
-        @now: seconds of time.monotonic()
-        """
+        """Take the beats that have arrived, and check the clock. @now: seconds of
+        time.monotonic()"""
         with suppress(BlockingIOError, ConnectionError):
             while data := self.ours.recv(4096):
                 self.beat(data)
@@ -104,24 +102,24 @@ class Watchdog:
             self.last = now
 
     def beat(self, data):
-        """Take beats: numbers of CPUs, one a line."""
+        """Take beats: CPU numbers, one a line."""
         for word in set(data.split()):
             if word.isdigit() and int(word) in self.silent:
                 self.silent[int(word)] = 0.0
                 self.alive.add(int(word))
 
     def look(self, seconds, waited=0.0):
-        """Time has passed; for a part of it, the lab waited for the host."""
+        """Account for the time since the last look, without what the lab waited for the host."""
         spent = min(seconds, LONGEST_LOOK) - waited
         for cpu in self.silent:
             self.silent[cpu] = max(0.0, self.silent[cpu] + spent)
 
     def read(self, line):
-        """Look at a line of the lab's console."""
+        """Check a line of the lab's console."""
         self.stalled = self.stalled or stall(line)
 
     def verdict(self):
-        """Why the lab counts as hung; None while it does not."""
+        """Why the lab counts as hung; None if it does not."""
         if self.stalled:
             return f"the lab's kernel says \"{self.stalled}\""
         for cpu, silent in self.silent.items():

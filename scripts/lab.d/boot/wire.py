@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A wire between two labs: an Ethernet that has nothing else on it.
+"""A wire between two labs: an Ethernet with nothing else on it.
 
-It is a Unix socket with a name in a directory that only we may enter, so nobody else
-can listen or join, and no port of the machine is taken.
+It is a named Unix socket in a directory that only we may enter. So nobody else can listen or
+connect, and it takes no port of the machine.
 """
 
 import contextlib
@@ -11,12 +11,12 @@ import tempfile
 
 from base import say
 
-# Bytes of a directory in which the name of a socket fits (sun_path has 108).
+# The longest directory, in bytes, that leaves room for the socket's name (sun_path has 108).
 LONGEST = 70
 
 
 def _directory():
-    """Where the socket's directory can be."""
+    """A directory in which the socket's directory can be made."""
     for directory in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
         if len(os.fsencode(directory)) <= LONGEST and "," not in directory \
                 and os.access(directory, os.W_OK | os.X_OK):
@@ -26,9 +26,9 @@ def _directory():
 
 @contextlib.contextmanager
 def two_ends():
-    """The words of QEMU for the lab at either end, while the wire is there.
+    """QEMU's options for the lab at either end, while the wire exists.
 
-    The second connects, and tries again until the first listens.
+    The second one connects, and retries until the first one listens.
     """
     with tempfile.TemporaryDirectory(prefix="mdma-wire-", dir=_directory()) as directory:
         socket = f"addr.type=unix,addr.path={directory}/socket"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Commands inside the root tree, as root or as an ordinary user.
+"""Commands inside the root tree, run as root or as an ordinary user.
 
-Each command gets a mount and a PID namespace of its own: mounts vanish with
-it, and no process of it survives. An ordinary user gets a user namespace in
-which he is root and owns the tree's files (package uidmap provides the map).
+Each command gets its own mount and PID namespace: its mounts vanish with it, and none of its
+processes survives. An ordinary user also gets a user namespace in which he is root and owns the
+tree's files (the package uidmap provides the map).
 """
 
 import os
@@ -12,8 +12,8 @@ import subprocess
 from base import files, process, say
 from make import paths
 
-# Mounts what a compiler or depmod needs, then becomes the command. /mnt is the
-# one mount point that every tree has; the directories below it are ours.
+# Mounts what a compiler or depmod needs, then becomes the command. /mnt is the one mount point
+# that every tree has; the directories below it are ours.
 ENTER = r"""
 set -e
 root=$1; shift
@@ -63,7 +63,7 @@ def remove(path):
     """Remove a tree that may hold files of other (mapped) users."""
     if not os.path.lexists(path):
         return
-    # No log: the disk may be full, and this be the remedy.
+    # No log file: the disk may be full, and removing the tree may be the remedy.
     child = process.start([*namespace(), "--", "rm", "-rf", "--one-file-system", "--", path],
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True, errors="replace")
@@ -77,7 +77,7 @@ def remove(path):
 
 
 def check_usable():
-    """Fail early, in words, where namespaces are not to be had."""
+    """Fail early, with an explanation, where namespaces are not available."""
     log = paths.OUT / "lab.log"
     try:
         process.run([*namespace(), "--", "true"], log, "unshare")

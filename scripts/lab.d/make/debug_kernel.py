@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The debug kernel: of the source that is there for the backend, with the tools that
-find what a test alone does not see (KASAN, lockdep, kmemleak, ...; debug.config).
+"""The debug kernel: built from the same source as the backend, with tools that find what a test
+alone does not see (KASAN, lockdep, kmemleak, ...; debug.config).
 
-It is kept under out/ by the version of its source and its configuration, and made
-once. In the lab it takes the root disk of the usual kernel; its modules lie in the
-payload, under debug/, and init mounts them where the usual ones are.
+It is built once for each version of its source and configuration, and kept under out/. In the lab
+it uses the root disk of the usual kernel. Its modules are in the payload, under debug/, and init
+mounts them over the usual ones.
 """
 
 import os
@@ -23,7 +23,7 @@ IMAGE = TREE / "arch/x86/boot/bzImage"
 INITRAMFS = HOME / "initramfs.cpio.gz"
 PAYLOAD = paths.PAYLOAD / "debug"
 
-# CC and AS lines of the log until it is done; only for the eye.
+# CC and AS lines of the log until the build is done; only for the progress display.
 LINES = 2900
 
 COMPILE = r"""
@@ -36,18 +36,18 @@ make -s olddefconfig
 
 
 def key():
-    """What decides what the kernel is: the source, the fragment, how it is made."""
+    """What decides what the kernel is: its source, the fragment, and how it is built."""
     return image.digest(image.recipe(), FRAGMENT.read_bytes(), COMPILE)
 
 
 def wanted(text):
-    """The lines of a fragment or a configuration that say something."""
+    """The lines of a fragment or a configuration that are settings."""
     return set(re.findall(r"^(?:CONFIG_\w+=.*|# CONFIG_\w+ is not set)$", text, re.MULTILINE))
 
 
 def missing(fragment, config):
-    """Lines of the fragment that do not hold in the configuration. What depends on
-    something absent is simply not mentioned there, which is as good as not set."""
+    """Lines of the fragment that do not hold in the configuration. An option whose dependency is
+    missing does not appear there, which is as good as not set."""
     have = wanted(config)
     named = {line.split("=")[0] for line in have if "=" in line}
     return sorted(line for line in wanted(fragment) - have
@@ -55,8 +55,8 @@ def missing(fragment, config):
 
 
 def _sources(log):
-    """The whole source, but for most of its documentation; another configuration of
-    the same source is built in the same tree."""
+    """Unpack the whole source, except for most of its documentation. Another configuration of the
+    same source is built in the same tree."""
     stamp = TREE / ".unpacked"
     if stamp.exists() and stamp.read_text() == image.recipe():
         return
@@ -87,7 +87,7 @@ def _progress(log):
 
 
 def make():
-    """Make it, unless it is there and current."""
+    """Build it, unless it is there and current."""
     with image.locked(HOME, "the debug kernel"):
         if STAMP.exists() and STAMP.read_text() == key() and IMAGE.exists():
             return
@@ -103,7 +103,7 @@ def make():
 
 
 def asked_for():
-    """DEBUG=1 in the environment: every boot is one of the debug kernel."""
+    """Whether DEBUG=1 is in the environment: then every boot uses the debug kernel."""
     word = os.environ.get("DEBUG", "")
     if word not in ("", "0", "1"):
         raise say.UsageError(f"DEBUG={word}: 0 or 1 expected")
@@ -111,7 +111,7 @@ def asked_for():
 
 
 def _target(base):
-    """The same module as for the usual kernel; style and warnings are judged there."""
+    """The same module as for the usual kernel. Style and warnings are judged there."""
     argv = tuple(word.replace("{build}", "/mnt/debug/tree") for word in base.argv
                  if word not in build.CHECKED)
     return replace(base, name=f"debug/{base.name}", argv=argv, strict=False,
@@ -133,7 +133,7 @@ depmod -b /mnt/debug/modules "$release"
 
 
 def _install(targets):
-    """All modules, ours in updates/, into the payload."""
+    """Put all modules into the payload, ours in updates/."""
     products = [f"/mnt/build/{target.name}/{product}"
                 for target in targets for product in target.products]
     chroot.run(["sh", "-c", INSTALL, "sh", *products], HOME / "install.log",
@@ -142,7 +142,7 @@ def _install(targets):
 
 
 def prepare(mutants=()):
-    """Everything that a boot of it needs, if one is asked for."""
+    """Make everything that a boot of it needs, if one is asked for."""
     if not asked_for():
         return
     make()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Modules for another kernel than the lab's: make modules.
+"""Modules for a kernel other than the lab's: make modules.
 
-All that can be known to be wrong with a kernel is said before anything is compiled.
+Everything that can be known to be wrong with a kernel is reported before anything is compiled.
 """
 
 import os
@@ -20,14 +20,14 @@ MODULES = ("samples/vfio-mdev/mdma", "samples/vfio-mdev/mdma-guest")
 BACKEND = "drivers/vfio"
 TYPE1 = ("vfio_iommu_type1.c", "vfio.h")
 
-# The interfaces that the modules use are those of this kernel.
+# The modules use the interfaces of this kernel.
 LINUX = "6.12"
-# What a kernel must have -> which of the modules needs it.
+# What a kernel must have -> which module needs it.
 NEEDED = {"MODULES": "a module", "VFIO_MDEV": "mdma", "PCI_MSI": "mdma_guest",
           "DMA_ENGINE": "mdma_guest"}
-# What kbuild is told if it is set.
+# Variables that are passed on to kbuild if they are set.
 PASSED = ("ARCH", "CROSS_COMPILE", "LLVM", "CC", "LD", "HOSTCC", "KCFLAGS")
-# kbuild names files in shell commands and in makefiles, as they are.
+# kbuild uses file names unquoted in shell commands and makefiles.
 FIT = re.compile(r"[\w/.+@-]+")
 
 
@@ -36,7 +36,7 @@ class Kernel:
     """What modules are built for.
 
     @build:  its build directory
-    @source: directory with TYPE1, for the backend; or None
+    @source: directory that has TYPE1, for the backend; or None
     """
     build: Path
     release: str
@@ -44,7 +44,7 @@ class Kernel:
 
 
 def _build_directory(word):
-    """The build directory that is meant."""
+    """The build directory that KDIR means."""
     release = os.uname().release
     build = Path(word or f"/lib/modules/{release}/build").absolute()
     if not build.is_dir() and not word:
@@ -64,7 +64,7 @@ def _build_directory(word):
 
 
 def _version(text):
-    """6.12 of 6.12.117-amd64; empty where it is none."""
+    """"6.12" of "6.12.117-amd64"; empty if there is no version in it."""
     found = re.match(r"(\d+\.\d+)(\D|$)", text)
     return found[1] if found else ""
 
@@ -125,7 +125,7 @@ def kernel(variables):
 
 
 def _workplace():
-    """A directory whose name kbuild takes, other than HOME."""
+    """A directory other than HOME whose name kbuild accepts."""
     for base in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
         if FIT.fullmatch(base) and os.access(base, os.W_OK | os.X_OK):
             return Path(tempfile.mkdtemp(prefix="mdma-host-", dir=base))
@@ -134,7 +134,7 @@ def _workplace():
 
 
 def _copy(tree, one):
-    """What is built, and the kernel's own type1."""
+    """Copy what is built, and the kernel's own type1."""
     for name in ("drivers", "samples", "include"):
         shutil.copytree(paths.REPO / name, tree / name, ignore=payload.SKIP)
     if one.source:
@@ -144,7 +144,8 @@ def _copy(tree, one):
 
 
 def _compile(tree, one, log):
-    """All modules; the backend's source first, which tells whether the kernel is a known one."""
+    """Build all modules. The backend's source comes first: it tells whether the kernel is a known
+    one."""
     jobs = f"-j{os.cpu_count() or 1}"
     words = [f"{name}={os.environ[name]}" for name in PASSED if os.environ.get(name)]
     backend = ["make", jobs, "-C", tree / BACKEND, f"KDIR={one.build}",
@@ -161,7 +162,7 @@ def _compile(tree, one, log):
 
 
 def _keep(tree):
-    """What was built in another place, to HOME."""
+    """Move what was built elsewhere to HOME."""
     for path in tree.iterdir():
         shutil.copytree(path, HOME / path.name)
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The lab's root tree and its disk image.
 
-The tree is built under a temporary name and renamed when whole; its stamp,
-inside, tells from which recipe, so a half-made or an outdated tree is never
-taken for a good one.
+The tree is built under a temporary name and renamed when it is complete. A stamp inside tells
+which recipe it was made from, so an incomplete or outdated tree is never taken for a good one.
 """
 
 import fcntl
@@ -21,10 +20,10 @@ PACKAGES = (
     "linux-image-amd64", "linux-headers-amd64", "linux-source-6.12",
     "qemu-system-x86", "mdevctl", "kmod", "busybox-static", "python3",
     "coccinelle", "sparse", "make", "gcc", "libc6-dev", "pciutils", "iproute2",
-    # what the kernel's own build needs besides, for a debug kernel
+    # What a build of the kernel itself needs besides, for a debug kernel.
     "flex", "bison", "bc", "libelf-dev",
     "gnuplot-nox", "trace-cmd",
-    # two lab hosts that migrate with libvirt
+    # For two lab hosts that migrate with libvirt.
     "libvirt-daemon-system", "libvirt-clients", "udev", "dbus",
     "openssh-server", "openssh-client",
 )
@@ -38,7 +37,7 @@ OPTIONS = (
 STAMP = "etc/mdma-lab"
 SOURCE_ARCHIVE = "linux-source.tar.xz"
 
-# All that we read of the kernel's source package.
+# All that we read from the kernel's source package.
 SOURCE_FILES = (
     "drivers/vfio/vfio_iommu_type1.c", "drivers/vfio/vfio.h",
     "drivers/vfio/vfio_main.c", "drivers/vfio/group.c", "drivers/vfio/container.c",
@@ -52,7 +51,7 @@ SOURCE_FILES = (
 
 GIB = 1 << 30
 DISK_NEEDED = 6 * GIB
-# What mmdebstrap takes of TMPDIR when an ordinary user runs it.
+# The part of TMPDIR that mmdebstrap uses when an ordinary user runs it.
 TEMPORARY_NEEDED = 3 * GIB
 
 LAB_MODULES = ("virtio_blk", "ext4", "9p", "9pnet_virtio", "virtio_rng")
@@ -69,7 +68,7 @@ def digest(*parts):
 
 @contextmanager
 def locked(directory, what):
-    """Hold a directory against other runs of the lab; wait, and say so."""
+    """Hold a directory against other runs of the lab; wait if need be, and say so."""
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / ".lock", "w") as stream:
         try:
@@ -86,7 +85,7 @@ def recipe():
 
 
 def current():
-    """Whether the tree is there, whole and of today's recipe."""
+    """Whether the tree is there, complete, and made from today's recipe."""
     stamp = paths.ROOT / STAMP
     return stamp.exists() and stamp.read_text().strip() == recipe()
 
@@ -99,7 +98,7 @@ def _check_disk():
 
 
 def _progress(log):
-    """How far mmdebstrap is: its last message, and the packages it has set up."""
+    """How far mmdebstrap is: its last message, and how many packages it has set up."""
     def words():
         try:
             lines = log.read_text(errors="replace").splitlines()
@@ -112,17 +111,17 @@ def _progress(log):
 
 
 def _bootstrap(tree):
-    """mmdebstrap into a directory. Its own default mirror and keys are used.
+    """Run mmdebstrap into a directory, with its own default mirror and keys.
 
-    INITRD=No: the lab has an initramfs of its own, Debian's takes 20 s to make.
+    INITRD=No: the lab has its own initramfs, and Debian's takes 20 s to make.
     """
     log = paths.LAB / "mmdebstrap.log"
     words = ["mmdebstrap", "--verbose", *OPTIONS, "--include=" + ",".join(PACKAGES)]
     environment = dict(process.ENVIRONMENT, INITRD="No")
     with say.Step(f"image: mmdebstrap {paths.SUITE}", _progress(log)):
         if os.geteuid() == 0:
-            # In a PID namespace, so that nothing of it can be left running; below /mnt, as
-            # apt and dpkg do not take any path.
+            # In a PID namespace, so that no process of it can be left running; below /mnt, since
+            # apt and dpkg do not accept every path.
             inside = ["sh", "-c", 'mount --bind "$1" /mnt && shift && exec "$@"', "sh", paths.LAB]
             process.run([*chroot.namespace(), "--mount-proc", "--", *inside, *words,
                          "--mode=root", paths.SUITE, f"/mnt/{tree.name}"],
@@ -135,7 +134,7 @@ def _bootstrap(tree):
 
 
 def _unpack(archive, tree):
-    """Unpack as an ordinary user; only root may make what is in ./dev."""
+    """Unpack the archive as an ordinary user. Only root may create what is in ./dev."""
     tree.mkdir()
     process.run([*chroot.namespace(), "--", "tar", "-x", "-f", archive, "-C", tree,
                  "--numeric-owner", "--xattrs", "--exclude=./dev/*"],
@@ -154,7 +153,7 @@ def _take_source(tree):
 
 
 def _extract_source():
-    """The files we need out of the kernel's source archive, unless they are there."""
+    """Extract the files we need from the kernel's source archive, unless they are there."""
     stamp = paths.KERNEL_SOURCE / ".stamp"
     wanted = digest(recipe(), *SOURCE_FILES)
     if stamp.exists() and stamp.read_text() == wanted:
@@ -203,7 +202,7 @@ def _make_tree():
 
 
 def _tree_size():
-    """Bytes of the tree, as root of it sees them."""
+    """Size of the tree in bytes, as its root sees it."""
     result = subprocess.run([*chroot.namespace(), "--", "du", "-s", "-k", "-x", paths.ROOT],
                             capture_output=True, text=True, check=True)
     return int(result.stdout.split()[0]) * 1024
@@ -214,14 +213,14 @@ def _disk_stamp():
 
 
 def disk_current(key):
-    """Whether root.img is there and was made of the tree with this key."""
+    """Whether root.img is there and was made from the tree with this key."""
     stamp = _disk_stamp()
     return (paths.ROOT_IMAGE.exists() and stamp.exists()
             and stamp.read_text() == digest(recipe(), key))
 
 
 def make_disk(key):
-    """Make root.img of the tree, unless it is there and of the same key."""
+    """Make root.img from the tree, unless it is there with the same key."""
     if disk_current(key):
         return
     stamp = _disk_stamp()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mutants: patches of tests/mutants, each of which breaks the product in one place.
 
-A patch begins with what it breaks, rules, defects and weaknesses by number, or the device,
-and with what is to catch it: selftests by name or by its begin, "unit" or "build".
+A patch begins with what it breaks (rules, defects and weaknesses by number, or the device), and
+with what must catch it: selftests by name or by the beginning of their name, "unit" or "build".
 
-	R11, W6: the mappings go before the report has reached the user
-	Test: R11_faulting_unmap_changes_nothing
+    R11, W6: the mappings go before the report has reached the user
+    Test: R11_faulting_unmap_changes_nothing
 
-A hunk is put where its old lines stand, and they must stand there once: so a patch never
-breaks another place than it means, and line numbers do not matter.
+A hunk applies where its old lines are, and they must be there exactly once. So a patch never
+breaks another place than the one it means, and line numbers do not matter.
 """
 
 import re
@@ -23,12 +23,12 @@ SUBJECTS = re.compile(r"((?:[RDW]\d{1,2}, )*[RDW]\d{1,2}|The device): (.*)")
 
 @dataclass
 class Mutant:
-    """One patch, read.
+    """One patch.
 
-    @rules: which it breaks
+    @rules:  which it breaks
     @breaks: in words
-    @tests: that are to catch it; empty: those of the rules
-    @hunks: path -> list of (old text, new text)
+    @tests:  that must catch it; empty: those of the rules
+    @hunks:  path -> list of (old text, new text)
     """
     name: str
     rules: list
@@ -37,7 +37,7 @@ class Mutant:
     hunks: dict
 
     def apply(self, files):
-        """path -> changed bytes, of the files that it changes, from path -> bytes."""
+        """Apply the patch: path -> bytes of the tree in, path -> changed bytes out."""
         changed = {}
         for path, hunks in self.hunks.items():
             if path not in files:
@@ -56,7 +56,7 @@ class Mutant:
 
 
 def _header(lines, name):
-    """(rules, breaks, tests) of the lines before the first file."""
+    """(rules, breaks, tests) from the lines before the first file."""
     text = " ".join(line.strip() for line in lines)
     text, _, tests = text.partition("Test: ")
     found = SUBJECTS.fullmatch(text.strip())
@@ -82,7 +82,7 @@ def _hunk(lines, at, name):
 
 
 def parse(text, name):
-    """The mutant of a patch's text; LabError says what is wrong with it."""
+    """Parse a patch's text; LabError says what is wrong with it."""
     lines = text.splitlines()
     at = next((n for n, line in enumerate(lines) if line.startswith("--- a/")), len(lines))
     header, hunks, path = _header(lines[:at], name), {}, None

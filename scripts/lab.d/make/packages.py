@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The few packages that the host itself needs; all else is in the image."""
+"""The few packages that the host itself needs; everything else is in the image."""
 
 import os
 import shutil
@@ -26,14 +26,14 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def missing(needed):
-    """Packages of the table whose program is not there."""
+    """Packages of the table whose program is missing."""
     path = process.ENVIRONMENT["PATH"]
     return sorted({package for program, package in needed.items()
                    if not shutil.which(program, path=path)})
 
 
 def _apt(words):
-    """One apt-get command line; asks for nothing."""
+    """One apt-get command line that asks no questions."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if sudo and not shutil.which("sudo"):
         raise say.LabError("not root and no sudo: please install " + " ".join(words[1:]))
@@ -41,8 +41,8 @@ def _apt(words):
 
 
 def _known(names):
-    """Whether apt could install all of them by the lists that it has; a fresh system may have
-    none. (apt-cache is content with one of several, and with one that another names.)"""
+    """Whether apt's package lists know all of these; a fresh system may have no lists. (apt-cache
+    would be content with one of several, and with a virtual package.)"""
     result = subprocess.run(["apt-get", "-s", "-q", "-y", *INSTALL, *names], check=False,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return result.returncode == 0
@@ -66,7 +66,7 @@ def ensure(needed, keyring=False):
 
 
 def for_image():
-    """What `scripts/lab image` runs on the host."""
+    """Install what `scripts/lab image` runs on the host."""
     needed = dict(FOR_IMAGE)
     if os.geteuid():
         needed.update(FOR_USERS)

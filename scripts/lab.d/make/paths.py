@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where everything lies. All that is generated is below OUT, nothing else is written."""
+"""Where everything is. Everything generated is below OUT; nothing else is written."""
 
 import os
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the lab VM sees at /mdma: put together before every boot."""
+"""What the lab VM sees at /mdma; brought up to date before every boot."""
 
 import filecmp
 import shutil
@@ -7,14 +7,13 @@ import shutil
 from base import files
 from make import image, paths
 
-# What of scripts/lab.d runs in the lab.
+# The parts of scripts/lab.d that run in the lab.
 IN_LAB = ("base", "judge", "show", "play", "lab")
 SKIP = shutil.ignore_patterns("__pycache__", "*.pyc", "*.o", ".*")
 
 
 def mirror(source, target, names=None):
-    """Make target hold exactly what source holds, or what @names says of it; touch only what
-    differs."""
+    """Make target an exact copy of source, or of its entries @names; touch only what differs."""
     target.mkdir(parents=True, exist_ok=True)
     if names is None and source.is_dir():
         names = [path.name for path in source.iterdir()]
@@ -34,7 +33,8 @@ def mirror(source, target, names=None):
 
 
 def copy(source, target):
-    """Copy a file unless the same is there; in one step, for a reader's sake."""
+    """Copy a file unless the same is there. It is replaced in one step, so that a reader never
+    sees half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
@@ -54,12 +54,12 @@ def _remove(path):
 
 
 def in_payload(path):
-    """Where a file or directory of the tree is in the payload: at the same place."""
+    """The place of a file or directory of the tree in the payload: the same path."""
     return paths.PAYLOAD / path.relative_to(paths.REPO)
 
 
 def update():
-    """The parts that are read from the working tree at every boot."""
+    """Bring up to date what comes from the working tree as it is."""
     with image.locked(paths.BUILD, "putting it together"):
         _update()
 
@@ -68,6 +68,6 @@ def _update():
     for directory in (paths.SCENARIOS, paths.WORKLOADS, paths.LIBVIRT):
         mirror(directory, in_payload(directory))
     mirror(paths.LAB_D, in_payload(paths.LAB_D), IN_LAB)
-    # The README's commands are tried.
+    # A scenario tries the commands of the README.
     for path in (paths.REPO / "README.md", paths.REPO / "scripts/mdma-trace"):
         copy(path, in_payload(path))

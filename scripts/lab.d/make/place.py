@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The directories that the lab writes to: refused at once where it can't, held while it does."""
+"""The directories that the lab writes to: checked before it begins, locked while it runs."""
 
 import fcntl
 import os
@@ -11,9 +11,9 @@ from base import files, say
 from make import paths, trouble
 
 MIB = 1 << 20
-# What must be free before anything begins, and as long as a lab runs.
+# Bytes that must be free before anything begins, and while a lab runs.
 NEEDED, LEFT = 64 * MIB, MIB
-# Seconds between two looks at a directory.
+# Seconds between two checks of a directory.
 INTERVAL = 0.5
 
 
@@ -33,7 +33,7 @@ def check(directory):
 
 
 def check_space(directory, needed=NEEDED, remedy=trouble.ELSEWHERE):
-    """Refuse to begin what a full disk would end."""
+    """Refuse to begin what would end with a full disk."""
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise say.LabError(f"{files.short(directory)}: {free // MIB} MiB free, the lab needs "
@@ -42,7 +42,7 @@ def check_space(directory, needed=NEEDED, remedy=trouble.ELSEWHERE):
 
 @contextmanager
 def locked(directory, how, otherwise):
-    """A directory is held while the `with` lasts; LabError(@otherwise) where somebody else does.
+    """Hold a directory while the `with` lasts; LabError(@otherwise) if somebody else holds it.
 
     @how: fcntl.LOCK_SH or fcntl.LOCK_EX
     """
@@ -59,10 +59,10 @@ def locked(directory, how, otherwise):
 
 @contextmanager
 def held(results=None):
-    """OUT, and a directory for results, are there and ours to write to; "clean" waits for us.
+    """OUT, and a directory for results, exist and can be written; "clean" waits for us.
 
-    They are made as private as the umask says. What is in them can be read by whoever may
-    enter them: programs in the lab that are not root need that.
+    They are as private as the umask says. Everything in them is readable for those who may enter
+    them, since programs in the lab that are not root need that.
     """
     for directory in filter(None, (paths.OUT, results)):
         check(directory)
@@ -85,15 +85,16 @@ def alone():
 
 
 class Guard:
-    """Sees to it that a running lab has where to write to. QEMU would stop the machine, or try
-    again for ever, and say nothing."""
+    """Checks that a running lab can still write its results. QEMU itself would stop the machine,
+    or retry for ever, without a message."""
 
     def __init__(self, *directories):
         self.found = {directory: os.stat(directory).st_ino for directory in directories}
         self.next = 0
 
     def check(self, at_once=False):
-        """Raise LabError if a directory is gone or full; looks now and then only, or at once."""
+        """Raise LabError if a directory is gone or full. Checks every INTERVAL seconds only,
+        unless @at_once."""
         now = time.monotonic()
         if now < self.next and not at_once:
             return

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What went wrong with the machine, and with the lab itself, in one sentence for the user:
-which file, why, and what to do."""
+"""Errors of the machine, and of the lab itself, as one sentence for the user: which file, why, and
+what to do."""
 
 import errno
 import os
@@ -37,12 +37,12 @@ REMEDIES = {
     errno.EBUSY: "end what uses it, and try again",
     errno.ETXTBSY: "end what runs it, and try again",
 }
-# Those of them that may come without a file: the disk that is meant is found by looking.
+# These errors may come without a file name; _full() then looks for the disk.
 OF_A_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def owner(path):
-    """The name of who has a file, or of the directory that it would be in."""
+    """The name of the owner of a file, or of the directory that it would be in."""
     path = Path(path).absolute()
     for place in (path, *path.parents):
         try:
@@ -57,7 +57,7 @@ def owner(path):
 
 
 def denied(name):
-    """Words on a file that is not ours to write or to read."""
+    """Why a file can't be written or read, and what to do."""
     place, who = owner(name)
     if os.statvfs(place).f_flag & os.ST_RDONLY:
         return f"{files.short(place)} is on a read-only file system: {ELSEWHERE}"
@@ -77,8 +77,8 @@ def _full():
 
 
 def explain(error):
-    """One sentence for an OSError: what, why, what to do; None if it is no trouble that the
-    machine can make, but a defect of the lab."""
+    """One sentence for an OSError: what, why, what to do. None if the machine can't be the cause,
+    so that it is a defect of the lab."""
     name, why = error.filename, error.strerror
     if isinstance(name, bytes):
         name = os.fsdecode(name)
@@ -97,7 +97,7 @@ def explain(error):
 
 
 def keep_traceback():
-    """Write the traceback of the exception that is handled into the log; returns its path."""
+    """Append the traceback of the exception that is being handled to the log; returns its path."""
     text = traceback.format_exc()
     if say.VERBOSE:
         print(text, file=sys.stderr)
@@ -112,7 +112,7 @@ def keep_traceback():
 
 
 def defect(error):
-    """One sentence for what nobody foresaw: the lab's own fault."""
+    """One sentence for an unforeseen exception: a defect of the lab."""
     *_, last = traceback.extract_tb(error.__traceback__) or [None]
     where = f" at {Path(last.filename).name}:{last.lineno}" if last else ""
     step = f", in the step '{say.Failure.step}'" if say.Failure.step else ""

@@ -1,4 +1,3 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is done with a guest and its device: mdev, QEMU, libvirt, link, trace, workloads. Runs in
-the lab, as root, and needs of it only our modules, QEMU and tracefs. Makes no machine.
-"""
+"""What a scenario does with a guest and its device: mdev, QEMU, libvirt, link, trace, workloads.
+Runs in the lab, as root, and needs only our modules, QEMU and tracefs there. Makes no machine."""
