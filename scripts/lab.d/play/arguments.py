@@ -8,9 +8,9 @@ from base import settings
 
 
 def values(known, words):
-    """key=value words over the defaults; ends the scenario with a message on nonsense.
+    """key=value words over the defaults; ends the scenario with a message if a word is wrong.
 
-    @known: a scenario's KEYS
+    @known: the scenario's KEYS
     """
     try:
         given = settings.checked(known, words)
@@ -26,8 +26,8 @@ def usage(text, known):
 
 
 def read(text, known, argv):
-    """(results directory, settings) of --results DIR [key=value ...]; ends the scenario
-    on --help, and with a message on nonsense."""
+    """(results directory, settings) of --results DIR [key=value ...]. Ends the scenario on --help,
+    and with a message if the command line is wrong."""
     if "--help" in argv or "-h" in argv:
         print(usage(text, known))
         sys.exit(0)

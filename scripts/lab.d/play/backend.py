@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The vfio_iommu_type1 of the kernel that we run on: which one it is, and its exchange.
+"""The vfio_iommu_type1 of the running kernel: which one is loaded, and how to exchange it.
 
-In the lab, or on a host that has our modules. Nobody may use it meanwhile.
+In the lab, or on a host that has our modules. Nobody may use it during an exchange.
 """
 
 import os
@@ -15,7 +15,7 @@ DIRECTORIES = {"ours": "updates", "stock": "kernel/drivers/vfio"}
 
 
 def run(*words):
-    """Run a program; what it says belongs to the error."""
+    """Run a program; its error output becomes the text of the LabError."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise say.LabError(f"{' '.join(map(str, words))}: "
@@ -23,7 +23,7 @@ def run(*words):
 
 
 def name():
-    """Which one is loaded: version and srcversion tell."""
+    """Which one is loaded, by version and srcversion."""
     parts = [(SYSFS / part).read_text().strip() for part in ("version", "srcversion")
              if (SYSFS / part).exists()]
     return " ".join(["vfio_iommu_type1", *parts])
@@ -37,7 +37,7 @@ def load(wanted="ours"):
         path = next(modules.glob("vfio_iommu_type1.ko*"), None)
         if not path:
             raise say.LabError(f"{modules}: no vfio_iommu_type1 there")
-    # vfio pulls in a type1, so it comes before the one that is wanted.
+    # Loading vfio pulls in a type1, so it comes first.
     run("modprobe", "-a", "vfio", "mdev")
     if SYSFS.is_dir():
         run("rmmod", SYSFS.name)

@@ -4,9 +4,9 @@
 
 usage: drain.py INSTANCE DIRECTORY
 
-A process of its own, so that nothing that a scenario does keeps the trace waiting. It takes
-sub-buffers as the kernel has them (trace_pipe_raw): 42 bytes an event, where text takes 150.
-When standard input ends, nothing is traced any more: it takes the rest, and ends.
+It is a process of its own, so that nothing in a scenario delays the trace. It takes sub-buffers as
+the kernel has them (trace_pipe_raw): 42 bytes an event, where text takes 150. The end of standard
+input means that tracing is over: it moves the rest, and ends.
 """
 
 import os
@@ -16,14 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
-# Bytes of a write, and so of a message of the 9p that the lab's results are on.
+# Bytes of a write, and so of a 9p message, since the lab's results are on 9p.
 CHUNK = 64 * PAGE_SIZE
-# Milliseconds until it looks by itself, should the kernel not wake it.
+# Milliseconds until it looks by itself, in case the kernel does not wake it.
 LOOK_MS = 50
 
 
 class Cpu:
-    """The buffer of a CPU, and the file that it goes to."""
+    """The buffer of a CPU and its file."""
 
     def __init__(self, source, target):
         self.source = os.open(source / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK)
@@ -31,11 +31,11 @@ class Cpu:
         self.chunk = memoryview(bytearray(CHUNK))
 
     def move(self):
-        """Move what there is, at most CHUNK; whether there was anything."""
+        """Move what there is, at most CHUNK; returns whether there was anything."""
         used = 0
         while used < CHUNK:
             try:
-                # A read returns one sub-buffer, which may have just begun.
+                # A read returns one sub-buffer, which may be nearly empty.
                 got = os.readv(self.source, [self.chunk[used:used + PAGE_SIZE]])
             except BlockingIOError:
                 break
@@ -49,20 +49,20 @@ class Cpu:
 
 
 def go_first():
-    """Have this thread run as soon as there is something to do: before the devices that fill
-    the trace, and everybody else. Where that is not allowed, it has to do without."""
+    """Run this thread as soon as it has something to do, before the devices that fill the trace.
+    Does nothing if that is not permitted."""
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 def drain(instance, directory):
-    """Until standard input ends, and then until nothing is left."""
+    """Drain until standard input ends, and then until nothing is left."""
     poll, cpus = select.poll(), {}
     poll.register(sys.stdin.fileno(), select.POLLIN)
     for path in sorted(instance.glob("per_cpu/cpu[0-9]*")):
         cpu = Cpu(path, directory / f"{path.name}.raw")
         cpus[cpu.source] = cpu
-        # Readable when the buffer holds as much as the instance's buffer_percent says.
+        # Readable when the buffer is as full as the instance's buffer_percent says.
         poll.register(cpu.source, select.POLLIN)
     ready = []
     while sys.stdin.fileno() not in ready:

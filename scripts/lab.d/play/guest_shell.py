@@ -11,7 +11,7 @@ ANSWER = re.compile(rb"(?s)(.*?)(?:^|(?<=\n))\.(\d+)\n")
 
 
 class GuestShell:
-    """The connection; the guest may reboot, and says when it listens again."""
+    """The connection. The guest may reboot; it then says when it listens again."""
 
     def __init__(self, vm, patience):
         self.vm, self.patience, self._text = vm, patience, b""
@@ -27,8 +27,8 @@ class GuestShell:
                 time.sleep(0.05)
 
     def answer(self, patience=None):
-        """What the last command printed. The first answer, also after a reboot, is to none:
-        the guest listens from now on."""
+        """The output of the last command. The first answer, also after a reboot, belongs to no
+        command: it says that the guest listens."""
         deadline = time.monotonic() + (patience or self.patience)
         while not (found := ANSWER.match(self._text)):
             self._socket.settimeout(max(0.01, deadline - time.monotonic()))
@@ -44,17 +44,16 @@ class GuestShell:
         return found[1].decode(errors="replace").strip(), int(found[2])
 
     def send(self, line):
-        """Give a command; answer() must follow."""
+        """Send a command; answer() must follow."""
         self._socket.sendall(line.encode() + b"\n")
 
     def run(self, line, patience=None):
-        """Give a command; return (what it printed, its exit code)."""
+        """Run a command; returns (its output, its exit code)."""
         self.send(line)
         return self.answer(patience)
 
     def drain(self):
-        """After a failure: forget answers that nobody waited for, if the guest still
-        answers at all."""
+        """After a failure: discard answers that nobody waited for, if the guest still answers."""
         mark = f"drained {time.monotonic()}"
         try:
             self.send(f"echo {mark}")

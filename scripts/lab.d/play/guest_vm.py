@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A QEMU with one mdev: started, watched on its console, always ended."""
+"""A QEMU with one mdev: starts it, watches its console, always ends it."""
 
 import fcntl
 import os
@@ -14,8 +14,8 @@ class GuestError(Exception):
     """The guest or its QEMU did not do what was expected of it."""
 
 
-# What the proof and the experiment want to know from QEMU itself, with QEMU's own
-# clock: what it was told in each round, what it made of it, and when it stopped.
+# What the proof and the experiment need to know from QEMU, with QEMU's own clock: what it was told
+# in each round, what it concluded, and when it stopped.
 TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
                 "vfio_get_dirty_bitmap", "vfio_migration_set_device_state",
                 "migrate_transferred", "migrate_pending_exact",
@@ -23,7 +23,7 @@ TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
                 "loadvm_approve_switchover")
 
 
-# Bytes per second: as good as no limit.
+# Bytes per second; in effect no limit.
 UNLIMITED = 1 << 40
 
 # Requests of /dev/kvm, see <linux/kvm.h>.
@@ -32,10 +32,10 @@ KVM_GET_TSC_KHZ = 0xAEA3
 
 
 def tsc_khz():
-    """The guest's TSC frequency, 0 if it can't be told.
+    """The guest's TSC frequency, 0 if unknown.
 
-    Without kvmclock the guest has to measure it, and nested in emulation it
-    fails to: then each look at a clock is an exit, and it boots 5 s longer.
+    Without kvmclock the guest has to measure it, which fails nested in emulation. Then each look
+    at a clock is an exit, and booting takes 5 s longer.
     """
     try:
         kvm = os.open("/dev/kvm", os.O_RDWR)
@@ -54,19 +54,19 @@ def tsc_khz():
 
 
 def boot_words():
-    """Words for the kernel of a guest that boots nested in emulation: what is slow there, or
-    can't be, it is told not to do."""
+    """Words for the kernel of a guest that boots nested in emulation: they turn off what is slow
+    or impossible there."""
     khz = tsc_khz()
     return ["panic=-1", "nokaslr", "mitigations=off", "no_timer_check",
             *([f"tsc_early_khz={khz}"] if khz else [])]
 
 
-# Words for the kernel of a guest that is held at a switchover: its clock counts the timer
-# interrupts that it gets, so it stands still while the guest does. That is what kvmclock does
-# for others; without it the TSC would run on, and each timeout and watchdog in the guest
-# would count time in which it could do nothing.
+# Words for the kernel of a guest that is held at a switchover. Its clock counts the timer
+# interrupts that it gets, so the clock stops while the guest is stopped, as kvmclock does. The TSC
+# would run on, and each timeout and watchdog in the guest would count time in which the guest
+# could not run.
 STOPPABLE_CLOCK = ("clocksource=jiffies", "tsc=unstable", "lapic=notscdeadline")
-# For one that is never held, and whose rates are those of the world.
+# The same for a guest that is never held, and whose rates are in real time.
 STEADY_CLOCK = ("tsc=reliable",)
 
 
@@ -80,14 +80,14 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
                  paused=True, properties="", commands=False, beside=()):
     """Build QEMU's arguments.
 
-    @incoming:   waits for a migration
-    @paused:     does not run by itself after it
+    @incoming:   wait for a migration
+    @paused:     do not run by itself after it
     @properties: more properties of the vfio-pci device, "name=value,..."
-    @commands:   there is a second serial port, a socket, and the guest may reboot
-    @beside:     more devices, each as -device wants it
+    @commands:   add a second serial port, a socket; the guest may reboot
+    @beside:     more devices, each as -device takes it
 
-    kvmclock and steal time are off because KVM itself writes their pages at
-    the switch: RAM could not be the same then, and no page is excused.
+    kvmclock and steal time are off because KVM itself writes their pages at the switchover: RAM
+    could not be identical then, and no page is exempt from the comparison.
     """
     cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
     argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
@@ -126,7 +126,7 @@ def _text(path):
 
 
 class GuestVM:
-    """QEMU as a child; killed, and its RAM file deleted, when its `with` ends."""
+    """QEMU as a child process. Killed, and its RAM file deleted, when its `with` ends."""
 
     def __init__(self, name, config, directory, mdev, incoming=False, **more):
         """@more: paused, properties, commands and beside, see command_line()."""
@@ -148,7 +148,8 @@ class GuestVM:
         return self
 
     def connect(self):
-        """Open the monitor. Not at the start, so that two QEMUs start at once."""
+        """Open the monitor. Separate from the start, so that two QEMUs can start at the same
+        time."""
         try:
             self.qmp = qmp_client.Qmp(self.monitor, self.alive)
         except qmp_client.QmpError as err:
@@ -201,7 +202,7 @@ class GuestVM:
 
 
 def qemu_version(vm):
-    """QEMU's version as it says it itself."""
+    """QEMU's version, by its own answer."""
     version = vm.qmp.command("query-version")
     number = ".".join(str(version["qemu"][key]) for key in ("major", "minor", "micro"))
     return f"{number} {version['package']}".strip()

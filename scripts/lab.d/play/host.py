@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A QEMU with its mdev as a place where a guest can be, and what it is asked to do there."""
+"""A place where a guest can run: a QEMU with its mdev. And what scenarios do with it."""
 
 import shutil
 import tempfile
@@ -24,9 +24,12 @@ FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabE
 
 @contextmanager
 def in_memory(shm, results, *not_kept):
-    """A directory in memory to play in; what is left in it goes to the results, but sockets, RAM
-    and what is @not_kept. The lab's results are a network file system: to write each character of
-    a guest's console there would slow the guest down."""
+    """A temporary directory in memory. Its files are copied to the results at the end, except for
+    sockets, RAM and @not_kept.
+
+    The lab's results are on a network file system: writing each character of a guest's console
+    there would slow the guest down.
+    """
     directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=shm))
     try:
         yield directory
@@ -37,7 +40,7 @@ def in_memory(shm, results, *not_kept):
 
 
 def wait_until(what, patience, probe):
-    """Wait until @probe returns something true, and return it."""
+    """Wait until @probe returns something true, and return that."""
     deadline = time.monotonic() + patience
     while not (found := probe()):
         if time.monotonic() > deadline:
@@ -47,14 +50,17 @@ def wait_until(what, patience, probe):
 
 
 class Host:
-    """A QEMU and its mdev. The guest goes from one to the next."""
+    """A QEMU and its mdev. The guest moves from one Host to the next."""
 
     number = 0
 
     def __init__(self, config, directory, mdev=None, track=False, **more):
-        """@mdev: one that stays when this ends; default: a new mdma-1 that does not.
-        @track: whether it offers device-side dirty tracking.
-        @more: incoming, paused and properties, see guest_vm.command_line()."""
+        """Start them.
+
+        @mdev:  a device that outlives this Host; default: a new mdma-1 that does not
+        @track: whether it offers device-side dirty tracking
+        @more:  incoming, paused and properties, see guest_vm.command_line()
+        """
         Host.number += 1
         self.name = f"vm{Host.number}"
         self.properties = more.get("properties", "")
@@ -67,12 +73,12 @@ class Host:
             self.stack = stack.pop_all()
 
     def close(self):
-        """End QEMU, then remove the mdev if it is its own."""
+        """End QEMU, then remove the mdev if this Host made it."""
         self.stack.close()
 
 
 def boot(config, directory, mdev=None, **more):
-    """A new guest, on a new host; ready, its window handed over."""
+    """A new guest on a new Host; it is ready, and the device has its window."""
     host = Host(config, directory, mdev, **more)
     try:
         host.vm.wait_console("MDMA-GUEST ready", config.patience)
@@ -86,14 +92,14 @@ def boot(config, directory, mdev=None, **more):
 
 
 def workload(config):
-    """The attributes of the workload that the settings have, in the order of writing."""
+    """The workload's attributes that the settings have, in the order of writing."""
     values = {key: getattr(config, key, "")
               for key in settings.WORKLOAD + settings.MORE_WORKLOAD}
     return {key: value for key, value in values.items() if value != ""}
 
 
 def set_workload(host, values, patience):
-    """Start a workload; nothing of the one before may still be pinned."""
+    """Start a workload, after waiting until nothing of the previous one is pinned."""
     host.mdev.set(run=0, hold_ms=0)
     wait_until("no page is pinned though none is held", patience,
                lambda: not host.mdev.stat("pinned"))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What else virsh does to a guest with an mdma device: it must work, or be refused in words,
-and the guest must be none the worse for it.
-"""
+"""What else virsh does to a guest with an mdma device. Each thing must work, or be refused with an
+explanation, and the guest must not suffer from it."""
 
 import time
 from xmlrpc.client import Error as RpcError
@@ -10,7 +9,7 @@ from play import readme
 from play.libvirt_guest import GuestError, host_name, last_words
 from play.libvirt_host import IMAGES, HostError
 
-# Slow enough (MiB/s) to be caught in the midst, by one that asks four times a second.
+# MiB/s: slow enough that a migration can be caught halfway by polling four times a second.
 SLOW = 8
 
 
@@ -25,7 +24,7 @@ def expect(good, text):
 
 
 def type_in(host, lines):
-    """What a shell on a host says to these, where README.md is."""
+    """The output of a shell on a host that runs these lines in the directory of README.md."""
     code, output, errors = host.run("bash", "-e", "-c",
                                     "\n".join([f"cd {readme.PATH.parent}", *lines]))
     expect(not code, f"{'; '.join(lines)}: {errors or output.strip()}")
@@ -46,7 +45,8 @@ def played(case):
 
 
 class Cases:
-    """They go on from each other: the guest runs here at the begin, and is gone at the end."""
+    """The cases, which follow one another: the guest runs here at the begin, and is gone at the
+    end."""
 
     def __init__(self, guest, config, here, there):
         self.guest, self.config, self.here, self.there = guest, config, here, there
@@ -60,7 +60,7 @@ class Cases:
         return results
 
     def play_as_written(self):
-        """The same of one that has no guest to begin with, and leaves none."""
+        """The same for the case that neither needs nor leaves a guest."""
         return [played(self.as_the_readme_says)]
 
     def _goes_on(self, host, fresh=False):
@@ -89,18 +89,18 @@ class Cases:
         return done
 
     def security(self):
-        """Nothing is relaxed: QEMU is as confined as libvirt has it by default."""
+        """Nothing is relaxed: QEMU is as confined as libvirt does by default."""
         seen = self.here.confinement(self.guest.name)
         expect(seen["user"] == "libvirt-qemu", f"QEMU runs as {seen['user']}")
         expect(seen["own_mounts"], "QEMU has no mount namespace of its own")
         expect(len(seen["vfio"]) == 2, f"QEMU sees {seen['vfio']} in /dev/vfio")
-        # Guest memory and a GiB for what else is pinned, as libvirt reckons it.
+        # Guest memory, and one GiB for everything else that is pinned: libvirt's formula.
         expect(seen["memlock"] == str((self.config.mem_mb + 1024) << 20),
                f"QEMU may lock {seen['memlock']} bytes")
         return f"user {seen['user']}, {seen['memlock']} bytes may be locked"
 
     def no_such_mdev(self):
-        """Refused where the other host has no such device."""
+        """A migration to a host without such a device is refused."""
         guest = self.guest
         guest.mdevctl(self.there, "stop", "-u", guest.mdev)
         try:
@@ -113,11 +113,11 @@ class Cases:
         return words
 
     def snapshot(self):
-        """Memory and device go to a file while the guest runs."""
+        """Memory and device are written to a file while the guest runs."""
         path = IMAGES / "mdma-guest.mem"
         self.guest.virsh(self.here, "snapshot-create-as", self.guest.name, "mdma", "--live",
                          "--memspec", f"file={path},snapshot=external")
-        # libvirt does not migrate a domain that has snapshots
+        # libvirt does not migrate a domain that has snapshots.
         self.guest.virsh(self.here, "snapshot-delete", self.guest.name, "mdma", "--metadata")
         self._goes_on(self.here)
         size = path.stat().st_size
@@ -126,7 +126,7 @@ class Cases:
         return f"{size >> 20} MiB"
 
     def abort(self):
-        """domjobinfo sees a migration, domjobabort ends it, and the guest goes on here."""
+        """domjobinfo shows a migration, domjobabort ends it, and the guest continues here."""
         guest = self.guest
         guest.migrate(self.here, self.there, "--bandwidth", str(SLOW))
         deadline = time.monotonic() + self.config.patience
@@ -140,7 +140,7 @@ class Cases:
         return words
 
     def second_try(self):
-        """After that it migrates, with multifd and auto-converge."""
+        """A migration after that succeeds, with multifd and auto-converge."""
         code, words = self._migrate("--auto-converge", "--parallel", "--parallel-connections",
                                     "2")
         expect(not code, words)
@@ -148,7 +148,7 @@ class Cases:
         return "with --auto-converge --parallel"
 
     def save(self):
-        """To a file, and back from it."""
+        """Save the guest to a file, and restore it."""
         path = str(IMAGES / "mdma-guest.save")
         self.guest.virsh(self.there, "save", self.guest.name, path)
         self.guest.virsh(self.there, "restore", path)
@@ -156,8 +156,8 @@ class Cases:
         return ""
 
     def as_the_readme_says(self):
-        """Its commands, as they are written there and with the files they name: the device
-        by mdevctl here and by libvirt there, the guest, and its migration."""
+        """Run the README's commands as written, with the files that they name: the device by
+        mdevctl here and by libvirt there, the guest, and its migration."""
         guest, here, there = self.guest, self.here, self.there
         for host in (here, there):
             guest.mdevctl(host, "stop", "-u", guest.mdev)

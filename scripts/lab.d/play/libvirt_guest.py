@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest that libvirt has: its XML, and what virsh is told of it.
+"""A guest of libvirt's: its XML, and the virsh commands for it.
 
-A host is a libvirt_host.LibvirtHost, or the same on the other end of the wire.
+A host is a libvirt_host.LibvirtHost, or a proxy of the one at the other end of the wire.
 """
 
 import re
@@ -22,8 +22,8 @@ class GuestError(Exception):
 
 
 def for_test(root, mem_mb, words):
-    """A definition, changed: RAM in a memfd that can be compared, QEMU's log of what it was
-    told in each round, words for the guest's kernel; no clock page that KVM writes itself.
+    """Change a definition for the test: RAM in a memfd that can be compared, QEMU's log of each
+    round, words for the guest's kernel, and no clock page that KVM writes itself.
 
     @root: the <domain>
     """
@@ -47,9 +47,9 @@ def for_test(root, mem_mb, words):
 class Pace:
     """Holds a migration back until there is enough to judge, then lets it end.
 
-    The bandwidth is set free first and the downtime later, so that QEMU's estimate of the
-    downtime is one for the bandwidth that it really has. Whoever is too slow to converge
-    gets a longer downtime.
+    The bandwidth limit goes first and the downtime limit later, so that QEMU estimates the
+    downtime with the real bandwidth. A machine that is too slow to converge gets a longer
+    downtime.
     """
 
     def __init__(self, rounds, pages, downtime_ms):
@@ -57,7 +57,7 @@ class Pace:
         self.steps = 0
 
     def next(self, rounds, pages):
-        """What virsh is to be told now: lists of words."""
+        """The virsh commands that are due now: lists of words."""
         if rounds < self.rounds or pages < self.pages:
             return []
         self.steps += 1
@@ -69,7 +69,7 @@ class Pace:
 
 
 def compare_ram(source, destination):
-    """Compare what the two hosts hold, page by page."""
+    """Compare the guest's RAM on the two hosts, page by page."""
     one, other = source.ram_digests(), destination.ram_digests()
     if len(one) != len(other):
         raise HostError(f"RAM of {len(one)} and {len(other)} bytes of digests")
@@ -85,12 +85,12 @@ def compare_ram(source, destination):
 
 
 def last_words(output):
-    """What virsh migrate --verbose said at its end, without its progress."""
+    """The last output of virsh migrate --verbose, without its progress."""
     return re.sub(r"\s*Migration: \[ *[\d.]+ %\]", "", output).strip()
 
 
 def raw(text):
-    """What domjobinfo --rawstats says, "name: value" a line: name -> number or text."""
+    """Parse domjobinfo --rawstats, "name: value" a line: name -> number or text."""
     found = {}
     for line in text.splitlines():
         name, colon, value = line.strip().partition(": ")
@@ -100,7 +100,7 @@ def raw(text):
 
 
 class Guest:
-    """One domain with one mdev, on whatever host it is."""
+    """One domain with one mdev, on any host."""
 
     def __init__(self, root, patience):
         self.xml = ElementTree.tostring(root, encoding="unicode")
@@ -109,26 +109,26 @@ class Guest:
         self.console = root.find("devices/serial/source").get("path")
         self.log_path = str(LOGS / f"{self.name}.log")
         self.log_begin = {}
-        # Number of the next page write of its device.
+        # Number of the device's next page write.
         self.next_seq = 1
         self.patience = patience
 
     def virsh(self, host, *words):
-        """What virsh says; it must succeed."""
+        """The output of virsh, which must succeed."""
         code, output, errors = host.run("virsh", "-q", "-c", "qemu:///system", *words)
         if code:
             raise HostError(f"virsh {' '.join(words)}: {errors or output.strip()}")
         return output
 
     def tell(self, host, *words):
-        """Tell a migration something: virsh COMMAND DOMAIN VALUE. It may be over by now."""
+        """Run virsh COMMAND DOMAIN VALUE on a migration, which may be over already."""
         command, value = words
         host.run("virsh", "-q", "-c", "qemu:///system", command, self.name, value)
 
     # The mdev.
 
     def define_mdev(self, host, mdev_type):
-        """Define and start it with mdevctl."""
+        """Define and start the mdev with mdevctl."""
         self.mdevctl(host, "define", "-u", self.mdev, "-p", "mdma", "-t", mdev_type)
         self.mdevctl(host, "start", "-u", self.mdev)
 
@@ -139,7 +139,7 @@ class Guest:
         self.virsh(host, "nodedev-start", f"mdev_{self.mdev.replace('-', '_')}_mdma")
 
     def mdevctl(self, host, *words):
-        """mdevctl must succeed."""
+        """Run mdevctl, which must succeed."""
         code, _, errors = host.run("mdevctl", *words)
         if code:
             raise HostError(f"mdevctl {' '.join(words)}: {errors}")
@@ -147,13 +147,13 @@ class Guest:
     # The domain.
 
     def begin(self, host):
-        """Define and start it."""
+        """Define and start the domain."""
         host.write("/tmp/guest.xml", self.xml)
         self.virsh(host, "define", "/tmp/guest.xml")
         self.virsh(host, "start", self.name)
 
     def destroy(self, host):
-        """Wherever it is, it is not there any more."""
+        """Make sure that the domain is gone."""
         for command in ("destroy", "undefine"):
             host.run("virsh", "-q", "-c", "qemu:///system", command, self.name)
 
@@ -162,27 +162,27 @@ class Guest:
         return host.read(self.log_path).decode(errors="replace")
 
     def mark_log(self, host):
-        """What comes from now on belongs to the next leg."""
+        """QEMU's log from here on belongs to the next leg."""
         self.log_begin[host_name(host)] = len(host.read(self.log_path))
 
     def qemu_version(self, host):
-        """As libvirt wrote it into the log."""
+        """QEMU's version, as libvirt wrote it to the log."""
         found = re.findall(r"qemu version: ([^\n,]*)", self.log(host))
         return found[-1].strip() if found else None
 
     def migrate(self, source, destination, *words):
-        """Start a live migration; migrated() tells of its end."""
+        """Start a live migration; migrated() reports its end."""
         source.start("migrate", "virsh", "-c", "qemu:///system", "migrate", "--live",
                      "--verbose", *words, self.name,
                      f"qemu+ssh://root@{host_name(destination)}/system")
 
     def migrated(self, source):
-        """Exit code and last words of virsh migrate; an empty list until then."""
+        """Exit code and last output of virsh migrate; an empty list while it runs."""
         done = source.ended("migrate")
         return [done[0], last_words(done[1])] if done else []
 
     def sample(self, host):
-        """One point of the charts; None where no migration runs (yet, or any more)."""
+        """One point of the charts; None if no migration runs at the moment."""
         code, text, _ = host.run("virsh", "-q", "-c", "qemu:///system", "domjobinfo",
                                  self.name, "--rawstats")
         stats = raw(text)
@@ -194,7 +194,7 @@ class Guest:
                 "expected_downtime": stats.get("downtime"), "vfio": stats.get("vfio_data")}
 
     def completed(self, host):
-        """What libvirt says of the migration that has just ended."""
+        """libvirt's statistics of the migration that has just ended."""
         text = self.virsh(host, "domjobinfo", self.name, "--completed", "--rawstats")
         stats = raw(text)
         return dict(stats, rounds=stats["memory_iteration"], downtime=stats["downtime"])
@@ -202,11 +202,11 @@ class Guest:
     # The console.
 
     def console_text(self, host):
-        """What the guest said since it came to this host."""
+        """The guest's console output since it came to this host."""
         return host.read(self.console).decode(errors="replace")
 
     def passed(self, host):
-        """How many checks of the guest passed there."""
+        """How many checks of the guest passed on this host."""
         return self.console_text(host).count("MDMA-GUEST pass")
 
     def wait_console(self, host, pattern, patience, count=1):
@@ -219,18 +219,17 @@ class Guest:
             time.sleep(0.3)
 
     def collect(self, host, directory, role):
-        """Console and QEMU's log, the log from where it was when the leg began."""
+        """Save the console and QEMU's log; the log from where the leg began."""
         (directory / f"{role}.serial").write_bytes(host.read(self.console))
         begin = self.log_begin.get(host_name(host), 0)
         (directory / f"{role}.qemu").write_bytes(host.read(self.log_path, begin))
 
 
 def host_name(host):
-    """The name of a host, whether it is this one or the other."""
+    """The name of a host, this one or the other."""
     return NAMES[0] if is_here(host) else NAMES[1]
 
 
 def is_here(host):
-    """Whether a host is the one on which the scenario runs: it has one of these, and a
-    proxy for the other."""
+    """Whether a host is the one that runs the scenario; the other one is a proxy."""
     return isinstance(host, LibvirtHost)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A host with libvirt, in a lab that has a wire to a second one.
 
-The scenario runs on one of them and has both as a LibvirtHost: its own, and the other's by
-XML-RPC, where it must be able to ask for the same things.
+The scenario runs on one of them, and has a LibvirtHost for each: its own, and an XML-RPC proxy for
+the other, where the same things must be possible.
 """
 
 import os
@@ -21,14 +21,14 @@ from base import say, site
 from judge import ram
 from play import backend, mdev, trace
 
-# Their names, and their network: they are alone on the wire.
+# The hosts' names and their network; nothing else is on the wire.
 NAMES = ("host-a", "host-b")
 NETWORK = "10.109.100."
 PORT = 8109
 IMAGES = Path("/var/lib/libvirt/images")
 LOGS = Path("/var/log/libvirt/qemu")
 SHM = Path("/dev/shm")
-# Seconds that a program may take; a migration has no limit here.
+# Time limit of a program in seconds; a migration has none here.
 PATIENCE = 120
 
 
@@ -37,7 +37,7 @@ class HostError(Exception):
 
 
 def run(*argv, patience=PATIENCE):
-    """What a program prints; it must succeed."""
+    """The output of a program, which must succeed."""
     done = subprocess.run([str(word) for word in argv], capture_output=True, text=True,
                           check=False, timeout=patience, stdin=subprocess.DEVNULL)
     if done.returncode:
@@ -47,7 +47,7 @@ def run(*argv, patience=PATIENCE):
 
 
 def address(name):
-    """Of a host on the wire."""
+    """The address of a host on the wire."""
     return f"{NETWORK}{NAMES.index(name) + 1}"
 
 
@@ -61,7 +61,7 @@ def _network(name):
     run("hostname", name)
     Path("/etc/hosts").write_text("127.0.0.1 localhost\n" + "".join(
         f"{address(one)} {one}\n" for one in NAMES))
-    # libvirt refuses to migrate to a host that has its own identity
+    # libvirt refuses to migrate to a host with its own identity.
     Path("/etc/machine-id").write_text(uuids.uuid4().hex + "\n")
 
 
@@ -86,8 +86,8 @@ def _daemons():
 
 
 class LibvirtHost:
-    """What a scenario asks of a host. Text, numbers, lists and dictionaries only: it is
-    called from the other host as well."""
+    """What a scenario can do on a host. Arguments and results are text, numbers, lists and
+    dictionaries only, since it is also called from the other host."""
 
     def __init__(self, name, results):
         self.name = name
@@ -97,7 +97,7 @@ class LibvirtHost:
         self.commands = {}
 
     def set_up(self):
-        """From a lab to a host with libvirt."""
+        """Turn the lab into a host with libvirt."""
         _network(self.name)
         _devices()
         _daemons()
@@ -107,21 +107,21 @@ class LibvirtHost:
         return True
 
     def new_key(self):
-        """A key of root's, for ssh to the other host."""
+        """Make a key for root, for ssh to the other host."""
         path = Path("/root/.ssh/id_ed25519")
         path.parent.mkdir(mode=0o700, exist_ok=True)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path)
         return path.with_suffix(".pub").read_text()
 
     def trust(self, user_key):
-        """Let the owner of a key in; returns the host's own key, by which to know it."""
+        """Allow the owner of a key to log in; returns the host's own key, to recognise it by."""
         path = Path("/root/.ssh/authorized_keys")
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.write_text(user_key)
         return f"{self.name} {Path('/etc/ssh/ssh_host_ed25519_key.pub').read_text()}"
 
     def know(self, host_key):
-        """Another host's key."""
+        """Remember the other host's key."""
         Path("/root/.ssh/known_hosts").write_text(host_key)
         return True
 
@@ -140,7 +140,7 @@ class LibvirtHost:
         return True
 
     def ended(self, label):
-        """Exit code and output of a program that was started; an empty list until then."""
+        """Exit code and output of a program that was started; an empty list while it runs."""
         child = self.commands[label]
         if child.poll() is None:
             return []
@@ -149,19 +149,19 @@ class LibvirtHost:
         return [child.returncode, output.strip()]
 
     def write(self, path, text):
-        """A file for a program to read."""
+        """Write a file for a program."""
         Path(path).write_text(text)
         return True
 
     def read(self, path, offset=0):
-        """A file from there on; nothing where there is none."""
+        """Read a file from an offset; nothing if it does not exist."""
         try:
             return Path(path).read_bytes()[offset:]
         except FileNotFoundError:
             return b""
 
     def facts(self):
-        """Of the machine and its software."""
+        """Facts on the machine and its software."""
         return {"kernel": os.uname().release, "backend": backend.name(),
                 "machine_id": Path("/etc/machine-id").read_text().strip()}
 
@@ -177,13 +177,13 @@ class LibvirtHost:
         return True
 
     def unload_mdma(self):
-        """For somebody else to load it."""
+        """Unload mdma, so that somebody else can load it."""
         run("rmmod", "mdma")
         return True
 
     def confinement(self, domain):
-        """What libvirt lets a domain's QEMU do: user, limit of locked memory (bytes),
-        whether it has a mount namespace of its own, and what it sees in /dev/vfio."""
+        """What libvirt allows a domain's QEMU: user, limit of locked memory in bytes, whether it
+        has its own mount namespace, and what it sees in /dev/vfio."""
         process = self._process(domain)
         limit = next(line.split()[3] for line in (process / "limits").read_text().splitlines()
                      if line.startswith("Max locked memory"))
@@ -195,27 +195,27 @@ class LibvirtHost:
     # The device.
 
     def set(self, uuid, settings):
-        """Attributes of the device's workload."""
+        """Set attributes of the device's workload."""
         mdev.of(uuid).set(**settings)
         return True
 
     def settings(self, uuid):
-        """All of them."""
+        """All attributes of the device's workload."""
         return mdev.of(uuid).settings()
 
     def stat(self, uuid, name):
-        """One counter of the device. As text: it may be too long for XML-RPC."""
+        """One counter of the device, as text: it may be too large for XML-RPC."""
         return str(mdev.of(uuid).stat(name))
 
     def mdev_state(self, uuid):
-        """Where the device is in the migration protocol."""
+        """The device's state in the migration protocol."""
         return mdev.of(uuid).state()
 
     # Evidence.
 
     def trace(self, events, uuid, buffer_kb, room_mb):
-        """Begin to trace, and slow the device with this UUID if need be. In memory: the lab's
-        results are slow to write to."""
+        """Start a trace, and slow the device with this UUID down if need be. The trace is in
+        memory, since the lab's results are slow to write to."""
         directory = Path(self.open.enter_context(
             tempfile.TemporaryDirectory(prefix="mdma-", dir=SHM)))
         self.tracer = self.open.enter_context(trace.Tracer(
@@ -223,7 +223,7 @@ class LibvirtHost:
         return True
 
     def end_trace(self, directory):
-        """End it; with a directory (below the results), leave what was seen there."""
+        """End the trace; save it if a directory below the results is given."""
         if directory:
             path = self.results / directory
             path.mkdir(parents=True, exist_ok=True)
@@ -233,20 +233,20 @@ class LibvirtHost:
         return True
 
     def save_ledger(self, uuid, directory):
-        """The device's ledger; it stays when QEMU has gone."""
+        """Save the device's ledger, which outlives QEMU."""
         path = self.results / directory
         path.mkdir(parents=True, exist_ok=True)
         (path / "ledger.bin").write_bytes(mdev.of(uuid).ledger())
         return True
 
     def hold_ram(self, domain):
-        """Keep the memory of a guest, also when its QEMU ends: the memfd of it."""
+        """Hold the memfd of a guest's memory, so that it outlives QEMU."""
         self.drop_ram()
         self.ram = ram.RamFile(os.open(self._memfd(domain), os.O_RDONLY))
         return True
 
     def copy_ram(self, domain):
-        """Keep a copy of it as it is now. Returns how long an idle machine takes for it."""
+        """Copy the memory as it is now. Returns how long an idle machine takes for that."""
         self.hold_ram(domain)
         copy = ram.Copy(self.ram.descriptor)
         self.drop_ram()
@@ -254,27 +254,27 @@ class LibvirtHost:
         return copy.idle_s
 
     def drop_ram(self):
-        """Let it go."""
+        """Release the memory."""
         if self.ram is not None:
             self.ram.close()
             self.ram = None
         return True
 
     def ram_digests(self):
-        """A digest of each page of the memory that is held, one after the other."""
+        """The digests of all pages of the held memory, one after the other."""
         return ram.digests(self.ram)
 
     def ram_stamps(self, pages):
-        """What the device wrote last into each of these pages; None for no stamp."""
+        """The device's last write to each of these pages; None for a page without a stamp."""
         return ram.stamp_numbers(self.ram, pages)
 
     @staticmethod
     def _process(domain):
-        """The /proc of a domain's QEMU."""
+        """The /proc directory of a domain's QEMU."""
         return Path("/proc", Path(f"/run/libvirt/qemu/{domain}.pid").read_text().strip())
 
     def _memfd(self, domain):
-        """Where QEMU has the guest's memory, which has to be of <source type='memfd'/>."""
+        """Path of the guest's memory in QEMU; it must be of <source type='memfd'/>."""
         found = [path for path in (self._process(domain) / "fd").iterdir()
                  if os.readlink(path).startswith("/memfd:memory-backend-memfd")]
         if len(found) != 1:
@@ -286,7 +286,7 @@ class LibvirtHost:
 
 
 def serve(name, results):
-    """Be a host for the other one, until that says that it ends."""
+    """Serve the other host until it asks to end."""
     host, ended = LibvirtHost(name, results), []
     host.set_up()
     with SimpleXMLRPCServer((address(name), PORT), logRequests=False,
@@ -298,7 +298,7 @@ def serve(name, results):
 
 
 def other(name, patience=PATIENCE):
-    """The other host, as soon as it serves."""
+    """The proxy of the other host, once it serves."""
     proxy = ServerProxy(f"http://{address(name)}:{PORT}", allow_none=True,
                         use_builtin_types=True)
     deadline = time.monotonic() + patience

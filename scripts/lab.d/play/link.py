@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A link of limited capacity between two QEMUs, that counts what it carries.
+"""A link of limited capacity between two QEMUs that counts what it carries.
 
-QEMU keeps to max-bandwidth only until it stops the guest; what is left then goes
-as fast as the socket takes it. So max-bandwidth alone stands for no real link,
-and no downtime measured with it for one. This is the link: a unix socket that
-hands on what it gets, not faster than its rate, before and after the stop.
+QEMU respects max-bandwidth only until it stops the guest; the rest goes as fast as the socket
+takes it. So max-bandwidth alone does not model a real link, nor does a downtime measured with it.
+This does: a unix socket that passes data on no faster than its rate, before and after the stop.
 """
 
 import re
@@ -13,16 +12,16 @@ import threading
 import time
 
 CHUNK = 32 << 10
-# What a late wake-up may catch up with; beyond, time that passed idle is lost.
+# Seconds that a late wake-up may catch up; idle time beyond that is lost.
 CATCH_UP = 0.02
 
 
 class Trap:
-    """Springs once, when the first @mark, a pattern of bytes, has come by.
+    """Springs once, when the first @mark, a pattern of bytes, has passed.
 
-    @spring: called in the link's thread with what is about to be handed on, which it
-             may change if it is no answer, and the place in it of the mark's last byte;
-             an OSError breaks the link there
+    @spring: called in the link's thread with the data that is about to be passed on, and the
+             position in it of the mark's last byte. It may change the data, unless it is an
+             answer. An OSError breaks the link there
     """
 
     LONGEST = 512       # bytes of a mark; it may come in pieces
@@ -32,7 +31,7 @@ class Trap:
         self.sprung, self._before = False, b""
 
     def look(self, data):
-        """Something comes by."""
+        """Look at data that passes."""
         if self.sprung:
             return
         text = self._before + bytes(data)
@@ -46,9 +45,8 @@ class Trap:
 class Link:
     """One connection from @path to @target, @rate bytes per second; 0: no limit.
 
-    Ends when either side closes, or with its `with`. @there and @back: traps for
-    what is sent and for the answers. Answers wait while `answers` is not set; what is
-    sent gets nowhere while `deaf` is.
+    Ends when either side closes, or with its `with`. @there and @back: traps for data and for
+    answers. Answers wait while `answers` is not set; data is discarded while `deaf` is set.
     """
 
     def __init__(self, path, target, rate=0, *, there=None, back=None):
@@ -69,7 +67,7 @@ class Link:
         return self
 
     def cut(self):
-        """Break it: both sides see the end."""
+        """Break the link: both sides see the end."""
         for sock in self._sockets:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -86,7 +84,7 @@ class Link:
 
     @property
     def carried(self):
-        """Bytes so far."""
+        """Bytes carried so far."""
         return self.series[-1][1]
 
     def _run(self):
@@ -103,7 +101,7 @@ class Link:
             self.cut()
 
     def _answer(self, target, source):
-        """The way back: a few bytes, if any."""
+        """Pass on the answers, if there are any: a few bytes."""
         try:
             while data := target.recv(CHUNK):
                 if self.back:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""mdevs of mdma: made and removed through sysfs, read through sysfs and debugfs."""
+"""mdma's mdevs: created and removed by sysfs, read by sysfs and debugfs."""
 
 import uuid as uuids
 from pathlib import Path
@@ -14,12 +14,12 @@ WRITES = ("running", "pre_copy")
 
 
 class MdevError(Exception):
-    """An attribute refused, or is not there."""
+    """An attribute refused a value, or is missing."""
 
 
 def _write(path, value):
     try:
-        # One write(2): a sysfs store sees each write as a command of its own.
+        # In one write(2), since a sysfs store takes each write as a command of its own.
         with open(path, "wb", buffering=0) as file:
             file.write(f"{value}\n".encode())
     except OSError as err:
@@ -34,8 +34,8 @@ def _read(path):
 
 
 def load(path=None, *parameters):
-    """Load the file of a module as mdma, by default the one that is installed, with these
-    parameters; no mdev may be there."""
+    """Load mdma from the file of a module, by default the installed one, with these parameters.
+    There must be no mdev."""
     if PARENT.is_dir():
         backend.run("rmmod", "mdma")
     backend.run(*(("insmod", path) if path else ("modprobe", "mdma")), *parameters)
@@ -73,7 +73,7 @@ class Mdev:
             _write(self.path / "workload" / name, value)
 
     def track(self, on):
-        """Offer device-side dirty tracking, or not; while nobody has the device open."""
+        """Offer device-side dirty tracking, or not. Nobody may have the device open."""
         _write(self.path / "dirty_log" / "enabled", int(on))
 
     def settings(self):
@@ -81,7 +81,7 @@ class Mdev:
         return {name: _read(self.path / "workload" / name) for name in self.SETTINGS}
 
     def set_rate(self, rate):
-        """Have all channels' workloads that run now make so many descriptors per second."""
+        """Set the rate of all channels together, as far as their workloads run."""
         running = [path for path in sorted(self.path.glob("workload*"))
                    if _read(path / "run") == "1"]
         for path in running:
@@ -90,7 +90,7 @@ class Mdev:
             if share == before or self.state() not in WRITES:
                 continue
             _write(path / "rate", share)
-            # A device that was stopped meanwhile may have sent what it was set to already.
+            # A device that stopped meanwhile may already have sent its settings.
             if self.state() not in WRITES:
                 _write(path / "rate", before)
 
@@ -99,7 +99,7 @@ class Mdev:
         return int(_read(self.path / "stats" / name))
 
     def state(self):
-        """Where the device is in the migration protocol."""
+        """The device's state in the migration protocol."""
         return _read(self.path / "migration_state")
 
     def ledger(self):
@@ -111,5 +111,5 @@ class Mdev:
 
 
 def of(uuid):
-    """A device that somebody else has made, and will remove."""
+    """A device that somebody else created, and will remove."""
     return Mdev(None, uuid)

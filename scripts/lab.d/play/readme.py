@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands that the README tells users to type: tests type them as they are written."""
+"""The commands that the README tells users to type; tests run them as they are written."""
 
 from base import site
 
@@ -8,7 +8,7 @@ INDENT = "    "
 
 
 def blocks(section):
-    """The blocks of commands under a heading, one after the other, each as its lines."""
+    """The blocks of commands under a heading, each as a list of its lines."""
     text = PATH.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     found, in_block = [], False
     for line in text.splitlines():

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Between two QEMUs: the guest stands still on both sides, and may go on at the destination
-as soon as there is a copy of its RAM there.
-"""
+"""The switchover between two QEMUs: the guest is stopped on both sides, and may continue at the
+destination once there is a copy of its RAM."""
 
 import time
 
@@ -9,11 +8,12 @@ from judge import ram
 
 
 def go_on(vm, pause_s=0):
-    """Copy the RAM of a guest that is paused, and let it go on at once. Returns the copy, and
-    how long the guest was held. Nothing else belongs here: what has to be asked of the
-    source can be asked afterwards, it stays as it is.
+    """Copy the RAM of a paused guest, and let the guest continue at once. Returns the copy, and
+    how long the guest was held.
 
-    @pause_s: hold it for so long besides, to test what that does to the guest
+    Nothing else belongs here: the source does not change any more, so questions to it can wait.
+
+    @pause_s: hold the guest this much longer, to test what that does to it
     """
     begin = time.monotonic()
     copy = ram.copy_of(vm.ram)
@@ -25,7 +25,7 @@ def go_on(vm, pause_s=0):
 def held(begin, idle_s):
     """Facts for a report.
 
-    @begin:  since when the guest is held, by time.monotonic()
+    @begin:  when the hold began, by time.monotonic()
     @idle_s: how long an idle machine takes for the copy
     """
     return {"held_s": round(time.monotonic() - begin, 2), "held_idle_s": round(idle_s, 2)}

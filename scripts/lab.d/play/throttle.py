@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Slows the workload of devices down before a trace of what they do loses an event.
+"""Slows the workload of devices down before a trace of them loses an event.
 
-While a trace's buffer is more than half full, the devices stand nearly still; when it is empty
-again they go on at half the rate that they had. The disk is treated in the same way as it
-can't become empty: whenever half of what was left of it is used, the rate is halved.
+While the trace's buffer is more than half full, the devices nearly stop; when it is empty again
+they continue at half their previous rate. The disk can't become empty again, so the rate is halved
+each time half of the remaining space is used.
 """
 
 import threading
@@ -14,12 +14,12 @@ from contextlib import suppress
 from play.drain import go_first
 from play.mdev import MdevError
 
-# Share of the buffer that is in use when the workload has to wait, and when it may go on.
+# Share of the buffer in use at which the workload must wait, and at which it may continue.
 FULL, EMPTY = 0.5, 0.1
-# Descriptors per second of a workload that waits. Not 0, which is no limit.
+# Descriptors per second of a workload that waits. Not 0, which means no limit.
 WAITING = 1
-# Seconds between two looks at the buffer: at least, and at most. A look may take a twentieth of
-# the time between them: an emulated CPU is slow to look, and as slow to fill the buffer.
+# Seconds between two looks at the buffer, at least and at most. Looking may take a twentieth of
+# the time: an emulated CPU is slow to look, and equally slow to fill the buffer.
 INTERVAL, INTERVAL_MAX, SHARE = 0.05, 0.2, 1 / 20
 # Seconds over which a rate is measured.
 MEASURED = 0.5
@@ -27,10 +27,10 @@ BUFFER, DISK = "the trace's buffer was half full", "the trace had half of the di
 
 
 class Valve:
-    """Decides. It knows no device and no trace, and so can be tested.
+    """Decides on the rate. It knows neither devices nor traces, so it can be tested.
 
     @times: how often the workload was slowed
-    @least: descriptors per second to which it was, None if it was not
+    @least: the lowest rate that it was slowed to, in descriptors per second; None if it was not
     @why:   reasons, each once
     """
 
@@ -41,11 +41,11 @@ class Valve:
         self.times, self.least, self.why = 0, None, []
 
     def look(self, backlog, used, rate):
-        """The rate that the workload must have from now on, or None if it is right.
+        """The rate that the workload must have from now on, or None to keep it.
 
         @backlog: share of the buffer that is in use
         @used:    bytes of the trace on disk
-        @rate:    returns descriptors per second now
+        @rate:    returns the current descriptors per second
         """
         if self.waiting:
             if backlog > EMPTY:
@@ -70,12 +70,12 @@ class Valve:
             self.why.append(why)
 
     def facts(self):
-        """For the judge, and for people."""
+        """Facts for the judge and for people."""
         return {"times": self.times, "least": self.least, "why": self.why}
 
 
 class Throttle:
-    """Watches a trace, and slows the devices that it sees.
+    """Watches a trace, and slows its devices down if need be.
 
     @trace: has backlog(), the share of its buffer that is in use, and used(), bytes on disk
     @mdevs: the devices whose workload is slowed; one of them works at a time
@@ -84,24 +84,24 @@ class Throttle:
 
     def __init__(self, trace, mdevs, room):
         self.trace, self.mdevs, self.valve = trace, mdevs, Valve(room)
-        # What the workloads must be set to; None: nobody was slowed yet.
+        # The rate that the workloads must have; None: nothing was slowed so far.
         self.wanted = None
         self.measured = deque([(time.monotonic(), 0)], 2)
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self):
-        """Begin to watch."""
+        """Start to watch."""
         self.thread.start()
 
     def end(self):
-        """Watch no longer."""
+        """Stop watching."""
         self.ended.set()
         if self.thread.is_alive():
             self.thread.join()
 
     def rest(self):
-        """Leave the workloads alone until go_on(): what they are set to is compared."""
+        """Leave the workloads alone until go_on(), while their settings are compared."""
         self.lock.acquire()
 
     def go_on(self):
@@ -128,7 +128,7 @@ class Throttle:
         if now - self.measured[-1][0] > MEASURED:
             self.measured.append((now, self._descriptors()))
             if self.wanted is not None:
-                # Again: the guest may have gone to another of the devices.
+                # Set it again: the guest may have moved to another one of the devices.
                 self._set(self.wanted)
 
     def _descriptors(self):
@@ -139,12 +139,12 @@ class Throttle:
         return count
 
     def _rate(self):
-        """Descriptors per second over the last while."""
+        """Descriptors per second, averaged over the last few seconds."""
         before, count = self.measured[0]
         return max(0, self._descriptors() - count) / (time.monotonic() - before)
 
     def _set(self, rate):
         for mdev in self.mdevs:
-            # It may be removed, or stopped, at any time.
+            # A device may be removed, or stop, at any time.
             with suppress(MdevError):
                 mdev.set_rate(rate)

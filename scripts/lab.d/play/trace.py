@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One ftrace instance that sees every write and every report in one order.
 
-Its buffer is emptied while it fills, into files (drain.py); ring_buffer.py reads them. If that
-can't keep up, the devices are slowed (throttle.py). An event that is dropped nevertheless is
-counted by the kernel, and the judge takes no such trace.
+A process (drain.py) moves its buffer to files while it fills; ring_buffer.py reads them. If that
+is too slow, the devices are slowed down (throttle.py). The kernel counts events that are dropped
+nevertheless, and the judge refuses such a trace.
 """
 
 import errno
@@ -21,22 +21,22 @@ from play.throttle import Throttle
 
 ROOTS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 
-# A counter that all CPUs share, taken at each event: a global order. Clocks
-# of time can't tell a write just before a report from one just after.
+# A counter that all CPUs share, incremented at each event: a global order. Clocks can't tell a
+# write just before a report from one just after it.
 CLOCK = "counter"
-# Percent of a CPU's buffer that are filled before drain.py empties it. The kernel counts a
-# sub-buffer more than there is: one percent of a small buffer would be filled all the time.
+# Percentage of a CPU's buffer at which drain.py empties it. The kernel counts one sub-buffer too
+# many, so one percent of a small buffer would always be full.
 LOOK_AT = 5
-# Seconds that it may take for what is left in the buffers.
+# Seconds that moving the rest of the buffers may take.
 PATIENCE = 120
-# The same for the end of whoever has an instance open.
+# Seconds that others may take to close an instance.
 PATIENCE_TO_REMOVE = 5
-# Of the text of a CPU's counters.
+# Of the text of a CPU's counters: its longest size, and the bytes that are not read yet.
 STATS_MAX, UNREAD = 4096, re.compile(rb"^bytes: (\d+)$", re.M)
 DRAIN = Path(__file__).with_name("drain.py")
 
 
-# What the oracles judge, see judge/events.py.
+# The events that the oracles judge, see judge/events.py.
 PROOF_EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdma_state",
                 "vfio_type1/vfio_dirty_start", "vfio_type1/vfio_dirty_stop",
                 "vfio_type1/vfio_dirty_run", "vfio_type1/vfio_dirty_report",
@@ -45,16 +45,18 @@ PROOF_EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdm
 
 
 class TraceError(Exception):
-    """The kernel does not have what the proof needs, or the trace can't be kept."""
+    """The kernel lacks what the proof needs, or the trace can't be kept."""
 
 
 class Tracer:
-    """An instance of its own, so nobody else's tracing disturbs the proof."""
+    """An ftrace instance of our own, so that nobody else's tracing disturbs the proof."""
 
     def __init__(self, name, events, buffer_kb, directory, **more):
-        """@directory: what is seen goes to its subdirectory "trace", while it is seen
-        @more: mdevs, which are slowed if need be, and room_mb, the most that is kept; of the
-        disk, at most half of what is free is used"""
+        """@directory: the trace goes to its subdirectory "trace", while it is recorded
+
+        @more: mdevs, which are slowed down if need be, and room_mb, the most that is kept; at most
+               half of the free disk space is used
+        """
         self.events, self.buffer_kb = events, buffer_kb
         self.directory = Path(directory) / "trace"
         self.mdevs, self.room_mb = more.get("mdevs", ()), more.get("room_mb", 512)
@@ -63,7 +65,7 @@ class Tracer:
             raise TraceError("tracefs is not mounted")
         self.path = root / "instances" / name
         self.drain = self.throttle = None
-        # Kept open, as they are read all the time: the counters of each CPU, and its file.
+        # The counters and the file of each CPU stay open, since they are read all the time.
         self.stats, self.files = [], []
 
     def __enter__(self):
@@ -82,11 +84,11 @@ class Tracer:
         self._end()
 
     def _end(self):
-        """Leave nothing behind but files, whatever came."""
+        """Leave nothing behind but files, whatever happened."""
         if self.throttle:
             self.throttle.end()
         if self.drain:
-            # It has the buffers open, and so the instance can't be removed before.
+            # The drain has the buffers open, so the instance can't be removed before it ends.
             self.drain.kill()
             self.drain.wait()
         for stats in self.stats:
@@ -95,7 +97,7 @@ class Tracer:
         self._remove()
 
     def _remove(self):
-        """The drain of a run that was killed ends a moment after it."""
+        """Remove the instance. If a run was killed, its drain ends a moment later."""
         deadline = time.monotonic() + PATIENCE_TO_REMOVE
         while True:
             try:
@@ -116,7 +118,7 @@ class Tracer:
         self._put("trace_clock", CLOCK)
         if f"[{CLOCK}]" not in (self.path / "trace_clock").read_text():
             raise TraceError(f"ftrace: no clock '{CLOCK}'")
-        # A full buffer drops new events and counts them: the proof then fails.
+        # A full buffer drops new events and counts them: then the proof fails.
         self._put("options/overwrite", 0)
         self._put("buffer_size_kb", self.buffer_kb)
         self._put("buffer_percent", LOOK_AT)
@@ -130,7 +132,7 @@ class Tracer:
         for cpu in sorted(path.name for path in self.path.glob("per_cpu/cpu[0-9]*")):
             self.stats.append(os.open(self.path / "per_cpu" / cpu / "stats", os.O_RDONLY))
             self.files.append(self.directory / f"{cpu}.raw")
-            # The drain makes them, but may not have come to that yet.
+            # The drain creates the files, but may not have done so yet.
             self.files[-1].touch()
         self.throttle = Throttle(self, self.mdevs, room)
         self.throttle.start()
@@ -139,7 +141,7 @@ class Tracer:
         self._put("tracing_on", 1)
 
     def backlog(self):
-        """The share of its buffer that is in use, of the CPU where that is most."""
+        """The share in use of the fullest CPU's buffer."""
         unread = (int(UNREAD.search(os.pread(stats, STATS_MAX, 0))[1]) for stats in self.stats)
         return max(unread) / (self.buffer_kb << 10)
 
@@ -148,12 +150,12 @@ class Tracer:
         return sum(os.stat(path).st_size for path in self.files)
 
     def _counters(self):
-        """The counters of all CPUs, as ring_buffer.py wants them."""
+        """The counters of all CPUs, in the form that ring_buffer.py reads."""
         return "".join(f"{path.stem}\n{os.pread(stats, STATS_MAX, 0).decode()}"
                        for path, stats in zip(self.files, self.stats))
 
     def collect(self):
-        """Stop, and leave in the directory what ring_buffer.py reads."""
+        """Stop, and complete the directory that ring_buffer.py reads."""
         self._put("tracing_on", 0)
         self.throttle.end()
         try:

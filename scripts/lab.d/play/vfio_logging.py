@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Device-side dirty tracking on the kernel that we run on: needs a vfio.ko that has it.
+"""Device-side dirty tracking on the running kernel, which needs a vfio.ko that supports it.
 
 Distributions leave out CONFIG_IOMMUFD_DRIVER, and with it what vfio needs for
-VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT. The lab builds the kernel's own vfio.ko with it, and
-an mdma.ko for that (scripts/lab.d/make/build.py). Nobody may use vfio meanwhile.
+VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT. The lab builds the kernel's own vfio.ko with it, and an
+mdma.ko for that (scripts/lab.d/make/build.py). Nobody may use vfio during the exchange.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from base import site
 from play import backend, mdev
 
 MODULES = Path("/sys/module")
-# The drivers of the lab's NICs, if it has any, and how each is loaded; they bind to them by
-# themselves. Then who else uses vfio, users first.
+# The drivers of the lab's NICs, if it has any, and how each is loaded; they bind to the NICs by
+# themselves. Then all users of vfio, in the order of unloading.
 NICS = {"vfio_pci": ("modprobe", "vfio-pci"), "mdma_nic": ("insmod", site.built("nic/mdma_nic.ko"))}
 USERS = ("mdma", *NICS, "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio")
 VFIO = site.built("vfio-logging/vfio.ko")
@@ -21,19 +21,19 @@ MDMA = site.built("mdma-logging/mdma.ko")
 
 
 def builtin():
-    """Whether the kernel has it anyway; then the mdma that is installed does, too. That
-    of the vfio.ko below does not count."""
+    """Whether the kernel has it anyway; then the installed mdma has it, too. The symbol of the
+    vfio.ko below does not count."""
     return any(" iova_bitmap_set" in line and "[" not in line
                for line in Path("/proc/kallsyms").read_text().splitlines())
 
 
 def mdma():
-    """The mdma that goes with it; None: the one that is installed."""
+    """The mdma for this vfio; None: the installed one."""
     return None if builtin() else MDMA
 
 
 def load():
-    """Load vfio and mdma with it, and our type1, unless the kernel has it."""
+    """Load such a vfio and mdma, and our type1, unless the kernel has it."""
     if builtin():
         return
     nics = [name for name in NICS if (MODULES / name).is_dir()]

@@ -12,7 +12,7 @@ def names():
 
 
 def read(name):
-    """Attribute -> value, as text, in the order in which they are written."""
+    """Attribute -> value, as text, in the order of the file."""
     if name not in names():
         raise say.LabError(f"no workload {name}; there are: {', '.join(names())}")
     preset = {}
