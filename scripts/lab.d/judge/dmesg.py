@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a kernel's log must not hold after a run: the lab host's, and the guest's in it.
+"""What a kernel's log must not contain after a run: the log of the lab host, and of the guest in
+it.
 
-The guest has no Python, and reads the same list by grep -E: so the patterns are POSIX
-extended regular expressions, and mean the same to both.
+The guest has no Python, and checks the same list by grep -E. So the patterns are POSIX extended
+regular expressions, which mean the same in both.
 """
 
 import re
 
-# name of what is wrong -> pattern of the line that tells it
+# Name of a defect -> pattern of the line that reports it.
 PATTERNS = {
     "warning": "WARNING: (CPU|at |possible|suspicious|bad unlock|nested lock|inconsistent)",
     "lockdep": "(possible (circular|recursive|irq)|INFO: possible|lock held when returning"
@@ -18,7 +19,7 @@ PATTERNS = {
     "bug": "(^|[^A-Za-z_])BUG[: ]",
     "oops": "(Oops: |Oops[^A-Za-z].*#[0-9]|general protection fault|unable to handle"
             "|Internal error:)",
-    # All that the slab says besides its "BUG CACHE": before that line, or after it.
+    # What the slab logs besides its "BUG CACHE": before that line, or after it.
     "slab": "(Slab corruption|Objects remaining|Slab cache still has objects"
             "|(Poison|Redzone|[Pp]adding) overwritten|Object already free|FIX [^ ]+: )",
     "page": "(Bad page state|Bad page map|pagealloc: (memory corruption|single bit error))",
@@ -26,7 +27,7 @@ PATTERNS = {
     "panic": "Kernel panic",
     "sanitizer": "(UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: "
                  "|kmemleak: [1-9][0-9]* new suspected|usercopy: Kernel memory)",
-    # a tool that turned itself off finds nothing
+    # A tool that turned itself off finds nothing.
     "tool off": "kmemleak: (Kernel memory leak detector disabled|Cannot|Memory pool empty)",
     "hung task": "INFO: task .* blocked for more than",
     "lockup": "(soft lockup|hard LOCKUP|workqueue lockup)",
@@ -46,7 +47,7 @@ def for_grep():
 
 
 def scan(text):
-    """Lines of a kernel log that tell of a defect: list of (what, line)."""
+    """Lines of a kernel log that report a defect: list of (what, line)."""
     found = []
     for line in text.splitlines():
         for name, pattern in COMPILED.items():
@@ -57,7 +58,7 @@ def scan(text):
 
 
 def scan_files(files):
-    """The same for files, each line once; a file that is not there is empty."""
+    """The same for files, each line once; a missing file counts as empty."""
     seen = {}
     for path in files:
         if not path.exists():

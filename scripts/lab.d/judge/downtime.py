@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The experiment on downtime: from what a trial left to numbers, and what they show.
+"""The experiment on downtime: from the files of a trial to numbers, and what they show.
 
-Pure functions; experiment.py gathers, downtime_report.py presents. A *trial* is one
-migration, a *point* what it was made of (points.py). The evidence of a trial is a
-dictionary of facts and QEMU's own trace of the source.
+Pure functions; experiment.py gathers, downtime_report.py presents. A *trial* is one migration, a
+*point* its parameters (points.py). The evidence of a trial is a dictionary of facts, and QEMU's
+own trace of the source.
 
-Expected is what QEMU knew when it decided to stop the guest: the size in its trace event
-migration_thread_low_pending, after an exact count, and that size divided by the
-bandwidth of the last migrate_transferred, which is how QEMU compares it with the
-downtime limit. Actual is what it had to send then (downtime-bytes of query-migrate), and
-the time from STOP at the source to RESUME at the destination. Sizes do not depend on
-how fast the machine is; times do.
+"Expected" is what QEMU knew when it decided to stop the guest: the size in its trace event
+migration_thread_low_pending, after an exact count, and that size divided by the bandwidth of the
+last migrate_transferred, which is how QEMU compares it with the downtime limit. "Actual" is what
+it then had to send (downtime-bytes of query-migrate), and the time from STOP at the source to
+RESUME at the destination. Sizes do not depend on the speed of the machine; times do.
 """
 
 import json
@@ -23,30 +22,30 @@ from judge import points
 PAGE_SIZE = points.PAGE_SIZE
 MIB = 1 << 20
 
-# What a trial is summarised by.
+# The numbers that summarise a trial.
 NUMBERS = ("rounds", "expected_pages", "actual_pages", "ratio", "expected_ms", "actual_ms",
            "ratio_ms", "reported_ms", "qemu_downtime_ms", "bytes", "bytes_again",
            "device_rate", "link_rate", "last_reported", "reported_again", "written_again",
            "reported_per_write")
 
-# Those of them that say nothing where the link was not filled.
+# Those that say nothing if the link was not filled.
 TIMES = ("expected_ms", "actual_ms", "ratio_ms", "reported_ms", "qemu_downtime_ms")
 
-# Below this part of its capacity, the link was not what limited a migration.
+# Below this share of its capacity, the link was not what limited a migration.
 LINK_RATE_MIN = 0.8
 
 EVENT = re.compile(r"\d+@(\d+\.\d+):(\w+) ?(.*)")
 
 
 class NoEvidence(Exception):
-    """A trial left less than it must; the text says what is missing."""
+    """A trial's evidence is incomplete; the text says what is missing."""
 
 
 # --- QEMU's trace -----------------------------------------------------------
 
 
 def read_log(text):
-    """[(time, event, rest)] of what a source traced."""
+    """The events that a source traced: [(time, event, rest)]."""
     events = [(float(match[1]), match[2], match[3]) for match in map(EVENT.match,
               text.splitlines()) if match]
     if not any(event[1] == "migration_bitmap_sync_start" for event in events):
@@ -63,7 +62,7 @@ def number(name, text):
 
 
 def syncs(events):
-    """For each count of dirty pages: (time, what the device's reports held, reports)."""
+    """For each count of dirty pages: (time, pages in the device's reports, number of reports)."""
     found = []
     for time, name, text in events:
         if name == "migration_bitmap_sync_start":
@@ -75,7 +74,7 @@ def syncs(events):
 
 
 def decision(events):
-    """(time, bytes left, bytes per ms): what QEMU knew when it decided to stop."""
+    """What QEMU knew when it decided to stop: (time, bytes left, bytes per ms)."""
     bandwidth = None
     for time, name, text in events:
         if name == "migrate_transferred":
@@ -91,7 +90,7 @@ def decision(events):
 
 
 def carried(series, time):
-    """Bytes that a link had carried at a time, between its entries by proportion."""
+    """Bytes that a link had carried at a time, interpolated between its entries."""
     before = series[0]
     for after in series:
         if after[0] >= time:
@@ -109,9 +108,9 @@ def device_rate(samples):
 
 
 def reported_again(counts, samples, early):
-    """What the device's reports held after the first round, what it wrote meanwhile, and,
-    if they were @early, the one by the other: more than 1 is pages that are sent though
-    nothing changed."""
+    """Pages in the device's reports after the first round, pages that it wrote meanwhile, and, if
+    reports were @early, the first divided by the second: above 1, pages are sent although nothing
+    changed."""
     reported = sum(entry[1] for entry in counts[2:])
     after = [s["written"] for s in samples if len(counts) > 1 and s["time"] >= counts[1][0]]
     written = after[-1] - after[0] if after else 0
@@ -120,7 +119,7 @@ def reported_again(counts, samples, early):
 
 
 def measure(facts, log):
-    """All numbers of a trial; NoEvidence if it did not get to its end."""
+    """All numbers of a trial; NoEvidence if it did not complete."""
     if facts.get("error"):
         raise NoEvidence(facts["error"])
     if facts["stopped"] is None or facts["resumed"] is None:
@@ -163,14 +162,14 @@ def measure(facts, log):
 
 
 def problems(facts, row):
-    """What contradicts itself in a trial: reasons why its numbers prove nothing."""
+    """Contradictions within a trial: reasons why its numbers prove nothing."""
     bad = list(row["complaints"])
     if row["counts"] != row["rounds"]:
         bad.append(f"{row['rounds']} rounds, but {row['counts']} counts in QEMU's trace")
     if row["bytes_downtime"] < row["last_reported"] * PAGE_SIZE:
         bad.append(f"{row['last_reported']} pages reported at last, but only "
                    f"{row['bytes_downtime']} bytes sent after the stop")
-    # QEMU expects 4096 bytes of each page, and sends a few of one that is all zeroes.
+    # QEMU expects 4096 bytes of each page, and sends only a few of one that is all zeroes.
     if row["bytes_downtime"] < row["expected_pages"] * PAGE_SIZE * 0.75:
         bad.append(f"{row['expected_pages']:.0f} pages expected, but only "
                    f"{row['bytes_downtime']} bytes sent after the stop")
@@ -190,7 +189,7 @@ def problems(facts, row):
 
 
 def judge_trial(path):
-    """The numbers of a trial, with `problems`; empty but for those if it failed."""
+    """The numbers of a trial, with `problems`; only those if it failed."""
     path = Path(path)
     try:
         facts = json.loads(path.read_text())
@@ -205,9 +204,8 @@ def judge_trial(path):
 
 
 def is_starved(one, row):
-    """Whether a trial's link did not get what it could carry: the machine was too slow
-    for it, or busy with something else. Its sizes count; its times, and whether it
-    converged, do not."""
+    """Whether a trial's link carried less than it could, because the machine was too slow or busy.
+    Then its sizes count, but not its times, nor whether it converged."""
     return one.limited and row["link_rate"] < LINK_RATE_MIN
 
 
@@ -223,7 +221,7 @@ def spread(rows, key):
 
 
 def summarise(one, rows):
-    """A point with its trials: what experiment.json has of it."""
+    """A point with its trials, as in experiment.json."""
     good = [row for row in rows if not row["problems"]]
     timely = [row for row in good if not is_starved(one, row)]
     entry = dict(one._asdict(), load=one.rate + points.VCPU_RATE, trials=rows,
@@ -234,7 +232,7 @@ def summarise(one, rows):
 
 
 def collect(results):
-    """Everything that a results directory holds: the future experiment.json."""
+    """All data of a results directory, for experiment.json."""
     results = Path(results)
     plan = json.loads((results / "plan.json").read_text())
     machine = results / "machine.json"
@@ -269,8 +267,8 @@ def never(entry):
     return entry["converged"] == 0 if entry["judged"] else None
 
 
-# name: (points that it is about, whether they show it). Sizes only: a slow machine must
-# not make one of these fail.
+# name: (its points, whether they show it). These compare sizes only, so that none of them fails on
+# a slow machine.
 FINDINGS = {
     "thread: reported at the stop, the guest is down for more than it was stopped for":
         (("stop-thread",), lambda stop: median(stop, "ratio") > 1.5),
@@ -299,7 +297,7 @@ FINDINGS = {
 
 
 def findings(experiment):
-    """[(name, shown, or None if its points were not played or the machine too slow)]."""
+    """[(name, shown)]; None if its points were not measured, or the machine was too slow."""
     entries = {entry["name"]: entry for entry in experiment["points"] if entry["measured"]}
     shown = []
     for name, (wanted, check) in FINDINGS.items():
@@ -309,7 +307,7 @@ def findings(experiment):
 
 
 def complaints(experiment):
-    """Why the data is not complete or not consistent; empty if it is."""
+    """Why the data is incomplete or inconsistent; empty if it is not."""
     bad = []
     for entry in experiment["points"]:
         repeats = experiment["settings"]["repeat"]

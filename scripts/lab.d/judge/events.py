@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The events of a trace that the oracles judge, one after the other in their global order.
+"""The events of a trace that the oracles judge, one by one in their global order.
 
-A trace is never in memory as a whole: whoever needs something of it adds event by event to
-what it keeps of them (watch()).
+A trace is never in memory as a whole: a watcher collects what it needs event by event (watch()).
 """
 
 from collections import namedtuple
 
 from judge.ring_buffer import BadTrace, Recording
 
-# @pos: the place in the global order
+# @pos: the place in the global order.
 Write = namedtuple("Write", "pos device channel iova npages seq")
-# @on: pinned, or unpinned
+# @on: pinned, or unpinned.
 Pin = namedtuple("Pin", "pos device on iova npages")
 Run = namedtuple("Run", "pos report iova npages")
 Report = namedtuple("Report", "pos report op iova size dirty retained ret")
 Tracking = namedtuple("Tracking", "pos on container")
-# Of one that is no container, but the device.
+# Prefix of the tracker's name if the device tracks, and not a container.
 DEVICE = "device "
 State = namedtuple("State", "pos device to")
 
@@ -26,7 +25,7 @@ class BrokenOracle(Exception):
 
 
 def _pin(pos, device, iova, npages, ret):
-    # Fewer than were asked for are given back at once.
+    # A pin call that gets fewer pages than requested gives them back at once.
     return Pin(pos, device, True, iova, npages) if ret == npages else None
 
 
@@ -38,7 +37,7 @@ def _log_report(pos, report, iova, size, dirty, ret):
     return Report(pos, report, "get", iova, size, dirty, 0, ret)
 
 
-# Event: what makes one of ours of it, and the fields that it needs.
+# Name of a tracepoint: function that makes our event from it, and the fields that it needs.
 MAKERS = {
     "mdma_write": (Write, ("device", "channel", "iova", "npages", "seq")),
     "mdma_pin": (_pin, ("device", "iova", "npages", "ret")),
@@ -52,7 +51,7 @@ MAKERS = {
                          ("container",)),
     "vfio_dirty_stop": (lambda pos, container: Tracking(pos, False, f"{container:x}"),
                         ("container",)),
-    # The same of a device that tracks by itself.
+    # The same events of a device that tracks by itself.
     "mdma_log_run": (Run, ("report", "iova", "npages")),
     "mdma_log_report": (_log_report, ("report", "iova", "size", "dirty", "ret")),
     "mdma_log_start": (lambda pos, device: Tracking(pos, True, f"{DEVICE}{device:08x}"),
@@ -63,7 +62,7 @@ MAKERS = {
 
 
 class Trace:
-    """The events of a directory that trace.py left; each iteration reads it anew."""
+    """The events of a directory that trace.py left; each iteration reads the files again."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -82,7 +81,7 @@ class Trace:
 
 
 def watch(trace, *watchers):
-    """Show a trace's events to all that want to see them, by their add()."""
+    """Pass each event of a trace to add() of all watchers."""
     for event in trace:
         for watcher in watchers:
             watcher.add(event)

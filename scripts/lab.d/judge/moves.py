@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The oracles of a guest that is moved many times, or not moved because that failed.
+"""The oracles for a guest that is moved many times, or not moved because a migration failed.
 
-Pure functions on RAM files, ledgers and the trace. A device numbers its page writes,
-and the number moves along: so from one guest's boot to its end each number is used
-once, by the device where the guest was, whatever failed on the way.
+Pure functions on RAM files, ledgers and the trace. A device numbers its page writes, and the
+number migrates with it. So from the boot of a guest to its end each number is used exactly once,
+by the device where the guest was then, whatever failed in between.
 """
 
 import heapq
@@ -11,16 +11,16 @@ import heapq
 from judge import ram
 from judge.events import BrokenOracle, State, Write
 
-# enum vfio_device_mig_state: a device in these may write.
+# enum vfio_device_mig_state: states in which a device may write.
 RUNNING, PRE_COPY = 2, 6
 NAMED = 3
-# Writes that wait for one with a smaller number. Each channel has taken a number for one
-# descriptor at a time, so it is lost when so many have come.
+# Limit on writes that wait for a smaller number. Each channel takes a number for one descriptor at
+# a time, so a number is lost if this many others have come.
 EARLY = 4096
 
 
 def window_pages(text):
-    """Page numbers of a window as sysfs has it, "FIRST-LAST,...", in bytes."""
+    """Page numbers of a window as sysfs shows it: "FIRST-LAST,...", in bytes."""
     pages = set()
     for word in text.split(","):
         first, last = (int(number, 0) for number in word.split("-"))
@@ -35,13 +35,13 @@ class Written:
         self.last = {}
 
     def add(self, ledger):
-        """What one device says that it wrote."""
+        """Add a device's ledger."""
         for page, record in ledger.items():
             self.last[page] = max(record.seq, self.last.get(page, 0))
 
     def missing(self, path, window):
-        """Compare with the stamps in a RAM file; reasons, empty if all is well. Of the
-        window only: elsewhere the guest has what was written back."""
+        """Compare with the stamps in a RAM file; returns reasons, empty if all is well. Only the
+        window counts: elsewhere, the guest itself writes."""
         stamps = ram.stamps(path, sorted(window))
         wrong = [(page, stamps[page], self.last.get(page)) for page in sorted(window)
                  if stamps[page] != self.last.get(page)]
@@ -53,13 +53,13 @@ class Written:
 
 
 class Order:
-    """Whether each page write has a number of its own, and was made where and when it may be.
+    """Checks that each page write has its own number, and was made where and when it may be.
 
-    It keeps no more than the writes that came before one with a smaller number.
+    It keeps only writes that came before one with a smaller number.
 
-    @writes:  events of writes so far
-    @visits:  the devices that wrote, in the order of the numbers of their writes
-    @reasons: why page writes were lost, or made twice, or by a device that must not
+    @writes:  number of write events so far
+    @visits:  the devices that wrote, in the order of their writes' numbers
+    @reasons: page writes that were lost, made twice, or made by a device that must not write
     """
 
     def __init__(self):
@@ -94,7 +94,7 @@ class Order:
             self.reasons.append(reason)
 
     def end(self):
-        """After the last event; a trace without a write is no evidence."""
+        """Check the end of the trace; a trace without a write is no evidence."""
         while self.early:
             self._next()
         if not self.writes:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the kernel's own type1 fails: each test, for which weakness, and by which words.
+"""What the kernel's own type1 fails: each test, the weakness, and the words of the failure.
 
-A test that fails there for another reason is no proof of the weakness, so the first
-failure that it tells of must have these words in it.
+A test that fails there for another reason does not prove the weakness. So the first failure that
+it reports must contain these words.
 """
 
 from collections import namedtuple
@@ -13,7 +13,7 @@ UNWOUND = "a pin call that fails leaves records of the pages that it unwinds"
 NO_PART = 'seen "EINVAL"'
 NO_LAST_PAGE = "a mapping that ends at 2^64 is never found again"
 AT_ONCE = "a pin of a page that user space has yet to provide fails at once"
-# Nothing that needs the one lock goes on.
+# Everything that needs the one lock waits.
 NOT_STALLED, STUCK = "begin_stalled(s, call)", 'want "done", seen "START"'
 
 TESTS = {
@@ -79,7 +79,7 @@ TESTS = {
     "R16_stalled_read_stalls_nobody": Failure("W19", STUCK),
     "R16_stalled_write_of_protected_memory": Failure("W19", STUCK),
     "R16_stalled_write_of_shared_memory": Failure("W19", STUCK),
-    # Not even a thread can be made: its stack needs the mmap_lock that the pin holds.
+    # Not even a thread can be created: its stack needs the mmap_lock that the pin holds.
     "R16_W19_pin_of_a_slow_file": Failure("W19", "0 == job_done(&s->job, 0)"),
     "R16_W19_stalled_write_stalls_nobody": Failure("W19", STUCK),
     "R16_W19_unpin_needs_no_lock_of_the_owner":
@@ -96,13 +96,13 @@ TESTS = {
 
 
 def first_failure(said):
-    """The first of a test's lines that tells of a failed assertion; empty if none does."""
+    """The first line of a test that reports a failed assertion; empty if there is none."""
     return next((line for line in said if ".c:" in line), "")
 
 
 def judge(name, passed, said):
-    """(why a test failed as it must, what is wrong), one of them None; both are where
-    nothing is expected of it.
+    """(why a test failed as expected, what is wrong), one of them None; both are None if no
+    failure is expected of it.
 
     @said: the lines of its output
     """

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The points of the experiment on downtime: which there are, and what each is.
+"""The points of the experiment on downtime: their list, and the parameters of each.
 
-All is said in two units, so that it means the same on a slow link and a fast one:
-the *capacity*, pages per second that the link carries, and the *budget*, pages that
-it carries within the downtime limit. QEMU stops the guest when it believes that no
-more than the budget is left to send.
+Parameters are in two units, so that they mean the same on a slow link and a fast one: the
+*capacity*, pages per second that the link carries, and the *budget*, pages that it carries within
+the downtime limit. QEMU stops the guest when it believes that no more than the budget is left to
+send.
 """
 
 import fnmatch
@@ -12,13 +12,13 @@ from collections import namedtuple
 
 PAGE_SIZE = 4096
 
-# What the guest's CPU does at each point: dirties this part of the budget, round and
-# round, at this part of the capacity. It is what QEMU knows of in any case: the "dirty
-# pages produced by other pages" of the mail thread.
+# At each point, the guest's CPU repeatedly dirties this part of the budget, at this part of the
+# capacity. QEMU knows of these pages in any case: they are the "dirty pages produced by other
+# pages" of the mail thread.
 VCPU_PAGES = 0.8
 VCPU_RATE = 0.25
 
-# Pages a descriptor.
+# Pages per descriptor.
 BATCH = 16
 
 PRECOPY, STOP = "pre", "stop"
@@ -40,12 +40,12 @@ Point.__doc__ = """One point of the experiment.
 
 # name: pages, cycles
 WORKLOADS = {"retained": (2.5, 0), "both": (2.5, 0.1), "held": (1.5, 2)}
-# Of CPU and device together, against the capacity.
+# Load by CPU and device together, in units of the capacity.
 LOADS = (0.5, 1.0, 2.0)
 
 
 def point(group, reported, workload, rate, **more):
-    """A point of @workload, with @more changed; named after what it is."""
+    """A point of @workload, with @more changed; its name says what it is."""
     kind = dict(zip(("pages", "cycles"), WORKLOADS.get(workload, (1, 0))))
     kind.update(direction="write", tracking="container", limited=True)
     kind.update(more)
@@ -55,7 +55,7 @@ def point(group, reported, workload, rate, **more):
 
 
 def all_points():
-    """Every point, in the order in which they are played."""
+    """All points, in the order of measuring."""
     low = LOADS[0] - VCPU_RATE
     points = [point("thread", how, "thread", 0.5, name=f"{how}-thread")
               for how in (PRECOPY, STOP)]
@@ -75,8 +75,8 @@ def all_points():
 
 
 def choose(words):
-    """Points whose name or group matches one of the patterns, by comma; ValueError if
-    one of them matches none."""
+    """Points whose name or group matches one of the patterns, separated by commas; ValueError if a
+    pattern matches none."""
     points, chosen = all_points(), set()
     for word in words.split(","):
         found = {one.name for one in points
@@ -99,7 +99,7 @@ def budget(bandwidth, downtime_limit_ms):
 
 
 def settings(one, bandwidth, downtime_limit_ms):
-    """The workload attributes of a point, in the order in which they can be set."""
+    """The workload's attributes at a point, in the order of writing."""
     pages = round(one.pages * budget(bandwidth, downtime_limit_ms) / BATCH) * BATCH
     rate = max(1, round(one.rate * capacity(bandwidth) / BATCH))
     return {"pattern": "sequential", "direction": one.direction, "batch": BATCH,

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """The oracles of a migration: pure functions on the files a leg left behind.
 
@@ -36,8 +35,8 @@ from judge.events import DEVICE, BrokenOracle, Report, Run, Tracking, Write
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 NAMED = 10
-# Legs that there may be and that must pass too: the same workload, tracked by the container,
-# where the main leg's is by the device; and the way back.
+# Other legs, which must also pass if they exist: with tracking by the device, the same workload
+# tracked by the container; between two hosts, the way back.
 OTHER_LEGS = ("container", "back")
 
 MIN_PAGES_WRITTEN = 100_000
@@ -56,12 +55,12 @@ Ledger = namedtuple("Ledger", "seq writes channel")
 
 
 def read_ledger(path):
-    """Return {page number: Ledger}; a torn or unsorted file is no evidence."""
+    """Return {page number: Ledger}; a truncated or unsorted file is no evidence."""
     return parse_ledger(Path(path).read_bytes(), Path(path).name)
 
 
 def parse_ledger(data, name):
-    """The same for the bytes of a ledger that @name stands for in messages."""
+    """The same for the bytes of a ledger, which messages call @name."""
     if len(data) % LEDGER_RECORD.size:
         raise BrokenOracle(f"{name}: {len(data)} bytes is no whole number of records")
     ledger, last = {}, -1
@@ -91,7 +90,7 @@ def read_qemu_log(path):
 
 
 def pages(iova, npages):
-    """The page numbers of a run; a partial first page is a page."""
+    """The page numbers of a run; a partial first page counts as a page."""
     first = iova >> PAGE_SHIFT
     return range(first, first + npages)
 
@@ -100,10 +99,10 @@ def pages(iova, npages):
 
 
 class OpenReport:
-    """A report whose runs were seen, and not yet its end.
+    """A report whose end was not seen yet.
 
     @extra: pages in it that are sent for nothing
-    @taken: those that were fresh, for they are again if the report fails
+    @taken: pages that counted as fresh; they do so again if the report fails
     """
 
     def __init__(self):
@@ -111,17 +110,17 @@ class OpenReport:
 
 
 class Seen:
-    """What the set oracle needs of a trace, gathered event by event.
+    """What the set oracle needs of a trace, collected event by event.
 
-    It grows with the pages and reports that there are, not with the events.
+    Its size depends on the number of pages and reports, not of events.
 
     @written: page -> (place of its last write, last seq, number of writes), of one device
     @first:   device -> number of its first write
     @start:   place of START, None until then
     @tracked: page writes of the device since then
     @covered: page -> (place of the last successful run that holds it, report number)
-    @extra:   pages in reports, each as often as it is in one, that the device had not written
-              since the report before that held it, or since the start: sent for nothing
+    @extra:   pages in reports that the device had not written since the last report that held
+              them, or since START; each counts as often as it is reported: sent for nothing
     """
 
     def __init__(self, device):
@@ -131,7 +130,7 @@ class Seen:
         self.open, self.fresh, self.numbers = {}, set(), set()
 
     def add(self, event):
-        """The next event."""
+        """Process the next event."""
         add = self.ADD.get(type(event))
         if add:
             add(self, event)
@@ -187,15 +186,15 @@ class Seen:
         return [report for report in self.reports if not report.ret]
 
     def gets(self):
-        """Successful GETs in order: what QEMU was told, UNMAPs apart."""
+        """Successful GETs in order: what QEMU was told, without the UNMAPs."""
         return [report for report in self.good() if report.op == "get"]
 
 
 def check_ledger(ledger, written, first_seq=1):
-    """Ledger and trace are two records of the same writes: they must agree.
+    """Ledger and trace are two records of the same writes, so they must agree.
 
-    Where they do not, an event or a record is missing, and the set oracle
-    would be blind to that page.
+    A difference means that an event or a record is missing: the set oracle would be blind to that
+    page.
     """
     if not ledger:
         raise BrokenOracle("ledger: empty")
@@ -217,7 +216,7 @@ def check_ledger(ledger, written, first_seq=1):
 
 
 def check_tracking(seen):
-    """There was a START, of one container only: reports do not name theirs."""
+    """There was a START, of one container only, since reports do not name their container."""
     if seen.start is None:
         raise BrokenOracle("trace: tracking never started")
     if len({event.container for event in seen.tracking}) > 1:
@@ -225,7 +224,7 @@ def check_tracking(seen):
 
 
 def check_tracker(tracking, wanted):
-    """Who was asked what is dirty, "container" or "device", must be who should be."""
+    """The tracker in the trace, "container" or "device", must be the one that was set."""
     for event in tracking:
         seen = "device" if event.container.startswith(DEVICE) else "container"
         if seen != wanted:
@@ -241,7 +240,7 @@ def lost_pages(seen):
 def set_oracle(seen, ledger, first_seq=1):
     """Compare what was reported with what was written, by order.
 
-    @first_seq: number of the device's first write here; what is before was elsewhere
+    @first_seq: number of the device's first write here; earlier ones were made elsewhere
     """
     check_ledger(ledger, seen.written, first_seq)
     check_tracking(seen)
@@ -279,7 +278,7 @@ def data_oracle(ram, expected_pages):
 
 
 def name_pages(numbers, ledger, covered, stamps):
-    """What is known of the first few pages: enough to start debugging."""
+    """Details of the first few pages: enough to start debugging."""
     named = []
     for page in numbers[:NAMED]:
         record = ledger.get(page)
@@ -301,10 +300,10 @@ def name_pages(numbers, ledger, covered, stamps):
 
 
 def guest_checks(source, destination):
-    """Count the guest's own verdicts. The console is one stream over both VMs.
+    """Count the guest's own verdicts.
 
-    A line may begin on the source and end on the destination, so the two logs
-    are joined; a line counts where it ended.
+    The console is one stream over both VMs. A line may begin on the source and end on the
+    destination, so the two logs are joined; a line counts where it ends.
     """
     joined, edge = source + destination, len(source)
     result = {"guest_checks_passed": 0, "guest_checks_passed_destination": 0,
@@ -320,11 +319,10 @@ def guest_checks(source, destination):
 
 
 def workload_continued(first, last_seq, settings):
-    """Did the destination's device go on with the very next page write?
+    """Whether the destination's device continued with the very next page write.
 
-    Returns None, or what is wrong. @first is the number of its first write, or
-    None. @settings is (source's, destination's) workload attributes, read after
-    the switch.
+    Returns None, or what is wrong. @first is the number of its first write, or None. @settings is
+    (source's, destination's) workload attributes, read after the switchover.
     """
     if first is None:
         return "the destination's device wrote nothing"
@@ -341,12 +339,12 @@ def workload_continued(first, last_seq, settings):
 
 
 def device_number(uuid):
-    """What trace events and stamps call a device: the UUID's first 4 bytes."""
+    """How trace events and stamps identify a device: the first 4 bytes of its UUID."""
     return int(uuid.split("-")[0], 16)
 
 
 def read_leg(directory):
-    """Load the evidence of a leg; raise BrokenOracle where some is missing."""
+    """Load the evidence of a leg; raise BrokenOracle if some is missing."""
     directory = Path(directory)
     try:
         facts = json.loads((directory / "leg.json").read_text())
@@ -367,13 +365,13 @@ def read_leg(directory):
 
 
 def destination_trace(directory):
-    """The trace of the host that the guest came to; None if it is the source's host."""
+    """The trace of the destination's host; None if that is also the source's host."""
     path = directory / "destination-trace"
     return events.Trace(path) if path.is_dir() else None
 
 
 def see(facts, evidence, *watchers):
-    """What there is to see in a leg's traces; @watchers are shown the source's as well."""
+    """Collect what a leg's traces show; @watchers see the source's trace as well."""
     seen = Seen(device_number(facts["source_uuid"]))
     events.watch(evidence["trace"], seen, *watchers)
     there = seen
@@ -384,7 +382,7 @@ def see(facts, evidence, *watchers):
 
 
 def examine(facts, evidence):
-    """All numbers of a leg, without judging them."""
+    """All numbers of a leg, without a judgement."""
     ledger, ram = evidence["ledger"], evidence["ram"]
     seen, first_there = see(facts, evidence)
     check_tracker(seen.tracking, facts.get("tracking", "container"))
@@ -411,7 +409,7 @@ def examine(facts, evidence):
 
 
 def soundness(result):
-    """Reasons why a leg's numbers prove nothing, whatever they say."""
+    """Reasons why a leg's numbers prove nothing, whatever they are."""
     floors = (("pages_written", MIN_PAGES_WRITTEN), ("ram_pages_compared", MIN_PAGES_COMPARED))
     reasons = [f"{key} is {result[key]}, must be more than {floor}"
                for key, floor in floors if result[key] <= floor]
@@ -428,7 +426,7 @@ def soundness(result):
 
 
 def check_told(log, gets):
-    """QEMU's own count of what each GET told it must be the trace's count."""
+    """QEMU's own count of the pages that each GET reported must equal the trace's."""
     told = [dirty for _, _, dirty in log]
     traced = [report.dirty for report in gets]
     if told != traced:
@@ -437,7 +435,7 @@ def check_told(log, gets):
 
 
 def by_round(log, gets):
-    """What the device's reports held in each round of pre-copy."""
+    """Pages in the device's reports, for each round of pre-copy."""
     rounds = {}
     for (time, number, _), report in zip(log, gets):
         entry = rounds.setdefault(number, {"round": number, "time": time,
@@ -467,7 +465,7 @@ def judge_leg(directory):
 
 
 def empty_leg():
-    """Every stable key, with the value that can not be mistaken for a pass."""
+    """Every key of a leg, with a value that can't be mistaken for a pass."""
     keys = ("pages_written", "pages_written_tracked", "pages_written_distinct",
             "pages_reported", "pages_reported_total", "pages_lost", "pages_extra",
             "pages_sent_extra",
@@ -513,7 +511,7 @@ def control_reasons(leg):
 
 
 def lab_reasons(results):
-    """What went wrong around the scenario; a real host leaves no job.json."""
+    """What went wrong in the lab around the scenario; on a real host there is no job.json."""
     if not (results / "job.json").exists():
         return []
     status, reasons = results / "status", []
@@ -526,7 +524,7 @@ def lab_reasons(results):
 
 
 def judge(results, with_control=True):
-    """The whole run: the main leg must pass and the control must fail."""
+    """Judge the whole run: the main leg must pass and the control must fail."""
     results = Path(results)
     verdict = judge_leg(results / "main")
     reasons = main_reasons(verdict)

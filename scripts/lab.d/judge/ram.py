@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Byte for byte comparison of the RAM of two stopped guests.
+"""Compares the RAM of two stopped guests byte for byte.
 
-The destination is to be held only for as long as it takes to copy its RAM; that copy is
-compared with the source's, which stays stopped, when the destination runs again.
+The destination should be held only as long as it takes to copy its RAM. The copy is compared with
+the RAM of the source, which stays stopped, after the destination continues.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ CHUNK = 1 << 20
 # Bytes of a page's digest.
 DIGEST = 16
 
-# The begin of struct mdma_stamp: magic, seq, iova.
+# The beginning of struct mdma_stamp: magic, seq, iova.
 STAMP = struct.Struct("<QQQ")
 STAMP_MAGIC = 0x706d6174536d646d
 
 
 def stamp_seq(page):
-    """Number of the write that a page holds, None if it holds no stamp."""
+    """Number of the write whose stamp a page holds, None if it holds no stamp."""
     magic, seq, _ = STAMP.unpack_from(page)
     return seq if magic == STAMP_MAGIC else None
 
 
 def stamps(path, pages):
-    """{page: number of the write that it holds}; None for a page without a good stamp."""
+    """{page: number of the write whose stamp it holds}; None for a page without a valid stamp."""
     found = {}
     with open(path, "rb", buffering=0) as file:
         for page in pages:
@@ -42,36 +42,37 @@ def stamps(path, pages):
 
 
 def stamp_numbers(memory, pages):
-    """The same of a RamFile or Copy, as a list, with no look at the IOVA. As text: a number
-    may be too long for XML-RPC."""
+    """The same of a RamFile or Copy, as a list, without a check of the IOVA. As text: a number may
+    be too large for XML-RPC."""
     seqs = (stamp_seq(memory.stamp(page)) for page in pages)
     return [None if seq is None else str(seq) for seq in seqs]
 
 
 def whole_chunks(size):
-    """The offsets of the chunks of a RAM of that size, or ValueError."""
+    """The offsets of all chunks of a RAM of that size; ValueError if it is not a whole number of
+    them."""
     if size % CHUNK:
         raise ValueError(f"RAM of {size} bytes")
     return range(0, size, CHUNK)
 
 
 class RamFile:
-    """The RAM of a guest that is stopped, in the file that QEMU has it in."""
+    """The RAM of a stopped guest: QEMU's file of it."""
 
     def __init__(self, descriptor):
         self.descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
 
     def chunk(self, offset):
-        """CHUNK bytes. By read() and not mmap: a page that the guest never touched is a hole,
-        and reading a hole costs no memory."""
+        """CHUNK bytes. By read() and not mmap: a page that the guest never touched is a hole, and
+        reading a hole costs no memory."""
         data = os.pread(self.descriptor, CHUNK, offset)
         if len(data) != CHUNK:
             raise ValueError(f"RAM ended at {offset + len(data)}")
         return data
 
     def stamp(self, page):
-        """The begin of a page."""
+        """The beginning of a page."""
         return os.pread(self.descriptor, STAMP.size, page * PAGE_SIZE)
 
     def close(self):
@@ -80,14 +81,14 @@ class RamFile:
 
 
 class Copy:
-    """The RAM of a guest as it was at one moment, in which it was stopped.
+    """The RAM of a stopped guest, as it was at one moment.
 
-    It is in anonymous huge pages, as far as there are any: a page of 4 KiB costs more to
-    get than to fill. What is a hole in the file costs nothing and reads as zeroes.
+    It is in anonymous huge pages as far as there are any: a page of 4 KiB costs more to allocate
+    than to fill. A hole in the file costs nothing and reads as zeroes.
 
-    @seconds: how long it took to make
-    @idle_s:  how long it takes a machine that does nothing else: with the speed of the
-              fastest chunk, since of many short ones some are never disturbed
+    @seconds: how long the copy took
+    @idle_s:  how long an idle machine takes for it: at the speed of the fastest chunk, since among
+              many short ones some are never disturbed
     """
 
     def __init__(self, descriptor):
@@ -114,16 +115,16 @@ class Copy:
         return self.memory[offset:offset + CHUNK]
 
     def stamp(self, page):
-        """The begin of a page."""
+        """The beginning of a page."""
         return self.memory[page * PAGE_SIZE:page * PAGE_SIZE + STAMP.size]
 
     def close(self):
-        """Give the memory back."""
+        """Free the memory."""
         self.memory.close()
 
 
 def _data(descriptor, size):
-    """What is no hole in a file: (first byte, end) of each piece."""
+    """The parts of a file that are no holes: (first byte, end) of each."""
     end = 0
     while True:
         try:
@@ -137,7 +138,7 @@ def _data(descriptor, size):
 
 
 def _fill(descriptor, view, offset, length):
-    """Read so many bytes to where they belong. Returns how many there were."""
+    """Read so many bytes to their place. Returns how many there were."""
     with view[offset:offset + length] as piece:
         got = os.preadv(descriptor, [piece], offset)
     if got != length:
@@ -152,8 +153,8 @@ def copy_of(path):
 
 
 def digests(memory):
-    """DIGEST bytes for each page of a RamFile or Copy: of two hosts these can be compared
-    where the memory can't be sent."""
+    """DIGEST bytes for each page of a RamFile or Copy. Digests of two hosts can be compared where
+    the memory can't be sent."""
     zero, parts = bytes(CHUNK), []
     of_zero = _digest(bytes(PAGE_SIZE)) * (CHUNK // PAGE_SIZE)
     for offset in whole_chunks(memory.size):
@@ -181,8 +182,8 @@ def _differing_pages(left, right, first_page):
 
 
 def compare(source, destination):
-    """Compare the RAM file of a stopped source with a Copy of the destination's; return the
-    number of pages and the different ones."""
+    """Compare the RAM file of a stopped source with a Copy of the destination's. Returns the
+    number of pages, and those that differ."""
     different, pages = [], 0
     with open(source, "rb", buffering=0) as file:
         left = RamFile(file.fileno())

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads what trace.py left of an ftrace instance: sub-buffers as the kernel has them.
+"""Reads the trace that trace.py left of an ftrace instance: sub-buffers as the kernel has them.
 
 A directory holds
 
   cpuN.raw         the sub-buffers of a CPU, one after the other (trace_pipe_raw)
-  header_page.txt  how a sub-buffer begins
+  header_page.txt  the header of a sub-buffer
   formats.txt      the `format` file of each event that was enabled
-  stats.txt        the counters of each CPU's buffer, read after all was taken
+  stats.txt        the counters of each CPU's buffer, read after everything was moved
   slowed.json      how often the workload had to wait for the trace
 
-Pure functions on these files. They are read as a stream: no more than a sub-buffer of each
-CPU is in memory, however many events there are.
+Pure functions on these files. They are read as a stream: only one sub-buffer of each CPU is in
+memory, however many events there are.
 """
 
 import heapq
@@ -19,33 +19,33 @@ import struct
 from operator import itemgetter
 from pathlib import Path
 
-# The begin of a sub-buffer: the clock of its first event, and the bytes of its data with
-# flags. See events/header_page and kernel/trace/ring_buffer.c.
+# Header of a sub-buffer: the clock of its first event, and the bytes of its data with flags. See
+# events/header_page and kernel/trace/ring_buffer.c.
 PAGE = struct.Struct("<QQ")
 COMMIT, MISSED = (1 << 27) - 1, 1 << 31
-# The begin of an event, see events/header_event: its kind in 5 bits, what the clock advanced.
+# Header of an event, see events/header_event: its kind in 5 bits, then how far the clock advanced.
 EVENT = struct.Struct("<I")
 KIND_BITS = 5
 KIND = (1 << KIND_BITS) - 1
 LONG, PADDING, EXTEND, STAMP = 0, 29, 30, 31
 DELTA_BITS = 27
-# Bits of the clock that an absolute time stamp does not hold.
+# Bits of the clock that an absolute time stamp lacks.
 STAMP_MASK = ~((1 << 59) - 1)
 TYPE = struct.Struct("<H")
 
 FIELD = re.compile(r"^\s*field:.*?(\w+)(?:\[[^]]*\])?;\s*offset:(\d+);\s*size:(\d+);"
                    r"\s*signed:([01]);", re.M)
 LETTERS = {1: "b", 2: "h", 4: "i", 8: "q"}
-# What must be 0 where nothing was lost.
+# Counters that must be 0 if nothing was lost.
 LOSSES = ("overrun", "commit overrun", "dropped events")
 
 
 class BadTrace(Exception):
-    """The files are damaged, or some of what happened is not in them."""
+    """The files are damaged, or some events are not in them."""
 
 
 class Layout:
-    """Where the fields of an event are."""
+    """The offsets of an event's fields."""
 
     def __init__(self, text):
         self.name = re.search(r"^name: (\w+)$", text, re.M)[1]
@@ -53,8 +53,8 @@ class Layout:
         self.fields = {name: tuple(map(int, where)) for name, *where in FIELD.findall(text)}
 
     def unpacker(self, names):
-        """A function that makes the values of these fields, in this order, of a buffer and
-        the place of the event there; and the bytes that it looks at."""
+        """A function that returns the values of these fields, in this order, for a buffer and the
+        place of the event in it; and the number of bytes that it needs."""
         missing = [name for name in names if name not in self.fields]
         if missing:
             raise BadTrace(f"{self.name} without a field {missing[0]}")
@@ -73,7 +73,7 @@ class Layout:
 
 
 def layouts(text):
-    """The layouts of a file of formats, by the number of the event."""
+    """The layouts in a file of formats, by the number of the event."""
     parts = re.split(r"^(?=name: )", text, flags=re.M)
     return {layout.number: layout for layout in map(Layout, filter(str.strip, parts))}
 
@@ -142,7 +142,7 @@ def events_of_cpu(path, size, known):
 
 
 def counters(text):
-    """{CPU: {counter: number}} of the stats."""
+    """{CPU: {counter: number}} of stats.txt."""
     found, cpu = {}, None
     for line in text.splitlines():
         name, colon, value = line.partition(": ")
@@ -154,7 +154,7 @@ def counters(text):
 
 
 def check_losses(text):
-    """An event that the ring buffer dropped would be a page nobody misses."""
+    """An event that the ring buffer dropped would be a page that nobody misses."""
     found = counters(text)
     if not found or any(name not in cpu for cpu in found.values() for name in LOSSES):
         raise BadTrace("no counters of the ring buffer")
@@ -165,16 +165,15 @@ def check_losses(text):
 
 
 class Recording:
-    """The events of a directory, in the one order that the clock gives them."""
+    """The events of a directory, in the global order of the clock."""
 
     def __init__(self, directory, wanted):
-        """@wanted: event -> names of the fields that are asked for; other events are counted,
-        and not shown."""
+        """@wanted: event -> names of the fields to return; other events are only counted"""
         self.directory, self.wanted = Path(directory), wanted
 
     def __iter__(self):
-        """(clock, name, values) of each event that is wanted. At the end, all that the kernel
-        counted must have been there."""
+        """(clock, name, values) of each wanted event. At the end, the number of events must be
+        what the kernel counted."""
         text = {name: (self.directory / f"{name}.txt").read_text()
                 for name in ("stats", "formats", "header_page")}
         check_losses(text["stats"])

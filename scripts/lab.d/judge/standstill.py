@@ -5,25 +5,26 @@ import re
 
 from judge import ram
 
-# The comparison may hold the destination for so long: this machine's idle time for so many
-# pages, more for more.
+# Seconds for which the comparison may hold the destination: of an idle machine, for this many
+# pages; for more pages in proportion.
 LIMIT_S = 2
 LIMIT_PAGES = (512 << 20) // ram.PAGE_SIZE
-# A guest that is held for so long must not notice.
+# A guest that is held this long must not notice.
 LONG_S = 20
 
 BEAT = re.compile(r"MDMA-GUEST beat \d+ ([\d.]+)[^\n]*\n")
 
 
 def is_short(idle_s, pages):
-    """Is the guest held for a moment only? Other work on the machine does not matter."""
+    """Whether the guest is held for a moment only. It does not matter what else the machine
+    does."""
     return idle_s <= LIMIT_S * max(1, pages / LIMIT_PAGES)
 
 
 def clock_jump(source, destination):
-    """By how much the guest's own clock went on between the last time that it said so on
-    the source's console and the first time on the destination's, in seconds; None if it
-    did not say. A line may begin on one console and end on the other."""
+    """How far the guest's own clock advanced, in seconds, from the last time on the source's
+    console to the first one on the destination's; None if one is missing. A line may begin on one
+    console and end on the other."""
     edge, before = len(source), None
     for match in BEAT.finditer(source + destination):
         if match.end() > edge:
@@ -33,7 +34,8 @@ def clock_jump(source, destination):
 
 
 def noticed(held_s, jump):
-    """Reasons why a guest that was held for long did notice: its clock must have stood still."""
+    """Reasons why a guest that was held for long noticed it: its clock must not advance
+    meanwhile."""
     if held_s is None or held_s < LONG_S:
         return []
     if jump is None:

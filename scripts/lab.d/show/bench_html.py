@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """bench.html: the benchmark on one page, in one file, without network.
 
-The plots are gnuplot's, as inline SVG; its colours are replaced by the page's.
+The plots are gnuplot's, as inline SVG, with its colours replaced by the page's.
 """
 
 import re
@@ -11,8 +11,8 @@ from html import escape
 
 from show.report_html import STYLE, drawing, table
 
-# gnuplot draws with the colours #000001 to #000004. The page has its own instead, light
-# or dark.
+# gnuplot draws with the colours #000001 to #000004. The page replaces them by its own, light or
+# dark.
 COLOURS = ("", "var(--soft)", "var(--line)", "var(--orange)", "var(--blue)")
 DRAWN = re.compile(r"rgb\( *0, *0, *([1-4])\)")
 
@@ -59,14 +59,14 @@ HEADS = ("operation", "unit", "kernel\u2019s own", "ours", "gain", "floor", "tar
 
 
 def number(value):
-    """A figure as the table shows it."""
+    """A figure for the table."""
     if value is None:
         return "\u2013"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
 
 
 def script(name, what, points):
-    """What gnuplot is told: a curve for each backend that was measured."""
+    """A script for gnuplot: one curve for each backend that was measured."""
     data, lines = {"stock": [], "ours": []}, []
     for size, *costs in points:
         for key, cost in zip(data, costs):
@@ -81,7 +81,7 @@ def script(name, what, points):
 
 
 def plot(name, what, points):
-    """One curve as SVG that stands in a page."""
+    """One plot as inline SVG."""
     if not shutil.which("gnuplot"):
         raise SystemExit("bench.html: no gnuplot (package gnuplot-nox)")
     done = subprocess.run(["gnuplot"], input=script(name, what, points), text=True,
@@ -91,7 +91,7 @@ def plot(name, what, points):
 
 
 def gain(line, times):
-    """How many times as much stock needs, with the sign for it; also where that is little."""
+    """How many times as much stock needs, with the sign @times; below 1 where stock needs less."""
     if not line["stock"] or not line["ours"]:
         return ""
     ratio = line["stock"] / line["ours"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Small charts as inline SVG: no library, no network, colours from the page's CSS.
 
-A chart is 440 units wide and scales with its column, so its text stays
-readable on a phone. All text is escaped here and nowhere else.
+A chart is 440 units wide and scales with its column, so its text stays readable on a phone. Text
+is escaped here and nowhere else.
 """
 
 import math
@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 20, 26, 40
 
 
 def short(value):
-    """A number as an axis shows it: 1500 is 1.5k."""
+    """A number for an axis: 1500 becomes 1.5k."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g}{unit}"
@@ -30,7 +30,7 @@ def ticks(top, count=5):
 
 
 class Chart:
-    """A frame with two axes; things are drawn in units of the data.
+    """A frame with two axes; drawing is in units of the data.
 
     @x_ticks, @y_ticks: {value: its name}; default: round numbers
     """
@@ -53,7 +53,7 @@ class Chart:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.y_top
 
     def text(self, x, y, text, css="tick", anchor="middle"):
-        """A word at a place of the drawing."""
+        """A word at a place in the drawing."""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" '
                           f'text-anchor="{anchor}">{escape(str(text))}</text>')
 
@@ -84,7 +84,7 @@ class Chart:
         self.parts.append(f'<polyline points="{" ".join(path)}" class="line {css}"/>')
 
     def bar(self, x, width, bottom, top, css, hint):
-        """A bar centred at @x; @hint shows when it is pointed at."""
+        """A bar centred at @x; @hint shows on hover."""
         height = self.y(bottom) - self.y(top)
         self.parts.append(
             f'<rect x="{self.x(x - width / 2):.1f}" y="{self.y(top):.1f}" '
@@ -92,7 +92,7 @@ class Chart:
             f'<title>{escape(hint)}</title></rect>')
 
     def mark(self, x, text):
-        """A moment, as a dashed line with a word."""
+        """A moment: a dashed line with a word."""
         at = self.x(x)
         self.rule(at, TOP - 4, at, HEIGHT - BOTTOM, "mark")
         self.text(min(at, WIDTH - RIGHT), TOP - 8, text, "note", "end")
@@ -107,11 +107,11 @@ LETTER, GAP = 11, 5    # of a tick's name on a phone, where letters are larger; 
 
 
 def sparse(names, x_top, most=12):
-    """Names of ticks, {value: name}, the last one and as many before it as have room.
+    """Names of ticks, {value: name}: the last one, and as many before it as have room.
 
     @names: of values that are 1 apart
     @x_top: end of the axis
-    @most:  names, however short
+    @most:  most names, however short
     """
     room = LETTER * max(map(len, names.values()), default=0) + GAP
     step = max(-(-len(names) // most), math.ceil(room * x_top / (WIDTH - LEFT - RIGHT)), 1)
@@ -122,7 +122,7 @@ BARS = 120    # in a chart, at most
 
 
 def highest(by_round, step):
-    """{number: the round that reported most} of each @step rounds, counted from 0."""
+    """{number: the round with the largest report} of each @step rounds, counted from 0."""
     found = {}
     for entry in by_round:
         group = (entry["round"] - 1) // step
@@ -132,7 +132,7 @@ def highest(by_round, step):
 
 
 def rounds(leg, x_top, y_top):
-    """What the reports of each round held; where there are many, of the highest of some."""
+    """Pages in the reports of each round; of many rounds, only the largest of several."""
     names = {n: str(n) for n in range(1, x_top + 1)}
     step = max(1, -(-x_top // BARS))
     label = f"round of pre-copy; a bar: the most of {step}" if step > 1 else "round of pre-copy"
@@ -150,7 +150,7 @@ def rounds(leg, x_top, y_top):
 
 
 def remaining(leg, x_top, y_top):
-    """Memory that is left to send: it falls in each round, and jumps at the next."""
+    """Memory that is left to send: it falls within a round, and jumps at the next."""
     chart = Chart("memory left to send over time", "seconds since the migration began",
                   "MiB left to send", x_top, y_top)
     chart.mark(leg["end"], "migrated")
@@ -164,8 +164,11 @@ LEVELS = 4
 
 
 def paths(counts, css, full, x, width):
-    """Cells of (row, column), a path for each shade. @full: pages of the darkest one;
-    @x, @width: where in its column a cell is."""
+    """Cells of (row, column), one path for each shade.
+
+    @full: pages of the darkest one
+    @x, @width: position of a cell in its column
+    """
     shades = {}
     for (row, column), count in sorted(counts.items()):
         shade = min(LEVELS, math.ceil(LEVELS * count / full))
@@ -175,8 +178,8 @@ def paths(counts, css, full, x, width):
 
 
 def addresses(heat):
-    """Unit, and {row: IOVA} where memory goes on after a gap, and in between, as there is
-    room."""
+    """Unit, and {row: IOVA}: where memory continues after a gap, and between those as far as there
+    is room."""
     shift, unit = (8, "MiB") if heat.blocks[-1] << heat.shift > 2560 else (-2, "KiB")
     names, room = {}, len(heat.blocks) / 8
     begins = [row for row, block in enumerate(heat.blocks)
@@ -188,7 +191,7 @@ def addresses(heat):
 
 
 def memory(title, heat):
-    """Guest memory by rounds; the last column is what the destination has."""
+    """Guest memory by rounds; the last column is the destination's memory."""
     rows, columns, full = len(heat.blocks), len(heat.columns), 1 << heat.shift
     names = {i + 0.5: str(column.round) for i, column in enumerate(heat.columns)}
     unit, places = addresses(heat)

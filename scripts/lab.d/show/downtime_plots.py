@@ -29,7 +29,7 @@ set style fill solid 0.9 noborder
 
 BLUE, ORANGE, VIOLET, TEAL, GREY = "#2864c8", "#d9730d", "#7b4fc4", "#1f8a80", "#9aa7b6"
 
-# What a colour is in the page, where it depends on light and dark.
+# Colours that the page replaces, since they depend on light and dark.
 IN_PAGE = {BLUE: "blue", ORANGE: "orange", VIOLET: "violet", TEAL: "teal", GREY: "soft",
            "#5b6675": "soft", "#dfe3e8": "line", "#1b2430": "ink", "#b3261e": "fail",
            "#ffffff": "card"}
@@ -37,7 +37,7 @@ RGB = re.compile(r"rgb\( *(\d+), *(\d+), *(\d+)\)|(#[0-9a-f]{6})\b")
 
 
 def matrix(experiment):
-    """{(workload, load, reported): entry} of the points that every pair of bars needs."""
+    """{(workload, load, reported): entry} of the points that have both bars."""
     return {(entry["workload"], entry["load"], entry["reported"]): entry
             for entry in experiment["points"] if entry["group"] == "matrix" and entry["measured"]}
 
@@ -63,7 +63,7 @@ def axis():
 
 
 def pair(block, shift, width, colour, title):
-    """The words that plot a data block as bars with their range."""
+    """The words that plot a data block as bars with ranges."""
     return (f'{block} using ($1+{shift}):2 with boxes lc rgb "{colour}" title "{title}", '
             f'{block} using ($1+{shift}):2:3:4 with yerrorbars pt 0 lw 1.2 lc rgb "#1b2430" '
             "notitle")
@@ -82,7 +82,7 @@ def downtime_plot(experiment, reported):
 
 
 def bytes_plot(experiment):
-    """What was sent after the first round, for both ways to report."""
+    """Bytes sent after the first round, for both ways to report."""
     cells, scale = matrix(experiment), 1 << 20
     return (HEAD + axis() + "set boxwidth 0.36\n"
             f"$pre << E\n{bars(cells, points.PRECOPY, 'bytes_again', scale)}\nE\n"
@@ -93,7 +93,7 @@ def bytes_plot(experiment):
 
 
 def left_to_send(trial, scale):
-    """Lines of a data block: seconds since the first round ended, what is left."""
+    """Lines of a data block: seconds since the end of the first round, memory left to send."""
     samples = [s for s in trial["samples"] if s["rounds"] >= 2 and s["status"] == "active"]
     if not samples:
         return None
@@ -102,7 +102,7 @@ def left_to_send(trial, scale):
 
 
 def convergence_plot(experiment, results):
-    """What is left to send over time: held pages, and what helps."""
+    """Memory left to send over time: held pages, and what helps against them."""
     names = ("pre-held-0.5", "fewer-held", "short-hold", "device-tracking", "read-only",
              "pre-retained-0.5")
     colours = (ORANGE, "#b3261e", BLUE, VIOLET, TEAL, GREY)
@@ -122,7 +122,7 @@ def convergence_plot(experiment, results):
 
 
 def scripts(experiment, results):
-    """{name: gnuplot script} of the plots that there is data for."""
+    """{name: gnuplot script} of the plots that have data."""
     found = {}
     if matrix(experiment):
         found["downtime-pre"] = downtime_plot(experiment, points.PRECOPY)
@@ -133,7 +133,7 @@ def scripts(experiment, results):
 
 
 def in_page(svg):
-    """A plot that stands in the page, in the page's colours."""
+    """A plot for the page, in the page's colours."""
     def colour(found):
         name = found[4] or "#" + "".join(f"{int(part):02x}" for part in found.groups()[:3])
         return f"var(--{IN_PAGE[name]})" if name in IN_PAGE else found[0]
@@ -141,7 +141,10 @@ def in_page(svg):
 
 
 def draw(experiment, results, gnuplot):
-    """{name: svg} of all plots. @gnuplot: of a name, a script and the directory @results it
-    makes the SVG, see make.gnuplot.draw()."""
+    """{name: svg} of all plots.
+
+    @gnuplot: makes the SVG from a name, a script and the directory @results, see
+              make.gnuplot.draw()
+    """
     return {name: gnuplot(name, text, results)
             for name, text in scripts(experiment, results).items()}

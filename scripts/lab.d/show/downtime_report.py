@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The end of a run of the experiment: experiment.json, a table, plots, downtime.html.
 
-Runs outside the lab, on the files that the scenario left; so it can be repeated on old
-results.
+Runs outside the lab, on the files that the scenario left. So it can be repeated on old results.
 """
 
 import json
@@ -37,7 +36,7 @@ round. rep/wr: pages that the device's reports held then, for each page that it 
 how much of what it could it carried then; times, and convergence, are of those trials only
 where it was filled to 80 % and more. Median (lowest to highest of the trials)."""
 
-# What the mail thread says, and which of the findings answer it.
+# Claims of the mail thread, and the findings that answer them.
 POSITIONS = (
     ("“QEMU would think dirty pages has converged and enter blackout phase, making "
      "downtime_limit severely incorrect”, if pages are reported at stop-and-copy only.",
@@ -53,7 +52,7 @@ POSITIONS = (
 
 
 def cell(entry, key, unit, digits):
-    """One number of a table: its median, and its range where there is one."""
+    """One number of a table: its median, and its range if there is one."""
     value = entry[key]
     if not value:
         return "-"
@@ -62,7 +61,7 @@ def cell(entry, key, unit, digits):
 
 
 def rows(experiment):
-    """The table: heads, then a line for each point."""
+    """The table: its heads, then a line for each point."""
     lines = [("point", "load", "converged", *(column[0] for column in COLUMNS))]
     for entry in experiment["points"]:
         units = [(key, experiment["budget"] if unit == "budget" else unit, digits)
@@ -82,7 +81,7 @@ def table(experiment):
 
 
 def as_tests(experiment):
-    """What is complete, consistent and shown, as results of tests."""
+    """What is complete, consistent and shown, as test results."""
     bad = downtime.complaints(experiment)
     results = [ktap.Result("data complete and consistent",
                            ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))]
@@ -96,7 +95,7 @@ def as_tests(experiment):
 
 
 def sentence(entry, experiment):
-    """What came of a point, in words."""
+    """The result of a point, in words."""
     budget = experiment["budget"]
     median = {key: entry[key]["median"] for key in downtime.NUMBERS if entry[key]}
     ended = f"converged in {entry['converged']} of {entry['judged']} trials"
@@ -109,7 +108,7 @@ def sentence(entry, experiment):
 
 
 def positions(experiment):
-    """Each position of the thread, and the points that answer it."""
+    """Each claim of the thread, and the points that answer it."""
     known = {entry["name"]: entry for entry in experiment["points"] if entry["measured"]}
     parts = []
     for words, names in POSITIONS:
@@ -166,8 +165,10 @@ Each point {settings["repeat"]} times. For want of CPU, the link was not filled 
 
 
 def finish(results, gnuplot):
-    """Judge a results directory; the return value is an exit code. @gnuplot: draws a plot, see
-    downtime_plots.draw()."""
+    """Judge a results directory; the return value is an exit code.
+
+    @gnuplot: draws a plot, see downtime_plots.draw()
+    """
     results = Path(results)
     try:
         experiment = downtime.collect(results)

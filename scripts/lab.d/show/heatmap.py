@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Guest memory by rounds of pre-copy: what the device wrote, what QEMU was told, what was lost.
 
-A column is the time until the end of a round's last report, by the order of the trace: what
-was written in it must be in the reports at its end. A write that a report of the same round
-overtook is told in the next one, so this is a picture for people; the verdict is proof.py's.
+A column is the time until the end of a round's last report, in the order of the trace: what was
+written in it must be in the reports at its end. A write that comes after its page was reported in
+the same round is reported in the next one. So this is a picture for people; the verdict is
+proof.py's.
 """
 
 from array import array
@@ -15,14 +16,14 @@ from judge.events import Pin, Report, Run, Tracking, Write
 
 ROWS, COLUMNS = 48, 24
 
-# A column's last round, the place of its last report in the trace, and when that was; of
-# the pages reported in it, those that were retained.
+# A column: its last round, the place of its last report in the trace, the time of that report, and
+# how many of the pages reported in it were retained.
 Column = namedtuple("Column", "round pos time retained")
 AFTER = "after"
 
 
 def columns_of(log, gets):
-    """The columns: a round each, or several where there are many."""
+    """The columns: one for each round, or for several if there are many."""
     ends = {}
     for (time, number, _), report in zip(log, gets):
         retained = report.retained + (ends[number].retained if number in ends else 0)
@@ -34,19 +35,19 @@ def columns_of(log, gets):
 
 
 class Interval:
-    """Different pages of the time between two GETs, by what happened to them there."""
+    """Different pages between two GETs, by what happened to them."""
 
     def __init__(self):
         self.written, self.reported, self.pinned = set(), set(), set()
 
     def packed(self):
-        """The same to keep: 8 bytes a page."""
+        """The same in a compact form: 8 bytes a page."""
         return tuple(array("Q", pages) for pages in (self.written, self.reported, self.pinned))
 
 
 class Touched:
-    """The pages that a device wrote since START, and QEMU was told, by the GET that came after
-    that. One that is @pinned was so when it was reported."""
+    """The pages that a device wrote since START, and those that QEMU was told by the GET after
+    that. @pinned are pages that were pinned when they were reported."""
 
     def __init__(self, device):
         self.device, self.started = device, False
@@ -54,7 +55,7 @@ class Touched:
         self.now, self.kept = Interval(), []
 
     def add(self, event):
-        """The next event of the trace."""
+        """Process the next event of the trace."""
         add = self.ADD.get(type(event))
         if add and getattr(event, "device", self.device) == self.device:
             add(self, event)
@@ -91,7 +92,8 @@ class Touched:
     ADD = {Write: _write, Pin: _pin, Run: _run, Report: _report, Tracking: _track}
 
     def intervals(self):
-        """(place of its end, written, reported, pinned) of each; the last one has no end."""
+        """(place of its end, written, reported, pinned) of each interval; the last one has no
+        end."""
         return [(pos, *pages) for pos, pages in self.kept] + [
             (float("inf"), *self.now.packed())]
 
@@ -100,12 +102,12 @@ class Map:
     """Pages of each cell, by (row, column).
 
     @shift:   1 << shift pages a row
-    @blocks:  page number >> shift of each row; memory that nobody touched has no row
-    @columns: Column of each column. What was written after the last report has one more
+    @blocks:  page number >> shift of each row; memory that nothing happened to has no row
+    @columns: Column of each column; one more for writes after the last report
     @written, @reported: different pages that the device wrote, that QEMU was told
     @pinned:  those of @reported that were pinned then; the others are retained
-    @lost:    pages lost, where they were written last
-    @differs: {row: pages that are not the same at the destination}
+    @lost:    lost pages, at their last write
+    @differs: {row: pages that differ at the destination}
     """
 
     def __init__(self, columns, touched):
@@ -123,7 +125,7 @@ class Map:
                        {(bisect_left(self.ends, pos), page) for pos, page in places})
 
     def count(self, intervals):
-        """Fill written, reported and pinned, a column after the other."""
+        """Fill written, reported and pinned, column by column."""
         self.written, self.reported, self.pinned = counts = Counter(), Counter(), Counter()
         columns = {}
         for end, *kinds in intervals:
@@ -135,12 +137,12 @@ class Map:
                 cells.update((self.rows[page >> self.shift], column) for page in pages)
 
     def add_after(self):
-        """A column for what came after the last report of a round, if there is such."""
+        """Add a column for writes after the last report, if there are any."""
         if any(column == len(self.ends) for _, column in [*self.written, *self.reported]):
             self.columns = [*self.columns, Column(AFTER, None, None, 0)]
 
     def retained(self):
-        """Cells of the pages that were reported and not pinned then."""
+        """Cells of pages that were reported and not pinned at that time."""
         return self.reported - self.pinned
 
     def sums(self, counts):
@@ -167,7 +169,7 @@ def build(facts, evidence):
 
 
 def of_leg(directory):
-    """The map of a leg's directory; None where the evidence is not whole."""
+    """The map of a leg's directory; None if the evidence is incomplete."""
     try:
         facts, evidence = proof.read_leg(directory)
         return build(facts, evidence) if evidence else None

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The end of a migrate run: judge it, leave report.json, report.html and proof.ktap,
-say so.
+"""The end of a migrate run: judges it, and leaves report.json, report.html and proof.ktap.
 
-Runs outside the lab, on the files that the scenario left in the results
-directory; so it is fast, and can be repeated on old results.
+Runs outside the lab, on the files that the scenario left in the results directory. So it is fast,
+and can be repeated on old results.
 """
 
 import json
@@ -16,14 +15,14 @@ from judge import proof, standstill
 from show import heatmap, report_html
 
 
-# What there is of a run: directory and name. The second one only with tracking=device, the
-# third one only between two hosts.
+# The legs of a run: directory and name. The second one exists only with tracking=device, the third
+# one only between two hosts.
 LEGS = {"main": "Main leg", "container": "Tracked by the container", "back": "Way back",
         "control": "Control"}
 
 
 def read_json(path):
-    """A JSON file, or nothing where a run ended early."""
+    """A JSON file, or nothing if a run ended before it was written."""
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError):
@@ -31,16 +30,16 @@ def read_json(path):
 
 
 def legs_of(report):
-    """{directory: what was judged}, of the legs that there were."""
+    """{directory: its judgement} of all legs that ran."""
     legs = {name: report if name == "main" else report.get(name) for name in LEGS}
     return {name: leg for name, leg in legs.items() if leg}
 
 
 def chart_data(facts, leg, heat):
-    """What the charts of one leg need; None if its migration never ran.
+    """The data for the charts of one leg; None if its migration never ran.
 
-    Times are seconds since the first sample. Before round 1 QEMU does not know
-    what is left to send.
+    Times are seconds since the first sample. Before round 1 QEMU does not know how much is left to
+    send.
     """
     samples = facts.get("samples", [])
     if not samples or not samples[-1]["rounds"]:
@@ -72,7 +71,7 @@ def table(report):
 
 
 def named(leg, what, entries, total):
-    """The first pages of a kind, in one line each."""
+    """The first pages of a kind, one line each."""
     if not entries:
         return []
     lines = [f"{leg}: {total} pages {what}, the first {len(entries)}:"]
@@ -89,8 +88,8 @@ def named(leg, what, entries, total):
 
 
 def add_cases(report, cases, wanted):
-    """What else was tried on the guest: one that went wrong, or none where there should be
-    some, decides too."""
+    """Add the other cases. One that went wrong also decides the verdict, and so do none where some
+    are @wanted."""
     report["cases"] = [{"name": name, "wrong": wrong, "seen": seen}
                        for name, wrong, seen in cases]
     reasons = [f"{name}: {wrong}" for name, wrong, _ in cases if wrong]
@@ -102,13 +101,13 @@ def add_cases(report, cases, wanted):
 
 
 def held_shortly(leg):
-    """Does the comparison take so little that nobody need care?"""
+    """Whether the comparison holds the destination for a moment only."""
     return leg["held_idle_s"] is not None and standstill.is_short(leg["held_idle_s"],
                                                                   leg["ram_pages_compared"] or 0)
 
 
 def as_tests(report):
-    """What was proven, as results of tests; the verdict's reasons are the last one's."""
+    """What was proven, as test results; the last one has the reasons of the verdict."""
     control = report["control"]
     claims = [("no page is lost", report["pages_lost"] == 0),
               ("all RAM is the same", report["ram_pages_different"] == 0),
@@ -131,7 +130,7 @@ def as_tests(report):
 
 
 def page(results, report, legs, facts, known):
-    """report.html: the report, and what the results directory knows of the run. @known: as of
+    """report.html: the report, and what the results directory says of the run. @known: see
     finish()."""
     job = read_json(results / "job.json")
     name, pairs = job.get("scenario", "migrate"), job.get("args", {})
@@ -148,8 +147,10 @@ def page(results, report, legs, facts, known):
 
 
 def finish(results, known=None):
-    """Judge a results directory; the return value is an exit code. @known: the
-    settings of the scenario."""
+    """Judge a results directory; the return value is an exit code.
+
+    @known: the settings of the scenario, see base/settings.py
+    """
     results = Path(results)
     run = read_json(results / "run.json")
     report = proof.judge(results, run.get("control", True))

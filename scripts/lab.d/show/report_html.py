@@ -93,7 +93,7 @@ PAGE = """<!DOCTYPE html>
 
 
 def number(value):
-    """A value as a table shows it."""
+    """A value for a table."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -102,8 +102,10 @@ def number(value):
 
 
 def table(name, heads, rows):
-    """A table that scrolls by itself where it is too wide. @rows: cells as HTML, the first
-    one of each names it."""
+    """A table that scrolls by itself if it is too wide.
+
+    @rows: cells as HTML, the first one of each names it
+    """
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(f'<tr><th scope="row">{first}</th>{"".join(cells)}</tr>'
                    for first, *cells in rows)
@@ -113,14 +115,13 @@ def table(name, heads, rows):
 
 
 def drawing(svg, caption, css=""):
-    """A plot of gnuplot's with what it shows below it, and in its place for those who don't
-    see it."""
+    """A plot of gnuplot's with its caption, and a text for those who can't see it."""
     return (f'<figure class="{css}"><div role="img" aria-label="{escape(caption)}">{svg}</div>'
             f"<figcaption>{escape(caption)}</figcaption></figure>")
 
 
 def folded(name, content):
-    """What is there for those who ask."""
+    """A section that is folded at first."""
     return f"<details><summary>{escape(name)}</summary>{content}</details>"
 
 
@@ -128,7 +129,7 @@ def folded(name, content):
 
 
 def card(css, name, word, lines):
-    """A verdict: what it is, and why."""
+    """A verdict and its reasons."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return (f'<section class="verdict {css}" aria-label="{escape(name)}">'
             f"<span>{escape(name)}</span><b>{escape(word)}</b><ul>{items}</ul></section>")
@@ -154,7 +155,7 @@ def counted(leg):
 
 
 def found(leg):
-    """What the two oracles found, in words; nothing where they could not look."""
+    """What the two oracles found, in words; nothing if they had no evidence."""
     if leg["pages_lost"] is None or leg["ram_pages_compared"] is None:
         return []
     return [pages(leg["pages_lost"], "lost, by ledger and reports"),
@@ -164,7 +165,7 @@ def found(leg):
 
 
 def slowed(leg):
-    """That the workload was not what it was set to, in words; "" if it was."""
+    """That the workload did not have its settings all the time, in words; "" if it had."""
     how = leg["slowed"]
     if not how["times"]:
         return ""
@@ -174,7 +175,8 @@ def slowed(leg):
 
 
 def verdict(report):
-    """The first thing to see: was anything lost, did the control fail as it must; else why."""
+    """The first thing to see: was anything lost, did the control fail as it must; otherwise
+    why."""
     control = report["control"]
     slow = [slowed(report)] if slowed(report) else []
     if report["verdict"] == "pass":
@@ -190,12 +192,13 @@ def verdict(report):
                           (["Both oracles see what it loses."] if caught else control["reasons"])
                           + found(control)))
     else:
-        cards.append(card("none", "Control", "NONE", ["Nothing shows that the oracles can fail."]))
+        cards.append(card("none", "Control", "NONE", ["Without a control, nothing shows that the oracles can "
+                                               "fail."]))
     return f'<div class="pair">{"".join(cards)}</div>'
 
 
 def tiles(report):
-    """The numbers that people ask for."""
+    """The numbers that people ask for first."""
     shown = (("pages_written", "", "page writes by the device"),
              ("pages_reported", "", "different pages reported to QEMU"),
              ("rounds", "", "rounds of pre-copy"),
@@ -210,14 +213,14 @@ def tiles(report):
 
 
 def figures(legs, draw):
-    """A drawing of each leg, side by side; a single one is not blown up."""
+    """A drawing of each leg, side by side; a single one is not enlarged."""
     drawn = [f"<figure><figcaption><strong>{escape(name)}</strong></figcaption>"
              f"{draw(name, leg)}</figure>" for name, leg in legs]
     return f'<div class="pair{"" if len(drawn) > 1 else " one"}">{"".join(drawn)}</div>'
 
 
 def memory_title(name, heat):
-    """What the map shows, for those who don't see it."""
+    """A description of the map for those who can't see it."""
     counts = [sum(heat.sums(counts)) for counts in (heat.written, heat.reported, heat.lost)]
     return (f"{name}, guest memory by round of pre-copy: summed over {len(heat.columns)} rounds, "
             "{:,} pages written, {:,} reported, {:,} lost; ".format(*counts)
@@ -237,19 +240,20 @@ def rounds_table(name, leg):
 
 
 def memory_section(legs):
-    """Guest memory by round, of the legs whose evidence is whole."""
+    """Guest memory by round, of the legs with complete evidence."""
     legs = [(name, leg) for name, leg in legs if leg and leg["heat"]]
     if not legs:
         return ""
     row = pages(1 << legs[0][1]["heat"].shift, "a row")
     return f"""<h2>Guest memory by round</h2>
-<p class="soft">Up: guest memory, where anything happened, {row}; the darker, the more of it. To the right: rounds of pre-copy, in the last one the guest stands
-still. What is blue must have orange or teal beside it.</p>
+<p class="soft">Vertical: guest memory that was written or reported, {row}; a darker cell has more
+pages. Horizontal: rounds of pre-copy; in the last one the guest is stopped. A blue cell must
+have orange or teal beside it.</p>
 <ul class="keys"><li><span class="key blue"></span>written by the device in the round</li>
-<li>reported to QEMU at its end, which then sends it:
-<span class="key orange"></span>retained, as it was unpinned before;
+<li>reported to QEMU at the end of the round, which then sends it:
+<span class="key orange"></span>retained, since it was unpinned before;
 <span class="key teal"></span>still pinned</li>
-<li><span class="key red"></span>lost: written for the last time, and never reported</li>
+<li><span class="key red"></span>lost: not reported after its last write</li>
 <li><span class="key green"></span>RAM: the same at the destination;
 <span class="key red"></span>differs there</li></ul>
 {figures(legs, lambda name, leg: charts.memory(memory_title(name, leg["heat"]), leg["heat"]))}
@@ -269,7 +273,7 @@ def chart_sections(legs):
     return memory_section(legs) + f"""
 <h2>Reported in each round</h2>
 <ul class="keys"><li><span class="key orange"></span>retained: unpinned before the report</li>
-<li><span class="key teal"></span>still pinned when it was made</li></ul>
+<li><span class="key teal"></span>pinned at the time of the report</li></ul>
 {figures(legs, lambda name, leg: charts.rounds(leg, last, most))}
 <h2>Convergence</h2>
 <p class="soft">Guest memory left to send, as QEMU saw it. Bandwidth is limited until enough
@@ -304,7 +308,7 @@ MUST_BE_ZERO = ("pages_lost", "ram_pages_different")
 
 
 def cell(leg, key, control):
-    """One value; the values that decide are coloured by whether they are as they must be."""
+    """One value; a value that decides is coloured by whether it is as it must be."""
     text = escape(number(leg[key]))
     if key not in MUST_BE_ZERO or leg[key] is None:
         return f"<td>{text}</td>"
@@ -318,12 +322,12 @@ def comparison(report):
     container, control = report["container"], report["control"]
     legs = [("Main", report, False)]
     words = ("The control is the same migration on a backend built to forget pages. It "
-             "has to lose pages, and both oracles have to see it." if control else
+             "must lose pages, and both oracles must notice." if control else
              "There was no control.")
     if container:
         legs = [("Device", report, False), ("Container", container, False)]
-        words = ("The device itself says what it wrote; and the same workload, reported by the "
-                 f"container. {words}")
+        words = ("The device itself reports what it wrote; then the same workload again, "
+                 f"reported by the container. {words}")
     if report.get("back"):
         legs.append(("Way back", report["back"], False))
     if control:
@@ -350,14 +354,14 @@ def named_pages(name, leg):
              "</td>", *(f"<td>{escape(number(entry[key]))}</td>" for key, _ in columns))
             for iova, (entry, what) in sorted(pages.items(), key=lambda page: int(page[0], 16))]
     return (f'<p class="soft">The first {len(rows)}; {number(leg["pages_lost"])} are lost, '
-            f"{number(leg['ram_pages_different'])} differ. IOVA is guest-physical; write numbers "
-            "count page writes of the device; in source and destination is what their RAM "
-            "holds.</p>"
+            f"{number(leg['ram_pages_different'])} differ. An IOVA is a guest-physical address. "
+            "Write numbers count the device's page writes; those in source and destination are "
+            "what their RAM holds.</p>"
             + table(name, ("IOVA", "", *(head for _, head in columns)), rows))
 
 
 def lost_section(report):
-    """Pages of the main leg that are not as they must be: there should be none."""
+    """Pages of the main leg that are not as they must be; there should be none."""
     if not report["lost"] and not report["different"]:
         return ""
     return "<h2>Lost pages</h2>" + named_pages("Lost pages", report)
@@ -378,7 +382,7 @@ def definitions(title, pairs):
 
 
 def setting(name, value, known):
-    """A row of the settings; one that is not its default stands out."""
+    """A row of the settings; a value that is not the default is emphasised."""
     default = known[name].value(known[name].default) if name in known else value
     what = known[name].what if name in known else ""
     small = f"<small>{escape(what.removeprefix('workload: '))}</small>" if what else ""
@@ -389,7 +393,7 @@ def setting(name, value, known):
 
 
 def settings_tables(settings, known, window):
-    """The workload, and what else was set. @known: {name: setting}."""
+    """The workload, and the other settings. @known: {name: setting}."""
     workload, other = [], []
     if window is not None:
         workload.append(setting("window", window, {
@@ -403,7 +407,7 @@ def settings_tables(settings, known, window):
 
 
 def raw_data(report):
-    """report.json inside of the page, so that it travels along, and where the rest is."""
+    """report.json within the page, so that it travels along, and links to the evidence."""
     data = base64.b64encode(json.dumps(report, indent=1).encode()).decode()
     legs = " and ".join(f'<a href="{name}/">{name}/</a>'
                         for name in ("main", "container", "back", "control")
@@ -419,9 +423,9 @@ def render(report, legs, settings, known=None, window=None, about=()):
 
     @legs:     [(name, chart data or None)]
     @settings: of the scenario
-    @known:    {name: setting}, as far as known, see base.settings
+    @known:    {name: setting}, as far as known, see base/settings.py
     @window:   IOVAs of the workload, as the device had them
-    @about:    [(name, value)], what else to say of the run
+    @about:    [(name, value)], what else to say about the run
     """
     control = report["control"]
     where = [*about, ("Kernel", report["kernel"]), ("QEMU", report["qemu"]),
