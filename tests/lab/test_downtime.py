@@ -124,7 +124,7 @@ class Settings(unittest.TestCase):
         self.assertRegex(config.append, "mdma.checks=0 mdma.dirty_pages_per_s=1024$")
 
     def test_refused(self):
-        for words, text in ((["points=x"], "no point 'x'"), (["repeat=0"], "1 or more expected"),
+        for words, text in ((["points=x"], "no point 'x'"), (["repeat=0"], "repeat=0: must be 1 or more"),
                             (["bandwidth=1000"], "mem_mb must be more than")):
             with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
                 self.configuration(*words)

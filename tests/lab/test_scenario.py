@@ -74,8 +74,8 @@ class Settings(unittest.TestCase):
 
     def test_out_of_range(self):
         """The message says what the range is."""
-        for word, text in (("rounds=10", "one: rounds=10: 1 to 9 expected"),
-                           ("pattern=zip", "one: pattern=zip: one of sequential, .* expected")):
+        for word, text in (("rounds=10", "one: rounds=10: must be 1 to 9$"),
+                           ("pattern=zip", "one: pattern=zip: must be one of sequential, ")):
             with self.assertRaisesRegex(say.UsageError, text):
                 scenario.pairs("one", [word])
 
@@ -139,7 +139,7 @@ class InTheLab(unittest.TestCase):
         """What is wrong is said, and nothing is run."""
         for words, text in ((["speed=3"], "no setting speed; there are: rounds, pattern"),
                             (["rounds"], "key=value expected"),
-                            (["rounds=many"], "0 or more expected")):
+                            (["rounds=many"], "rounds=many: must be 0 or more")):
             with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
                 arguments.values(self.known, words)
 

@@ -84,7 +84,7 @@ class Migrate(unittest.TestCase):
 
     def test_refused_before_the_boot(self):
         self.assertEqual(list(migrate.KEYS["workload"].words), workloads.names())
-        with self.assertRaisesRegex(say.UsageError, "workload=nic: one of .*nic-rx"):
+        with self.assertRaisesRegex(say.UsageError, "workload=nic: must be one of .*nic-rx"):
             scenario.pairs("migrate", ["workload=nic"])
 
     def test_preset_is_taken(self):

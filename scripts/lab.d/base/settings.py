@@ -8,12 +8,15 @@ rules (play/arguments.py).
 """
 
 import re
+import textwrap
 from dataclasses import dataclass, replace
 
 from base import site
 
 PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
 INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
+# Columns of a text that explains a setting.
+WIDTH = 80
 U32_MAX, U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 
 
@@ -81,7 +84,7 @@ class Words(Word):
     """One or several of @words, separated by commas."""
 
     def range(self):
-        return f"by comma, of {', '.join(self.words)}"
+        return f"one or several, by comma, of {', '.join(self.words)}"
 
     def allows(self, text):
         return text == self.default or all(word in self.words for word in text.split(","))
@@ -191,7 +194,7 @@ def checked(known, words):
         if "\n" in text:
             raise BadSetting(f"{key}: a line break in its value")
         if not known[key].allows(text):
-            raise BadSetting(f"{key}={text}: {known[key].range()} expected")
+            raise BadSetting(f"{key}={text}: must be {known[key].range()}")
         found[key] = text
     return found
 
@@ -201,5 +204,6 @@ def explained(known):
     lines = []
     for key, setting in known.items():
         allowed = f" ({setting.range()})" if setting.range() else ""
-        lines.append(f"  {key}={setting.default}\n        {setting.what}{allowed}")
+        lines += [f"  {key}={setting.default}",
+                  textwrap.indent(textwrap.fill(setting.what + allowed, WIDTH), " " * 8)]
     return "\n".join(lines)

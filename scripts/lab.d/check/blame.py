@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whose fault it is that a part of a check failed, and where the evidence is.
 
-Decided by what failed: a proof, a rule of ours, or our code's build is the product; what the
-kernel's own type1 must show, and does not, is the kernel's own; a run without a verdict, a
-broken oracle, a full disk, and our own scripts and tests are the lab.
+What failed decides. The product is at fault if a proof, a rule of ours or the build of our code
+fails. The kernel's own is at fault if its type1 does not show what it must show. The lab is at
+fault if there is no verdict, an oracle broke, a disk is full, or our own scripts or tests fail.
 """
 
 import re
@@ -17,13 +17,14 @@ OURS = ("drivers/", "samples/", "include/")
 # Parts whose failures are about our own scripts, or about what they measured.
 OF_SCRIPTS = ("python", "pages", "experiment", "reports")
 
-# The log of a kernel that got no time; a function of ours in it says that it was not that.
+# In the log of a kernel that got no CPU time. If a function of ours is in the log, that was not
+# the cause.
 STALLS = ("rcu stall", "lockup", "hung task", "tool off", "call trace")
 OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 TRACEBACK = "Traceback (most recent call last)"
 
-# Reasons of a proof's verdict that are no proof: what gathers the evidence or judges it broke,
-# or was too slow; and those that only follow from others.
+# Reasons of a proof's verdict that are not about the product: the gathering or judging of evidence
+# broke, or was too slow; and those that only follow from others.
 NO_PROOF = re.compile(r"(\w+: )?(oracle broken|control: |there was no control"
                       r"|(TraceError|LabError|OSError|\w*NotFoundError|TimeoutError): "
                       r"|\w+ is [\d.]+, must be (more than|at least)|nothing was reported"
@@ -40,7 +41,8 @@ def of_reason(reason):
 
 
 def of_proof(results):
-    """The results of a proof: the verdict says why all others failed. A reason each."""
+    """The results of a proof. The verdict has the reasons of all other failures; each becomes a
+    result."""
     verdict = next((one for one in results if one.name.split(": ")[-1] == "verdict"), None)
     if not verdict or verdict.state != ktap.FAILED:
         return
@@ -53,7 +55,7 @@ def of_proof(results):
 
 
 def of_file(path, results):
-    """The results of a KTAP file that a run left: who is to blame, by where it is from."""
+    """Set who is to blame for the results of a KTAP file, by where the file is from."""
     stock = "stock" in (path.stem, path.parent.name)
     text = path.read_text(errors="replace")
     for one in results:
@@ -68,10 +70,11 @@ def of_file(path, results):
 
 
 def of_kernel_log(findings, text, results):
-    """Who is to blame for what the kernel logged: whose test said so; whoever is in a trace;
-    a kernel that got no time is the lab's.
+    """Who is to blame for what the kernel logged: the tests during which it was logged; or the
+    modules in a trace; or the lab, if the kernel got no CPU time.
 
-    @text: the log; @results: those of the run
+    @text: the log
+    @results: those of the run
     """
     lines = [re.sub(r"^\[[ \d.]+\] *", "", line) for _, line in findings]
     said = {one.blame for one in results if one.state == ktap.FAILED and one.blame
@@ -84,8 +87,8 @@ def of_kernel_log(findings, text, results):
 
 
 def of_error(error):
-    """What kept a part from being run: the lab, but where code of ours can't be built. What
-    the compiler says of a disk is not about that."""
+    """Who is to blame for an error that kept a part from running: the lab, unless our code does
+    not build. A compiler's message about the disk does not count as that."""
     target, log = getattr(error, "target", None), getattr(error, "log", None)
     if not target or not log or "No space left on device" in str(error):
         return LAB
@@ -93,7 +96,7 @@ def of_error(error):
 
 
 def of_rule(name, reason):
-    """A line of the table of the rules, by why it is wrong."""
+    """Who is to blame for a line of the table of the rules, by what is wrong with it."""
     if reason == "a test fails":
         return PRODUCT
     weakness = name.split()[-1].startswith("W")
@@ -114,7 +117,7 @@ def of_result(part, result):
 
 
 def lines(parts):
-    """One line for each part that failed and each who is to blame.
+    """One line for each failed part and each one to blame.
 
     @parts: name of a part -> its results
     """

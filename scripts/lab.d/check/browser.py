@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Headless Chromium, driven over a pipe by its DevTools protocol: opens one of our pages,
-and says all that is wrong with it.
+"""Headless Chromium, driven over a pipe by its DevTools protocol: opens one of our pages, and
+reports everything that is wrong with it.
 
-Messages are JSON that ends in a zero byte; Chromium reads them from file descriptor 3 and
-answers on 4. No port is opened, and nothing is fetched: every host name is unknown to it.
+Messages are JSON and end in a zero byte; Chromium reads them from file descriptor 3 and answers on
+4. No port is opened and nothing is fetched: Chromium resolves no host name.
 """
 
 import base64
@@ -22,7 +22,7 @@ from base import process, say
 PROGRAMS = ("chromium-headless-shell", "chromium")
 PATIENCE = 60
 
-# The pages are our own files, so no sandbox is needed: it wants rights that root in a
+# The pages are our own files, so no sandbox is needed. It would need rights that root in a
 # container does not have.
 ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--hide-scrollbars", "--no-first-run", "--disable-extensions", "--disable-sync",
@@ -30,10 +30,10 @@ ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
              "--disable-default-apps", "--host-resolver-rules=MAP * ~NOTFOUND",
              "--remote-debugging-pipe")
 
-# What a reader would stumble over, found by what is really laid out. All text must have a
-# contrast of 4.5 to what is behind it (WCAG 2.1, AA), words of a drawing stay inside of it
-# and apart from each other, nothing is wider than the window, and who does not see the page
-# is told what a drawing shows and what a table's cell belongs to.
+# Faults that a reader would notice, found in the real layout. All text must have a contrast of 4.5
+# to its background (WCAG 2.1, AA), words of a drawing must stay inside it and not overlap, nothing
+# may be wider than the window, and screen readers must get a text for each drawing and a heading
+# for each cell.
 EXAMINE = """
 (() => {
   const bad = [], wide = document.documentElement.scrollWidth;
@@ -92,7 +92,7 @@ EXAMINE = """
 
 
 class BrowserError(say.LabError):
-    """Chromium is not there, or did not do what it was asked."""
+    """Chromium is missing, or did not do what it was asked."""
 
 
 def program():
@@ -102,7 +102,7 @@ def program():
 
 
 class Browser:
-    """One Chromium with one tab. A context: it ends with it."""
+    """One Chromium with one tab, which ends with its `with`."""
 
     def __init__(self):
         self.number, self.received, self.session, self.events = 0, b"", None, []
@@ -132,7 +132,7 @@ class Browser:
 
         def descriptors():
             process.die_with_parent()
-            # Copies first: one of the two may be 3 or 4 itself.
+            # Copy both first: one of them may already be number 3 or 4.
             one, other = os.dup(to_read), os.dup(from_write)
             os.dup2(one, 3)
             os.dup2(other, 4)
@@ -162,7 +162,7 @@ class Browser:
     # --- the protocol --------------------------------------------------------
 
     def call(self, method, **parameters):
-        """One command and its answer; events that come between are kept."""
+        """Send a command and return its answer; keep the events in between."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
@@ -192,7 +192,7 @@ class Browser:
         return json.loads(message)
 
     def _wait(self, method):
-        """Until an event was seen since the last open()."""
+        """Wait until an event was seen since the last open()."""
         deadline = time.monotonic() + PATIENCE
         while not any(event.get("method") == method for event in self.events):
             self.events.append(self._receive(deadline, method))
@@ -200,7 +200,7 @@ class Browser:
     # --- a page --------------------------------------------------------------
 
     def open(self, path, width=1100, height=900, dark=False):
-        """Load a file as a window of this size shows it."""
+        """Load a file in a window of this size."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=2 if width < 600 else 1, mobile=False)
         self.call("Emulation.setEmulatedMedia", features=[
@@ -210,11 +210,11 @@ class Browser:
         if answer.get("errorText"):
             raise BrowserError(f"{path}: {answer['errorText']}")
         self._wait("Page.loadEventFired")
-        # What scripts do right after it, and what Chromium says about it all.
+        # Wait for scripts that run right after loading, and for Chromium's messages.
         self.evaluate("new Promise(done => setTimeout(done, 50))")
 
     def evaluate(self, expression):
-        """Value of an expression in the page."""
+        """The value of an expression in the page."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
                            awaitPromise=True)
         if "exceptionDetails" in answer:
@@ -222,7 +222,7 @@ class Browser:
         return answer["result"].get("value")
 
     def complaints(self):
-        """What the console shows as error or warning, and what was asked of a network."""
+        """Errors and warnings of the console, and requests to a network."""
         found = []
         for event in self.events:
             values = event.get("params", {})
@@ -247,10 +247,10 @@ class Browser:
         return self.evaluate(EXAMINE)
 
     def text(self):
-        """The words that a reader sees."""
+        """The visible text."""
         return self.evaluate("document.body.innerText")
 
     def screenshot(self, path):
-        """The whole page as a picture."""
+        """A picture of the whole page."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         Path(path).write_bytes(base64.b64decode(answer["data"]))

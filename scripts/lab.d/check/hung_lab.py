@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A check: a lab that is made to hang is found out, and what is kept of it says why.
+"""A check: the watchdog finds a lab that is made to hang, and what it saves says why.
 
-The lab masks the timer of its CPU 0 in the local APIC, behind the kernel's back. That is what
-a lost timer interrupt comes to: Linux takes the timer to be armed, never arms it again, and
-all that waits for a timer of that CPU waits for ever, while the other CPU goes on.
+The lab masks the timer of its CPU 0 in the local APIC, behind the kernel's back. That looks like a
+lost timer interrupt: Linux believes that the timer is armed and never arms it again. Everything
+that waits for a timer of that CPU waits for ever, while the other CPU goes on.
 """
 
 from base import ktap
@@ -12,7 +12,7 @@ from make import paths
 
 # Seconds that a CPU may be silent here.
 SILENCE = 20
-# The APIC must be in memory, and user space must reach it.
+# The APIC must be in memory, and accessible from user space.
 OPTIONS = ("lab.bare", "iomem=relaxed", "nox2apic")
 MASKED = "the timer of CPU 0 is masked"
 HANGS = f"""
@@ -27,7 +27,7 @@ time.sleep(3600)
 """
 
 REASON = f"CPU 0 of the lab made no progress for {SILENCE} s, in hung_lab: timer_is_masked"
-# What hang.txt must have, and what for.
+# What it shows -> words that hang.txt must have for it.
 KEPT = {
     "the registers of both CPUs": ("CPU#0", "CPU#1", "HLT="),
     "the masked timer": ("=== QEMU: info lapic 0 ===", "LVTT\t 0x000100ec"),
@@ -38,7 +38,7 @@ KEPT = {
 
 
 def missing(text):
-    """What of KEPT is not all in the text."""
+    """Names in KEPT whose words are not all in the text."""
     return [what for what, words in KEPT.items() if not all(word in text for word in words)]
 
 
@@ -58,7 +58,7 @@ def check():
         "a lab without a timer counts as hung":
             "" if (outcome.reason or "").startswith(REASON) else str(outcome),
         "hang.txt has what is needed": ", ".join(gone),
-        # Else a run of mutants would take it for a kernel that fell to the mutant.
+        # Otherwise a run of mutants would take it for a kernel that a mutant killed.
         "the panic that we asked for is no finding":
             "\n".join(line for _, line in outcome.findings),
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Style of the whole tree: one result a file and tool."""
+"""Style of the whole tree: one result for each file and tool."""
 
 import os
 import re
@@ -13,12 +13,12 @@ DIRECTORIES = ("drivers", "samples", "include", "tests", "scripts", ".ci")
 C_SUFFIXES = (".c", ".h")
 LONGEST_SOURCE = 800
 LONGEST_SHELL = 150
-# What checkpatch asks for and a file of that kind cannot give. A user-space
-# program has no kernel macros and functions; TRACE_EVENT has a layout of its own.
+# What checkpatch demands and such a file can't fulfil. A user-space program has no kernel macros
+# and functions; TRACE_EVENT has its own layout.
 USER_SPACE = ("ARRAY_SIZE", "BIT_MACRO", "CAMELCASE", "EXPORT_SYMBOL", "MACRO_ARG_REUSE",
               "MACRO_WITH_FLOW_CONTROL", "NEW_TYPEDEFS", "PREFER_DEFINED_ATTRIBUTE_MACRO",
               "PREFER_KERNEL_TYPES", "STRCPY", "STRNCPY", "VOLATILE")
-# The kernel's own macros, made for user space.
+# The kernel's own macros, reproduced in user space.
 SHIM = ("COMPLEX_MACRO", "MACRO_ARG_UNUSED")
 TRACE_HEADER = ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT")
 
@@ -26,7 +26,7 @@ LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
 
 def files():
-    """All files of the tree that are ours to judge, relative to it."""
+    """All our files in the tree, relative to it."""
     found = []
     for directory in DIRECTORIES:
         for base, directories, names in os.walk(paths.REPO / directory):
@@ -37,18 +37,18 @@ def files():
 
 
 def is_shell(path, text):
-    """Whether a shell reads it."""
+    """Whether it is a shell script."""
     first = text.split("\n", 1)[0]
     return path.endswith(".sh") or (first.startswith("#!") and first.endswith("sh"))
 
 
 def is_python(path, text):
-    """Whether Python reads it."""
+    """Whether it is Python."""
     return path.endswith(".py") or text.startswith("#!/usr/bin/env python3")
 
 
 def _tool(name, path, argv):
-    """Run a tool; it must end with 0 and say nothing."""
+    """Run a tool, which must end with 0 and print nothing."""
     result = subprocess.run([str(word) for word in argv], cwd=paths.REPO, text=True,
                             env=process.ENVIRONMENT, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -79,7 +79,7 @@ def checkpatch(path):
 
 
 def kernel_doc(path):
-    """Comments that kernel-doc reads must be well formed."""
+    """kernel-doc comments must be well formed."""
     return _tool("kernel-doc", path, ["perl", paths.KERNEL_SOURCE / "scripts/kernel-doc",
                                       "-none", path])
 
@@ -139,7 +139,7 @@ def errno_table(path, text=None, tests=None):
 
 
 def mutant_applies(path):
-    """A mutant says what it breaks, and there is what it changes."""
+    """A mutant says what it breaks, and its patch applies."""
     name = os.path.basename(path)[:-len(".patch")]
     try:
         one = mutant.load(name)
@@ -151,7 +151,7 @@ def mutant_applies(path):
 
 
 def _jobs():
-    """(check, path) of all that is to be done."""
+    """(check, path) of everything to be done."""
     jobs = [(errno_table, "Documentation/errno.rst")]
     for path in files():
         try:
@@ -173,12 +173,12 @@ def _jobs():
 
 
 def run():
-    """All results. Needs the kernel's scripts from the image (see image.py)."""
+    """All results. Needs the kernel's scripts from the image (see make/image.py)."""
     packages.ensure(packages.FOR_LINT)
     try:
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             return list(pool.map(lambda job: job[0](job[1]), _jobs()))
     finally:
-        # checkpatch leaves a cache where it is run.
+        # checkpatch leaves a cache in its working directory.
         for cache in paths.REPO.glob(".checkpatch-camelcase*"):
             cache.unlink()

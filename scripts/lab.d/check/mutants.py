@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""All mutants: build them, and see whether the tests that a check runs catch each of them.
+"""All mutants: builds them, and checks whether the tests of a check catch each of them.
 
-What the unit tests can kill is killed there; the others go to the lab, all in one boot
-(tests/scenarios/mutants.py), and into another one when a mutant took the kernel along.
-Such a one is killed only if the console proves it.
+Mutants that unit tests can kill are killed there. The others go to the lab, all in one boot
+(tests/scenarios/mutants.py), and in another one after a mutant that crashed the kernel. A mutant
+that crashed it counts as killed only if the console proves that.
 """
 
 import json
@@ -18,7 +18,7 @@ from judge import dmesg
 from make import build, chroot, image, mutant, paths, payload
 
 RESULTS = paths.OUT / "mutants"
-# Begin of a file's path -> the unit test that has it.
+# Beginning of a file's path -> the unit test for it.
 UNITS = {"drivers/vfio/pin_store.": "pin_store_test",
          "drivers/vfio/pin_leaf.": "pin_store_test",
          "drivers/vfio/dirty_report.": "dirty_report_test",
@@ -38,7 +38,7 @@ AGAIN = 3
 
 @dataclass
 class Verdict:
-    """What came of a mutant: @state, and the tests or lines that say so."""
+    """The result for a mutant: @state, and the tests or lines that show it."""
     name: str
     state: str
     where: str
@@ -50,7 +50,7 @@ class Verdict:
 
 
 def unit_programs(one):
-    """The unit tests that are built from what a mutant changes."""
+    """The unit tests that are built from the files that a mutant changes."""
     if one.tests and "unit" not in one.tests:
         return []
     return sorted({program for begin, program in UNITS.items()
@@ -58,7 +58,7 @@ def unit_programs(one):
 
 
 def unit_failures(text, code):
-    """What unit tests complain of: names of tests, or of what a sanitizer found."""
+    """What failed in unit tests: names of tests, or a sanitizer's findings."""
     failed = [result.name for result in ktap.parse(text, "unit")
               if result.state == ktap.FAILED and not result.name.startswith("unit: plan")]
     failed += re.findall(r"(?:ERROR|SUMMARY): (\w+Sanitizer: [\w-]+)", text)[:1]
@@ -67,7 +67,7 @@ def unit_failures(text, code):
 
 
 def try_unit(one):
-    """A verdict of the unit tests, or None if they do not know the files or find nothing."""
+    """The unit tests' verdict; None if they do not cover the files, or find nothing."""
     programs = unit_programs(one)
     if not programs:
         return None
@@ -103,7 +103,7 @@ def selftests():
 
 
 def tests_of(one, known):
-    """program -> names of the tests that are to catch a mutant."""
+    """program -> names of the tests that must catch a mutant."""
     wanted = [word for word in one.tests if word not in ("unit", "build")]
     if one.tests:
         chosen = [name for name in known if any(name.startswith(word) for word in wanted)]
@@ -121,7 +121,7 @@ def tests_of(one, known):
 
 
 def try_build(one):
-    """Build the module of a mutant. A verdict if it can't be built, or None."""
+    """Build the module of a mutant. Returns a verdict if that fails, otherwise None."""
     try:
         build.make_mutant(one.name)
     except say.LabError as error:
@@ -130,7 +130,7 @@ def try_build(one):
 
 
 def plan(left, known, baseline):
-    """What the scenario reads: mutants and their tests, and all of these tests."""
+    """The scenario's input: mutants and their tests, and all of these tests."""
     everything, entries = {}, []
     for one in left:
         programs = tests_of(one, known)
@@ -144,13 +144,13 @@ def plan(left, known, baseline):
 
 
 def proof(console, name):
-    """What the console says of the end of the kernel, after it was told of this mutant."""
+    """What the console says about the kernel's end, after the name of this mutant."""
     _, told, after = console.rpartition(f"mutant: {name}\n")
     return [line for _, line in dmesg.scan(after)][:2] if told else []
 
 
 def read_boot(directory, left, outcome):
-    """The verdicts that a boot has left, and the one that the console has."""
+    """The verdicts that a boot left, and the one that the console shows."""
     verdicts = []
     for one in left:
         path = directory / f"{one.name}.json"
@@ -169,7 +169,7 @@ def read_boot(directory, left, outcome):
 
 
 def boot(number, left, known):
-    """One boot of the lab: as many of the mutants as it survives."""
+    """One boot of the lab, for as many of the mutants as it survives."""
     first = number == 1
     (paths.PAYLOAD / "mutant" / "plan.json").write_text(json.dumps(plan(left, known, first)))
     directory = RESULTS / f"boot{number}"
@@ -184,7 +184,7 @@ def boot(number, left, known):
 
 
 def try_lab(left):
-    """Verdicts of the lab, of boot after boot, until each mutant has one."""
+    """Verdicts of the lab, one boot after another, until each mutant has one."""
     verdicts, number, known = [], 0, selftests()
     while left:
         number += 1
@@ -202,7 +202,7 @@ def try_lab(left):
 
 
 def prepare():
-    """Everything that a boot needs, but the mutants."""
+    """Make everything that a boot needs, except for the mutants."""
     image.make_tree()
     image.make_initramfs()
     build.all_targets()
@@ -220,14 +220,14 @@ def judge(chosen):
                 verdicts.append(verdict)
             else:
                 left.append(one)
-    # What only unit tests are to catch has survived them.
+    # A mutant that only unit tests are to catch has survived them.
     verdicts += [Verdict(one.name, SURVIVED, "unit") for one in left if one.tests == ["unit"]]
     left = [one for one in left if one.tests != ["unit"]]
     if not left:
         return verdicts
     prepare()
     built = []
-    # By file: then the next one is made of what the last one has compiled.
+    # Sorted by file: the next one can then use what the last one compiled.
     for one in sorted(left, key=lambda one: list(one.hunks)):
         verdict = try_build(one)
         if verdict:
@@ -240,7 +240,7 @@ def judge(chosen):
 
 
 def run(names):
-    """Judge mutants (all, if none is named); the exit code is 0 if all are killed."""
+    """Judge these mutants (default: all); the exit code is 0 if all are killed."""
     chosen = [mutant.load(name) for name in names or mutant.names()]
     known = selftests()
     for one in chosen:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The table of the rules: for each rule, defect and weakness its tests, on ours and on stock.
 
-What there is, the documentation says: the rules R in design.rst, the defects D and the
-weaknesses W in testing.rst. A test names in its name what it checks; one that fails on
-the kernel's own type1 for a weakness is a test of that weakness, too. Read from what the
-parts "unit", "selftests" and "deadly" of a check have left.
+The documentation lists them: the rules R in design.rst, the defects D and the weaknesses W in
+testing.rst. A test's name says what it checks. A test that fails on the kernel's own type1 because
+of a weakness also counts as a test of that weakness. The input is what the parts "unit",
+"selftests" and "deadly" of a check have left.
 """
 
 import json
@@ -15,7 +15,7 @@ from base import files, ktap
 from make import paths
 
 DOCUMENTATION = paths.REPO / "Documentation"
-# (file, heading of the section with the table)
+# (file, heading of the section with the table).
 WHAT = (("design.rst", "The rules"), ("testing.rst", "Defects"), ("testing.rst", "Weaknesses"))
 UNSHOWN = ("testing.rst", "Not shown")
 
@@ -27,7 +27,7 @@ ROW = re.compile(r"([RDW]\d{1,2}) +(\S.*)")
 
 
 def section(text, heading):
-    """The lines of a section of a reStructuredText, without those that follow it."""
+    """The lines of a section of a reStructuredText, up to the next section."""
     lines = text.splitlines()
     found = None
     for at in range(len(lines) - 1):
@@ -91,7 +91,7 @@ class Row:
     unshown: str = None
 
     def ours(self):
-        """passed, or what keeps it from that."""
+        """"passed", or what prevents that."""
         states = [test.ours for test in self.tests]
         if ktap.FAILED in states:
             return ktap.FAILED
@@ -121,7 +121,10 @@ class Row:
 
 
 def table(ours, stock, what, unshown):
-    """All lines. @ours, @stock: results; those of unit tests are of ours."""
+    """All lines.
+
+    @ours, @stock: results; unit tests are in @ours
+    """
     tests, found = {}, {name: Row(name, text, unshown=unshown.get(name))
                         for name, text in what.items()}
     for side, results in (("ours", ours), ("stock", stock)):
@@ -137,7 +140,7 @@ def table(ours, stock, what, unshown):
 
 
 def verdicts(lines):
-    """One result a line of the table."""
+    """One result for each line of the table."""
     results = []
     for row in lines:
         wrong = row.wrong() if row.what else "no documentation says what it is"
@@ -157,7 +160,7 @@ def as_json(lines):
 
 
 def as_text(lines):
-    """The table for people: a test's name is cut where a line would break."""
+    """The table for people: a test's name is cut so that a line does not break."""
     text = []
     for row in lines:
         first = row.tests[0].name if row.tests else "-"

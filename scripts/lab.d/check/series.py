@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The backend as patches for a kernel's tree, for git am, and the proof that they work.
 
-The tree is the lab's kernel, as its source package has it: what of it the patches
-touch, in a repository of its own below OUT/series. There, the kernel's type1 is
-the file that type1.cocci makes of it, with our own files beside it. What is
-made is tried at once, from the patches alone: applied to the pristine source,
-judged by checkpatch, built with W=1 and sparse, and its unit tests run.
+The tree is a repository below OUT/series, with those files of the lab's kernel source package that
+the patches touch. There, the kernel's type1 is the file that type1.cocci makes from it, with our
+own files beside it. The result is tried at once, from the patches alone: applied to the pristine
+source, checked by checkpatch, built with W=1 and sparse, and its unit tests run.
 """
 
 import re
@@ -25,13 +24,13 @@ LOG = HOME / "series.log"
 
 VFIO = "drivers/vfio"
 TESTS = "tools/testing/vfio"
-# What of the kernel's source the patches touch, and what their tests need.
+# Files of the kernel's source that the patches touch, and that their tests need.
 WANTED = (f"{VFIO}/*", "include/linux/vfio*", "tools/include/linux/rbtree*", "tools/lib/rbtree.c")
 
-# A patch that adds a file to a directory that MAINTAINERS has already adds no entry there.
+# A patch that adds a file to a directory already in MAINTAINERS adds no entry there.
 CHECKPATCH_IGNORE = ("FILE_PATH_CHANGES",)
 
-# Our place for a backend's unit test -> that of a kernel's tree.
+# Our path of a backend's unit test -> its path in a kernel's tree.
 UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
         "pin_store_test.c": "pin_store_test.c", "dirty_report_test.c": "dirty_report_test.c",
         "type1_mock.h": "type1_mock.h", "type1_report_test.c": "type1_report_test.c",
@@ -39,7 +38,7 @@ UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
 
 
 def git(*words, tree=TREE, capture=False):
-    """git in the tree, as a stranger to the user's settings but for the name."""
+    """Run git in the tree, without the user's settings except for the name."""
     name, email = author()
     environment = dict(process.ENVIRONMENT, GIT_CONFIG_GLOBAL="/dev/null",
                        GIT_AUTHOR_NAME=name, GIT_AUTHOR_EMAIL=email,
@@ -52,7 +51,7 @@ def git(*words, tree=TREE, capture=False):
 
 
 def author():
-    """Who signs off: git's user, or who made the last commit of this repository."""
+    """Who signs off: git's user, or the author of the last commit of this repository."""
     name, email = _ask("config", "user.name"), _ask("config", "user.email")
     if not (name and email):
         name, email = _ask("log", "-1", "--format=%an"), _ask("log", "-1", "--format=%ae")
@@ -62,7 +61,7 @@ def author():
 
 
 def _ask(*words):
-    """What git says about this repository; empty if it is none."""
+    """Git's answer about this repository; empty if it is none."""
     return subprocess.run(["git", "-C", paths.REPO, *words], stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.DEVNULL, env=process.ENVIRONMENT,
                           check=False).stdout.strip()
@@ -72,7 +71,7 @@ def _ask(*words):
 
 
 def take_source():
-    """The pristine files out of the kernel's source package, unless they are there."""
+    """Extract the pristine files from the kernel's source package, unless they are there."""
     stamp = HOME / "source.stamp"
     wanted = image.digest(image.recipe(), *WANTED)
     if SOURCE.is_dir() and stamp.exists() and stamp.read_text() == wanted:
@@ -87,13 +86,13 @@ def take_source():
 
 
 def type1_source(ours):
-    """type1.c for a kernel's tree: the hooked file, and ours at its end.
+    """type1.c for a kernel's tree: the hooked file, with ours at its end.
 
     @ours: directory with our files and the hooked one
     """
     hooked = (ours / "vfio_iommu_type1_hooked.c").read_text()
     wrapper = (ours / "type1.c").read_text().split('#include "vfio_iommu_type1_hooked.c"\n')[1]
-    # Tells ours from the kernel's, which is here the same.
+    # This marks our module among others, which a kernel's tree does not need.
     wrapper, marks = re.subn(r"\n/\*[^/]*\*/\nMODULE_INFO\(backend,[^;]*;\n", "\n", wrapper)
     includes = re.findall(r"^#include .*\n", wrapper, re.MULTILINE)
     top = [line for line in includes if not line.startswith('#include "type1_')]
@@ -106,7 +105,7 @@ def type1_source(ours):
     text, tails = re.subn(r"^static int __init vfio_iommu_type1_init",
                           re.sub(r"\n{3,}", "\n\n", wrapper).strip().replace("\\", r"\\")
                           + "\n\n\\g<0>", text, flags=re.MULTILINE)
-    # Coccinelle puts a comment right behind the code.
+    # Coccinelle puts a comment directly behind the code.
     text = text.replace(";/*", "; /*")
     if (marks, heads, tails) != (1, 1, 1):
         raise say.LabError(f"type1.c: can't be merged into the kernel's file {marks, heads, tails}")
@@ -141,18 +140,18 @@ class Series:
         git("commit", "-q", *(["-s"] if sign else []), "-m", message)
 
     def commit(self, name):
-        """What is in the tree now, with a message of Documentation/series."""
+        """Commit what is in the tree now, with a message of Documentation/series."""
         self._commit((MESSAGES / f"{name}.txt").read_text())
 
     def link(self, *objects, flags=""):
-        """More objects for the module, and how they are compiled."""
+        """Add objects to the module, and compiler flags."""
         self.objects += objects
         path = self.vfio / "Makefile"
         path.write_text(_makefile(path.read_text(),
                                   f"vfio_iommu_type1-y := {' '.join(self.objects)}\n" + flags))
 
     def take(self, pattern):
-        """Our files as they are. Returns the objects to be linked for them."""
+        """Copy our files unchanged. Returns the objects to be linked for them."""
         names = sorted(path.name for path in self.ours.glob(pattern)
                        if path.suffix in (".c", ".h") and not path.name.endswith(".mod.c"))
         for name in names:
@@ -160,7 +159,7 @@ class Series:
         return [f"{name[:-2]}.o" for name in names if name.endswith(".c")]
 
     def make(self):
-        """All of it."""
+        """Make all commits."""
         self.begin()
         (self.vfio / "vfio_iommu_type1.c").rename(self.vfio / "type1.c")
         self.link()
@@ -194,14 +193,14 @@ class Series:
         self.commit("09-tests")
 
     def missing(self):
-        """A file that this series knows nothing of would be left out in silence."""
+        """Refuse a file that no patch has; it would be left out silently."""
         for path in paths.REPO.glob(f"{VFIO}/*.[ch]"):
             if not (self.vfio / path.name).exists():
                 raise say.LabError(f"series.py puts {VFIO}/{path.name} into no patch")
 
     @staticmethod
     def tests():
-        """The unit tests to the place of user-space tests."""
+        """Copy the unit tests to the place of user-space tests."""
         target = TREE / TESTS
         target.mkdir(parents=True)
         for source, name in UNIT.items():
@@ -216,7 +215,7 @@ class Series:
 
 
 def write_patches():
-    """The commits as files in HOME, and the letter that goes with them."""
+    """Write the commits as files to HOME, with the cover letter."""
     for path in HOME.glob("*.patch"):
         path.unlink()
     git("config", "branch.series.description", (MESSAGES / "cover.txt").read_text())
@@ -227,7 +226,7 @@ def write_patches():
 
 
 def judge(patches):
-    """checkpatch --strict says nothing about any of them."""
+    """checkpatch --strict must accept every patch."""
     bad = []
     for patch in patches:
         ignore = list(CHECKPATCH_IGNORE)
@@ -249,7 +248,7 @@ def judge(patches):
 
 
 def apply(patches):
-    """git am of the patches on the pristine source makes the same tree."""
+    """git am of the patches on the pristine source must make the same tree."""
     shutil.rmtree(TRIAL, ignore_errors=True)
     git("clone", "-q", "-b", "pristine", TREE, TRIAL, tree=HOME)
     git("checkout", "-q", "-b", "applied", tree=TRIAL)
@@ -260,14 +259,14 @@ def apply(patches):
 
 
 def _of_others(line):
-    """Whether a warning is about a file of the kernel's that no patch touches."""
+    """Whether a warning is about a kernel file that no patch touches."""
     found = re.search(rf"/{VFIO}/(\S+?\.[ch]):", line)
     touched = git("diff", "--name-only", "pristine..series", capture=True).splitlines()
     return bool(found) and f"{VFIO}/{found[1]}" not in touched
 
 
 def compile_trial(revision, *checks):
-    """Build drivers/vfio of the trial tree, as of a revision, without a warning."""
+    """Build drivers/vfio of the trial tree at a revision, without a warning."""
     git("checkout", "-q", "--detach", revision, tree=TRIAL)
     headers = f"/lib/modules/{kmod.kernel_version(paths.ROOT)}/build"
     chroot.run([*build.MAKE, "-C", headers, f"M=/mnt/series/trial/{VFIO}", *checks, "modules"],
@@ -305,7 +304,7 @@ def run():
         with say.Step("series: build with all, W=1 and sparse"):
             compile_trial("applied", "W=1", "C=2")
         with say.Step("series: unit tests"):
-            # OUT=: ours, which make exports, is no path in the tree
+            # Clear the OUT= that make exports: that path does not exist in the tree.
             chroot.run(["make", "-s", "-C", f"/mnt/series/trial/{TESTS}", "OUT=.", "check"],
                        HOME / "unit.log", "the unit tests of the series", binds={"series": HOME})
     for patch in patches:

@@ -8,7 +8,7 @@ import sys
 import unittest
 from pathlib import Path
 
-# Started as a program of its own: the packages are beside the one that it is in.
+# Started as a program: the packages are beside the one that this file is in.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 # pylint: disable=wrong-import-position
@@ -16,7 +16,7 @@ from base import ktap
 
 
 class KtapResult(unittest.TestResult):
-    """Collects what happened; prints nothing while tests run."""
+    """Collects results; prints nothing while tests run."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class KtapResult(unittest.TestResult):
 
 
 def main():
-    """The exit code is 1 if anything failed."""
+    """Run them; the exit code is 1 if a test failed."""
     directory = sys.argv[1]
     suite = unittest.TestLoader().discover(directory, top_level_dir=directory)
     result = KtapResult()
