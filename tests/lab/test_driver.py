@@ -93,7 +93,7 @@ class Settings(unittest.TestCase):
         self.assertIn(" slub_debug=FZPU", one.append)
         self.assertEqual(one.transfers, 50)
         self.assertNotIn("slub_debug", driver.of_guest(self.configuration(), "plain").append)
-        with self.assertRaisesRegex(SystemExit, "guests=x: must be one or several, by comma, of plain, poisoned"):
+        with self.assertRaisesRegex(SystemExit, "guests=x: must be .* of plain, poisoned"):
             self.configuration("guests=x")
         self.assertEqual(driver.KEYS["guests"].words, tuple(driver.GUESTS))
 

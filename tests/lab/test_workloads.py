@@ -110,7 +110,7 @@ class Attributes(unittest.TestCase):
         self.assertEqual(set(mdev.Mdev.SETTINGS), there)
 
     def test_ranges_of_settings(self):
-        """A setting of a scenario can be what the device takes, but a trace, which needs a file."""
+        """A scenario can set all that the device takes, except for a trace, which needs a file."""
         of_settings = {*settings.WORKLOAD, *settings.MORE_WORKLOAD}
         self.assertEqual(of_settings, set(knobs()) - {"run"} | set(words()))
         for name in of_settings:

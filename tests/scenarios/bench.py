@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the backend costs, the kernel's own type1 beside it, in one run.
+"""What the backend costs, next to the kernel's own type1, in one run.
 
-The lab's clock counts instructions here, 2 ns each, so that the figures are the
-same on every machine, at any load. Writes bench.json and bench.html and prints the
-table; fails if a figure of ours is above its target.
+The lab's clock counts instructions here, 2 ns each, so the figures are the same on every machine,
+under any load. Writes bench.json and bench.html and prints the table; fails if a figure of ours is
+above its target.
 
-usage: bench.py --results DIR [key=value ...]        (as root; --help: keys)
+usage: bench.py --results DIR [key=value ...]          (as root; --help: keys)
 """
 
 import json
@@ -22,11 +22,10 @@ from base import settings, site
 from play import arguments, backend
 from show import bench_html
 
-# How the lab is booted, read by scripts/lab.
+# How the lab is booted; read by scripts/lab.
 ACCEL = "icount"
 TIMEOUT = 2400
 
-# What settings can be, by comma; read by scripts/lab, too, before anything is booted.
 KEYS = settings.keys(own={
     "only": settings.Words(
         "floor,pin,start,get,short,wait,unmap,memory,mapped,dirty", "groups of figures",
@@ -35,12 +34,12 @@ KEYS = settings.keys(own={
 })
 
 PROGRAMS = site.BUILT / "bench"
-# How long the page allocator's lists of free pages may be. By itself it changes that with what
-# has happened, and gives back thousands of pages within a call that frees one.
+# Length of the page allocator's lists of free pages. By default the length changes with the load,
+# and thousands of pages are given back within a call that frees one.
 PAGE_LISTS = Path("/proc/sys/vm/percpu_pagelist_high_fraction")
 
-# key of the program: (operation, unit, target or None). A target that is a
-# string is a part of what stock needs.
+# Key of the program: (operation, unit, target or None). A target that is a string is a share of
+# what stock needs.
 ROWS = {
     "pin_512": ("pin, batches of 512, per page", "ns", 90),
     "unpin_512": ("unpin, batches of 512, per page", "ns", 55),
@@ -82,8 +81,8 @@ ROWS = {
     "unmap_1g": ("UNMAP with bitmap, 1 GiB all dirty", "us", None),
 }
 
-# What a GET costs as one thing grows: prefix of the keys -> (the figures of the keys,
-# what grows, the rows' names with one figure in them).
+# What a GET costs as one thing grows: prefix of the keys -> (the sizes in the keys, what grows,
+# the rows' names, with a place for the size).
 GROWTH = {
     "mapped": ((1, 16, 256, 1024, 4096, 16384), "GiB mapped, 1024 pages dirty",
                "GET, {} GiB mapped, 1024 pages dirty"),
@@ -98,7 +97,7 @@ SCALE = {"ns": 1, "us": 1000, "B": 1}
 
 
 def measure(groups):
-    """key -> figure, of the type1 that is loaded."""
+    """key -> figure, for the type1 that is loaded."""
     found = {}
     for group in groups:
         print(f"  {group} ...", flush=True)
@@ -113,7 +112,7 @@ def measure(groups):
 
 
 def row(key, stock, ours, floor):
-    """One row of bench.json; ok is None where nothing was to be reached."""
+    """One row of bench.json; ok is None if there is no target."""
     name, unit, target = ROWS[key]
 
     def value(figures):

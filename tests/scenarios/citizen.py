@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The device on its host, by the programs that people use there: mdevctl, trace-cmd,
-lspci, rmmod.
+"""The device on its host, used by the programs that people use there: mdevctl, trace-cmd, lspci,
+rmmod.
 
-usage: citizen.py --results DIR        (as root)
+usage: citizen.py --results DIR          (as root)
 """
 
 import fcntl
@@ -27,22 +27,22 @@ from play.mdev import DEBUG, DEVICES
 KEYS = settings.keys()
 
 
-# A program of the README's "By hand" that runs on the lab's host, not in the lab.
+# A program in the README's "By hand" that runs on the lab's host, not in the lab.
 OUTSIDE = "scripts/lab "
 
-# Requests of <linux/vfio.h>, and where config space is in the device's file.
+# Requests of <linux/vfio.h>, and the offset of config space in the device's file.
 VFIO_SET_IOMMU = 0x3B66
 VFIO_GROUP_SET_CONTAINER = 0x3B68
 VFIO_GROUP_GET_DEVICE_FD = 0x3B6A
 VFIO_TYPE1V2_IOMMU = 3
 CONFIG_REGION = 7 << 40
 
-# Seconds that a program may take: mdevctl waits for as long as a device is open.
+# Time limit of a program in seconds: mdevctl waits as long as a device is open.
 TIMEOUT_OF_ONE = 300
-# Who types the README's commands on a slow machine waits longer than it says.
+# On a slow machine, somebody who types the README's commands waits longer than it says.
 PATIENTLY = "sleep() { command sleep $((3 * $1)); }"
 
-# What lspci -vvv must say of the function.
+# Patterns that lspci -vvv must print for the function.
 LSPCI = (
     r"Control: I/O- Mem- BusMaster- .*DisINTx-",
     r"Status: Cap\+ .* INTx-",
@@ -62,13 +62,13 @@ class Wrong(Exception):
 
 
 def expect(good, text):
-    """Fail with this text."""
+    """Fail with this text unless @good."""
     if not good:
         raise Wrong(text)
 
 
 def run(*argv, cwd=None):
-    """What a program prints; it must succeed."""
+    """The output of a program, which must succeed."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd,
                           timeout=TIMEOUT_OF_ONE)
     expect(not done.returncode, f"{' '.join(map(str, argv))}: {done.stderr.strip()}")
@@ -82,7 +82,7 @@ def attribute(uuid, name):
 
 @contextmanager
 def defined(mdev_type, **attributes):
-    """The UUID of a device that is defined with mdevctl, and gone afterwards."""
+    """The UUID of a device that is defined with mdevctl, and removed afterwards."""
     uuid = str(uuids.uuid4())
     run("mdevctl", "define", "-u", uuid, "-p", "mdma", "-t", mdev_type)
     try:
@@ -98,7 +98,7 @@ def defined(mdev_type, **attributes):
 
 @contextmanager
 def vmm(uuid):
-    """The smallest VMM has the device open."""
+    """Have the device open in the smallest VMM."""
     with subprocess.Popen(["mdma-open", uuid, "64"], stdout=subprocess.PIPE,
                           text=True) as child:
         try:
@@ -118,7 +118,7 @@ def by_hand():
 
 
 def readme_works_as_written():
-    """Its commands, typed one after the other, do what it says, and leave nothing."""
+    """Its commands, typed one after the other, do what it says, and leave nothing behind."""
     before = set(DEVICES.iterdir())
     text = run("bash", "-e", "-c", "\n".join([PATIENTLY, *by_hand()]))
     # 1000 descriptors of 8 pages, each pinned alone
@@ -131,7 +131,7 @@ def readme_works_as_written():
 
 
 def mdevctl_keeps_attributes():
-    """Defined once, a device has its attributes each time that it is started."""
+    """A device that is defined once has its attributes each time it is started."""
     want = {"batch": "8", "pattern": "random", "seed": "77", "hold_ms": "5",
             "window": "0x1000-0x8fff,0x100000-0x1fffff"}
     with defined("mdma-4", **want) as uuid:
@@ -164,7 +164,7 @@ def trace_cmd_tells_all():
 
 
 def config_space(uuid):
-    """Config space as a VMM reads it, in the form that lspci -F wants."""
+    """Config space as a VMM reads it, in the format of lspci -F."""
     group = (DEVICES / uuid / "iommu_group").resolve().name
     container = os.open("/dev/vfio/vfio", os.O_RDWR)
     handle = os.open(f"/dev/vfio/{group}", os.O_RDWR)
@@ -172,7 +172,7 @@ def config_space(uuid):
     try:
         fcntl.ioctl(handle, VFIO_GROUP_SET_CONTAINER, struct.pack("i", container))
         fcntl.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU)
-        # Of a buffer that can change, ioctl() returns what the kernel returns
+        # With a mutable buffer, ioctl() returns what the kernel returns.
         device = fcntl.ioctl(handle, VFIO_GROUP_GET_DEVICE_FD, bytearray(uuid.encode() + b"\0"))
         data = os.pread(device, 256, CONFIG_REGION)
     finally:
@@ -185,7 +185,7 @@ def config_space(uuid):
 
 
 def lspci_understands_it():
-    """lspci finds each capability where and as it is meant."""
+    """lspci finds each capability where it should be, and as it should be."""
     with defined("mdma-4") as uuid:
         run("mdevctl", "start", "-u", uuid)
         dump = Path("/tmp/mdma.config")
@@ -197,7 +197,7 @@ def lspci_understands_it():
 
 
 def unload_is_refused_while_open():
-    """Who has the device open keeps the module; afterwards it goes, with its devices."""
+    """The module stays while somebody has the device open; then it goes, with its devices."""
     with defined("mdma-1") as uuid:
         run("mdevctl", "start", "-u", uuid)
         with vmm(uuid):
@@ -219,7 +219,7 @@ def unload_is_refused_while_open():
 
 
 def parent_is_of_the_class_that_is_chosen():
-    """The parent's class is a parameter of the module; one with no name is refused."""
+    """The parent's class is a module parameter; an invalid name is refused."""
     run("rmmod", "mdma")
     try:
         for wrong in ("", "a/b"):
@@ -256,7 +256,7 @@ def replay(uuid, file):
 
 
 def trace_is_recorded_and_replayed():
-    """Another device that replays what one did has the same ledger."""
+    """A device that replays another device's trace has the same ledger."""
     file = "/tmp/mdma.trace"
     recorded = {"batch": "3", "pattern": "random", "direction": "mixed", "seed": "5",
                 "window": "0x0-0xfffff"}
@@ -269,10 +269,11 @@ def trace_is_recorded_and_replayed():
                 "echo 1 > step; until grep -qx 0 ../stats/pinned; do sleep 0.1; done; "
                 "echo rw > access; echo 20 > step")
             shown = run("mdma-trace", "show", file).splitlines()
-            # By vfio_dma_rw(), each page is written alone, and a read leaves no event
+            # By vfio_dma_rw(), each page is written alone, and a read leaves no event.
             expect(len(shown) > 201, f"{len(shown)} entries")
             holds = [int(line.rsplit("hold ", 1)[1].split()[0]) for line in shown]
-            # Not until the end: all else is given back at once, or as fast as the host can
+            # Only this one is held until the end; all others are given back as fast as the host
+            # can.
             expect(1400 < holds[200] < TIMEOUT_OF_ONE * 1000, f"held for {holds[200]} ms")
             expect(sum(hold > 1400 for hold in holds) == 1, f"holds of {holds}")
             replay(other, file)

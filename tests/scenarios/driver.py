@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The guest's driver, and what the device does when that driver dies.
 
-A guest with the kernel's dmatest on all channels, while the workload of the host writes
-the window that the driver gave it. The guest's shell is told what to do, the device is
-looked at from outside. A second guest does the same with slub_debug=FZPU: what is written
-to memory that its kernel has freed shows there.
+The kernel's dmatest runs on all channels of a guest, while the host's workload writes the window
+that the driver gave it. The test sends commands to the guest's shell, and watches the device from
+outside. A second guest does the same with slub_debug=FZPU, which shows writes to memory that its
+kernel has freed.
 
 usage: driver.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -41,7 +41,7 @@ KEYS = settings.keys(
         "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
     })
 
-# The device must be quiet for so long to count as quiet.
+# Seconds without DMA after which the device counts as quiet.
 QUIET_S = 1
 CHANNELS = {"mdma-1": 1, "mdma-4": 4, "mdma-16": 16}
 
@@ -52,35 +52,35 @@ MEMORY, MASTER = 0x2, 0x4
 
 
 class TestError(Exception):
-    """A test does not hold; the text says what."""
+    """A test fails; the text says why."""
 
 
 def expect(condition, text):
-    """A check."""
+    """Fail with this text unless @condition."""
     if not condition:
         raise TestError(text)
 
 
 class Bench:
-    """The guest, its device, and what the tests ask of both."""
+    """The guest, its device, and what the tests do with both."""
 
     def __init__(self, host, shell, config):
         self.host, self.shell, self.config = host, shell, config
         self.mdev, self.patience = host.mdev, config.patience
 
     def do(self, line, patience=None):
-        """A command in the guest, which must succeed. Returns what it printed."""
+        """Run a command in the guest, which must succeed. Returns its output."""
         said, code = self.shell.run(line, patience)
         expect(code == 0, f"the guest's '{line}' ended with {code}: {said[-500:]}")
         return said
 
     def check(self, line, patience=None):
-        """A command in the guest that prints what is wrong, and nothing else."""
+        """Run a command in the guest that prints only what is wrong."""
         said, _ = self.shell.run(line, patience)
         expect(not said, said[-1000:])
 
     def transfers(self, count, patience=None):
-        """So many transfers on each channel, of each kind; all must be good."""
+        """Make so many transfers on each channel, of each kind; all must succeed."""
         self.do(f"iterations={count}; channels=$(count_channels)")
         self.do("echo $iterations >$DMATEST/iterations")
         for kind in (0, 1):
@@ -88,42 +88,43 @@ class Bench:
                 self.check(f"dmatest_round {kind} {polled}", patience)
 
     def load(self):
-        """dmatest on all channels without an end."""
+        """Run dmatest on all channels until unload()."""
         self.check("begin_load")
 
     def unload(self):
-        """The end of it; no transfer may have failed. Each thread of dmatest waits for its
-        last transfer, so none of its buffers is freed while the device writes it."""
+        """End the load; no transfer may have failed. Each thread of dmatest waits for its last
+        transfer, so none of its buffers is freed while the device writes to it."""
         said = self.do("end_load; true")
         expect(not said, said[-1000:])
         self.check("check_log")
 
     def unload_unbound(self):
-        """The end of it when the driver was unbound: there is no DMA any more, so dmatest may
-        free its buffers. It must not look at its channels (Documentation/found.rst)."""
+        """End the load after the driver was unbound. There is no more DMA, so dmatest may free its
+        buffers. It must not look at its channels (Documentation/found.rst)."""
         self.do("echo 0 >$DMATEST/run")
         self.check("check_log")
 
     def works(self):
-        """The window is there, the workload writes it, and the guest finds it good."""
+        """The window is there, the workload writes it, and the guest accepts what it finds in
+        it."""
         wait_until("a window", self.patience, lambda: self.mdev.settings()["window"])
         self.writes()
         self.check("check_window")
 
     def writes(self):
-        """The device goes on."""
+        """The device continues to write."""
         seq = self.mdev.stat("seq")
         wait_until("the device writes", self.patience, lambda: self.mdev.stat("seq") > seq)
 
     def quiet(self, what):
-        """No DMA, and nothing pinned."""
+        """There is no DMA, and nothing is pinned."""
         seq, began = self.mdev.stat("seq"), self.mdev.stat("descriptors")
         time.sleep(QUIET_S)
         expect(self.mdev.stat("seq") == seq and self.mdev.stat("descriptors") == began,
                f"{self.mdev.stat('seq') - seq} pages were written {what}")
 
     def empty(self, what):
-        """No window and nothing pinned: as a device that nobody drives."""
+        """There is no window, and nothing is pinned: the state of a device without a driver."""
         expect(not self.mdev.settings()["window"], f"the device keeps the window {what}")
         expect(not self.mdev.stat("pinned"), f"the device has pages pinned {what}")
         self.quiet(what)
@@ -133,7 +134,7 @@ class Bench:
 
 
 def dmatest_on_all_channels(bench):
-    """All kinds of transfers, so many in all, without a failure."""
+    """All kinds of transfers, this many in all, without a failure."""
     channels = CHANNELS[bench.config.type]
     expect(bench.do("count_channels") == str(channels), "not all channels are there")
     count = -(-bench.config.transfers // (4 * channels))
@@ -142,7 +143,7 @@ def dmatest_on_all_channels(bench):
 
 
 def load_ends_before_its_memory(bench):
-    """Load begins and ends, again and again: nothing is written to what was freed then."""
+    """Load begins and ends, again and again; nothing is written to memory that was freed then."""
     for _ in range(bench.config.loads):
         bench.load()
         bench.writes()
@@ -152,7 +153,7 @@ def load_ends_before_its_memory(bench):
 
 
 def module_in_use_stays(bench):
-    """A driver whose channels are used can't be unloaded; then it can, and comes back."""
+    """A driver whose channels are used can't be unloaded. Afterwards it can, and comes back."""
     bench.load()
     _, code = bench.shell.run("rmmod mdma_guest")
     expect(code, "the driver was unloaded under load")
@@ -164,7 +165,8 @@ def module_in_use_stays(bench):
 
 
 def rebind_under_load(bench):
-    """Unbound while all channels work: the device is quiet at once; bound again it works."""
+    """The driver is unbound while all channels work: the device is quiet at once, and works when
+    it is bound again."""
     bench.do(SLOT)
     for _ in range(bench.config.rebinds):
         bench.load()
@@ -178,7 +180,7 @@ def rebind_under_load(bench):
 
 
 def bus_master_off_and_on(bench):
-    """A function that is no bus master does no DMA, and goes on when it is one again."""
+    """Without bus mastering, the function does no DMA; it continues when that is on again."""
     bench.do(SLOT)
     bench.load()
     bench.writes()
@@ -195,7 +197,7 @@ def bus_master_off_and_on(bench):
 
 
 def suspend(bench, mode, wake):
-    """Suspended under load: quiet meanwhile, afterwards all goes on."""
+    """Suspended under load, the device is quiet; afterwards everything continues."""
     modes = bench.do("cat /sys/power/mem_sleep")
     expect(mode in modes, f"the guest can't: {modes}")
     bench.do(f"echo {mode} >/sys/power/mem_sleep")
@@ -215,7 +217,7 @@ def suspend(bench, mode, wake):
 
 
 def suspend_to_ram(bench):
-    """The device loses its power, so all that it knew."""
+    """The device loses its power, and so its whole state."""
     def wake(bench):
         wait_until("the guest sleeps", bench.patience, lambda: bench.host.vm.qmp.command(
             "query-status")["status"] == "suspended")
@@ -235,7 +237,7 @@ def suspend_of_devices(bench):
 
 
 def guest_crashes(bench):
-    """The guest panics and boots anew: the device is as new, and works."""
+    """The guest panics and reboots: the device is like a new one, and works."""
     bench.load()
     bench.writes()
     bench.shell.send("echo c >/proc/sysrq-trigger")
@@ -248,7 +250,7 @@ def guest_crashes(bench):
 
 
 def qemu_is_killed(bench):
-    """Nothing is left of what QEMU had; the last test, for there is no guest any more."""
+    """Nothing of QEMU's is left. This is the last test, since the guest is gone then."""
     bench.load()
     bench.writes()
     bench.host.vm.process.kill()
@@ -258,7 +260,7 @@ def qemu_is_killed(bench):
 
 
 def client(name):
-    """A test of tests/guest-client: a client that goes where dmatest does not."""
+    """Run a test of tests/guest-client: a client that does what dmatest does not."""
     def test(bench):
         bench.check(f"client {name} 2>&1")
         bench.transfers(1)
@@ -273,7 +275,7 @@ CLIENT = ("status_of_each", "halt_beside_completion", "full_ring", "terminate_in
 
 TESTS = (dmatest_on_all_channels, *map(client, CLIENT), rebind_under_load, module_in_use_stays,
          bus_master_off_and_on, suspend_of_devices, suspend_to_ram, guest_crashes, qemu_is_killed)
-# Its kernel is slower, and the last two tests leave no memory to look at.
+# Its kernel is slower, and the last two tests leave no memory to check.
 POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-2])
 
 Guest = namedtuple("Guest", "words tests share after")
@@ -294,8 +296,8 @@ GUESTS = {
 
 
 def configuration(values):
-    """Settings as a namespace; those that can't work are an error. Its `chosen` has a
-    guest's name and a list of tests for each guest that is to be booted."""
+    """Settings as a namespace; those that can't work are an error. `chosen` has the name of each
+    guest to be booted, and its tests."""
     config = SimpleNamespace(**values, smp=1, chosen={})
     config.append = (f"{guest_vm.kernel_arguments(config)} mdma.commands=1 "
                      f"mdma.buf_size={config.buf_size}")
@@ -319,7 +321,7 @@ def of_guest(config, name):
 
 
 def try_on(bench, test, after):
-    """A test, and what the guest's kernel says afterwards. Returns what is wrong."""
+    """Run a test, then check the log of the guest's kernel. Returns what is wrong."""
     try:
         test(bench)
         if bench.host.vm.alive():
@@ -333,13 +335,13 @@ def try_on(bench, test, after):
 
 
 def play(name, config, directory):
-    """Boot a guest, and run its tests until one has the guest lost. Returns results."""
+    """Boot a guest, and run its tests until one loses the guest. Returns results."""
     results, begin = [], time.monotonic()
     with ExitStack() as stack:
         device = stack.enter_context(mdev.Mdev(config.type))
         host = Host(config, directory, device, commands=True)
         stack.callback(host.close)
-        # At once, or the guest's first answer gets nowhere.
+        # Connect at once, or the guest's first answer is lost.
         shell = GuestShell(host.vm, config.patience)
         stack.callback(shell.close)
         shell.answer()
@@ -356,7 +358,7 @@ def play(name, config, directory):
 
 
 def play_in_memory(name, config, results):
-    """The same; the guest is in memory, and what it left goes to the results."""
+    """The same with the guest in memory; its files go to the results."""
     with in_memory(config.shm, results / name, "*.commands") as directory:
         try:
             return play(name, of_guest(config, name), directory)

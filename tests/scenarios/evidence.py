@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The trace that the proof rests on: no event is lost, however fast the device writes.
 
-A device writes as fast as it can, its channels moved from CPU to CPU, and the trace's buffer
-is small, and more happens than it holds. All of that must be in the files, in one order. Where the buffer can't be emptied, or the disk is too small, the device must be
-slowed before an event is dropped, and the run must know that.
+A device writes as fast as it can, and its channels move from CPU to CPU. The trace's buffer is
+small, and more happens than it holds. All events must be in the files, in one order. If the buffer
+can't be emptied, or the disk is too small, the device must be slowed before an event is dropped,
+and the run must say so.
 
-usage: evidence.py --results DIR        (as root)
+usage: evidence.py --results DIR          (as root)
 """
 
 import os
@@ -42,9 +43,9 @@ NAME = "mdma-evidence"
 MIB = 1 << 20
 WINDOW_MIB = 64
 CHANNELS = ("workload", "workload1")
-# Bytes of the smallest event in the buffer: mdma_unpin, with its head.
+# Bytes of the smallest event in the buffer: mdma_unpin, with its header.
 EVENT_BYTES = 36
-# Seconds between two moves of a channel to another CPU.
+# Seconds after which a channel moves to another CPU.
 MOVE = 0.01
 
 
@@ -53,13 +54,13 @@ class Wrong(Exception):
 
 
 def expect(good, text):
-    """Fail with this text."""
+    """Fail with this text unless @good."""
     if not good:
         raise Wrong(text)
 
 
 class Device:
-    """A device that is open, with a workload on two channels."""
+    """An open device with a workload on two channels."""
 
     def __init__(self, patience):
         self.mdev, self.vmm, self.patience = Mdev("mdma-4"), None, patience
@@ -85,7 +86,7 @@ class Device:
                 (self.mdev.path / channel / name).write_text(f"{value}\n")
 
     def rates(self):
-        """What the workloads are set to."""
+        """The rates of the workloads."""
         return [int((self.mdev.path / channel / "rate").read_text()) for channel in CHANNELS]
 
     def wait(self, what, probe):
@@ -97,7 +98,7 @@ class Device:
 
     @contextmanager
     def writing(self):
-        """It works meanwhile, as fast as it can or may, now on this CPU and now on that."""
+        """Let the device write meanwhile, as fast as it can or may, on alternating CPUs."""
         begin = f"mdma{self.mdev.uuid[:8]}."
         threads = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm")
                    if path.read_text().startswith(begin)]
@@ -123,14 +124,14 @@ class Device:
 
 
 class Channels:
-    """Whether the events of each channel are in the order in which it made them: it pins,
-    writes and unpins a page, then the next one, wherever it runs."""
+    """Checks that the events of each channel are in the order in which it made them: it pins,
+    writes and unpins a page, then the next one, on any CPU."""
 
     def __init__(self):
         self.seq, self.pins, self.writes, self.wrong = {}, {}, 0, []
 
     def add(self, event):
-        """The next event."""
+        """Process the next event."""
         if isinstance(event, trace_events.Write):
             self.writes += 1
             if event.seq <= self.seq.get(event.channel, 0):
@@ -148,8 +149,8 @@ class Channels:
 
 
 def whole(device, directory):
-    """All that the device wrote must be in the trace, once, and in one order; what the
-    ledger and the counters say is the measure. Returns the number of events of writes."""
+    """Everything that the device wrote must be in the trace, once, and in one order, by the ledger
+    and the counters. Returns the number of write events."""
     seen = proof.Seen(proof.device_number(device.mdev.uuid))
     order, channels = moves.Order(), Channels()
     trace_events.watch(trace_events.Trace(directory / "trace"), seen, order, channels)
@@ -168,8 +169,8 @@ def whole(device, directory):
 
 
 def nothing_is_dropped_at_full_speed(device, config, directory):
-    """More happens than the buffer holds. Smaller ones would do where the lab's CPUs never wait
-    for the host: a busy one lets them stand still for seconds."""
+    """More happens than the buffer holds. Smaller buffers would do if the lab's CPUs never waited
+    for the host, but a busy host stops them for seconds."""
     cpus = len(list(Path("/sys/kernel/tracing/per_cpu").glob("cpu*")))
     room = cpus * (config["buffer_kb"] << 10)
     enough = room * config["percent"] // 100 // (3 * EVENT_BYTES)
@@ -198,7 +199,7 @@ def a_trace_held_up_slows_the_device(device, config, directory):
             before, begin = stat("pages_written"), time.monotonic()
             time.sleep(1)
             made, seconds = stat("pages_written") - before, time.monotonic() - begin
-            # What a workload missed it makes up for, up to a second.
+            # A workload makes up for what it missed, up to a second.
             expect(made <= len(CHANNELS) * (seconds + 2),
                    f"it waits, and writes {made} pages in {seconds:.1f} s")
             tracer.drain.send_signal(signal.SIGCONT)
@@ -217,9 +218,9 @@ def a_trace_held_up_slows_the_device(device, config, directory):
 
 
 def a_small_disk_slows_the_device(device, config, directory):
-    """The less is left, the slower it gets; so there is always some left."""
+    """The less is left, the slower the device gets, so there is always some left."""
     room_mb = 4
-    # So that two looks at the disk are much closer together than it is full.
+    # Two looks at the disk must be much closer together than the time to fill it.
     device.put(rate=5000)
     with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev],
                 room_mb=room_mb) as tracer:
@@ -233,7 +234,7 @@ def a_small_disk_slows_the_device(device, config, directory):
 
 
 def a_full_disk_is_said(device, config, directory):
-    """Somebody else fills it."""
+    """Somebody else fills the disk."""
     directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", directory], check=True)
     try:
@@ -253,7 +254,7 @@ def a_full_disk_is_said(device, config, directory):
 
 
 def a_killed_run_leaves_nothing_that_disturbs(device, config, directory):
-    """The next one can trace at once."""
+    """The next run can trace at once."""
     with tempfile.TemporaryDirectory(dir=config["shm"]) as other:
         child = os.fork()
         if not child:
@@ -282,7 +283,7 @@ TESTS = (nothing_is_dropped_at_full_speed, a_trace_held_up_slows_the_device,
 
 
 def play(test, config):
-    """One test on a device of its own, as a result."""
+    """Run one test on a device of its own; returns its result."""
     begin = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="mdma-", dir=config["shm"]))
     try:

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What reporting device-dirtied pages early, late and how does to downtime.
 
-One guest is migrated again and again, over a link of limited capacity, each time
-with another workload of its device; its CPU dirties memory as well. QEMU decides when
-to stop it. Each migration leaves what QEMU expected then, and what came of it;
-scripts/lab.d/judge/downtime.py makes numbers of that, downtime_report.py the rest.
+One guest is migrated again and again over a link of limited capacity, each time with another
+workload of its device; its CPU dirties memory as well. QEMU decides when to stop it. Each
+migration leaves what QEMU expected at that time, and what happened;
+scripts/lab.d/judge/downtime.py turns that into numbers, downtime_report.py does the rest.
 
-A migration that does not converge is, after a while, given a downtime limit that it
-can't exceed, so that every one ends, and the guest can go on to the next point.
+A migration that does not converge after a while gets a downtime limit that it can't exceed. So
+each one ends, and the guest can continue to the next point.
 
 usage: experiment.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -32,7 +32,7 @@ from play.guest_vm import STEADY_CLOCK
 from play.host import FAILURES, Host, ScenarioError, boot, in_memory, set_workload
 from play.link import Link
 
-# Seconds until a run counts as hung, read by scripts/lab.
+# Seconds until a run counts as hung; read by scripts/lab.
 TIMEOUT = 4200
 
 KEYS = settings.keys(
@@ -49,7 +49,7 @@ KEYS = settings.keys(
     })
 
 SAMPLE_S = 0.1
-# A downtime limit, in ms, that a migration that did not converge is ended with.
+# The downtime limit, in ms, that ends a migration that did not converge.
 ANY_DOWNTIME = 600_000
 
 
@@ -57,7 +57,8 @@ ANY_DOWNTIME = 600_000
 
 
 def configuration(values):
-    """Settings as a namespace, with what follows from them; nonsense is an error."""
+    """Settings as a namespace, with what follows from them; settings that can't work are an
+    error."""
     config = SimpleNamespace(**values, smp=1)
     try:
         config.chosen = all_points.choose(config.points)
@@ -77,13 +78,13 @@ def size_guest(config):
         raise SystemExit(f"experiment: mem_mb must be more than "
                          f"{config.window_mb + config.dirty_mb + 96} at this bandwidth")
     rate = round(all_points.VCPU_RATE * all_points.capacity(config.bandwidth))
-    # Freed memory is zeroes, which cost no bandwidth: the first round is not the point.
+    # Freed memory is all zeroes, which cost no bandwidth: the first round does not matter here.
     config.append = (f"{guest_vm.kernel_arguments(config, STEADY_CLOCK)} init_on_free=1 "
                      f"mdma.checks=0 mdma.dirty_pages_per_s={rate}")
 
 
 def place(one):
-    """What a Host must be for a point; the source's counts."""
+    """The parameters of a Host for a point; those of the source count."""
     words = [f"x-pre-copy-dirty-page-tracking={'on' if one.reported == 'pre' else 'off'}"]
     if one.tracking == "container":
         words.append("x-device-dirty-page-tracking=off")
@@ -106,7 +107,7 @@ class Trial:
                       "ram_pages": config.mem_mb << 8}
 
     def play(self, source, destination, directory):
-        """Migrate; the guest runs on the destination afterwards."""
+        """Migrate; afterwards the guest runs on the destination."""
         set_workload(source, self.workload, self.config.patience)
         rate = (self.config.bandwidth << 20) if self.one.limited else 0
         here, there = directory / "link.socket", directory / "incoming.socket"
@@ -140,7 +141,7 @@ class Trial:
         self.facts["converged"] = self.facts["converged"] is None
 
     def _is_late(self, sample):
-        """Whether pre-copy goes on for longer than is waited for."""
+        """Whether pre-copy has taken longer than the limit."""
         if sample["rounds"] < 2:
             return False
         self.first_round_end = self.first_round_end or sample["time"]
@@ -160,7 +161,7 @@ class Trial:
         return sample
 
     def _ended(self, source, destination, link):
-        """What is known afterwards only."""
+        """Add what is known only afterwards."""
         destination.vm.qmp.command("query-status")
         self.facts.update(
             migration=source.vm.qmp.command("query-migrate"),
@@ -173,13 +174,13 @@ class Trial:
 
 
 def event_time(qmp, name):
-    """When QEMU says that an event was, in seconds; None if it was not."""
+    """The time of an event by QEMU, in seconds; None if it did not happen."""
     times = [event["timestamp"] for event in qmp.events if event["event"] == name]
     return times[-1]["seconds"] + times[-1]["microseconds"] / 1e6 if times else None
 
 
 def thin(series, step=0.02):
-    """One entry of a time series per @step seconds, and the last."""
+    """Thin a time series: one entry per @step seconds, and the last one."""
     kept = series[:1]
     for entry in series[1:]:
         if entry[0] - kept[-1][0] >= step:
@@ -191,7 +192,7 @@ def thin(series, step=0.02):
 
 
 class Experiment:
-    """All points in their order, as often as is asked for."""
+    """All points in order, each as often as the settings say."""
 
     def __init__(self, config, results):
         self.config, self.results = config, results
@@ -199,11 +200,11 @@ class Experiment:
         self.host, self.failed = None, 0
 
     def say(self, text):
-        """Progress: people wait for this."""
+        """Print progress; people wait for it."""
         print(f"experiment: {time.time() - self.begin:6.1f} s  {text}", flush=True)
 
     def play(self, directory):
-        """Every trial; one that fails costs its guest, not the run."""
+        """Play every trial; a failed one loses its guest, but does not end the run."""
         trials = [(one, number) for number in range(1, self.config.repeat + 1)
                   for one in self.config.chosen]
         try:
@@ -215,7 +216,7 @@ class Experiment:
         return self.failed == 0
 
     def _leave(self, host):
-        """The guest is on @host now, or nowhere."""
+        """The guest is now on @host, or nowhere: end the other one."""
         if self.host:
             self.host.close()
         self.host = host
@@ -247,7 +248,7 @@ class Experiment:
         self._file(trial, log)
 
     def _describe(self):
-        """What it was played on, once."""
+        """Save what it was played on, once."""
         path = self.results / "machine.json"
         if not path.exists():
             path.write_text(json.dumps({
@@ -255,7 +256,7 @@ class Experiment:
                 "qemu": guest_vm.qemu_version(self.host.vm), "accel": self.config.accel}))
 
     def _file(self, trial, log):
-        """Leave what is known of a trial."""
+        """Save what is known of a trial."""
         name = f"{trial.one.name}.{trial.facts['repeat']}"
         directory = self.results / "trials"
         directory.mkdir(exist_ok=True)
@@ -265,7 +266,7 @@ class Experiment:
 
 
 def main(argv):
-    """Play it; what it means is said by downtime_report.py, outside."""
+    """Play it; downtime_report.py says outside the lab what it means."""
     results, values = arguments.read(__doc__, KEYS, argv)
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

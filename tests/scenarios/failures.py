@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Migrations that are cancelled, refused or broken, and many in a row.
 
-One guest, its device and its CPU busy, is tried to be migrated again and again. Where
-that must fail, the guest and its device must go on at the source as if nothing had
-been, and a second try must succeed. scripts/lab.d/judge/moves.py has the oracles: the RAM of
-both sides at each switchover, what the device wrote against RAM at each stop, and the
-numbers of all page writes.
+One guest, whose device and CPU are busy, is migrated again and again. Where a migration must fail,
+the guest and its device must continue at the source as if nothing had happened, and a second try
+must succeed. scripts/lab.d/judge/moves.py has the oracles: the RAM of both sides at each
+switchover, the device's writes against RAM at each stop, and the numbers of all page writes.
 
-The control is a device that always has more initial data: QEMU's switchover-ack must
-hold the switchover back, and without it the guest must be moved.
+The control is a device that always has more initial data: QEMU's switchover-ack must hold the
+switchover back, and without switchover-ack the guest must move.
 
 usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -50,17 +49,17 @@ KEYS = settings.keys(
     })
 
 EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
-# What is asked of QEMU about a guest that is silent; twice, for what changes.
+# Questions to QEMU about a guest that is silent; each twice, to see what changes.
 LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
 ENDS = ("completed", "failed", "cancelled")
 ANY_DOWNTIME = 600_000
-# How long a switchover that must not come is waited for.
+# Seconds to wait for a switchover that must not come.
 HELD_BACK_S = 2
 
-# The record of the device's state in the stream, and a byte of its payload; see
-# struct mdma_stream_record in <linux/mdma.h>.
+# The record of the device's state in the stream, and a byte of its payload; see struct
+# mdma_stream_record in <linux/mdma.h>.
 STATE_RECORD = b"mstr" + struct.pack("<H", 1) + b".." + struct.pack("<I", 2) + b".{100}"
-# QEMU's answer that all was loaded without error: type, length, value.
+# QEMU's answer that everything was loaded without error: type, length, value.
 LOADED = struct.pack(">HHI", 1, 4, 0)
 
 
@@ -84,8 +83,8 @@ class Attempt:
         self.run, self.source, self.destination, self.link = run, source, destination, link
 
     def start(self, **capabilities):
-        """Let pre-copy begin, with these of QEMU's capabilities and no others. It does not
-        end before let_go()."""
+        """Start pre-copy, with these of QEMU's capabilities and no others. It does not end before
+        let_go()."""
         for host in (self.source, self.destination):
             host.vm.qmp.command("migrate-set-capabilities", capabilities=[
                 {"capability": name, "state": capabilities.get(name.replace("-", "_"), False)}
@@ -96,29 +95,29 @@ class Attempt:
         self.source.vm.qmp.command("migrate", uri=f"unix:{self.link.path}")
 
     def let_go(self, rounds=2):
-        """The switchover may come, after some rounds under load."""
+        """Allow the switchover, after some rounds under load."""
         self.wait_precopy(rounds)
         self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
                                    max_bandwidth=guest_vm.UNLIMITED)
 
     def info(self):
-        """What the source says of the migration."""
+        """The source's information on the migration."""
         return self.source.vm.qmp.command("query-migrate")
 
     def wait(self, *statuses):
-        """Wait until the migration is one of these."""
+        """Wait until the migration has one of these statuses."""
         wait_until(f"migration is {' or '.join(statuses)}", self.run.config.patience,
                    lambda: self.info()["status"] in statuses)
         return self.info()["status"]
 
     def wait_precopy(self, rounds):
-        """Wait until it is in that round of pre-copy, and the device with it."""
+        """Wait until the migration is in that round of pre-copy, and the device in pre-copy."""
         wait_until(f"round {rounds} of pre-copy", self.run.config.patience,
                    lambda: self.info().get("ram", {}).get("dirty-sync-count", 0) >= rounds)
         self.expect("the device", self.source.mdev.state(), "pre_copy")
 
     def expect(self, what, is_, must):
-        """A check that does not end the attempt."""
+        """Check something; a failure does not end the attempt."""
         if is_ != must:
             self.run.complain(f"{what} is {is_}, not {must}")
 
@@ -133,18 +132,18 @@ def damage(data, at):
     data[at] ^= 0xff
 
 
-# Cancelled without a return path: QEMU closes it a moment before it says that the
-# migration is cancelled, so that its own thread may see an error first, and say failed.
+# Cancelled without a return path: QEMU closes that a moment before it says that the migration is
+# cancelled. So its own thread may see an error first, and say "failed".
 
 def cancelled_in_precopy(one):
-    """By the administrator, in the second round."""
+    """The administrator cancels, in the second round."""
     one.start()
     one.wait_precopy(2)
     one.source.vm.qmp.command("migrate_cancel")
 
 
 def cancelled_at_switchover(one):
-    """By the administrator, with the guest stopped already."""
+    """The administrator cancels, when the guest is already stopped."""
     one.start(pause_before_switchover=True)
     one.let_go()
     one.wait("pre-switchover")
@@ -153,55 +152,55 @@ def cancelled_at_switchover(one):
 
 
 def refused_in_precopy(one):
-    """By a device of another type, which it is from the first record on."""
+    """The device refuses: it is of another type, which the first record shows."""
     one.start(return_path=True)
 
 
 def refused_at_stop(one):
-    """By the device, since a byte of its state is damaged."""
+    """The device refuses, since a byte of its state is damaged."""
     one.link.there = Trap(STATE_RECORD, damage)
     one.start(return_path=True)
     one.let_go()
 
 
 def killed_in_precopy(one):
-    """The destination's QEMU."""
+    """The destination's QEMU is killed."""
     one.start(return_path=True)
     one.wait_precopy(2)
     one.destination.vm.process.kill()
 
 
 def killed_at_stop(one):
-    """The destination's QEMU, when the device's state comes."""
+    """The destination's QEMU is killed when the device's state arrives."""
     one.link.there = Trap(STATE_RECORD, lambda *_: one.destination.vm.process.kill())
     one.start(return_path=True)
     one.let_go()
 
 
 def broken_in_precopy(one):
-    """The link, in the first round."""
+    """The link breaks in the first round."""
     one.start(return_path=True)
     one.wait_precopy(1)
     one.link.cut()
 
 
 def broken_at_stop(one):
-    """The link, within the device's state."""
+    """The link breaks within the device's state."""
     one.link.there = Trap(STATE_RECORD, break_link)
     one.start(return_path=True)
     one.let_go()
 
 
 def broken_at_answer(one):
-    """The link, when the destination has all and says so."""
+    """The link breaks when the destination has everything and says so."""
     one.link.back = Trap(LOADED, break_link)
     one.start(return_path=True)
     one.let_go()
 
 
 def completed_to_nobody(one):
-    """Without a return path, QEMU can't know that nobody got it: the administrator lets
-    the source go on."""
+    """Without a return path, QEMU can't know that nobody received it. The administrator lets the
+    source continue."""
     def vanish(*_):
         one.destination.vm.process.kill()
         one.link.deaf.set()
@@ -241,14 +240,14 @@ CASES = {
 
 
 def move(one):
-    """As it should be."""
+    """A move without disturbance."""
     one.start(return_path=True)
     one.let_go()
 
 
 def move_with_ack(one):
-    """The source waits until the destination says that it has the device's initial data;
-    here it says so late."""
+    """The source waits until the destination says that it has the device's initial data; here it
+    says so late."""
     one.link.answers.clear()
     one.start(return_path=True, switchover_ack=True)
     one.let_go()
@@ -261,7 +260,7 @@ def move_with_ack(one):
 
 
 def move_without_ack(one):
-    """The answers come late as well, but nobody waits for them before the switchover."""
+    """The answers come late as well, but nothing waits for them before the switchover."""
     one.link.answers.clear()
     one.start(return_path=True)
     one.let_go()
@@ -271,7 +270,7 @@ def move_without_ack(one):
 
 
 def move_at_once(one):
-    """Without waiting for a second round, which the control's device never lets come."""
+    """Without waiting for a second round, which the control's device never allows."""
     one.start(return_path=True)
     one.let_go(rounds=1)
 
@@ -284,7 +283,7 @@ def held_back(one):
     one.expect("a migration with initial data left", one.info()["status"], "active")
     one.run.complain_if("loadvm_approve_switchover" in one.destination.vm.log(),
                         "the switchover was approved with initial data left")
-    # "failed" as well: see above, and switchover-ack needs a return path.
+    # Also "failed", see above: switchover-ack needs a return path.
     one.source.vm.qmp.command("migrate_cancel")
 
 
@@ -302,21 +301,21 @@ class Run:
         self.pause_s, self.throttle = 0, None
 
     def say(self, text):
-        """Progress: people wait for this."""
+        """Print progress; people wait for it."""
         print(f"failures: {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
 
     def complain(self, text):
-        """Something is not as it should be; the attempt goes on."""
+        """Note that something is not as it should be; the attempt continues."""
         self.reasons.append(text)
         self.say(f"    {text}")
 
     def complain_if(self, wrong, text):
-        """The same, if it is."""
+        """The same, if @wrong."""
         if wrong:
             self.complain(text)
 
     def boot(self, stack):
-        """Devices, trace and guest; they end with @stack."""
+        """Start the devices, the trace and the guest; they end with @stack."""
         config = self.config
         self.mdevs = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
         tracer = stack.enter_context(Tracer(
@@ -331,14 +330,20 @@ class Run:
         self.host.vm.wait_console("MDMA-GUEST pass", config.patience)
         self.say("guest is up")
 
-    # An attempt, and what must be afterwards
+    # An attempt, and what must hold afterwards.
 
     def fail(self, title, case, there=None):
-        """A try that must fail; @there: the destination's mdev, if it is none of the two."""
+        """A try that must fail.
+
+        @there: the destination's mdev, if it is neither of the two
+        """
         self._attempt(title, case, there or self._elsewhere())
 
     def succeed(self, title, disturb, pause_s=0):
-        """A try that must succeed; @pause_s: seconds to hold the guest at the switchover."""
+        """A try that must succeed.
+
+        @pause_s: seconds to hold the guest at the switchover
+        """
         self.pause_s = pause_s
         self._attempt(title, Case(disturb, STOP, ("completed",)), self._elsewhere(), True)
 
@@ -346,7 +351,10 @@ class Run:
         return next(one for one in self.mdevs if one is not self.host.mdev)
 
     def _attempt(self, title, case, there, moves=False):
-        """One try to migrate to the mdev @there; @moves: whether the guest must be moved."""
+        """One try to migrate to the mdev @there.
+
+        @moves: whether the guest must move
+        """
         self.reasons = []
         begin = time.monotonic()
         with ExitStack() as stack:
@@ -376,14 +384,14 @@ class Run:
         self.say(f"{title}: {'not ' if self.reasons else ''}ok ({seconds:.1f} s)")
 
     def _account(self, path, host):
-        """The guest is stopped: RAM must hold what the device wrote, whichever it was."""
+        """The guest is stopped: RAM must hold what the devices wrote."""
         self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
         for reason in self.written.missing(path, self.window):
             self.complain(reason)
         self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
 
     def _goes_on(self, host, checks):
-        """Guest and device work; @checks were passed before."""
+        """Guest and device work; @checks is how many passed before."""
         patience = self.config.patience
         seq = host.mdev.stat("seq")
         wait_until("the device goes on", patience, lambda: host.mdev.stat("seq") > seq)
@@ -395,14 +403,14 @@ class Run:
         self.complain_if("MDMA-GUEST fail" in host.vm.console(), "a check of the guest failed")
 
     def _look_at(self, host):
-        """A guest does not say anything any more: leave what may tell why."""
+        """A guest is silent: save what may show why."""
         with open(self.directory / f"{host.name}.state", "w") as file:
             for command in LOOKS:
                 file.write(f"{command}\n")
                 file.write(host.vm.qmp.command("human-monitor-command", command_line=command))
 
     def _stayed(self):
-        """It failed: the guest must be whole at the source."""
+        """The migration failed: the guest must be intact at the source."""
         host, qmp = self.host, self.host.vm.qmp
         guest_vm.wait_status(host.vm, ("running",), self.config.patience)
         if host.mdev.state() != "running":
@@ -413,11 +421,12 @@ class Run:
         qmp.command("cont")
 
     def _moved(self, destination):
-        """It succeeded: both are stopped, and must be the same."""
+        """The migration succeeded: both sides are stopped, and must be the same."""
         source = self.host
         guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
         guest_vm.wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
-        # What travelled is compared with what came: nobody slows the devices meanwhile.
+        # The settings that travelled are compared with those that arrived: nobody slows the
+        # devices meanwhile.
         self.throttle.rest()
         copy, held = switchover.go_on(destination.vm, self.pause_s)
         guest_vm.wait_status(destination.vm, ("running",), self.config.patience)
@@ -443,7 +452,7 @@ class Run:
             self.complain(reason)
 
     def judge(self):
-        """What only the whole trace tells."""
+        """Check what only the whole trace shows."""
         self.reasons = []
         try:
             order = moves.Order()
@@ -462,7 +471,7 @@ class Run:
 
 
 def play_failures(run):
-    """All that must fail, each with a second try; then moves in a row."""
+    """All cases that must fail, each with a second try; then moves in a row."""
     config = run.config
     with ExitStack() as stack:
         run.boot(stack)
@@ -493,7 +502,7 @@ def play_control(run):
 
 
 def play(name, config, results, function):
-    """One guest's run in memory; what it left goes to the results."""
+    """One guest's run, in memory; what it leaves goes to the results."""
     with in_memory(config.shm, results / (name.strip(": ") or "main")) as directory:
         run = Run(name, config, results, directory)
         try:

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Two hosts with libvirt: virsh migrates a guest with an mdma device, and back again.
 
-On one host the mdev is defined and started with mdevctl, on the other with virsh. The guest works and
-its device writes its memory all the time. At each switch all RAM of the two hosts is
-compared, with the guest paused at the destination; then it goes on there. What else virsh
-can do to a guest is tried on it as well. The control is a migration whose source has a
-backend that forgets unpinned pages. scripts/lab.d/judge/proof.py judges the evidence.
+On one host mdevctl defines and starts the mdev, on the other virsh does. The guest works, and its
+device writes its memory all the time. At each switchover all RAM of the two hosts is compared,
+with the guest paused at the destination; then the guest continues there. Other operations of virsh
+are tried on the guest as well. The control is a migration whose source has a backend that forgets
+unpinned pages. scripts/lab.d/judge/proof.py judges the evidence.
 
 usage: libvirt.py --results DIR [key=value ...]        (as root; --help: keys)
        libvirt.py --beside DIR                         (the other host)
@@ -34,7 +34,8 @@ from play.trace import PROOF_EVENTS, TraceError
 HOSTS = 2
 TIMEOUT = 900
 FILES = site.TREE / "samples/vfio-mdev/mdma/libvirt"
-# The class of which a parent must be that virsh nodedev-define takes, if it is no hardware.
+# The class that the parent of a device must have, unless it is hardware, so that virsh
+# nodedev-define accepts it.
 LIBVIRTS_CLASS = "mtty"
 
 KEYS = settings.keys(
@@ -59,7 +60,7 @@ class Leg:
         self.directory = results / name
         self.directory.mkdir()
         self.begin = time.time()
-        # Since when the guest is held at the destination.
+        # The time since which the guest is held at the destination.
         self.paused = None
         self.pace = libvirt_guest.Pace(config.rounds, config.pages_min,
                                        config.downtime_limit_ms)
@@ -69,13 +70,14 @@ class Leg:
                       "first_seq": guest.next_seq, "summary": {}}
 
     def say(self, text):
-        """Progress: people wait for this."""
+        """Print progress; people wait for it."""
         now = time.time() - self.begin
         self.facts["steps"].append([round(now, 2), text])
         print(f"libvirt: {self.name}: {now:6.1f} s  {text}", flush=True)
 
     def play(self, source, destination):
-        """From here to there. The guest is where it was, or runs at the destination."""
+        """Migrate from here to there. Afterwards the guest is either where it was, or runs at the
+        destination."""
         try:
             self._play(source, destination)
         except FAILURES as err:
@@ -88,7 +90,7 @@ class Leg:
             self.save()
 
     def save(self):
-        """What was seen so far."""
+        """Save what was seen so far."""
         (self.directory / "leg.json").write_text(json.dumps(self.facts, indent=1))
 
     def _play(self, source, destination):
@@ -98,10 +100,10 @@ class Leg:
                                      accel="kvm", qemu=guest.qemu_version(source))
         guest.mark_log(source)
         source.hold_ram(guest.name)
-        # Now: a device that nobody has open any more has no window, and does not run.
+        # Read this now: a device that nobody has open any more has no window, and does not run.
         self.facts["workload"] = {"source": source.settings(guest.mdev)}
         self._migrate(source, destination)
-        # It travels as it is at the end, and this host's trace may have slowed it until then.
+        # The last settings travel, and this host's trace may have slowed the workload until then.
         self.facts["workload"]["source"]["rate"] = source.settings(guest.mdev)["rate"]
         idle_s = destination.copy_ram(guest.name)
         time.sleep(self.config.pause_s)
@@ -109,7 +111,7 @@ class Leg:
         self.facts["summary"].update(switchover.held(self.paused, idle_s))
         self._wait_running(destination)
         self.facts["workload"]["destination"] = destination.settings(guest.mdev)
-        # What the trace of one host can't keep up with, that of the other may.
+        # The other host's trace may keep up where this one's could not.
         destination.set(guest.mdev, {"rate": self.config.rate})
         self._compare(source, destination)
         source.save_ledger(guest.mdev, self.name)
@@ -117,7 +119,7 @@ class Leg:
         guest.collect(source, self.directory, "source")
 
     def _migrate(self, source, destination):
-        """Held back until there is enough to judge, then set free."""
+        """Hold the migration back until there is enough to judge, then let it end."""
         guest, config = self.guest, self.config
         before = int(source.stat(guest.mdev, "pages_written"))
         guest.virsh(source, "migrate-setmaxdowntime", guest.name, "1")
@@ -140,7 +142,7 @@ class Leg:
         self._migrated(guest.completed(destination))
 
     def _wait_running(self, destination):
-        """Only when it runs has the device taken over what it was sent."""
+        """Wait until the device runs: only then has it taken over what it was sent."""
         deadline = time.monotonic() + self.config.patience
         while (state := destination.mdev_state(self.guest.mdev)) != "running":
             if time.monotonic() > deadline:
@@ -166,13 +168,13 @@ class Leg:
                  f"{result['pages_different']} differ")
 
     def arrived(self, destination, patience):
-        """The guest goes on there, and checks what it finds."""
+        """The guest continues at the destination, and checks what it finds."""
         self.guest.wait_console(destination, "MDMA-GUEST pass", patience, self.config.checks)
         self.guest.wait_console(destination, "MDMA-GUEST beat", patience)
         self.say("the guest's checks pass at the destination")
 
     def finish(self, destination):
-        """The rest of the evidence, of the host where the guest went."""
+        """Collect the rest of the evidence from the host that the guest went to."""
         self.guest.collect(destination, self.directory, "destination")
         self.save()
 
@@ -181,8 +183,8 @@ class Leg:
 
 
 def guest_definition(config):
-    """The example's XML with what only a test wants: memory that can be compared, a log of
-    what QEMU was told, and the guest's settings."""
+    """The example's XML, with changes for the test: memory that can be compared, a log of what
+    QEMU was told, and the guest's settings."""
     words = [*boot_words(), *STOPPABLE_CLOCK, "no-steal-acc",
              f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"]
     root = ElementTree.parse(FILES / "mdma-guest.xml").getroot()
@@ -190,20 +192,20 @@ def guest_definition(config):
 
 
 def nodedev_definition(config):
-    """The example's XML of the mdev, of the type that is asked for, as it is called there."""
+    """The example's XML of the mdev, with the type of the settings, as it is called there."""
     root = ElementTree.parse(FILES / "mdma-nodedev.xml").getroot()
     root.find("capability/type").set("id", config.type.replace("mdma", LIBVIRTS_CLASS))
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def introduce(one, two):
-    """Let root of each host in at the other: virsh goes by ssh."""
+    """Allow root of each host to log in at the other: virsh uses ssh."""
     for here, there in ((one, two), (two, one)):
         here.know(there.trust(here.new_key()))
 
 
 def play(config, results):
-    """Everything; raises one of FAILURES."""
+    """Play everything; raises one of FAILURES."""
     here = libvirt_host.LibvirtHost(NAMES[0], results)
     here.set_up()
     there = libvirt_host.other(NAMES[1])
@@ -226,12 +228,12 @@ def play(config, results):
 
 
 def save_cases(seen, results):
-    """What else virsh did, for the judge."""
+    """Save the results of the other cases, for the judge."""
     (results / "cases.json").write_text(json.dumps(seen, indent=1))
 
 
 def begin(guest, config, host):
-    """A guest that works, and a device that writes."""
+    """Start a guest that works, and a device that writes."""
     guest.begin(host)
     guest.next_seq = 1
     guest.wait_console(host, "MDMA-GUEST ready", config.patience)
@@ -263,7 +265,7 @@ def there_and_back(guest, config, results, here, there):
 
 
 def fetch_traces(results):
-    """What a host's trace is for the leg that ended there."""
+    """Move the other host's traces to the legs that ended there."""
     other = results / NAMES[1]
     shutil.copytree(other / "back/trace", results / "main/destination-trace")
     shutil.move(results / "back-destination/trace", results / "back/destination-trace")

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Live migration of a guest whose mdma device writes its memory all the time.
 
-Two mdevs, two QEMUs, several rounds of pre-copy, and at switchover a
-comparison of all RAM; then the guest goes on at the destination. The control
-is the same on a backend that forgets unpinned pages: both oracles must fail
-there. This script gathers the evidence; scripts/lab.d/judge/proof.py judges it.
+Two mdevs, two QEMUs, several rounds of pre-copy, and at switchover a comparison of all RAM; then
+the guest continues at the destination. The control is the same on a backend that forgets unpinned
+pages: both oracles must fail there. This script gathers the evidence; scripts/lab.d/judge/proof.py
+judges it.
 
-With tracking=device the device says what is dirty, and the same is played once more with
-the container doing so, to compare them; the control is a device that forgets pages.
+With tracking=device the device reports what is dirty. The same is then played again with the
+container tracking, for comparison; the control is a device that forgets pages.
 
 usage: migrate.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -34,8 +34,8 @@ from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
 from play.trace import PROOF_EVENTS, Tracer
 
-# Bytes per second that QEMU is to expect of the switchover: less than a page in 1 ms, so that
-# a workload that dirties little is not switched over before it has written enough.
+# The bandwidth that QEMU is to expect at the switchover, in bytes per second: less than a page in
+# 1 ms. So a workload that dirties little is not switched over before it has written enough.
 HELD_BACK = 100_000
 
 KEYS = settings.keys(
@@ -54,7 +54,7 @@ KEYS = settings.keys(
 
 
 def with_preset(known, argv):
-    """The scenario's keys with what the preset in the command line says as defaults."""
+    """The scenario's keys, with defaults from the preset in the command line."""
     names = [word.partition("=")[2] for word in argv if word.startswith("workload=")]
     if not names or not names[0]:
         return known
@@ -91,13 +91,13 @@ class Leg:
                       "tracking": tracking, "summary": {}}
 
     def say(self, text):
-        """Progress: people wait for this."""
+        """Print progress; people wait for it."""
         now = time.time() - self.begin
         self.facts["steps"].append([round(now, 2), text])
         print(f"migrate: {self.name}: {now:6.1f} s  {text}", flush=True)
 
     def play(self):
-        """The whole leg; evidence is written whatever happens."""
+        """Play the whole leg; evidence is written whatever happens."""
         try:
             with ExitStack() as stack:
                 self._play(stack)
@@ -121,7 +121,7 @@ class Leg:
             "mdma-proof", PROOF_EVENTS, config.buffer_kb, self.directory,
             mdevs=(source_mdev, destination_mdev), room_mb=config.trace_mb))
         self.throttle = tracer.throttle
-        # After both QEMUs have ended, also where something failed: it is evidence.
+        # Runs after both QEMUs have ended, even after a failure: the trace is evidence.
         stack.callback(tracer.collect)
         source = stack.enter_context(GuestVM("source", config, self.directory, source_mdev))
         destination = stack.enter_context(
@@ -178,9 +178,9 @@ class Leg:
     def _pace(self, source, sample, written):
         """Hold the migration back until there is enough to judge, then let it end.
 
-        The bandwidth is set free first and the downtime later, so that QEMU's
-        estimate of the downtime is one for the bandwidth that it really has.
-        Whoever is too slow to converge gets a longer downtime.
+        The bandwidth limit goes first and the downtime limit later, so that QEMU estimates the
+        downtime with the real bandwidth. A machine that is too slow to converge gets a longer
+        downtime.
         """
         config, rounds = self.config, sample["rounds"]
         if rounds < self.next_round:
@@ -232,11 +232,12 @@ class Leg:
                  f"downtime {info.get('downtime')} ms")
 
     def _at_switchover(self, source, mdev, destination, there):
-        """Source stopped, destination not yet started: RAM must be the same. It is copied and
-        compared later, so that the guest need not wait for that."""
+        """The source is stopped and the destination not yet started: RAM must be the same. It is
+        copied now and compared later, so that the guest need not wait for the comparison."""
         guest_vm.wait_status(source, ("postmigrate",), self.config.patience)
         guest_vm.wait_status(destination, ("paused", "prelaunch"), self.config.patience)
-        # What travelled is compared with what came: nobody slows the devices meanwhile.
+        # The settings that travelled are compared with those that arrived: nobody slows the
+        # devices meanwhile.
         self.throttle.rest()
         copy, held = switchover.go_on(destination, self.config.pause_s)
         self.facts["summary"].update(held)
@@ -256,8 +257,8 @@ class Leg:
     def _go_on(self, destination, mdev):
         """The guest and its device continue where they stopped.
 
-        On the broken backend of the control anything may happen from here,
-        so nothing is asked of it.
+        On the control's broken backend anything may happen from here, so nothing is required of
+        it.
         """
         config = self.config
         patience = 5 if self.name == "control" else config.patience
@@ -282,7 +283,7 @@ def play_leg(name, config, results, tracking):
 
 
 def play_control(config, results):
-    """The same on the broken backend; then the backend as it was."""
+    """The same on the broken backend; then load the good one again."""
     try:
         if config.tracking == "device":
             load_mdma(config.device_mutant)

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Random sequences of calls against a plain reference, on our type1 and on the kernel's own.
 
-Both get the same sequences (tests/selftests/model.c), the kernel's own the first tenth
-of them. Ours must do what the reference
-says; the kernel's own may differ by its known weaknesses, which are counted.
+Both get the same sequences (tests/selftests/model.c), the kernel's own the first tenth of them.
+Ours must do what the reference does; the kernel's own may differ by its known weaknesses, which
+are counted.
 
-usage: model.py --results DIR [key=value ...]        (as root; --help: keys)
+usage: model.py --results DIR [key=value ...]          (as root; --help: keys)
 """
 
 import os
@@ -30,19 +30,19 @@ KEYS = settings.keys(own={
 })
 
 TEST = "R8_random_calls_against_a_model"
-# The lab's limit is far off: ops can be any number. The program's own goes with it. Least
-# seen were 1100 calls a second, on a busy machine without KVM; this allows for 100.
+# The lab's limit is generous, since ops can be any number; the program's own limit depends on it.
+# The slowest seen was 1100 calls a second, on a busy machine without KVM; this allows for 100.
 TIMEOUT = 7200
 CALLS_OF_A_SCALE = 12500
 
 
 def timeout_scale(ops):
-    """Time limit for so many calls, in units of the test's own."""
+    """Time limit for so many calls, in units of the test's own limit."""
     return site.time_scale() * (1 + -(-ops // CALLS_OF_A_SCALE))
 
 
 def run(program, name, seed, ops):
-    """One backend's KTAP; what it says of the run is printed as it comes."""
+    """The KTAP of one backend; its messages are printed as they come."""
     environment = dict(os.environ, SEED=seed, OPS=str(ops),
                        TIMEOUT_SCALE=str(timeout_scale(ops)))
     lines = []
@@ -58,7 +58,7 @@ def run(program, name, seed, ops):
 
 
 def main(argv):
-    """Run it; the exit code is 0 only if each backend does as it should."""
+    """Run it; the exit code is 0 only if each backend behaves as it should."""
     directory, config = arguments.read(__doc__, KEYS, argv)
     everything = []
     for word in config["backends"].split(","):

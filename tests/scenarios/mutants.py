@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The selftests of each mutant's rule on that mutant: one of them must fail.
+"""The selftests for each mutant's rule on that mutant: one of them must fail.
 
-scripts/lab.d/check/mutants.py leaves a plan beside the modules: for each mutant, its module
-and the tests. First, all of these tests must pass on the modules without a mutant. The
-verdict on a mutant goes to NAME.json as soon as there is one, and "current" has the
-name of the one that is being tested, should the kernel not survive it. The exit code 3
-asks for a new boot: something is stuck, or a mutant has damaged the kernel.
+scripts/lab.d/check/mutants.py leaves a plan beside the modules: for each mutant, its module and
+the tests. First, all of these tests must pass on the modules without a mutant. The verdict on a
+mutant goes to NAME.json at once, and "current" has the name of the mutant that is being tested, in
+case the kernel does not survive it. Exit code 3 asks for a new boot: something is stuck, or a
+mutant has damaged the kernel.
 
-usage: mutants.py --results DIR [key=value ...]        (as root; --help: keys)
+usage: mutants.py --results DIR [key=value ...]          (as root; --help: keys)
 """
 
 import json
@@ -31,13 +31,13 @@ KEYS = settings.keys(own={
 })
 
 AGAIN = 3
-# Tests after a mutant that the kernel complained of: has it damaged the kernel?
+# Tests that follow a mutant that the kernel complained of: has it damaged the kernel?
 SOUND = {"report": ["R2_unpinned_page_is_retained"], "account": ["R14_pin_and_unpin_are_counted"]}
 
 
 def load(directory, module):
-    """The module of a mutant and the other one as it is; without a mutant, both. All are
-    tested on the vfio.ko with which the device can track what it writes."""
+    """Load the module of a mutant and the other module unchanged; without a mutant, both
+    unchanged. All tests run on the vfio.ko that lets a device track its writes."""
     if Path("/sys/module/mdma").is_dir():
         backend.run("rmmod", "mdma")
     backend.load(f"{directory}/vfio_iommu_type1.ko" if module == "vfio" else "ours")
@@ -45,8 +45,8 @@ def load(directory, module):
 
 
 def try_tests(programs, config, log, first=True):
-    """Run tests, until one fails if @first. Returns (those that failed, what the kernel
-    said to it, what is stuck in the kernel)."""
+    """Run tests, until one fails if @first. Returns (those that failed, what the kernel logged,
+    what is stuck in the kernel)."""
     failed, said = [], []
     for program, names in sorted(programs.items()):
         text, stuck = selftests.run_program(Path(config["programs"]) / program, names, {},
@@ -62,7 +62,7 @@ def try_tests(programs, config, log, first=True):
 
 
 def keep(path, facts):
-    """A file that is on the host when this returns: the next line may end the kernel."""
+    """Write a file that is on the host when this returns: the next line may end the kernel."""
     with open(path, "w") as stream:
         stream.write(facts)
         stream.flush()

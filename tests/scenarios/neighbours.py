@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A guest with more than one device: two of mdma, and a NIC on vfio-pci.
 
-One guest has MSI-X, another one, which may not use it, the line. In each, the kernel's
-dmatest runs on all channels while the workload writes both windows; lspci in the guest
-must find what the device means to be; and one device's driver goes and comes while the
-other one works.
+One guest uses MSI-X, another one, which may not use it, the INTx line. In each, the kernel's
+dmatest runs on all channels while the workload writes both windows; lspci in the guest must find
+the intended functions; and one device's driver goes and returns while the other one works.
 
 usage: neighbours.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -43,7 +42,7 @@ TYPES = ("mdma-1", "mdma-4")
 NIC_DRIVER = Path("/sys/bus/pci/drivers/vfio-pci")
 LSPCI = "/lspci/run"
 
-# What lspci -vvv must say in the guest of each mdma device.
+# Patterns that lspci -vvv must print in the guest for each mdma device.
 FUNCTION = (
     r"^\S+ 0880: 1234:6d64 \(rev 01\)",
     r"Subsystem: 1234:6d64",
@@ -64,14 +63,14 @@ FUNCTION = (
 
 
 def _libraries(program):
-    """Files that the dynamic loader needs for a program, itself included."""
+    """Files that the dynamic loader needs for a program, including itself."""
     text = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     return [Path(name) for name in re.findall(r"(/\S+) \(0x", text)]
 
 
 def extended(config, directory):
-    """The guest's initramfs, and behind it one with lspci and the driver of the NIC: a
-    path. The kernel unpacks both."""
+    """The path of an initramfs: the guest's own, followed by one with lspci and the NIC's driver.
+    The kernel unpacks both."""
     archive = initramfs.Cpio()
     lspci = Path(shutil.which("lspci")).resolve()
     for path in (lspci, *_libraries(lspci)):
@@ -100,13 +99,13 @@ class Bench:
         self.mdevs, self.nic = mdevs, nic
 
     def do(self, line, patience=None):
-        """A command in the guest, which must succeed. Returns what it printed."""
+        """Run a command in the guest, which must succeed. Returns its output."""
         said, code = self.shell.run(line, patience or self.config.patience)
         expect(code == 0, f"the guest's '{line}' ended with {code}: {said[-500:]}")
         return said
 
     def check(self, line):
-        """A command in the guest that prints what is wrong, and nothing else."""
+        """Run a command in the guest that prints only what is wrong."""
         said, _ = self.shell.run(line, self.config.patience)
         expect(not said, said[-1000:])
 
@@ -120,8 +119,8 @@ class Bench:
                 self.check(f"dmatest_round {kind} {polled}")
 
     def interrupts(self):
-        """{name of a channel: (how often, kind)} of /proc/interrupts; who share a line have
-        one entry."""
+        """{name of a channel: (how often, kind)} from /proc/interrupts; channels that share a line
+        have one entry."""
         found = {}
         for line in self.do("grep mdma- /proc/interrupts").splitlines():
             count, kind, names = re.match(r"\s*\d+:\s+(\d+)\s+(\S+)\s+\S+\s+(.*)", line).groups()
@@ -138,7 +137,7 @@ class Bench:
         return [channels[CHANNELS[one.type]] for one in self.mdevs]
 
     def both_write(self):
-        """Both devices go on."""
+        """Both devices continue to write."""
         for one in self.mdevs:
             seq = one.stat("seq")
             wait_until("each device writes", self.config.patience,
@@ -149,7 +148,7 @@ class Bench:
 
 
 def all_channels_of_both(bench, kind):
-    """dmatest on both devices at once, each channel told by an interrupt of its own device."""
+    """dmatest runs on both devices at once, and each channel gets interrupts of its own device."""
     total = sum(CHANNELS[one.type] for one in bench.mdevs)
     bench.transfers(total)
     bench.both_write()
@@ -163,7 +162,7 @@ def all_channels_of_both(bench, kind):
 
 
 def each_writes_its_own_window(bench, _):
-    """What is in guest memory is what the device wrote whose window it is."""
+    """Guest memory holds what the device of that window wrote."""
     vm = bench.host.vm
     vm.qmp.command("stop")
     try:
@@ -182,7 +181,7 @@ def each_writes_its_own_window(bench, _):
 
 
 def lspci_in_the_guest(bench, kind):
-    """Each function is what it means to be, driven, and has as many vectors as channels."""
+    """Each function is the intended one, has a driver, and as many vectors as channels."""
     for one, slot in zip(bench.mdevs, bench.slots()):
         text = bench.do(f"{LSPCI} -vvv -n -k -s {slot}")
         found = {}
@@ -196,7 +195,7 @@ def lspci_in_the_guest(bench, kind):
 
 
 def nic_beside(bench, _):
-    """The NIC, which the IOMMU translates for, works in the same container."""
+    """The NIC, for which the IOMMU translates, works in the same container."""
     bench.do("for m in $(cat /nic/order); do insmod $m || exit 1; done")
     text = bench.do(f"{LSPCI} -vvv -n -k -d 8086:10d3")
     expect("Kernel driver in use: e1000e" in text, f"no driver has the NIC:\n{text}")
@@ -208,7 +207,7 @@ def nic_beside(bench, _):
 
 
 def one_goes_and_comes(bench, _):
-    """One device loses its driver, and is quiet; the other one does not notice."""
+    """One device loses its driver, and is quiet; the other one is not affected."""
     for one, slot in zip(bench.mdevs, bench.slots()):
         other = next(device for device in bench.mdevs if device is not one)
         bench.do(f"echo {slot} >$DRIVER/unbind")
@@ -244,7 +243,7 @@ def start(config, directory, stack):
         beside.append(f"vfio-pci,host={nic}")
     host = Host(config, directory, mdevs[0], commands=True, beside=beside)
     stack.callback(host.close)
-    # At once, or the guest's first answer gets nowhere.
+    # Connect at once, or the guest's first answer is lost.
     shell = GuestShell(host.vm, config.patience)
     stack.callback(shell.close)
     shell.answer()

@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A defect for each tool of the debug kernel: is its report noticed?
 
-Each is made by loading mdma_reports. What the lab then says of this run, its
-findings in the kernel's log and what kmemleak found, is judged outside: all of
-them must be there, and the run must fail.
+Loading mdma_reports makes each of them. The lab then judges this run outside, by its findings in
+the kernel's log and what kmemleak found: all of them must be there, and the run must fail.
 
-usage: reports.py --results DIR        (as root, on the debug kernel; --help)
+usage: reports.py --results DIR          (as root, on the debug kernel; --help)
 """
 
 import subprocess
@@ -23,12 +22,12 @@ KEYS = settings.keys(own={
     "module": settings.File("reports/mdma_reports.ko", "what makes the defects"),
 })
 
-# A report of any other tool turns lockdep off.
+# A report of any other tool turns lockdep off, so its defect is the first one.
 DEFECTS = ("order", "freed", "bounds", "shift", "atomic", "leak")
 
 
 def main(argv):
-    """Make them all; the exit code is 0, so that only what is noticed fails the run."""
+    """Make all defects; the exit code is 0, so that only findings fail the run."""
     _, config = arguments.read(__doc__, KEYS, argv)
     for defect in DEFECTS:
         done = subprocess.run(["insmod", config["module"], f"defect={defect}"], check=False,

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""All selftests, one program after the other, on a backend of your choice, or on two.
+"""All selftests, one program after the other, on one or several backends.
 
-The KTAP of each goes to BACKEND/NAME.ktap in the results. What the kernel logs and
-must not is a failure of the test that ran. On the kernel's own type1 the tests
-that on_stock.py has must fail, all others must pass: so each of them is seen to fail.
-Device-side dirty tracking has a run of its own, "logging", on ours and a vfio.ko with it.
+The KTAP of each goes to BACKEND/NAME.ktap in the results. A kernel log with a finding fails the
+test that ran. On the kernel's own type1 the tests that on_stock.py lists must fail, and all others
+must pass: so each of them is seen to fail. Device-side dirty tracking has its own run, "logging",
+on our backend and a vfio.ko that supports it.
 
-usage: selftests.py --results DIR [key=value ...]        (as root; --help: keys)
+usage: selftests.py --results DIR [key=value ...]          (as root; --help: keys)
 """
 
 import contextlib
@@ -38,18 +38,19 @@ KEYS = settings.keys(own={
     "programs": settings.File("selftests", "directory of the programs"),
 })
 
-# Programs of this run only, where all others are left out.
+# Programs for this run only, which leaves out all others.
 LOGGING, LOGGING_PROGRAMS = "logging", "dirty_log*"
 
-# Program -> what a kernel has if its tests can run.
+# Program -> what a kernel must have so that its tests can run.
 NEEDS = {"failing": "/sys/kernel/debug/failslab"}
 
-# Before they are multiplied: what a program may take, and its end when it is killed.
+# Before multiplication: seconds that a program may take, and that its end may take when it is
+# killed.
 PROGRAM_TIMEOUT, END_TIMEOUT = 300, 10
-# How a test says that the machine did not let it see what it is about (lib/wait.h).
+# How a test says that the machine kept it from seeing its subject (lib/wait.h).
 NO_CHANCE = "# no chance: "
-# With deadly=1: who is not done by then is stuck, and stays so. A call of the kernel's own
-# type1 gets to where it deadlocks in milliseconds, as the test sees to the order.
+# With deadly=1: a program that is not done by then is stuck for ever. A call of the kernel's own
+# type1 reaches its deadlock within milliseconds, as the test ensures the order.
 DEADLY_TIMEOUT = 30
 
 
@@ -73,7 +74,7 @@ class KernelLog:
             lines.append(record.split("\n")[0].partition(";")[2])
 
     def findings(self):
-        """(test, line) for each line since the last call that tells of a defect."""
+        """(test, line) for each line since the last call that reports a defect."""
         test, found = "", []
         for line in self.lines():
             if line.startswith("selftest: "):
@@ -83,8 +84,8 @@ class KernelLog:
 
 
 def session(leader):
-    """Threads of a session that are no zombies, those of a zombie among them: {its directory
-    in /proc: state}."""
+    """Threads of a session that are not zombies, also if their process is one: {its directory in
+    /proc: state}."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
         try:
@@ -97,8 +98,8 @@ def session(leader):
 
 
 def end(child, limit):
-    """Kill a program and all of its tests. Returns what the stacks of those say that can't be
-    killed within the limit: they wait in the kernel for ever."""
+    """Kill a program and all of its tests. Returns the stacks of those that can't be killed within
+    the limit: they wait in the kernel for ever."""
     deadline = time.monotonic() + limit
     while session(child.pid) and time.monotonic() < deadline:
         for thread in session(child.pid):
@@ -115,7 +116,8 @@ def end(child, limit):
 
 
 def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
-    """Its KTAP, and what is stuck; what it does not say because it hangs or dies is missing."""
+    """The KTAP of a program, and what is stuck. If it hangs or dies, the rest of its KTAP is
+    missing."""
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen([str(path), *prefixes], stdout=output, stderr=output,
                                  stdin=subprocess.DEVNULL, start_new_session=True,
@@ -133,7 +135,7 @@ def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
 
 
 def time_scale(config):
-    """What all time limits are multiplied by."""
+    """Factor for all time limits."""
     return config["scale"] * site.time_scale()
 
 
@@ -145,7 +147,7 @@ def limits_of(config):
 
 
 def environment_of(config):
-    """What the settings tell a program."""
+    """The environment that passes the settings to a program."""
     found = {"TIMEOUT_SCALE": str(time_scale(config))}
     if config["seed"]:
         found["SEED"] = config["seed"]
@@ -192,13 +194,13 @@ def chosen(config, logging):
 
 
 def cannot_run(name):
-    """Whether the kernel that runs has not what all tests of a program need."""
+    """Whether the running kernel lacks what all tests of a program need."""
     return name in NEEDS and not os.path.exists(NEEDS[name])
 
 
 def report(name, text, seconds, stock):
-    """Print how a program fared. Returns its results; a skip is a failure, but of a test
-    that must skip here."""
+    """Print the results of a program, and return them. A skip is a failure, unless the test must
+    skip here."""
     results = ktap.parse(text, name)
     for result in results:
         if result.state == ktap.SKIPPED and not stock and not cannot_run(name):
@@ -216,7 +218,7 @@ def report(name, text, seconds, stock):
 
 
 def unload(log):
-    """What is still in use, or left in a cache of ours, shows when our modules go."""
+    """Unload our modules, which shows what is still in use, or left in a cache of ours."""
     bad = []
     for name in ("mdma", "vfio_iommu_type1"):
         done = subprocess.run(["rmmod", name], capture_output=True, text=True, check=False)
@@ -228,12 +230,12 @@ def unload(log):
 
 
 def load(wanted):
-    """Load what a run is about."""
+    """Load the modules for a run."""
     if wanted == LOGGING:
         vfio_logging.load()
     else:
         backend.load(wanted)
-    # It is not there when unload() has ended a run before.
+    # It is missing if unload() has ended a run before.
     backend.run("modprobe", "mdma")
 
 
@@ -253,7 +255,7 @@ def run_all(wanted, directory, config):
         (directory / f"{path.name}.ktap").write_text(text)
         results += report(path.name, text, time.monotonic() - started, stock)
         if stuck:
-            # What it has locked, others would wait for.
+            # Otherwise others would wait for its locks.
             return results
     text = unload(log)
     (directory / "unload.ktap").write_text(text)
@@ -267,7 +269,7 @@ def main(argv):
     for wanted in config["backend"].split(","):
         begin = time.monotonic()
         print(f"selftests: on {wanted}", flush=True)
-        # The name of a backend, or of the directory of a module.
+        # The name of a backend, or of a module's directory.
         name = wanted if "/" not in wanted else Path(wanted).parent.name
         passed, failed, skipped = ktap.counts(run_all(wanted, directory / name, config))
         print(f"selftests: on {wanted}: {passed} passed, {failed} failed, {skipped} skipped "
