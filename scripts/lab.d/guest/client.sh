@@ -2,7 +2,7 @@
 # shellcheck shell=dash
 # What the scenario "driver" does with tests/guest-client.
 
-# client TEST: prints what does not hold. dmatest keeps all channels until it is unloaded.
+# client TEST: runs a test and prints what is wrong. dmatest keeps all channels until it is unloaded.
 client() {
 	rmmod dmatest
 	modprobe mdma_client || return

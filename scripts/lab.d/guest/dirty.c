@@ -2,15 +2,15 @@
 /*
  * dirty MIB PAGES_PER_S: writes memory with the CPU, and checks it.
  *
- * Goes round MIB MiB of anonymous memory. Each page is first compared with
- * what was written to it one round ago, then written anew. What a page holds
- * follows from its number and from its generation, which is kept elsewhere;
- * so a page that was lost by a migration shows up, be it damaged or only old.
+ * Cycles through MIB MiB of anonymous memory. Each page is first compared with
+ * what was written to it one round ago, then written again. The content of a
+ * page follows from its number and its generation, which is kept elsewhere. So
+ * a page that a migration lost is noticed, whether it is damaged or only old.
  *
- * A tick that comes late is made up for, so the rate is what was asked for.
+ * It makes up for late ticks, so the rate is exact.
  *
- * Prints nothing but errors, a line each, the first word of a page that
- * differs. Never ends, unless it can't start.
+ * Prints only errors, one line each: the first word of a page that differs.
+ * Never ends, unless it can't start.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 
 	page_ns = NSEC_PER_SEC / rate;
 	for (due = now();; nanosleep(&tick, NULL)) {
-		/* Who could not run for a second does not write it all at once. */
+		/* After a standstill, make up for one second at most. */
 		if (now() - due > NSEC_PER_SEC)
 			due = now() - NSEC_PER_SEC;
 		for (; due <= now(); due += page_ns) {

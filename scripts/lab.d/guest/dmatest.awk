@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The kernel's log to what dmatest complains of: nothing if all is well, "running"
-# if it has not ended.
+# Reads the kernel's log and prints dmatest's errors: nothing if all is well, "running" if
+# it has not ended.
 #
 # -v threads=N: threads that must end; -v want=N: transfers of each, 0 for any number.
 

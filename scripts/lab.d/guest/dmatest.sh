@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash disable=SC2154
-# What init does with the kernel's dmatest. Of init's variables it sets and uses
-# "channels" and "iterations".
+# What init does with the kernel's dmatest. Sets and uses init's variables "channels" and
+# "iterations".
 
 DMATEST=/sys/module/dmatest/parameters
 
-# Reads the kernel's log: what dmatest complains of, nothing if all is well,
-# "running" if it has not ended. Of a load without an end, "iterations" is 0.
+# Reads the kernel's log and prints dmatest's errors: nothing if all is well, "running" if
+# it has not ended. A load without an end has "iterations" 0.
 dmatest_verdict() {
 	dmesg | awk -f /lib/dmatest.awk -v threads="$channels" -v want="$iterations"
 }
@@ -17,8 +17,8 @@ check_log() {
 	dmesg -c | grep -E -f /lib/dmesg.patterns
 }
 
-# With slub_debug=FZPU: has the slab look at each object of the caches that
-# dmatest's buffers are of. A write to one that was freed shows in the log.
+# With slub_debug=FZPU: makes the slab check each object of the caches of dmatest's
+# buffers. A write to a freed one shows in the log.
 check_freed() {
 	for file in /sys/kernel/slab/kmalloc-*/validate; do
 		echo 1 >"$file"
@@ -26,7 +26,7 @@ check_freed() {
 }
 
 # Waits until dmatest has ended, and sets "verdict". "wait" does not wait for
-# threads that have not begun, so ask again.
+# threads that have not started, so ask again.
 wait_for_dmatest() {
 	tries=0
 	while cat $DMATEST/wait >/dev/null; do
@@ -59,10 +59,10 @@ begin_load() {
 	echo 1 >$DMATEST/run
 }
 
-# Ends it, each thread after the transfer that it waits for, and prints what failed.
-# Never by run=0, with which dmatest frees buffers that the device still writes
-# (Documentation/found.rst). Instead: dmatest reads its parameters when "channel"
-# is written, and its threads look at the new "iterations" after each transfer.
+# Ends the load, each thread after the transfer that it waits for, and prints what failed.
+# Not by run=0, with which dmatest frees buffers that the device still writes to
+# (Documentation/found.rst). Instead, dmatest reads its parameters when "channel" is
+# written, and its threads check the new "iterations" after each transfer.
 end_load() {
 	echo 1 >$DMATEST/iterations
 	echo >$DMATEST/channel
