@@ -60,7 +60,9 @@ class Tree:
             if isinstance(node, ast.Import):
                 found = [(alias.name, alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                module = f"{package}.{node.module or ''}".rstrip(".") if node.level else node.module
+                module = node.module or ""
+                if node.level:
+                    module = f"{package}.{module}".rstrip(".")
                 found = [(f"{module}.{alias.name}", module) for alias in node.names]
             else:
                 continue
@@ -139,7 +141,8 @@ class House(unittest.TestCase):
         for name, path in self.tree.paths.items():
             if path.stem == "__init__":
                 with self.subTest(name):
-                    self.assertRegex(ast.get_docstring(ast.parse(path.read_text())), r"\b[Rr]uns\s")
+                    text = ast.get_docstring(ast.parse(path.read_text()))
+                    self.assertRegex(text, r"\b[Rr]uns\s")
 
     def test_layers(self):
         """Nothing imports from above."""
