@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Makes what trace.py leaves of an ftrace instance, of events in words.
+"""Makes a directory as trace.py leaves it for an ftrace instance, from events in words.
 
-tests/lab/recorded is what the lab left of a short run; the formats of events are its.
+tests/lab/recorded is what the lab left of a short run; the formats of events are from there.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ HEXADECIMAL = ("device", "container", "iova", "size")
 
 
 def number(name, text):
-    """The value of a field as a tracepoint prints it."""
+    """The value of a field that a tracepoint prints as @text."""
     return int(text, 16 if name in HEXADECIMAL else 10)
 
 
@@ -34,7 +34,7 @@ def record(layout, text):
 
 
 def event(delta, data):
-    """An event as the ring buffer has it, @delta after the one before."""
+    """An event in the ring buffer's format, @delta after the one before."""
     return ring_buffer.EVENT.pack(delta << 5 | len(data) // 4) + data
 
 
@@ -45,7 +45,10 @@ def page(clock, body, flags=0):
 
 
 def stats(counts, losses=(0, 0, 0)):
-    """The counters of each CPU after all was taken; @losses: of the first one."""
+    """The counters of each CPU at the end.
+
+    @losses: those of the first CPU
+    """
     text = ""
     for cpu, count in enumerate(counts):
         lost = losses if cpu == 0 else (0, 0, 0)
@@ -55,9 +58,10 @@ def stats(counts, losses=(0, 0, 0)):
 
 
 def save(directory, events, lost=0, losses=(0, 0, 0), slowed=None):
-    """A directory with these events, "name: field=value ...", in this order, on CPUs in turn.
+    """Make a directory with these events, "name: field=value ...", in this order, on alternating
+    CPUs.
 
-    @lost: events that were taken and are not in the files
+    @lost: events that the kernel counted but that are not in the files
     """
     directory.mkdir(parents=True)
     formats = (RECORDED / "formats.txt").read_text()

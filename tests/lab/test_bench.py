@@ -18,7 +18,7 @@ from boot import scenario
 from play import arguments
 from show import bench_html
 
-# What gnuplot is replaced by: it says which colours it was told to use.
+# Stands in for gnuplot: it prints the colours that it was told to use.
 GNUPLOT = """#!/bin/sh
 cat >"$0.in"
 echo "<?xml?><svg><path stroke='rgb(  0,   0,   3)'/><path stroke='rgb(0,0,4)'/></svg>"
@@ -59,7 +59,7 @@ class Rows(unittest.TestCase):
 
 
 class Settings(unittest.TestCase):
-    """A group that there is not is refused on the host, before anything is booted."""
+    """A group that does not exist is refused on the host, before anything is booted."""
 
     def test_refused(self):
         for words in (["only=pin,pim"], ["only="], ["backend=theirs"], ["only=pin,"]):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whose fault a failure is: decided by what failed."""
+"""Whose fault a failure is: what failed decides."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ class OfParts(unittest.TestCase):
     """Parts that leave nothing but results."""
 
     def test_by_part(self):
-        """Ours is what is built of it, and what it must do."""
+        """The product is what is built from our code, and what it must do."""
         for part, name, reason, who in (
                 ("python", "test_vm.KvmMissing", "", blame.LAB),
                 ("pages", "test_pages.Page", "", blame.LAB),
@@ -49,7 +49,7 @@ class OfParts(unittest.TestCase):
                 self.assertEqual(blame.of_result(part, failed(name, reason)), who)
 
     def test_builds(self):
-        """Our code, our tests, and a disk that was full."""
+        """Our code, our tests, and a full disk."""
         broken, full, other = say.LabError("x.c:1: error: y"), \
             say.LabError("x.o: No space left on device"), say.LabError("no directory")
         broken.log = full.log = Path("build.log")
@@ -77,7 +77,7 @@ class OfRuns(unittest.TestCase):
         path.write_text(text)
 
     def lines(self, reason=None, code=1, findings=(), name="selftests", part=None):
-        """The lines of a part that runs a scenario, without the evidence."""
+        """The lines for a part that runs a scenario, without the evidence."""
         outcome = job.Outcome(code, reason, list(findings))
         with mock.patch.object(check, "_run_in_lab", lambda *_: (outcome, self.root)):
             results = check.in_lab(name, part)()
@@ -87,7 +87,7 @@ class OfRuns(unittest.TestCase):
         return [line.partition("; evidence: ")[0] for line in found]
 
     def test_both_backends(self):
-        """A mixture has a line for each."""
+        """If several are to blame, each has a line."""
         self.leave("ours/get.ktap", "not ok 1 R3_a\nnot ok 2 R3_b\n1..2\n")
         self.leave("stock/get.ktap", "# passes on stock in spite of W1\nnot ok 1 R3_a\n1..1\n")
         self.assertEqual(self.lines(), [
@@ -95,7 +95,7 @@ class OfRuns(unittest.TestCase):
             "part selftests: the kernel's own: stock: R3_a"])
 
     def test_model(self):
-        """Its files are named as the backends."""
+        """The model's files have the names of the backends."""
         self.leave("stock.ktap", "not ok 1 R8_model\n1..1\n")
         self.assertEqual(self.lines(name="model"), ["part model: the kernel's own: R8_model"])
 
@@ -108,7 +108,7 @@ class OfRuns(unittest.TestCase):
                              ["part selftests: the lab: scenario selftests"])
 
     def test_time_limit(self):
-        """A program that does not end: slow, or stuck in the kernel."""
+        """A program does not end: it is slow, or stuck in the kernel."""
         self.leave("ours/get.ktap", LATE)
         self.assertIn("part selftests: the lab: ours: selftests: get: bail out", self.lines())
         self.leave("ours/get.ktap", STUCK)
@@ -122,7 +122,7 @@ class OfRuns(unittest.TestCase):
         self.assertEqual(lines, ["part selftests: the product: scenario selftests and 1 more"])
 
     def test_stall(self):
-        """A kernel that got no time is the lab's, unless our code is in its way."""
+        """A kernel that got no CPU time is the lab's fault, unless our code is in the trace."""
         found = [("rcu stall", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:")]
         self.leave("dmesg.txt", "rcu: INFO: rcu_preempt detected stalls\n pv_native_safe_halt\n")
         self.assertEqual(self.lines(code=0, findings=found, name="migrate"),
@@ -132,14 +132,14 @@ class OfRuns(unittest.TestCase):
                          ["part migrate: the product: kernel log of migrate"])
 
     def test_finding_on_stock(self):
-        """What the kernel logged while a test ran on its own type1 is of that."""
+        """What the kernel logged during a test of its own type1 is the kernel's fault."""
         self.leave("stock/get.ktap", "# kernel: WARNING: CPU: 0 at x\nnot ok 1 R3_a\n1..1\n")
         self.leave("dmesg.txt", "WARNING: CPU: 0 at x\n y+0x1/0x2 [vfio_iommu_type1]\n")
         self.assertEqual(self.lines(findings=[("warning", "[  1.5] WARNING: CPU: 0 at x")]),
                          ["part selftests: the kernel's own: stock: R3_a and 1 more"])
 
     def test_broken_scenario(self):
-        """It ends by a traceback."""
+        """The scenario ends with a traceback."""
         self.leave("output.txt", f"{blame.TRACEBACK}\n  File ...\nKeyError: 'x'\n")
         self.assertEqual(self.lines(name="citizen"), ["part citizen: the lab: scenario citizen"])
         self.leave("output.txt", "")
@@ -147,13 +147,14 @@ class OfRuns(unittest.TestCase):
                          ["part citizen: the product: scenario citizen"])
 
     def proof(self, *reasons):
-        """The lines of a migration whose verdict has these reasons."""
+        """The lines for a migration whose verdict has these reasons."""
         text = "".join(f"# {reason}\n" for reason in reasons)
         self.leave("proof.ktap", f"not ok 1 no page is lost\n{text}not ok 2 verdict\n1..2\n")
         return self.lines(name="migrate")
 
     def test_proof(self):
-        """Lost pages are the product's; no proof is none, whatever its numbers say."""
+        """Lost pages are the product's fault. A run without a proof is not, whatever its numbers
+        say."""
         self.assertEqual(self.proof("pages_lost is 3, must be 0", "the scenario ended with 1"),
                          ["part migrate: the product: no page is lost and 1 more"])
         for reason in ("oracle broken: trace: ring buffer dropped events: 278576",
@@ -171,7 +172,7 @@ class End(unittest.TestCase):
     """The end of a check."""
 
     def run_parts(self, **parts):
-        """What a check of these parts prints, and its exit code."""
+        """The output of a check of these parts, and its exit code."""
         output = io.StringIO()
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "CHECK", Path(directory)), \
@@ -182,7 +183,7 @@ class End(unittest.TestCase):
         return output.getvalue().splitlines(), code
 
     def test_lines_come_before_the_count(self):
-        """One line for each part that failed; none if none did."""
+        """One line for each part that failed; no line if none did."""
         lines, code = self.run_parts(unit=lambda: [failed("a")], python=lambda: [failed("b")])
         self.assertEqual(code, 1)
         self.assertRegex(lines[-3], r"^part unit: the product: a; evidence: \S+unit\.ktap$")
@@ -192,7 +193,7 @@ class End(unittest.TestCase):
         self.assertEqual((lines, code), (["1 passed, 0 failed, 0 skipped"], 0))
 
     def test_errors(self):
-        """A part that could not be run, for the machine or for a defect: the others do."""
+        """A part can't be run, because of the machine or a defect: the other parts do run."""
         def no_image():
             raise say.LabError("mmdebstrap failed")
 

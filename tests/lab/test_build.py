@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is built again, and what for."""
+"""What is built again, and when."""
 
 import os
 import sys
@@ -17,10 +17,10 @@ from make import build, paths
 
 
 class Clock(unittest.TestCase):
-    """A clock that jumps: make goes by dates."""
+    """A clock that jumps, since make compares dates."""
 
     def test_set_back(self):
-        """Objects of the future would be taken for current: all of it is made anew."""
+        """make would take objects from the future for current, so all of them are rebuilt."""
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "BUILD", Path(directory)):
             target = build.Target("x", ("x",), ("true",))
@@ -40,7 +40,8 @@ class Targets(unittest.TestCase):
     """Names."""
 
     def test_unknown(self):
-        """Refused before anything is made; a mutant must be one of tests/mutants."""
+        """An unknown target is refused before anything is built; a mutant must be in
+        tests/mutants."""
         build.check_targets(["vfio", "mutant/forget-unpinned"])
         for word in ("nosuch", "mutant/nosuch", "mutant"):
             with self.assertRaisesRegex(say.UsageError, f"no target {word}; there are: vfio, "):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A tool that the debug kernel was left without is noticed."""
+"""Tools that are missing from the debug kernel are noticed."""
 
 import os
 import sys
@@ -19,27 +19,27 @@ class Configuration(unittest.TestCase):
     """debug_kernel.missing(): lines of the fragment that do not hold."""
 
     def test_all_there(self):
-        """Order, and what else is set, do not matter."""
+        """Neither the order nor other settings matter."""
         self.assertEqual(debug_kernel.missing("CONFIG_A=y\n# CONFIG_B is not set\n",
                                               "CONFIG_C=m\n# CONFIG_B is not set\nCONFIG_A=y\n"),
                          [])
 
     def test_left_out(self):
-        """A tool that depends on something that is not there."""
+        """A tool that depends on something that is missing."""
         self.assertEqual(debug_kernel.missing("CONFIG_KASAN=y\n", "CONFIG_SLUB=y\n"),
                          ["CONFIG_KASAN=y"])
         self.assertEqual(debug_kernel.missing("CONFIG_KASAN=y\n", "# CONFIG_KASAN is not set\n"),
                          ["CONFIG_KASAN=y"])
 
     def test_forced_on(self):
-        """What must be off is on; what is not mentioned at all is off."""
+        """A setting that must be off is on; a setting that is not mentioned is off."""
         fragment = "# CONFIG_SLUB_TINY is not set\n"
         self.assertEqual(debug_kernel.missing(fragment, "CONFIG_SLUB_TINY=y\n"),
                          ["# CONFIG_SLUB_TINY is not set"])
         self.assertEqual(debug_kernel.missing(fragment, ""), [])
 
     def test_fragment_has_the_tools(self):
-        """What testing.rst promises."""
+        """The fragment has what testing.rst promises."""
         lines = debug_kernel.wanted(debug_kernel.FRAGMENT.read_text())
         for tool in ("KASAN_INLINE", "UBSAN", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP",
                      "DEBUG_KMEMLEAK", "FAILSLAB", "HARDENED_USERCOPY"):
@@ -59,14 +59,14 @@ class AskedFor(unittest.TestCase):
 
 
 class Reports(unittest.TestCase):
-    """check.missed_reports(): defects that no tool told of."""
+    """check.missed_reports(): defects that no tool reported."""
 
     LOG = ["BUG: KASAN: slab-use-after-free in f", "BUG: KASAN: slab-out-of-bounds in f",
            "UBSAN: shift-out-of-bounds in f.c:3:5", "x possible circular locking dependency",
            "BUG: sleeping function called from invalid context at f.c:1"]
 
     def test_all_told(self):
-        """Each line is of one defect, and kmemleak has its own file."""
+        """Each line reports one defect, and kmemleak has its own file."""
         found = [("what", line) for line in self.LOG]
         self.assertEqual(check.missed_reports(found, "unreferenced object 0x1"), [])
         self.assertEqual(check.missed_reports(found, ""), ["leaked memory"])

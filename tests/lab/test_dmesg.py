@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The scan of the kernel's log finds what it must, and nothing else."""
+"""The scan of the kernel's log finds everything that it must, and nothing else."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ BAD = (
     "[   12.3] usercopy: Kernel memory exposure attempt detected from SLUB object",
     "[   12.3] kmemleak: Kernel memory leak detector disabled",
     "[   12.3] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
-    # Of a guest with slub_debug=FZPU whose dmatest was stopped under load; see found.rst.
+    # From a guest with slub_debug=FZPU whose dmatest was stopped under load; see found.rst.
     "[   29.427558] [Poison overwritten] 0xffff888005b5450c-0xffff888005b5461b @offset=17676."
     " First byte 0xc2 instead of 0x6b",
     "[   29.428506] BUG kmalloc-4k (Tainted: G           OE     ): Object corrupt",
@@ -85,19 +85,19 @@ class Dmesg(unittest.TestCase):
     """Each line alone."""
 
     def test_bad_lines_are_found(self):
-        """A line that tells of a defect is found, once."""
+        """A line that reports a defect is found, once."""
         for line in BAD:
             with self.subTest(line=line):
                 self.assertEqual([found for _, found in dmesg.scan(line)], [line])
 
     def test_good_lines_are_not(self):
-        """Everyday lines, also those that name a warning, are left alone."""
+        """Ordinary lines are ignored, also those that name a warning."""
         for line in GOOD:
             with self.subTest(line=line):
                 self.assertEqual(dmesg.scan(line), [])
 
     def test_grep_finds_the_same(self):
-        """The guest reads the list by grep."""
+        """The guest checks the list by grep."""
         with tempfile.TemporaryDirectory() as directory:
             patterns = Path(directory, "patterns")
             patterns.write_text(dmesg.for_grep())
@@ -108,8 +108,8 @@ class Dmesg(unittest.TestCase):
         self.assertEqual(found.stderr, "")
 
     def test_no_pattern_says_what_grep_does_not_know(self):
-        """What only Python knows, or each takes for something else: an escape, a lookahead,
-        a lazy match."""
+        """No pattern has what only Python knows, or what grep reads differently: an escape, a
+        lookahead, a lazy match."""
         for name, pattern in dmesg.PATTERNS.items():
             self.assertNotRegex(pattern, r"\\|\(\?|[*+?}]\?", name)
 
@@ -121,7 +121,7 @@ class Dmesg(unittest.TestCase):
             self.assertTrue(name in names or pattern.search(lines), name)
 
     def test_same_line_in_two_files_counts_once(self):
-        """The console holds what dmesg holds, with another time."""
+        """The console has the same lines as dmesg, with another time."""
         with tempfile.TemporaryDirectory() as directory:
             one, two = Path(directory, "dmesg.txt"), Path(directory, "console.txt")
             one.write_text("[    1.000] Call Trace:\n")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The experiment on downtime: its points, its link, and what is made of its evidence."""
+"""The experiment on downtime: its points, its link, and the numbers from its evidence."""
 
 import copy
 import json
@@ -94,14 +94,14 @@ class Points(unittest.TestCase):
             points.choose("thread,nothing")
 
     def test_settings(self):
-        """8 MiB/s is 2048 pages a second, and in a limit of 500 ms 1024 pages."""
+        """8 MiB/s is 2048 pages a second, and 1024 pages in a limit of 500 ms."""
         held = points.choose("pre-held-0.5")[0]
         self.assertEqual(points.settings(held, 8, 500), {
             "pattern": "sequential", "direction": "write", "batch": 16, "pages": 1536,
             "rate": 32, "hold_ms": 6000})
 
     def test_same_workload(self):
-        """A remedy changes one thing of what it remedies."""
+        """A remedy changes one thing of the point that it remedies."""
         base = points.choose("pre-held-0.5")[0]._asdict()
         for name, changed in (("short-hold", {"cycles"}), ("fewer-held", {"pages"}),
                               ("read-only", {"direction"}),
@@ -112,7 +112,7 @@ class Points(unittest.TestCase):
 
 
 class Settings(unittest.TestCase):
-    """What the scenario makes of its keys."""
+    """The scenario's configuration."""
 
     def configuration(self, *words):
         """The configuration that words make."""
@@ -124,7 +124,8 @@ class Settings(unittest.TestCase):
         self.assertRegex(config.append, "mdma.checks=0 mdma.dirty_pages_per_s=1024$")
 
     def test_refused(self):
-        for words, text in ((["points=x"], "no point 'x'"), (["repeat=0"], "repeat=0: must be 1 or more"),
+        for words, text in ((["points=x"], "no point 'x'"),
+                            (["repeat=0"], "repeat=0: must be 1 or more"),
                             (["bandwidth=1000"], "mem_mb must be more than")):
             with self.subTest(words=words), self.assertRaisesRegex(SystemExit, text):
                 self.configuration(*words)
@@ -245,7 +246,7 @@ class Measure(unittest.TestCase):
             downtime.measure(dict(evidence(), error="the guest is gone"), LOG)
 
     def trouble(self, facts=None, log=LOG):
-        """What problems() says of changed evidence."""
+        """What problems() says about changed evidence."""
         facts = facts or evidence()
         return "; ".join(downtime.problems(facts, downtime.measure(facts, log)))
 
@@ -266,7 +267,7 @@ class Measure(unittest.TestCase):
         self.assertIn("MDMA-GUEST fail 1: page 7", self.trouble(facts))
 
     def test_property_must_work(self):
-        """Reports before the stop, or none, as the point says."""
+        """There are reports before the stop, or none, as the point says."""
         self.assertIn("3 reports before the stop, none wanted",
                       self.trouble(evidence("stop-thread")))
         last = LOG.rindex(GET)
@@ -301,7 +302,7 @@ class Whole(unittest.TestCase):
         self.leave("pre-thread.1", facts, LOG)
 
     def leave(self, name, facts, log):
-        """Leave a trial."""
+        """Save a trial."""
         (self.results / f"trials/{name}.json").write_text(json.dumps(facts))
         (self.results / f"trials/{name}.qemu").write_text(log)
 
@@ -314,7 +315,7 @@ class Whole(unittest.TestCase):
         self.assertEqual(downtime.complaints(entry), [])
 
     def test_starved(self):
-        """Times of a trial do not count where the machine did not fill the link."""
+        """The times of a trial do not count if the machine did not fill the link."""
         one = points.choose("pre-thread")[0]
         row = dict(downtime.measure(evidence(), LOG), problems=[])
         rows = [dict(row, link_rate=rate, actual_ms=ms, ratio=ratio)
@@ -378,7 +379,7 @@ class Whole(unittest.TestCase):
 
 
 class Plots(unittest.TestCase):
-    """What gnuplot is told."""
+    """The scripts for gnuplot."""
 
     def test_bars(self):
         number = {"median": 4, "min": 2, "max": 6}
@@ -389,7 +390,7 @@ class Plots(unittest.TestCase):
         self.assertEqual(downtime_plots.bars(cells, "stop", "ratio", 2), "0 0 0 0")
 
     def test_in_page(self):
-        """The page's own colours, and those that it has none for."""
+        """The page's own colours, and those that the page does not replace."""
         self.assertEqual(downtime_plots.in_page(
             '<?xml?><svg a="#ffffff" b="rgb( 40, 100, 200)" c="rgb(1,2,3)" d="#123456">'),
             '<svg a="var(--card)" b="var(--blue)" c="rgb(1,2,3)" d="#123456">')

@@ -23,7 +23,7 @@ class Shell(unittest.TestCase):
     """Commands and answers."""
 
     def shell(self, *pieces):
-        """A shell whose guest says these, piece by piece, whatever it is asked."""
+        """A shell whose guest sends these pieces, whatever it is asked."""
         path, server = listening(self, "commands")
 
         def talk():
@@ -115,14 +115,14 @@ class Dmatest(unittest.TestCase):
 [ 2.1] dmatest: Started 1 threads using dma0chan0
 [ 2.3] dmatest: dma0chan0-copy0: summary 5 tests, 0 failures 83.31 iops 366 KB/s (0)
 """
-    # What run=0 does to a transfer that is under way: the buffers are freed under it.
+    # What run=0 does to a transfer in progress: its buffers are freed.
     STOPPED = """[ 90.9] dmatest: dma0chan0-copy0: result #11: 'test timed out' with \
 src_off=0xa57 dst_off=0x12fa len=0x39d (0)
 [ 90.9] dmatest: dma0chan0-copy0: summary 11 tests, 1 failures 260.42 iops 1018 KB/s (0)
 """
 
     def verdict(self, log, threads, want):
-        """What the script says of a log."""
+        """The script's output for a log."""
         return subprocess.run(["awk", "-f", ROOT / "scripts/lab.d/guest/dmatest.awk",
                                "-v", f"threads={threads}", "-v", f"want={want}"], input=log,
                               capture_output=True, text=True, check=True).stdout.strip()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is taken out of the lab's QEMU, and nothing else ever."""
+"""Repairs of the lab's QEMU: the three known places are changed, and nothing else."""
 
 import struct
 import sys
@@ -25,13 +25,13 @@ LONG_STORE = bytes.fromhex("4489a310d7ffff")        # mov %r12d, -0x28f0(%rbx)
 
 
 def call(before, callee=CALLEE):
-    """A call at the end of this code."""
+    """Code that ends with a call."""
     return before + b"\xe8" + struct.pack("<i", callee - (ADDRESS + len(before) + 5))
 
 
 def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b", sets=SETS):
-    """The smallest program that has these symbols; the last one is behind the first, which
-    ends with the OR."""
+    """The smallest program with these symbols; the last one follows the first, which ends with the
+    OR."""
     text = b"\0" + b"".join(name.encode() + b"\0" for name in names)
     table = bytes(24)
     size = len(code) + len(sets)
@@ -55,7 +55,7 @@ class Mended(unittest.TestCase):
     """emulator.mended()"""
 
     def refused(self, code, why):
-        """It says so, and changes nothing."""
+        """The program is refused with these words."""
         with self.assertRaisesRegex(emulator.UnknownCode, why):
             emulator.mended(elf(code))
 
@@ -67,7 +67,8 @@ class Mended(unittest.TestCase):
                                  races=emulator.ENDBR64 + b"\xc3\x8b", sets=ATOMIC))
 
     def test_virtual_interrupt(self):
-        """The OR gets atomic; none of a flag of the x86, which has no other writer."""
+        """The OR becomes atomic. An OR of a flag in the x86 part stays: nobody else writes that
+        flag."""
         code = b"\x90" * 8 + FLAG + SETS
         self.assertEqual(len(SETS), len(ATOMIC))
         self.assertEqual(emulator.atomic_or(code), (len(code) - len(SETS), ATOMIC))

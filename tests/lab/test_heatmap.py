@@ -60,7 +60,7 @@ class Map(unittest.TestCase):
         self.assertEqual(heat.lost, {(3, 2): 1})
 
     def test_reported_by_unmap(self):
-        """No report of a round, but QEMU was told."""
+        """Not in a report of a round, but QEMU was told."""
         leg = Evidence()
         at = leg.events.index(write(7, 3)) + 1
         leg.events[at:at] = [run(9, 5), report(9, 1, op="unmap")]
@@ -72,7 +72,7 @@ class Map(unittest.TestCase):
         self.assertEqual(self.build(leg).sums(self.build(leg).written), [4, 1])
 
     def test_many(self):
-        """Rows of a power of two of pages, none for a hole; rounds share a column."""
+        """A row has a power of two of pages, a hole has no row, and rounds share a column."""
         leg = Evidence()
         pages = [*range(1000, 1000 + heatmap.ROWS), 1 << 30]
         leg.events = [START]

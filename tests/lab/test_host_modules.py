@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make modules: what is wrong with a kernel is said in one sentence, before anything is
-compiled; and a file that the hooks do not fit is refused by words."""
+"""make modules: one sentence says what is wrong with a kernel, before anything is compiled; and a
+source that the hooks do not fit is refused with an explanation."""
 
 import subprocess
 import sys
@@ -60,7 +60,7 @@ class Kernel(Case):
         return tree
 
     def said(self, build, source=None, missing=()):
-        """The complaint; None if it is a good kernel."""
+        """The complaint; None for a good kernel."""
         with mock.patch.object(host_modules.packages, "missing", lambda _: list(missing)):
             try:
                 host_modules.kernel({"KDIR": str(build), "KSRC": str(source or "")})
@@ -76,13 +76,13 @@ class Kernel(Case):
         self.assertIsNone(self.said(build, self.source()))
 
     def test_no_headers(self):
-        """Of the kernel that runs, if no other one is named."""
+        """Headers of the running kernel, if no other one is named."""
         with mock.patch.object(host_modules.os, "uname", lambda: mock.Mock(release="9.9-none")):
             with self.assertRaisesRegex(say.LabError, "install linux-headers-9.9-none"):
                 host_modules.kernel({"KDIR": ""})
 
     def test_wrong_directory(self):
-        """None at all, something else, a source that is not prepared, an odd path."""
+        """No directory, a wrong one, a source that is not prepared, an odd path."""
         self.assertIn("no such directory", self.said(self.root / "none"))
         self.assertIn("has no Makefile", self.said(self.root))
         build = self.make()
@@ -91,7 +91,7 @@ class Kernel(Case):
         self.assertIn("kbuild takes no such path", self.said(self.make("a b")))
 
     def test_another_kernel(self):
-        """Older, newer, and 6.1, which begins as 6.12 does."""
+        """Older, newer, and 6.1, which is a prefix of 6.12."""
         for release in ("6.1.0-42-amd64", "6.13.1", "7.3.0", "5.10", "6.120"):
             with self.subTest(release=release):
                 said = self.said(self.make(release, release))
@@ -108,7 +108,7 @@ class Kernel(Case):
         self.assertIn("no vfio_iommu_type1 that is a module", self.said(builtin, self.source()))
 
     def test_source(self):
-        """Of another kernel, or of none; and the tool that reads it."""
+        """The source of another kernel, or none; and the tool that reads it."""
         build = self.make()
         self.assertIn("no drivers/vfio/vfio.h there",
                       self.said(build, self.source(files=host_modules.TYPE1[:1])))
@@ -124,7 +124,7 @@ class HookCheck(Case):
     """drivers/vfio/hook-check"""
 
     def check(self, before, after, rules=RULES):
-        """(exit code, what it says)"""
+        """(exit code, output)"""
         for name, text in (("x.cocci", rules), ("before.c", before), ("after.c", after)):
             (self.root / name).write_text(text)
         done = subprocess.run(["sh", paths.REPO / "drivers/vfio/hook-check", "x.cocci",
@@ -138,7 +138,7 @@ class HookCheck(Case):
                          (0, "x.cocci: all 2 hooks hold\n"))
 
     def test_missing(self):
-        """Which hook, where, by which rule, which kernel was expected, and what to do."""
+        """Which hook is missing, where, by which rule, for which kernel, and what to do."""
         code, said = self.check("struct list;\n", "our_list;\n")
         *_, last = said.splitlines()
         self.assertEqual(code, 1)
@@ -147,7 +147,7 @@ class HookCheck(Case):
             self.assertIn(words, last)
 
     def test_never_there(self):
-        """A rule that had nothing to do, and rules without a hook."""
+        """A rule that changed nothing, and rules without a hook."""
         self.assertIn("x.cocci:6: 'struct list' was never in before.c",
                       self.check("", "our_list;\nour_list;\n")[1])
         self.assertEqual(self.check("", "", "// kernel: 6.12\n")[0], 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The rules of the house for the scripts: which package may import which, and no circles."""
+"""The rules for the scripts: which package may import which, and no circles."""
 
 import ast
 import re
@@ -14,7 +14,8 @@ sys.path.insert(0, str(REPO / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from make import payload
 
-# Package -> those that its modules may import besides their own, each one further up.
+# Package -> those that its modules may import besides their own; each of them stands above it
+# here.
 LAYERS = {
     "base": (),
     "judge": ("base",),
@@ -26,7 +27,8 @@ LAYERS = {
     "scenarios": ("base", "judge", "show", "play"),
     "lab": ("base", "make", "boot", "check"),
 }
-# What starts or talks to a process. A pure package needs none of it, also not by what it imports.
+# Modules that start processes or talk to them. A pure package may not reach them, not even through
+# another module.
 IMPURE = {"base.process", "base.qmp", "subprocess", "multiprocessing", "socket", "pty", "ctypes"}
 PURE = ("judge",)
 # What plays in the lab, and what only base/site.py may know of it: the payload, the results, words
@@ -49,7 +51,7 @@ class Tree:
                           for path in (root / "tests/scenarios").glob("*.py"))
         if (root / "scripts/lab").exists():
             self.paths["lab.lab"] = root / "scripts/lab"
-        # Those that are in no package.
+        # Modules in no package.
         self.loose = [path.name for path in scripts.glob("*.py")]
         self.imports = {name: set(self._imports(name)) for name in self.paths}
 
@@ -67,7 +69,7 @@ class Tree:
             else:
                 continue
             for full, module in found:
-                # Scenarios, and they alone, import each other without a package.
+                # Only scenarios import each other without a package.
                 beside = f"scenarios.{module}" if package == "scenarios" else None
                 yield next((one for one in (full, module, beside) if one in self.paths), module)
 
@@ -94,23 +96,23 @@ class Tree:
         return found
 
     def circles(self):
-        """Modules that import themselves by others."""
+        """Modules that import themselves through others."""
         return sorted(name for name in self.imports if name in self.reached(name))
 
     def tied(self):
-        """Modules with a text that is about the lab's places."""
+        """Modules with a text about the lab's places."""
         return sorted(f"{name}: {text}" for name, path in self.paths.items()
                       if name.partition(".")[0] in IN_LAB and name != SITE
                       for text in texts(path) if OF_THE_LAB.search(text))
 
     def impure(self):
-        """Modules of pure packages that reach what is not."""
+        """Modules of pure packages that reach impure ones."""
         return sorted(f"{name} reaches {other}" for name in self.imports
                       if name.partition(".")[0] in PURE for other in self.reached(name) & IMPURE)
 
 
 def texts(path):
-    """All constant texts of a module but its docstrings."""
+    """All constant texts of a module, without its docstrings."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     of_docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     return [node.value for node in nodes if isinstance(node, ast.Constant)
@@ -118,14 +120,14 @@ def texts(path):
 
 
 class House(unittest.TestCase):
-    """The tree as it is."""
+    """The real tree."""
 
     @classmethod
     def setUpClass(cls):
         cls.tree = Tree(REPO)
 
     def test_table(self):
-        """A package may import only those that stand before it."""
+        """A package may import only those above it in the table."""
         before = []
         for package, allowed in LAYERS.items():
             self.assertLessEqual(set(allowed), set(before))
@@ -149,19 +151,19 @@ class House(unittest.TestCase):
         self.assertEqual(self.tree.above(), [])
 
     def test_circles(self):
-        """No module needs itself."""
+        """No module imports itself through others."""
         self.assertEqual(self.tree.circles(), [])
 
     def test_judging_is_pure(self):
-        """What judges starts nothing."""
+        """Judging starts no process."""
         self.assertEqual(self.tree.impure(), [])
 
     def test_site(self):
-        """What plays in the lab could play elsewhere, but for one module."""
+        """What plays in the lab could play elsewhere, except for one module."""
         self.assertEqual(self.tree.tied(), [])
 
     def test_payload(self):
-        """What a scenario imports is in the lab."""
+        """Everything that a scenario imports is in the lab."""
         for name in self.tree.paths:
             if name.startswith("scenarios."):
                 packages = {other.partition(".")[0] for other in self.tree.reached(name)
@@ -170,10 +172,10 @@ class House(unittest.TestCase):
 
 
 class Offences(unittest.TestCase):
-    """Each rule finds what is against it."""
+    """Each rule finds a violation."""
 
     def tree(self, **texts):
-        """A tree of modules, by package__module."""
+        """A tree of modules; the name is package__module."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         root = Path(directory.name)
@@ -185,7 +187,7 @@ class Offences(unittest.TestCase):
         return Tree(root)
 
     def test_above(self):
-        """By any form of an import, also in a function."""
+        """With any form of import, also in a function."""
         for text in ("from make import image", "import make.image", "from make.image import x",
                      "def f():\n    from make import image", "import make.image as i"):
             with self.subTest(text):
@@ -194,24 +196,24 @@ class Offences(unittest.TestCase):
         self.assertEqual(self.tree(make__image="from base import say", base__say="").above(), [])
 
     def test_scenario_that_builds(self):
-        """A scenario is a guest of the lab."""
+        """A scenario must not build anything."""
         tree = self.tree(scenarios__one="from make import build", make__build="")
         self.assertEqual(tree.above(), ["scenarios.one imports make.build"])
 
     def test_circle(self):
-        """Also where one of its imports is in a function."""
+        """Also if one of the imports is in a function."""
         tree = self.tree(judge__proof="def f():\n    from judge.report import finish",
                          judge__report="from . import heatmap",
                          judge__heatmap="from judge import proof", judge__ram="")
         self.assertEqual(tree.circles(), ["judge.heatmap", "judge.proof", "judge.report"])
 
     def test_circle_of_scenarios(self):
-        """They import each other by plain names."""
+        """Scenarios import each other by plain names."""
         tree = self.tree(scenarios__one="import two", scenarios__two="from one import x")
         self.assertEqual(tree.circles(), ["scenarios.one", "scenarios.two"])
 
     def test_site(self):
-        """In any text but a docstring, in base/site.py alone."""
+        """In any text that is not a docstring, except in base/site.py."""
         for text in ("/mdma/guest/vmlinuz", "insmod /mdma/nic/x.ko", "/results", "lab.debug"):
             with self.subTest(text):
                 tree = self.tree(play__one=f"def f():\n    return {text!r}",
@@ -223,7 +225,7 @@ class Offences(unittest.TestCase):
         self.assertEqual(self.tree(play__one="'A docstring: /mdma/x.'").tied(), [])
 
     def test_impure(self):
-        """Also by another module."""
+        """Also through another module."""
         tree = self.tree(judge__proof="from base import run", base__run="import subprocess")
         self.assertEqual(tree.impure(), ["judge.proof reaches subprocess"])
 

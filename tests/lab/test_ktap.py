@@ -31,7 +31,7 @@ class Flat(unittest.TestCase):
                          ("start.twice", ktap.SKIPPED, "no /dev/vfio"))
 
     def test_why(self):
-        """The notes before a line that says no reason itself, and no older ones."""
+        """The reason is the notes before a line without one, but no older notes."""
         leaves = ktap.parse("1..4\n# old\nok 1 a\n# x.c:7: Expected\n# 1 == 2\nnot ok 2 b\n"
                             "not ok 3 c\n# note\nnot ok 4 d # XPASS e", "text")
         self.assertEqual([leaf.reason for leaf in leaves],
@@ -64,14 +64,14 @@ class Flat(unittest.TestCase):
 
 
 class Broken(unittest.TestCase):
-    """A text that does not keep its promises has failed."""
+    """A text that does not keep its promises counts as failed."""
 
     def test_empty(self):
         """No result at all."""
         self.assertEqual(counts(""), (0, 1, 0))
 
     def test_too_few(self):
-        """A test program died in its middle."""
+        """A test program that died halfway."""
         self.assertEqual(counts("1..3", "ok 1 a"), (1, 1, 0))
 
     def test_too_many(self):
@@ -83,13 +83,13 @@ class Broken(unittest.TestCase):
         self.assertEqual(counts("Bail out! no memory"), (0, 1, 0))
 
     def test_all_skipped(self):
-        """A plan of nothing, with a reason, is a skip; without one a failure."""
+        """An empty plan with a reason is a skip; without a reason, a failure."""
         self.assertEqual(counts("1..0 # SKIP no device"), (0, 0, 1))
         self.assertEqual(counts("1..0"), (0, 1, 0))
 
 
 class Nested(unittest.TestCase):
-    """A line that sums up others is no result of its own."""
+    """A line that sums up others is not a result of its own."""
 
     def test_ktap(self):
         """Two spaces a level."""
@@ -109,20 +109,20 @@ class Nested(unittest.TestCase):
                                 "  ok 1 inner", "ok 1 outer"), (2, 0, 0))
 
     def test_sum_fails_alone(self):
-        """Parts passed, the whole did not, e.g. it crashed at its end."""
+        """All parts passed, but the whole did not: it crashed at its end, for example."""
         self.assertEqual(counts("1..1", "  1..1", "  ok 1 a", "not ok 1 suite"), (1, 1, 0))
 
     def test_inner_plan_broken(self):
-        """A part that is missing is found, and told once."""
+        """A missing part is found, and reported once."""
         self.assertEqual(counts("1..1", "  1..2", "  ok 1 a", "not ok 1 suite"), (1, 1, 0))
 
     def test_inner_without_sum(self):
-        """Parts whose sum never came."""
+        """Parts without the line that sums them up."""
         self.assertEqual(counts("1..1", "  1..1", "  ok 1 a"), (1, 1, 0))
 
 
 class Round(unittest.TestCase):
-    """What we write, we read."""
+    """We can read what we write."""
 
     def test_round_trip(self):
         """render() and parse() agree."""

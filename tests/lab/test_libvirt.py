@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the libvirt scenario reads, compares and tells; on made-up hosts."""
+"""What the libvirt scenario reads, compares and prints, with simulated hosts."""
 
 import sys
 import tempfile
@@ -29,7 +29,7 @@ class Host:
         self.file.flush()
         self.memory = (ram.Copy if copied else ram.RamFile)(self.file.fileno())
         if copied:
-            # What the guest does when it goes on is none of the copy's business.
+            # What the guest changes after it continues must not affect the copy.
             self.file.seek(0)
             self.file.write(b"y" * len(memory))
             self.file.flush()
@@ -53,7 +53,7 @@ class CompareRam(unittest.TestCase):
     """libvirt_guest.compare_ram()."""
 
     def compare(self, one, other):
-        """Of two memories."""
+        """Compare two memories."""
         hosts = []
         for memory, copied in ((one, False), (other, True)):
             hosts.append(Host(memory, copied))
@@ -63,7 +63,7 @@ class CompareRam(unittest.TestCase):
         return result
 
     def test_same(self):
-        """Zero or not, all pages count."""
+        """All pages count, zero or not."""
         memory = bytes(ram.CHUNK) + b"x" * ram.CHUNK
         result = self.compare(memory, memory)
         self.assertEqual((result["pages_compared"], result["pages_different"]), (512, 0))
@@ -77,7 +77,7 @@ class CompareRam(unittest.TestCase):
                          [{"page": 511, "source_seq": None, "destination_seq": None}])
 
     def test_stamps_are_named(self):
-        """Which write a side has, also number 0 and the largest."""
+        """The writes on both sides are named, also number 0 and the largest."""
         one, other = bytearray(ram.CHUNK), bytearray(ram.CHUNK)
         ram.STAMP.pack_into(one, 7 * PAGE, ram.STAMP_MAGIC, (1 << 64) - 1, 7 * PAGE)
         ram.STAMP.pack_into(other, 7 * PAGE, ram.STAMP_MAGIC, 0, 7 * PAGE)
@@ -91,7 +91,7 @@ class CompareRam(unittest.TestCase):
             self.compare(bytes(ram.CHUNK), bytes(2 * ram.CHUNK))
 
     def test_torn(self):
-        """A size that is no whole number of chunks."""
+        """A size that is not a whole number of chunks."""
         with self.assertRaises(ValueError):
             self.compare(bytes(ram.CHUNK - 1), bytes(ram.CHUNK))
 
@@ -100,13 +100,13 @@ class Pace(unittest.TestCase):
     """libvirt_guest.Pace."""
 
     def test_waits_for_rounds_and_pages(self):
-        """Both, and not one of them."""
+        """It waits for both, not only for one of them."""
         pace = libvirt_guest.Pace(4, 100, 500)
         self.assertEqual(pace.next(3, 1000) + pace.next(9, 99), [])
         self.assertEqual(pace.next(9, 100), [["migrate-setspeed", "16384"]])
 
     def test_downtime_grows(self):
-        """Two rounds after the bandwidth, then twice as much every four."""
+        """First two rounds after the bandwidth, then twice as long every four rounds."""
         pace = libvirt_guest.Pace(4, 0, 500)
         told = [words for number in range(4, 16) for words in pace.next(number, 0)]
         self.assertEqual(told, [["migrate-setspeed", "16384"],
@@ -116,10 +116,10 @@ class Pace(unittest.TestCase):
 
 
 class Virsh(unittest.TestCase):
-    """What virsh prints."""
+    """Output of virsh."""
 
     def test_raw(self):
-        """Numbers are numbers, and words are words."""
+        """Numbers become numbers, and words stay words."""
         self.assertEqual(libvirt_guest.raw("Job type: 2\n\nmemory_iteration: 3\nx: y: z\n"),
                          {"Job type": 2, "memory_iteration": 3, "x": "y: z"})
 
@@ -131,7 +131,7 @@ class Virsh(unittest.TestCase):
 
 
 class Example(unittest.TestCase):
-    """The domain that users copy, and what a test makes of it."""
+    """The domain that users copy, and the test's version of it."""
 
     def setUp(self):
         self.root = ElementTree.parse(EXAMPLE).getroot()
@@ -146,14 +146,14 @@ class Example(unittest.TestCase):
                          {"name": "enable-migration", "type": "string", "value": "on"})
 
     def test_mdev_of_the_comment(self):
-        """The commands in the comment are about the device of the domain."""
+        """The commands in the comment name the domain's device."""
         guest = libvirt_guest.Guest(self.root, 1)
         text = EXAMPLE.read_text()
         self.assertIn(f"mdevctl define -u {guest.mdev} -p mdma", text)
         self.assertIn(f"mdev_{guest.mdev.replace('-', '_')}_mdma\n", text)
 
     def test_for_test(self):
-        """What is added is there, and nothing of the example is gone."""
+        """Everything is added, and nothing of the example is lost."""
         before = {element.tag for element in self.root.iter()}
         root = libvirt_guest.for_test(self.root, 256, ["mdma.window_mb=64"])
         self.assertLessEqual(before, {element.tag for element in root.iter()})
@@ -167,7 +167,8 @@ class Wire(unittest.TestCase):
     """wire.two_ends()."""
 
     def test_two_ends_of_one_socket(self):
-        """One listens, both have the same path and not the same address; then it is gone."""
+        """One end listens, both have the same path but different addresses; afterwards the socket
+        is gone."""
         with wire.two_ends() as ends:
             netdevs = [end[1].split(",") for end in ends]
             paths = {word for words in netdevs for word in words if word.startswith("addr.path=")}
@@ -180,7 +181,7 @@ class Wire(unittest.TestCase):
         self.assertFalse(path.parent.exists())
 
     def test_scenarios_with_two_hosts(self):
-        """Only libvirt wants two."""
+        """Only libvirt needs two."""
         self.assertEqual([name for name in scenario.names() if scenario.hosts(name) == 2],
                          ["libvirt"])
 

@@ -42,7 +42,7 @@ class Keys(unittest.TestCase):
         self.assertIn("mdma.window_mb=64 mdma.dirty_mb=3", config.append)
 
     def test_clock_of_the_guest(self):
-        """One that may be held has a clock that stands still meanwhile."""
+        """A guest that may be held has a clock that stops meanwhile."""
         self.assertIn(" clocksource=jiffies tsc=unstable ", configuration().append)
 
 
@@ -101,7 +101,7 @@ class Ram(unittest.TestCase):
 
 
 class Copy(unittest.TestCase):
-    """The RAM of the destination as it was while that was held."""
+    """The RAM of the destination as it was while the guest was held."""
 
     def setUp(self):
         # pylint: disable=consider-using-with
@@ -109,13 +109,13 @@ class Copy(unittest.TestCase):
         self.addCleanup(self.file.close)
 
     def copy(self):
-        """Of the file."""
+        """Copy the file."""
         copy = ram.Copy(self.file.fileno())
         self.addCleanup(copy.close)
         return copy
 
     def fill(self, *pieces, size=3 * ram.CHUNK):
-        """Pieces of data, (where, length), among holes."""
+        """Write pieces, (where, length), with holes between them."""
         self.file.truncate(size)
         for where, length in pieces:
             self.file.seek(where)
@@ -146,7 +146,7 @@ class Copy(unittest.TestCase):
             self.copy()
 
     def test_a_disturbed_chunk_does_not_count(self):
-        """One of three takes a minute, since the machine does something else."""
+        """One chunk of three takes a minute, since the machine is busy."""
         self.fill((0, 3 * ram.CHUNK))
         clock = iter((0, 0, .01, 1, 61, 61, 61.02, 62))
         with mock.patch.object(ram.time, "monotonic", lambda: next(clock)):
@@ -159,7 +159,7 @@ class Switchover(unittest.TestCase):
     """How long the guest is held, and whether it notices."""
 
     def test_order(self):
-        """Nothing is between the copy and the guest's going on."""
+        """Nothing happens between the copy and the continuation of the guest."""
         done = []
         vm = SimpleNamespace(ram="ram", qmp=SimpleNamespace(command=done.append))
         copy = SimpleNamespace(idle_s=.25)

@@ -23,7 +23,7 @@ HERE, THERE = 0xa, 0xb
 
 
 def order(*seen):
-    """What Order made of ("write", device, seq, npages) and ("state", device, state)."""
+    """What Order finds in ("write", device, seq, npages) and ("state", device, state)."""
     found = moves.Order()
     for pos, (kind, device, *rest) in enumerate(seen):
         if kind == "write":
@@ -35,7 +35,7 @@ def order(*seen):
 
 
 class Numbers(unittest.TestCase):
-    """Each page write has a number of its own."""
+    """Each page write has its own number."""
 
     def test_good(self):
         good = order(("write", HERE, 1, 2), ("write", HERE, 4, 1), ("write", HERE, 3, 1),
@@ -82,10 +82,10 @@ class AfterStop(unittest.TestCase):
 
 
 class Written(unittest.TestCase):
-    """RAM against what the devices say that they wrote."""
+    """RAM against the devices' ledgers."""
 
     def missing(self, held, *ledgers, window="0x1000-0x2fff"):
-        """Reasons for RAM that holds these stamps: page -> (number, IOVA's page)."""
+        """Reasons for RAM with these stamps: page -> (number, IOVA's page)."""
         written = moves.Written()
         for ledger in ledgers:
             written.add({page: proof.Ledger(seq, 1, 0) for page, seq in ledger.items()})
@@ -117,7 +117,7 @@ class Written(unittest.TestCase):
 
 
 class Trap(unittest.TestCase):
-    """What breaks a link at a certain place."""
+    """Traps, which break a link at a certain place."""
 
     def carry(self, pieces, trap, deaf=False):
         """What arrives of @pieces."""
@@ -154,7 +154,7 @@ class Trap(unittest.TestCase):
                 return b"".join(got)
 
     def wait_carried(self, one, count):
-        """Or two pieces are one, where the link's thread is late."""
+        """Wait, or two pieces become one if the link's thread is late."""
         deadline = time.monotonic() + 60
         while one.carried < count and not one.error:
             self.assertLess(time.monotonic(), deadline)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A mutant changes the place it means, or nothing."""
+"""A mutant changes the place that it means, or nothing."""
 
 import sys
 import unittest
@@ -48,7 +48,7 @@ class Parse(unittest.TestCase):
                           ("\treturn last;\n", "\tlast++;\n\treturn last;\n")])
 
     def test_no_test(self):
-        """Then it is those of the rule."""
+        """Then the tests are those of the rule."""
         self.assertEqual(mutant.parse(PATCH.replace("Test: R3_D8_get, unit\n", ""), "m").tests, [])
 
     def test_device(self):
@@ -57,7 +57,7 @@ class Parse(unittest.TestCase):
                          ["The device"])
 
     def test_bad(self):
-        """What is no mutant is not taken for one."""
+        """A broken patch is refused."""
         for change in (("R3, D8: ", ""), ("R3, D8", "R3 D8"), ("R3", "X3"), ("-7,3", "-7,9"),
                        ("+++ b/one.c\n", "+++ b/one.c\nnonsense\n"),
                        (PATCH[PATCH.index("---"):], "")):
@@ -66,19 +66,20 @@ class Parse(unittest.TestCase):
 
 
 class Apply(unittest.TestCase):
-    """Where the old lines stand, wherever that is."""
+    """A hunk applies where its old lines are, wherever that is."""
 
     def setUp(self):
         self.mutant = mutant.parse(PATCH, "m")
 
     def test_good(self):
-        """Also at the begin of a file; other files are not in the answer."""
+        """Also at the beginning of a file; files that do not change are not returned."""
         self.assertEqual(self.mutant.apply({"one.c": ONE, "two.c": b"x\n", "three.c": b"x\n"}),
                          {"one.c": b"f()\n{\n\n\tfirst = 2;\n\tlast++;\n\treturn last;\n}\n",
                           "two.c": b"y\n"})
 
     def test_not_there(self):
-        """Changed since, twice there, part of a longer line, or the file is gone."""
+        """The lines have changed, are there twice, or are parts of longer ones; or the file is
+        gone."""
         for files in ({"one.c": ONE.replace(b"last = 1", b"last = 3"), "two.c": b"x\n"},
                       {"one.c": ONE + ONE, "two.c": b"x\n"},
                       {"one.c": ONE, "two.c": b"xx\nax\nx b\n"}, {"one.c": ONE}):

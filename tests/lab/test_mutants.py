@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What counts as killed: a test that failed, or a console that says how the kernel ended."""
+"""A mutant counts as killed by a failed test, or by a console that shows how the kernel ended."""
 
 import json
 import sys
@@ -25,17 +25,17 @@ def made(name="m", rules="R3", tests=(), path="drivers/vfio/pin_store.c"):
 
 
 class Unit(unittest.TestCase):
-    """In user space."""
+    """Unit tests, in user space."""
 
     def test_programs(self):
-        """Those that have the file, unless others are to catch it."""
+        """The programs that are built from the file, unless the mutant names others."""
         self.assertEqual(mutants.unit_programs(made()), ["pin_store_test"])
         self.assertEqual(mutants.unit_programs(made(tests=["unit", "R3_x"])), ["pin_store_test"])
         self.assertEqual(mutants.unit_programs(made(tests=["R3_x"])), [])
         self.assertEqual(mutants.unit_programs(made(path="drivers/vfio/type1_pin.c")), [])
 
     def test_failures(self):
-        """A test, a sanitizer, or at least the exit code."""
+        """The name of a test, a sanitizer's finding, or at least the exit code."""
         good = "KTAP version 1\n1..2\nok 1 store: a\nok 2 store: b\n"
         self.assertEqual(mutants.unit_failures(good, 0), [])
         self.assertEqual(mutants.unit_failures(good.replace("ok 2", "not ok 2"), 1), ["store: b"])
@@ -46,10 +46,10 @@ class Unit(unittest.TestCase):
 
 
 class Tests(unittest.TestCase):
-    """Which selftests are to catch a mutant."""
+    """Which selftests must catch a mutant."""
 
     def test_named(self):
-        """By name or by its begin; one that is not there is an error."""
+        """By name or by its beginning; a name that matches none is an error."""
         self.assertEqual(mutants.tests_of(made(tests=["R3_", "mdma_stop"]), KNOWN),
                          {"report": ["R3_D8_get"], "fault": ["R3_other"],
                           "migration": ["mdma_stop"]})
@@ -57,14 +57,14 @@ class Tests(unittest.TestCase):
             mutants.tests_of(made(tests=["R4_"]), KNOWN)
 
     def test_of_the_rules(self):
-        """Where none is named, those of the rules; where there is none, an error."""
+        """Without names, the tests of the rules; if there are none, an error."""
         self.assertEqual(mutants.tests_of(made(rules="D8"), KNOWN), {"report": ["R3_D8_get"]})
         with self.assertRaisesRegex(say.LabError, "no test is to catch it"):
             mutants.tests_of(made(rules="The device"), KNOWN)
         self.assertEqual(mutants.tests_of(made(tests=["unit"]), KNOWN), {})
 
     def test_all_are_there(self):
-        """Those of tests/selftests are found, and every mutant's test is one of them."""
+        """The tests of tests/selftests are found, and each mutant's tests are among them."""
         known = mutants.selftests()
         self.assertEqual(known["R3_D8_get_clears_only_the_range"], "report")
         for name in mutant.names():
@@ -78,10 +78,10 @@ class Tests(unittest.TestCase):
 
 
 class Boot(unittest.TestCase):
-    """What a boot has left."""
+    """The results of a boot."""
 
     def read(self, reason, console="", current="two"):
-        """Verdicts where the mutant "one" has been killed and "two" was being tested."""
+        """Verdicts after mutant "one" was killed, while "two" was being tested."""
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory)
             (path / "one.json").write_text(
@@ -92,11 +92,11 @@ class Boot(unittest.TestCase):
                 path, [made("one"), made("two"), made("three")], SimpleNamespace(reason=reason))}
 
     def test_boot_anew(self):
-        """It ended by itself: the others have no verdict yet."""
+        """The boot ended by itself: the other mutants have no verdict yet."""
         self.assertEqual(self.read(None, current="one"), {"one": ("killed", ["R3_x"])})
 
     def test_crash(self):
-        """The console proves it, of this mutant and of no earlier one."""
+        """The console proves the crash, for this mutant and not for an earlier one."""
         before = "[1.0] Oops: 0000 [#1]\r\n[2.0] mutant: two\r\n"
         after = "[3.0] kernel BUG at drivers/vfio/type1_unmap.c:107!\r\n"
         self.assertEqual(self.read("went down", before + after)["two"],

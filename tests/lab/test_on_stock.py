@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""A test counts as failing on stock only where it fails for the weakness that it shows."""
+"""A test counts as failing on stock only if it fails because of the weakness that it shows."""
 
 import sys
 import unittest
@@ -20,7 +20,7 @@ WORDS = f"# ring.c:9: dirty_all(): {on_stock.TESTS[NAME].says}"
 
 
 class Mark(unittest.TestCase):
-    """KTAP of one test as it is marked."""
+    """The KTAP of a test after marking."""
 
     def state(self, *said, name=NAME, word="not ok", findings=(), stock=True, rest=""):
         """(state, reason) of the test."""

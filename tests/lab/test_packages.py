@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""apt's lists are brought up to date where they lack one of several packages."""
+"""apt's lists are updated if they lack one of several packages."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ class Ensure(unittest.TestCase):
     """packages.ensure()"""
 
     def ran(self, code):
-        """The apt-get lines that are run, if a simulation ends with this code."""
+        """The apt-get commands that are run, if a simulation ends with this code."""
         lines = []
         done = subprocess.CompletedProcess([], code)
         with tempfile.TemporaryDirectory() as out, \

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The oracles must be able to fail: one case for each thing they look at.
+"""The oracles must be able to fail: one case for each thing they check.
 
-Each test takes the evidence of a small but good leg, breaks one thing in it,
-and expects the verdict to break for that reason and no other.
+Each test takes the evidence of a small but good leg, breaks one thing in it, and expects the
+verdict to fail for that reason and no other.
 """
 
 import json
@@ -81,7 +81,7 @@ class Evidence:
         }
 
     def forget(self):
-        """Make it what a backend leaves that forgets page 3 the second time."""
+        """Make it the evidence of a backend that forgets page 3 the second time."""
         self.events.remove(run(8, 3))
         self.events[self.events.index(report(8, 1))] = report(8, 0)
         self.qemu = [4, 0]
@@ -90,11 +90,11 @@ class Evidence:
         return self
 
     def save_trace(self, directory):
-        """What is left of the ftrace instance."""
+        """Save the ftrace instance's files."""
         recording.save(directory, self.events, self.lost_entries, self.losses, self.slowed)
 
     def save(self, directory):
-        """Write it all as the scenario does."""
+        """Save all files, as the scenario does."""
         self.save_trace(directory / "trace")
         files = {
             "leg.json": json.dumps(self.facts), "source.serial": self.source,
@@ -113,7 +113,7 @@ class Evidence:
 
 
 def small_results(case):
-    """A temporary results directory for a test case, and floors that few pages reach."""
+    """Give a test case a temporary results directory, and lower limits that few pages reach."""
     temporary = tempfile.TemporaryDirectory()
     case.addCleanup(temporary.cleanup)
     case.results = Path(temporary.name)
@@ -124,7 +124,7 @@ def small_results(case):
 
 
 class Case(unittest.TestCase):
-    """A temporary results directory and small floors."""
+    """A temporary results directory and low limits."""
 
     def setUp(self):
         small_results(self)
@@ -148,10 +148,10 @@ class Case(unittest.TestCase):
 
 
 class Tracker(Case):
-    """Who says what is dirty, and what it says too much."""
+    """Who tracks, and extra pages in reports."""
 
     def by_device(self, leg):
-        """Make it a leg whose device says so."""
+        """Turn it into a leg whose device tracks."""
         words = (("vfio_dirty_run:", "mdma_log_run: device=0badcafe"),
                  ("vfio_dirty_report:", "mdma_log_report: device=0badcafe"),
                  ("vfio_dirty_start: container=00000000aa", "mdma_log_start: device=0badcafe"),
@@ -200,7 +200,7 @@ class Tracker(Case):
 
 
 class Good(Case):
-    """What a good run says."""
+    """The results of a good run."""
 
     def test_passes(self):
         verdict = self.judge()
@@ -333,7 +333,7 @@ class SetOracle(Case):
 
 
 class TwoHosts(Case):
-    """A guest that goes to another host, and back; each host has a trace of its own."""
+    """A guest that goes to another host, and back; each host has its own trace."""
 
     def setUp(self):
         super().setUp()
@@ -353,18 +353,18 @@ class TwoHosts(Case):
         return proof.judge(self.results, with_control=False)
 
     def test_pass(self):
-        """The workload goes on in the other host's trace."""
+        """The workload continues in the other host's trace."""
         verdict = self.judge_both()
         self.assertEqual((verdict["verdict"], verdict["reasons"]), ("pass", []))
         self.assertEqual(verdict["back"]["pages_lost"], 0)
 
     def test_destination_did_not_go_on(self):
-        """It is that trace that is looked at."""
+        """The other host's trace decides."""
         self.there.events = [write(9, 9, device=DESTINATION)]
         self.assertIn("the destination began with 9", self.judge_both()["reasons"][0])
 
     def test_destination_dropped_events(self):
-        """A ring buffer that overflowed there."""
+        """A ring buffer that overflowed on the other host."""
         self.there.losses = (3, 0, 0)
         self.assertIn("overrun: 3", self.judge_both()["reasons"][0])
 
@@ -378,7 +378,7 @@ class TwoHosts(Case):
         self.assertIn("back: pages_lost is 1, must be 0", verdict["reasons"])
 
     def test_numbers_begin_elsewhere(self):
-        """What this host's device wrote begins where the other one ended."""
+        """This host's device continues where the other one ended."""
         self.leg.facts["first_seq"] = 2
         self.assertIn("7 writes from number 2 on", self.judge_both()["reasons"][0])
 
@@ -497,7 +497,7 @@ class Migration(Case):
     """What else must have happened."""
 
     def summary(self, **values):
-        """Change what the scenario summed up."""
+        """Change the scenario's summary."""
         self.leg.facts["summary"].update(values)
 
     def test_too_few_pages_written(self):
@@ -535,7 +535,7 @@ class Migration(Case):
 
 
 class Guest(Case):
-    """The guest's checks and the device's workload go on."""
+    """The guest's checks and the device's workload continue."""
 
     def test_check_failed(self):
         self.leg.source += "MDMA-GUEST fail 2: dmatest found 3 errors\n"
@@ -551,7 +551,7 @@ class Guest(Case):
         self.assertEqual(self.judge()["guest_checks_passed_destination"], 1)
 
     def held(self, first):
-        """The guest was held for a minute and a half; its clock at the destination."""
+        """The guest was held for a minute and a half; this is its clock at the destination."""
         self.leg.facts["summary"]["held_s"] = 90.5
         self.leg.source += "MDMA-GUEST beat 9 31.00\n"
         self.leg.destination += f"MDMA-GUEST beat 10 {first}\n"
@@ -620,10 +620,10 @@ class Control(Case):
 
 
 class Lab(Case):
-    """What the lab found around the scenario."""
+    """Findings of the lab around the scenario."""
 
     def lab(self, status=None, log=""):
-        """Leave what the lab leaves."""
+        """Save the lab's files."""
         (self.results / "job.json").write_text("{}")
         (self.results / "dmesg.txt").write_text(log)
         if status is not None:

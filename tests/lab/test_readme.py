@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands that the README tells users to type, as tests read them."""
+"""The README's commands, in the form that tests read."""
 
 import sys
 import unittest
@@ -16,14 +16,14 @@ class Blocks(unittest.TestCase):
     """readme.blocks()."""
 
     def test_one_for_each_host_and_the_migration(self):
-        """As the libvirt scenario types them."""
+        """The commands that the libvirt scenario types."""
         programs = [[line.split()[0] for line in block]
                     for block in readme.blocks("With libvirt")]
         self.assertEqual(programs, [["mdevctl", "virsh"], ["modprobe", "until", "virsh", "virsh"],
                                     ["virsh", "virsh", "virsh"]])
 
     def test_a_section_ends(self):
-        """What is under the next heading is of another section."""
+        """Commands below the next heading belong to another section."""
         lines = [line for block in readme.blocks("By hand") for line in block]
         self.assertFalse([line for line in lines if "nodedev" in line])
         self.assertEqual(readme.blocks("no such heading"), [])

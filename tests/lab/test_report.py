@@ -24,7 +24,7 @@ SAMPLES = [{"time": 10.0, "written": 100, "rounds": 0, "remaining": 0},
 
 
 class Finish(unittest.TestCase):
-    """What is left behind, and what the caller is told."""
+    """The files of a run, and what the caller gets."""
 
     def setUp(self):
         small_results(self)
@@ -44,7 +44,8 @@ class Finish(unittest.TestCase):
             leg.save(self.results / name)
 
     def test_slowed(self):
-        """A workload that had to wait for the trace is no failure, but everybody is told."""
+        """A workload that had to wait for the trace is no failure, but it is reported
+        everywhere."""
         self.good()
         how = {"times": 3, "least": 120, "why": [throttle.BUFFER]}
         (self.results / "main/trace/slowed.json").write_text(json.dumps(how))
@@ -73,7 +74,7 @@ class Finish(unittest.TestCase):
         self.assertEqual(self.states(), [ktap.PASSED] * 8)
 
     def test_held(self):
-        """For how long is on the page; too long is a failed test, but loses no page."""
+        """The page says for how long; too long is a failed test, but no lost page."""
         self.good()
         path = self.results / "main/leg.json"
         path.write_text(path.read_text().replace('"held_s": 0.5', '"held_s": 3.5')

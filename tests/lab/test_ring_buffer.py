@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sub-buffers of ftrace: those that the lab recorded, and each thing that they can hold."""
+"""Sub-buffers of ftrace: recorded ones from the lab, and everything that they can contain."""
 
 import shutil
 import sys
@@ -65,7 +65,8 @@ class Page(unittest.TestCase):
 
 
 class Recorded(unittest.TestCase):
-    """A device of two channels, of which each made 40 writes of a page, moved from CPU to CPU."""
+    """A device with two channels, each of which made 40 writes of a page, moving from CPU to
+    CPU."""
 
     WANTED = {"mdma_write": ("seq", "channel"), "mdma_pin": ("ret", "iova"), "mdma_state": ()}
 

@@ -43,19 +43,19 @@ def passed(name):
 
 
 def expected(name, why):
-    """A test that failed on the kernel's own type1, as it must."""
+    """A test that failed on the kernel's own type1, as expected."""
     return ktap.parse(f"not ok 1 {name} # XFAIL {why}\n1..1", "text")[0]
 
 
 def wrong(ours, stock, unshown=None, what=None):
-    """id -> why it fails the check, of those that do."""
+    """id -> why it fails the check, if it does."""
     lines = rules.table(ours, stock, what or WHAT, unshown or {})
     return {result.name.split()[1]: result.reason for result in rules.verdicts(lines)
             if result.state == ktap.FAILED}
 
 
 class Documentation(unittest.TestCase):
-    """What there is, is read from the documentation."""
+    """The table's rows come from the documentation."""
 
     def test_rows(self):
         """A row may go over several lines, and ends with its section."""
@@ -68,7 +68,7 @@ class Documentation(unittest.TestCase):
         self.assertEqual(rules.section(TEXT, "Another"), [])
 
     def test_ours(self):
-        """All of R1 to R18 and D1 to D15 are there, and each reason is of one that is."""
+        """All of R1 to R18 and D1 to D15 are there, and each reason belongs to an existing one."""
         what, unshown = rules.documented()
         for letter, last in (("R", 18), ("D", 15)):
             self.assertEqual({name for name in what if name[0] == letter},
@@ -77,7 +77,7 @@ class Documentation(unittest.TestCase):
 
 
 class Subjects(unittest.TestCase):
-    """What a test is about, its name says."""
+    """A test's name says what it is about."""
 
     def test_names(self):
         """Of selftests and of unit tests."""
@@ -88,7 +88,7 @@ class Subjects(unittest.TestCase):
                 self.assertEqual(rules.subjects(passed(name)), found)
 
     def test_reason(self):
-        """A test that fails on stock is one of the weakness that it fails for."""
+        """A test that fails on stock belongs to the weakness that makes it fail."""
         self.assertEqual(rules.subjects(expected("R3_get_clears", "W10")), ["R3", "W10"])
         self.assertEqual(rules.subjects(expected("R1_start", "START allocates a bit")), ["R1"])
 
@@ -115,7 +115,8 @@ class Table(unittest.TestCase):
                          {"R2": "no test"})
 
     def test_failing(self):
-        """A test that fails on ours fails all that it is about, reason or not."""
+        """A test that fails on ours fails everything that it is about, with or without a
+        reason."""
         ours = [ktap.Result("R1_a", ktap.FAILED), passed("R1_b")]
         self.assertEqual(wrong(ours, self.good[1]), {"R1": "a test fails"})
         self.assertEqual(wrong(ours, self.good[1], {"R1": "a reason"}), {"R1": "a test fails"})
@@ -129,12 +130,12 @@ class Table(unittest.TestCase):
                 self.assertEqual(wrong(ours, stock, {"W1": "it would die"}), {})
 
     def test_reason_out_of_date(self):
-        """Who shows it has to strike out the reason."""
+        """If a test shows it, the reason in the documentation must go."""
         self.assertIn("says that it is not", wrong(*self.good, {"W1": "it would die"})["W1"])
         self.assertIn("says that it is not", wrong(*self.good, {"R1": "no IOMMU"})["R1"])
 
     def test_unknown(self):
-        """A test of something that is nowhere described."""
+        """A test of something that is described nowhere."""
         ours = self.good[0] + [passed("D99_a")]
         self.assertEqual(wrong(ours, self.good[1]),
                          {"D99": "no documentation says what it is"})
@@ -150,7 +151,7 @@ class Part(unittest.TestCase):
     """From the files that the other parts have left."""
 
     def test_files(self):
-        """Unit tests count as ours; without the others there is no verdict."""
+        """Unit tests count as ours; without the other parts there is no verdict."""
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "CHECK", Path(directory)), mock.patch("builtins.print"), \
                 mock.patch.object(rules, "documented", lambda: (WHAT, {})):

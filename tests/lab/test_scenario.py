@@ -31,7 +31,7 @@ ACCEL = "icount"
 
 
 class Settings(unittest.TestCase):
-    """With one scenario in a directory of its own."""
+    """With one scenario in its own directory."""
 
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
@@ -55,12 +55,12 @@ class Settings(unittest.TestCase):
             self.assertNotIn("usage", scenario.explained(name))
 
     def test_accelerator(self):
-        """A scenario may want one; most do not."""
+        """A scenario may ask for an accelerator; most do not."""
         self.assertEqual(scenario.accelerator("one"), "icount")
         self.assertIsNone(scenario.accelerator("free"))
 
     def test_bad(self):
-        """Each kind of mistake is told in words."""
+        """Each kind of mistake is reported."""
         for words in (["rounds"], ["=2"], ["round=2"], ["rounds=1", "rounds=2"],
                       ["rounds=1\n2"], ["rounds=many"], ["rounds="], ["rounds=0"],
                       ["rounds=10"], ["batch=513"], ["pattern=zip"]):
@@ -80,12 +80,12 @@ class Settings(unittest.TestCase):
                 scenario.pairs("one", [word])
 
     def test_scenario_without_keys(self):
-        """Such a one takes none."""
+        """A scenario without KEYS has no settings."""
         with self.assertRaisesRegex(say.UsageError, "no setting x; there are: none"):
             scenario.pairs("free", ["x=1"])
 
     def test_mutants(self):
-        """Named in its source or in a setting."""
+        """Mutants are named by a default or by a given value."""
         self.assertEqual(scenario.mutants("one", {}), ["forget-unpinned"])
         self.assertEqual(scenario.mutants("free", {}), [])
         self.assertEqual(scenario.mutants("free", {"x": "/mdma/mutant/stale-pfn/a.ko"}),
@@ -93,20 +93,20 @@ class Settings(unittest.TestCase):
 
 
 class Declarations(unittest.TestCase):
-    """What all scenarios declare."""
+    """The declarations of all scenarios."""
 
-    # Those that mean something else than their namesakes.
+    # Settings that mean something else than the shared one of the same name.
     OTHERS = {("failures", "bandwidth"), ("experiment", "bandwidth"),
               ("experiment", "downtime_limit_ms"), ("model", "seed"), ("selftests", "seed")}
 
     def test_read_as_run(self):
-        """The host reads what the scenario has."""
+        """The host reads the same settings that the scenario has."""
         for name in scenario.names():
             with self.subTest(name):
                 self.assertEqual(scenario.keys(name), importlib.import_module(name).KEYS)
 
     def test_defaults(self):
-        """Each is in range itself."""
+        """Each default is in range itself."""
         for name in scenario.names():
             for key, setting in scenario.keys(name).items():
                 with self.subTest(name, key=key):
@@ -114,7 +114,7 @@ class Declarations(unittest.TestCase):
                     self.assertTrue(setting.what)
 
     def test_written_once(self):
-        """What is shared differs in its default, at most."""
+        """A shared setting differs in its default at most."""
         for name in scenario.names():
             for key, setting in scenario.keys(name).items():
                 if key in settings.SHARED and (name, key) not in self.OTHERS:
@@ -136,7 +136,7 @@ class InTheLab(unittest.TestCase):
                          {"rounds": 7, "pattern": "a=b"})
 
     def test_refused(self):
-        """What is wrong is said, and nothing is run."""
+        """The message says what is wrong, and nothing is run."""
         for words, text in ((["speed=3"], "no setting speed; there are: rounds, pattern"),
                             (["rounds"], "key=value expected"),
                             (["rounds=many"], "rounds=many: must be 0 or more")):
@@ -144,7 +144,7 @@ class InTheLab(unittest.TestCase):
                 arguments.values(self.known, words)
 
     def test_arguments(self):
-        """--results comes first, and is not left out."""
+        """--results comes first, and is required."""
         self.assertEqual(arguments.read("Doc.", self.known, ["--results", "/r", "rounds=2"]),
                          (Path("/r"), {"rounds": 2, "pattern": "random"}))
         for words in ([], ["--results"], ["rounds=2"]):
@@ -153,7 +153,7 @@ class InTheLab(unittest.TestCase):
                 arguments.read("Doc.", self.known, words)
 
     def test_help(self):
-        """Asked for, the usage is no error."""
+        """The usage is not an error if it was asked for."""
         with mock.patch("builtins.print") as shown, self.assertRaises(SystemExit) as ended:
             arguments.read("Doc.", self.known, ["--help"])
         self.assertEqual(ended.exception.code, 0)

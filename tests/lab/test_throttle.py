@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""When a workload is slowed, and when it goes on."""
+"""When a workload is slowed, and when it may continue."""
 
 import sys
 import unittest
@@ -18,7 +18,7 @@ ROOM = 1 << 20
 
 
 def look(valve, backlog, used=0, rate=1000):
-    """What a valve says."""
+    """The valve's decision."""
     return valve.look(backlog, used, lambda: rate)
 
 
@@ -75,7 +75,7 @@ class Valve(unittest.TestCase):
 
 
 class Device:
-    """A device that counts, and remembers what it was set to."""
+    """A device with a counter that remembers its settings."""
 
     def __init__(self):
         self.count, self.rates, self.gone = 0, [], False
@@ -95,7 +95,7 @@ class Device:
 
 
 class Trace:
-    """A trace as full as a test says."""
+    """A trace as full as the test says."""
 
     def __init__(self):
         self.full = 0
@@ -110,7 +110,7 @@ class Trace:
 
 
 class Throttle(unittest.TestCase):
-    """What becomes of decisions."""
+    """The effect of decisions."""
 
     def setUp(self):
         self.trace, self.devices = Trace(), [Device(), Device()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the machine does to the lab is one sentence; a defect of the lab is told from it."""
+"""An error of the machine is one sentence; a defect of the lab is told apart from it."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ from make import paths, place, trouble
 
 
 def words(number, name=None):
-    """What is said of an OSError."""
+    """The sentence for an OSError."""
     return trouble.explain(OSError(number, os.strerror(number), name))
 
 
@@ -37,19 +37,20 @@ class Explain(unittest.TestCase):
                 self.assertRegex(said, r": .*(OUT=|try again|limit)")
 
     def test_missing_program(self):
-        """Its name has no directory."""
+        """A program's name has no directory."""
         self.assertIn("install it", words(errno.ENOENT, "mke2fs"))
         self.assertIn("it is gone", words(errno.ENOENT, "/some/file"))
 
     def test_unknown_place(self):
-        """A write says no name: the disk that is full is looked for."""
+        """An error of a write has no name: the full disk is searched for."""
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "OUT", Path(directory)), \
                 mock.patch.object(trouble.shutil, "disk_usage", lambda _: mock.Mock(free=0)):
             self.assertIn(directory, words(errno.ENOSPC))
 
     def test_defect(self):
-        """What no machine does: the step, the place, and where the traceback is."""
+        """For an error that is not the machine's: the step, the place, and where the traceback
+        is."""
         self.assertIsNone(words(errno.EBADF, 7))
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "OUT", Path(directory)), \
@@ -75,27 +76,27 @@ class Guard(unittest.TestCase):
         self.guard = place.Guard(self.place)
 
     def complaint(self):
-        """What the next look says; None if nothing."""
+        """The complaint of the next check; None if there is none."""
         try:
             return self.guard.check(at_once=True)
         except say.LabError as error:
             return str(error)
 
     def test_good(self):
-        """It says nothing, and does not look each time."""
+        """No complaint, and not a check at each call."""
         self.assertIsNone(self.complaint())
         self.place.rmdir()
         self.assertIsNone(self.guard.check())
 
     def test_gone(self):
-        """Removed, or another one in its place."""
+        """The directory was removed, or replaced by another one."""
         self.place.rename(self.place.with_name("other"))
         self.assertIn("was removed", self.complaint())
         self.place.mkdir()
         self.assertIn("was removed", self.complaint())
 
     def test_full(self):
-        """Before QEMU stops the machine for it."""
+        """Noticed before QEMU stops the machine because of it."""
         with mock.patch.object(place.shutil, "disk_usage", lambda _: mock.Mock(free=100)):
             self.assertIn("became full", self.complaint())
 
@@ -104,7 +105,7 @@ class Signals(unittest.TestCase):
     """process.Stopper"""
 
     def test_once(self):
-        """A second signal does not disturb the cleanup; one much later is a new one."""
+        """A second signal does not disturb the cleanup; one much later stops it."""
         stopper = process.Stopper()
         with self.assertRaises(process.Stopped):
             stopper(signal.SIGINT, None)
@@ -115,7 +116,7 @@ class Signals(unittest.TestCase):
             stopper(signal.SIGTERM, None)
 
     def test_no_exception_handler_takes_it(self):
-        """Who catches Exception does not swallow it."""
+        """A handler of Exception does not catch it."""
         self.assertFalse(issubclass(process.Stopped, Exception))
 
     def test_ignored_stays_ignored(self):
@@ -135,14 +136,14 @@ class Environment(unittest.TestCase):
     """What children get."""
 
     def test_foreign(self):
-        """Nothing that another make, git or developer has set for something else."""
+        """Variables that another make, git or developer has set are removed."""
         found = process.environment({"PATH": "/bin", "MAKEFLAGS": "w -j8", "GIT_DIR": ".git",
                                      "CFLAGS": "-O9", "V": "1", "SEED": "7"})
         self.assertEqual(found, {"PATH": "/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "V": "1",
                                  "SEED": "7"})
 
     def test_tmpdir(self):
-        """One that can be used."""
+        """TMPDIR is replaced by a usable one."""
         found = process.environment({"TMPDIR": "/nonexistent"})
         self.assertTrue(os.path.isdir(found["TMPDIR"]))
 
@@ -151,7 +152,7 @@ class Words(unittest.TestCase):
     """Paths in QEMU's command line."""
 
     def test_comma(self):
-        """It is doubled wherever a path is a part of an option."""
+        """A comma is doubled wherever a path is part of an option."""
         with mock.patch.object(paths, "ROOT_IMAGE", Path("/a,b/root.img")), \
                 mock.patch.object(paths, "PAYLOAD", Path("/a,b/payload")), \
                 mock.patch.object(vm.image, "kernel", lambda: "/a,b/vmlinuz"), \
@@ -164,7 +165,7 @@ class Words(unittest.TestCase):
             self.assertNotIn("/a,b/", word)
 
     def test_socket(self):
-        """Its name is short, and without a comma, whatever TMPDIR is."""
+        """The socket's name is short and has no comma, whatever TMPDIR is."""
         for directory in ("/tmp/" + "x" * 120, "/tmp/a,b"):
             with mock.patch.object(wire.tempfile, "gettempdir", lambda name=directory: name):
                 with wire.two_ends() as ends:

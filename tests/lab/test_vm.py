@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""When KVM is taken: it must be the CPU's own, and nest."""
+"""When KVM is used: it must be the CPU's own, and nest."""
 
 import sys
 import tempfile
@@ -13,7 +13,7 @@ from boot import vm
 
 
 class KvmMissing(unittest.TestCase):
-    """vm.kvm_missing() on made-up machines."""
+    """vm.kvm_missing() on simulated machines."""
 
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()
@@ -39,7 +39,7 @@ class KvmMissing(unittest.TestCase):
         self.assertIn("neither svm nor vmx", self.missing("hypervisor"))
 
     def test_module_is_absent(self):
-        """The flag, but not the module."""
+        """The CPU has the flag, but the module is missing."""
         self.assertIn("kvm_amd", self.missing("svm"))
 
     def test_module_does_not_nest(self):
@@ -56,7 +56,7 @@ class KernelCommandLine(unittest.TestCase):
     """Words without which a busy host breaks the lab."""
 
     def test_emulated(self):
-        """Ticks are late where the CPU is emulated, and that is no defect of the machine."""
+        """Ticks are late on an emulated CPU, which is not a defect of the machine."""
         for accel in ("tcg", "icount"):
             words = vm.kernel_command_line(accel, ()).split()
             self.assertIn("no_timer_check", words)
@@ -64,7 +64,7 @@ class KernelCommandLine(unittest.TestCase):
             self.assertIn("unknown_nmi_panic", words)
 
     def test_kvm(self):
-        """On a true CPU the kernel's own limits hold; a hang is kept there, too."""
+        """On a real CPU the kernel's own limits apply; a hang is recorded there, too."""
         words = vm.kernel_command_line("kvm", ("lab.bare",)).split()
         self.assertNotIn("no_timer_check", words)
         self.assertIn("unknown_nmi_panic", words)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""When a lab counts as hung, and what is kept of it then."""
+"""When a lab counts as hung, and what is saved of it then."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ LOST = ("[  225.123456] rcu: \trcu_preempt kthread timer wakeup didn't happen fo
 
 
 class Silence(unittest.TestCase):
-    """watchdog.Watchdog by a clock of our own."""
+    """watchdog.Watchdog, with a simulated clock."""
 
     def setUp(self):
         self.dog = watchdog.Watchdog(2, 60)
@@ -34,12 +34,12 @@ class Silence(unittest.TestCase):
             self.dog.beat(beat)
 
     def test_both_beat(self):
-        """A job may say nothing and compute for as long as it likes."""
+        """A job may print nothing and compute as long as it likes."""
         self.pass_time(1200, beat=b"0\n1\n")
         self.assertIsNone(self.dog.verdict())
 
     def test_one_dies(self):
-        """The other one goes on, as it does when a timer is lost."""
+        """The other CPU goes on, as it does when a timer is lost."""
         self.pass_time(10, beat=b"0\n1\n")
         self.pass_time(60, beat=b"1\n")
         self.assertIsNone(self.dog.verdict())
@@ -47,25 +47,25 @@ class Silence(unittest.TestCase):
         self.assertRegex(self.dog.verdict(), "CPU 0 .* no progress for 60 s")
 
     def test_boot_takes_longer(self):
-        """Before the first beat there are the firmware and the kernel."""
+        """The firmware and the kernel come before the first beat."""
         self.pass_time(60 * watchdog.BOOT)
         self.assertIsNone(self.dog.verdict())
         self.pass_time(1)
         self.assertIn("CPU 0", self.dog.verdict())
 
     def test_one_never_starts(self):
-        """The second CPU is not forgotten because the first one beats."""
+        """The second CPU is not forgotten although the first one beats."""
         self.pass_time(60 * watchdog.BOOT + 1, beat=b"0\n")
         self.assertIn("CPU 1", self.dog.verdict())
 
     def test_host_starves_the_lab(self):
-        """What the lab waits for the host is no silence."""
+        """Time that the lab waits for the host is not silence."""
         self.pass_time(1, beat=b"0\n1\n")
         self.pass_time(600, waited=0.48)
         self.assertIsNone(self.dog.verdict())
 
     def test_machine_stood_still(self):
-        """An hour between two looks: we did not run, nor did the lab."""
+        """An hour between two looks: neither we nor the lab could run."""
         self.dog.beat(b"0\n1\n")
         self.dog.look(3600)
         self.assertIsNone(self.dog.verdict())
@@ -79,13 +79,13 @@ class Silence(unittest.TestCase):
         self.assertIsNone(self.dog.verdict())
 
     def test_noise_is_no_beat(self):
-        """Only a CPU that there is."""
+        """Only the number of an existing CPU counts."""
         self.dog.beat(b"0\n1\n")
         self.pass_time(61, beat=b"7\n-1\nxyz\n")
         self.assertIn("CPU 0", self.dog.verdict())
 
     def test_beats_by_the_socket(self):
-        """What QEMU writes to the socket that it inherits."""
+        """QEMU writes beats to the socket that it inherits."""
         self.dog.look(61)
         self.dog.labs.sendall(b"0\n1\n0\n")
         self.dog.poll(1.0)
@@ -96,13 +96,13 @@ class Silence(unittest.TestCase):
         self.assertEqual({0: 2.0, 1: 2.0}, self.dog.silent)
 
     def test_words(self):
-        """The device that init looks for has a name."""
+        """The device has the name that init looks for."""
         self.assertIn(f"socket,id=heartbeat,fd={self.dog.labs.fileno()}", self.dog.words())
         self.assertIn("virtserialport,chardev=heartbeat,name=heartbeat", self.dog.words())
 
 
 class Stall(unittest.TestCase):
-    """A kernel that says so itself."""
+    """A kernel that reports a stall itself."""
 
     def test_stalls(self):
         for line in (LOST, "watchdog: BUG: soft lockup - CPU#1 stuck for 122s! [bash:1]",
@@ -119,7 +119,7 @@ class Stall(unittest.TestCase):
                 self.assertIsNone(watchdog.stall(line))
 
     def test_verdict(self):
-        """At once, whoever beats; without the time that is before the line."""
+        """At once, whoever beats; without the time before the line."""
         dog = watchdog.Watchdog(1, 60)
         self.addCleanup(dog.__exit__)
         dog.read("all is well")
@@ -138,7 +138,7 @@ class Waiting(unittest.TestCase):
         self.root = Path(directory.name)
 
     def account(self, task, waited):
-        """What the host's kernel says of a thread."""
+        """Set the account that the host's kernel keeps for a thread."""
         (self.root / task).mkdir(exist_ok=True)
         (self.root / task / "schedstat").write_text(f"123 {waited} 4\n")
 
@@ -154,7 +154,7 @@ class Waiting(unittest.TestCase):
         self.assertEqual(0, waiting.seconds())
 
     def test_no_account(self):
-        """A thread that ends, a kernel that does not count."""
+        """A thread that ends, and a kernel that does not count."""
         (self.root / "1").mkdir()
         self.assertEqual(0, watchdog.Waiting(self.root).seconds())
         (self.root / "1" / "schedstat").write_text("")
@@ -163,7 +163,7 @@ class Waiting(unittest.TestCase):
 
 
 class Where(unittest.TestCase):
-    """What ran last, by the lab's console."""
+    """What ran last, according to the lab's console."""
 
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
@@ -206,12 +206,12 @@ class Where(unittest.TestCase):
         self.assertRegex(self.watch.stuck(), "didn't happen.*, in locked: R1$")
 
     def test_late(self):
-        """The time limit says where, too."""
+        """The time limit also says where."""
         self.watch.timeout = -1
         self.assertEqual("no end after -1 s, in step: boot", self.watch.stuck())
 
     def test_terminal(self):
-        """A person's shell has no watchdog and no limit."""
+        """A shell for people has no watchdog and no limit."""
         watch = vm.Watch(self.root, None, quiet=True)
         self.says(LOST + "\n")
         watch.poll()
@@ -219,7 +219,7 @@ class Where(unittest.TestCase):
 
 
 class Monitor(threading.Thread):
-    """QEMU's end of the monitor: answers what it has an answer for, and then no more."""
+    """QEMU's end of the monitor: gives its answers, and then falls silent."""
 
     def __init__(self, end, answers):
         super().__init__(daemon=True)
@@ -256,7 +256,7 @@ class Evidence(unittest.TestCase):
         self.addCleanup(self.ours.close)
 
     def keep(self, answers, script):
-        """What is kept of a child that runs this script, with these answers of the monitor."""
+        """What is saved about a child that runs this script, with these answers of the monitor."""
         monitor = Monitor(self.labs, dict(answers, qmp_capabilities={}))
         monitor.start()
         with subprocess.Popen(["sh", "-c", script], start_new_session=True,
@@ -273,11 +273,11 @@ class Evidence(unittest.TestCase):
         for word in ("<info registers -a>", "<info lapic 0>", "Kernel panic: NMI", "wchan"):
             self.assertIn(word, text)
         self.assertEqual("inject-nmi", asked[-1])
-        # What we made the kernel say is no finding of the run.
+        # What we made the kernel print is not a finding of the run.
         self.assertEqual("before\n", (self.root / "console.txt").read_text())
 
     def test_paused(self):
-        """Nobody would answer an NMI."""
+        """A paused machine would not react to an NMI."""
         answers = dict.fromkeys(hang.COMMANDS, "")
         answers["info status"] = "VM status: paused"
         text, asked = self.keep(answers, "sleep 100")
@@ -285,7 +285,7 @@ class Evidence(unittest.TestCase):
         self.assertIn("QEMU does not run it", text)
 
     def test_monitor_refuses(self):
-        """What there is is kept."""
+        """The rest is saved."""
         text, _ = self.keep({"info status": "VM status: paused"}, "sleep 100")
         self.assertIn("VM status: paused", text)
         self.assertIn("no info cpus", text)

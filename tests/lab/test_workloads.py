@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The presets set attributes that there are, to values that they can have."""
+"""The presets set existing attributes to valid values."""
 
 import re
 import sys
@@ -36,13 +36,13 @@ def knobs():
 
 
 def words():
-    """Attribute of words -> its words."""
+    """Attribute with words -> its words."""
     return {name: re.findall(r'"(\w+)"', body) for name, body in
             re.findall(r"(\w+)_words\[\] = \{(.*?)\};", SYSFS, re.DOTALL)}
 
 
 class Presets(unittest.TestCase):
-    """Each file of the directory."""
+    """Each preset."""
 
     def test_attributes_and_values(self):
         self.assertGreaterEqual(len(workloads.names()), 5)
@@ -78,7 +78,7 @@ class Migrate(unittest.TestCase):
     """The key workload= of the scenario."""
 
     def settings(self, *argv):
-        """What is written to the device."""
+        """The attributes that are written to the device."""
         values = arguments.values(migrate.with_preset(migrate.KEYS, argv), argv)
         return host.workload(migrate.configuration(values))
 
@@ -103,7 +103,7 @@ class Migrate(unittest.TestCase):
 
 
 class Attributes(unittest.TestCase):
-    """Those of the device are known everywhere."""
+    """All attributes of the device are known everywhere."""
 
     def test_all_of_them_travel(self):
         there = set(knobs()) | set(words()) | {"window"}
