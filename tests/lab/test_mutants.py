@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say
-from check import mutants, rules
-from make import mutant
+from check import mutants
+from judge import rules
+from make import mutant, paths
 
 KNOWN = {"R3_D8_get": "report", "R3_other": "fault", "R33_x": "other", "mdma_stop": "migration"}
 
@@ -73,7 +74,7 @@ class Tests(unittest.TestCase):
     def test_no_rule_is_left_out(self):
         """Every rule and every defect that is documented has a mutant."""
         broken = {rule for name in mutant.names() for rule in mutant.load(name).rules}
-        what, _ = rules.documented()
+        what, _ = rules.documented(paths.REPO / "Documentation")
         self.assertEqual({rule for rule in what if rule[0] in "RD"} - broken, set())
 
 

@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap
-from check import rules
+from check import rules as part
+from judge import rules
 from make import paths
 
 TEXT = """
@@ -69,7 +70,7 @@ class Documentation(unittest.TestCase):
 
     def test_ours(self):
         """All of R1 to R18 and D1 to D15 are there, and each reason belongs to an existing one."""
-        what, unshown = rules.documented()
+        what, unshown = rules.documented(part.DOCUMENTATION)
         for letter, last in (("R", 18), ("D", 15)):
             self.assertEqual({name for name in what if name[0] == letter},
                              {f"{letter}{n}" for n in range(1, last + 1)})
@@ -154,15 +155,15 @@ class Part(unittest.TestCase):
         """Unit tests count as ours; without the other parts there is no verdict."""
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "CHECK", Path(directory)), mock.patch("builtins.print"), \
-                mock.patch.object(rules, "documented", lambda: (WHAT, {})):
-            self.assertEqual(rules.check()[0].state, ktap.FAILED)
+                mock.patch.object(rules, "documented", lambda _: (WHAT, {})):
+            self.assertEqual(part.check()[0].state, ktap.FAILED)
             for name, text in (("unit", "ok 1 store: R1: x\n1..1\n"),
                                ("selftests/ours/a", "ok 1 R2_b\n1..1\n"),
                                ("selftests/stock/a", "not ok 1 R2_b # XFAIL W1\n1..1\n")):
                 path = Path(directory, f"{name}.ktap")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            self.assertEqual({result.name: result.state for result in rules.check()},
+            self.assertEqual({result.name: result.state for result in part.check()},
                              {"rule R1": ktap.PASSED, "rule W1": ktap.PASSED,
                               "rule R2": ktap.FAILED})
             self.assertIn('"id": "W1"', Path(directory, "rules.json").read_text())

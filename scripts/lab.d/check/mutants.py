@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 from base import files, ktap, process, say
 from boot import job, scenario
-from check import rules
-from judge import dmesg
+from judge import dmesg, rules
 from make import build, chroot, image, mutant, paths, payload
 
 RESULTS = paths.OUT / "mutants"
