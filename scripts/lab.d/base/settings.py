@@ -175,7 +175,8 @@ def keys(*names, own=None, **defaults):
         if name in defaults:
             setting = replace(setting, default=defaults[name])
         found.setdefault(name, setting)
-    return found
+    # Files last: they are rarely given.
+    return dict(sorted(found.items(), key=lambda entry: isinstance(entry[1], File)))
 
 
 def checked(known, words):
