@@ -46,7 +46,7 @@ KEYS = settings.keys(
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                 "backend of the control"),
         "device_mutant": settings.File("mutant/log-forgets/mdma.ko",
-                                       "device of it, with tracking=device"),
+                                       "device of the control, with tracking=device"),
     })
 
 

@@ -109,11 +109,11 @@ TRACE = ("buffer_kb", "trace_mb")
 
 SHARED = {
     # of the device
-    "workload": Word("", "a preset of samples/vfio-mdev/mdma/workloads; what else is given wins",
+    "workload": Word("", "a preset of samples/vfio-mdev/mdma/workloads; other settings override it",
                      ("gpu-working-set", "nic-rx", "nvme-write", "rdma-registered",
                       "sparse-1TiB")),
     "type": Word("mdma-1", "mdev type", ("mdma-1", "mdma-4", "mdma-16")),
-    "pattern": Word("random", "workload: where the next descriptor is", (
+    "pattern": Word("random", "workload: order in which the window is visited", (
         "sequential", "random", "ring", "stride", "zipf", "hot", "scatter")),
     "direction": Word("write", "workload: what the device does", ("write", "read", "mixed")),
     "batch": Number(16, "workload: pages per descriptor", 1, 512),
@@ -121,26 +121,26 @@ SHARED = {
     "rate": Number(200, "workload: descriptors per second, 0 for no limit", 0, U32_MAX),
     "seed": Number(1, "workload: seed of the random numbers"),
     "pages": Number(0, "workload: working set in pages, 0 for the whole window"),
-    "access": Word("", "workload: by pins or vfio_dma_rw(); by rw, the set oracle can't order "
-                   "reports and writes", ("pin", "rw")),
-    "write_percent": Number("", "workload: share of writes, of direction mixed", 0, 100),
+    "access": Word("", "workload: by pins, or by vfio_dma_rw(), where the set oracle can't "
+                   "order reports and writes", ("pin", "rw")),
+    "write_percent": Number("", "workload: percentage of writes with direction=mixed", 0, 100),
     "on_error": Word("", "workload: after a failed descriptor", ("skip", "stop", "retry")),
     "ring": Number("", "workload: runs that pattern ring keeps pinned", 1, 65536),
     "stride": Number("", "workload: runs between two visits of pattern stride", 1, U32_MAX),
     "theta": Number("", "workload: skew of pattern zipf, in thousandths", 0, 999),
     "hot": Number("", "workload: runs of the hot set of pattern hot", 1, U32_MAX),
-    "hot_percent": Number("", "workload: share of visits that go there", 0, 100),
+    "hot_percent": Number("", "workload: percentage of visits to the hot set", 0, 100),
     "drift": Number("", "workload: visits until the hot set moves on", 0, U32_MAX),
     "burst": Number("", "workload: descriptors between two pauses", 0, U32_MAX),
-    "pause_ms": Number("", "workload: milliseconds of a pause", 0, 600000),
+    "pause_ms": Number("", "workload: length of a pause in milliseconds", 0, 600000),
     # of the migration
-    "rounds": Number(4, "rounds of pre-copy before the guest may be switched over", 1),
-    "pages_min": Number(110000, "page writes under tracking before that"),
-    "bandwidth": Number(48, "MiB/s until then; afterwards there is no limit", 1),
-    "downtime_limit_ms": Number(2000, "downtime QEMU may aim at afterwards", 1),
+    "rounds": Number(4, "rounds of pre-copy before the switchover is allowed", 1),
+    "pages_min": Number(110000, "page writes under tracking before the switchover is allowed"),
+    "bandwidth": Number(48, "MiB/s until the switchover is allowed; no limit afterwards", 1),
+    "downtime_limit_ms": Number(2000, "downtime that QEMU may aim at, once the switchover is allowed", 1),
     "tracking": Word("container", "who says what is dirty: container, or device and then both",
                      ("container", "device")),
-    "pause_s": Number(0, "seconds to hold the guest at the switchover besides, which it must "
+    "pause_s": Number(0, "seconds to hold the guest longer at the switchover, which it must "
                       "not notice"),
     "control": Number(1, "1: also run the control, which must fail", 0, 1),
     # of the guest; beyond 2 GiB, an IOVA is no offset in its RAM
@@ -157,8 +157,7 @@ SHARED = {
     "shm": Text("/dev/shm", "directory for guest memory"),
     # of the trace
     "buffer_kb": Number(16384, "trace buffer per CPU in KiB", 1),
-    "trace_mb": Number(512, "MiB of trace that are kept, at most: before, the workload is slowed",
-                       1),
+    "trace_mb": Number(512, "most MiB of trace to keep; the workload is slowed before that", 1),
 }
 
 
