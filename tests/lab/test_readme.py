@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The README's commands, in the form that tests read."""
+"""The commands that the documentation tells users to type, as tests read them."""
 
+import re
 import sys
 import unittest
 from pathlib import Path
@@ -12,27 +13,44 @@ sys.path.insert(0, str(REPO / "scripts/lab.d"))
 from play import readme
 
 
+def programs(block):
+    """The first word of each line."""
+    return [line.split()[0] for line in block]
+
+
 class Blocks(unittest.TestCase):
     """readme.blocks()."""
 
     def test_one_for_each_host_and_the_migration(self):
-        """The commands that the libvirt scenario types."""
-        programs = [[line.split()[0] for line in block]
-                    for block in readme.blocks("With libvirt")]
-        self.assertEqual(programs, [["mdevctl", "virsh"], ["modprobe", "until", "virsh", "virsh"],
-                                    ["virsh", "virsh", "virsh"]])
+        """As the libvirt scenario types them."""
+        self.assertEqual([programs(block) for block in
+                          readme.blocks("libvirt.rst", "On your own hosts")],
+                         [["mdevctl", "virsh"], ["modprobe", "until", "virsh", "virsh"],
+                          ["virsh", "virsh", "virsh"]])
+
+    def test_a_whole_document(self):
+        """As the citizen scenario types them, from the first to the last."""
+        blocks = readme.blocks("by-hand.rst")
+        self.assertEqual(blocks[0], ["scripts/lab shell"])
+        self.assertEqual(programs(blocks[-1]), ["kill", "wait", "echo", "echo"])
 
     def test_a_section_ends(self):
-        """Commands below the next heading belong to another section."""
-        lines = [line for block in readme.blocks("By hand") for line in block]
-        self.assertFalse([line for line in lines if "nodedev" in line])
-        self.assertEqual(readme.blocks("no such heading"), [])
+        """What is under the next heading belongs to another section."""
+        lines = [line for block in readme.blocks("by-hand.rst", "A workload") for line in block]
+        self.assertTrue([line for line in lines if "workload/step" in line])
+        self.assertFalse([line for line in lines if "trace-cmd" in line])
+        self.assertEqual(readme.blocks("by-hand.rst", "no such heading"), [])
 
-    def test_documentation_says_the_same(self):
-        """Each of the README's commands is in libvirt.rst, too."""
-        text = (REPO / "Documentation/libvirt.rst").read_text()
-        for block in readme.blocks("With libvirt"):
-            self.assertIn("\n".join(readme.INDENT + line for line in block), text)
+
+class Documents(unittest.TestCase):
+    """What the documents promise."""
+
+    def test_links_of_the_readme(self):
+        """Each leads to a file of the tree."""
+        links = re.findall(r"\]\(([^):]+)\)", (REPO / "README.md").read_text())
+        self.assertIn("Documentation/by-hand.rst", links)
+        for link in links:
+            self.assertTrue((REPO / link).exists(), link)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ from play.mdev import DEBUG, DEVICES
 
 KEYS = settings.keys()
 
-
-# A program in the README's "By hand" that runs on the lab's host, not in the lab.
+# A program in by-hand.rst that runs on the lab's host, not in the lab.
 OUTSIDE = "scripts/lab "
 
 # Requests of <linux/vfio.h>, and the offset of config space in the device's file.
@@ -39,7 +38,7 @@ CONFIG_REGION = 7 << 40
 
 # Time limit of a program in seconds: mdevctl waits as long as a device is open.
 TIMEOUT_OF_ONE = 300
-# On a slow machine, somebody who types the README's commands waits longer than it says.
+# On a slow machine, somebody who types the commands of by-hand.rst waits longer than it says.
 PATIENTLY = "sleep() { command sleep $((3 * $1)); }"
 
 # Patterns that lspci -vvv must print for the function.
@@ -109,16 +108,16 @@ def vmm(uuid):
 
 
 def by_hand():
-    """The commands that the README tells users to type in the lab's shell."""
-    return [line for block in readme.blocks("By hand") for line in block
+    """The commands that by-hand.rst tells users to type in the lab's shell."""
+    return [line for block in readme.blocks("by-hand.rst") for line in block
             if not line.startswith(OUTSIDE)]
 
 
 # --- the tests --------------------------------------------------------------
 
 
-def readme_works_as_written():
-    """Its commands, typed one after the other, do what it says, and leave nothing behind."""
+def by_hand_works_as_written():
+    """The commands of by-hand.rst, in its order, do what it says and leave nothing."""
     before = set(DEVICES.iterdir())
     text = run("bash", "-e", "-c", "\n".join([PATIENTLY, *by_hand()]))
     # 1000 descriptors of 8 pages, each pinned alone
@@ -149,7 +148,7 @@ def mdevctl_keeps_attributes():
 
 
 def trace_cmd_tells_all():
-    """The README's line: three descriptors of 8 pages, each pinned, written, unpinned."""
+    """The line of by-hand.rst: three descriptors of 8 pages, each pinned, written, unpinned."""
     with defined("mdma-1", batch="8", window="0x0-0x3ffffff") as uuid:
         run("mdevctl", "start", "-u", uuid)
         with vmm(uuid):
@@ -282,7 +281,7 @@ def trace_is_recorded_and_replayed():
             expect(attribute(other, "stats/pages_read") != "0", "nothing is read")
 
 
-TESTS = (readme_works_as_written, mdevctl_keeps_attributes, trace_cmd_tells_all,
+TESTS = (by_hand_works_as_written, mdevctl_keeps_attributes, trace_cmd_tells_all,
          trace_is_recorded_and_replayed, lspci_understands_it, unload_is_refused_while_open,
          parent_is_of_the_class_that_is_chosen)
 

@@ -44,7 +44,7 @@ KEYS = settings.keys(
     *settings.TRACE, batch=24, rate=250, patience=240, buffer_kb=32768, trace_mb=256,
     own={
         "cases": settings.Number(
-            1, "1: also save, snapshot, abort, be refused, and do as the README says", 0, 1),
+            1, "1: also save, snapshot, abort, be refused, and do as libvirt.rst says", 0, 1),
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                 "backend of the control"),
     })

@@ -65,9 +65,10 @@ def update():
 
 
 def _update():
-    for directory in (paths.SCENARIOS, paths.WORKLOADS, paths.LIBVIRT):
+    # Scenarios type the commands of the documentation; the files these name are where it says.
+    documentation = paths.REPO / "Documentation"
+    for directory in (paths.SCENARIOS, paths.WORKLOADS, paths.LIBVIRT, documentation):
         mirror(directory, in_payload(directory))
     mirror(paths.LAB_D, in_payload(paths.LAB_D), IN_LAB)
-    # A scenario tries the commands of the README.
-    for path in (paths.REPO / "README.md", paths.REPO / "scripts/mdma-trace"):
-        copy(path, in_payload(path))
+    mdma_trace = paths.REPO / "scripts/mdma-trace"
+    copy(mdma_trace, in_payload(mdma_trace))

@@ -24,9 +24,9 @@ def expect(good, text):
 
 
 def type_in(host, lines):
-    """The output of a shell on a host that runs these lines in the directory of README.md."""
+    """The output of a shell on a host that runs these lines in the tree whose files they name."""
     code, output, errors = host.run("bash", "-e", "-c",
-                                    "\n".join([f"cd {readme.PATH.parent}", *lines]))
+                                    "\n".join([f"cd {readme.TREE}", *lines]))
     expect(not code, f"{'; '.join(lines)}: {errors or output.strip()}")
     return output
 
@@ -61,7 +61,7 @@ class Cases:
 
     def play_as_written(self):
         """The same for the case that neither needs nor leaves a guest."""
-        return [played(self.as_the_readme_says)]
+        return [played(self.as_documented)]
 
     def _goes_on(self, host, fresh=False):
         """The guest's next checks pass, and its device writes.
@@ -155,15 +155,15 @@ class Cases:
         self._goes_on(self.there, fresh=True)
         return ""
 
-    def as_the_readme_says(self):
-        """Run the README's commands as written, with the files that they name: the device by
-        mdevctl here and by libvirt there, the guest, and its migration."""
+    def as_documented(self):
+        """Run the commands of libvirt.rst as written, with the files that they name: the device
+        by mdevctl here and by libvirt there, the guest, and its migration."""
         guest, here, there = self.guest, self.here, self.there
         for host in (here, there):
             guest.mdevctl(host, "stop", "-u", guest.mdev)
             guest.mdevctl(host, "undefine", "-u", guest.mdev)
         there.unload_mdma()
-        by_mdevctl, by_libvirt, migrate = readme.blocks("With libvirt")
+        by_mdevctl, by_libvirt, migrate = readme.blocks("libvirt.rst", "On your own hosts")
         try:
             type_in(here, by_mdevctl)
             type_in(there, by_libvirt)
