@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * mdma: mediated DMA, the one contract between the host driver, the guest
+ * mdma: mediated DMA. The one contract between the host driver, the guest
  * driver, user space and a migration stream.
  *
  * All multi-byte fields in guest memory, in the ledger and in the stream are
  * little-endian. Registers are accessed by aligned reads and writes of 4 or
  * 8 bytes; anything else reads as ones and is ignored on write.
  *
- * Words: an IOVA is a device address; "last" is inclusive; a page is 4 KiB.
+ * An IOVA is a device address; "last" is inclusive; a page is 4 KiB.
  */
 #ifndef _UAPI_LINUX_MDMA_H
 #define _UAPI_LINUX_MDMA_H
@@ -43,10 +43,10 @@
  * The window: memory that the guest gives to the host-side workload. The
  * guest writes the IOVA of a table of struct mdma_range and then the number
  * of ranges (0 takes the window back); the device reads the table before the
- * write returns. WINDOW_STATUS tells how that ended (enum mdma_status). Only
- * a device that a migration has quiesced reads the table later, before it
- * writes again: WINDOW_STATUS is MDMA_STATUS_NONE until then. A window is taken
- * back before the write returns, in any case.
+ * write returns. WINDOW_STATUS holds the result (enum mdma_status). A device
+ * that a migration has quiesced reads the table later, before it writes to
+ * guest memory again; until then WINDOW_STATUS is MDMA_STATUS_NONE. A window
+ * is always taken back before the write returns.
  */
 #define MDMA_REG_WINDOW_TABLE		0x010	/* RW, 64 bit, IOVA */
 #define MDMA_REG_WINDOW_RANGES		0x018	/* RW, 0..MDMA_MAX_RANGES */
@@ -70,8 +70,8 @@
  * HEAD is an error (MDMA_STATUS_BAD_DOORBELL).
  *
  * HEAD counts a descriptor after its status was written. A guest that has seen
- * the status can queue another descriptor in its place at once: TAIL is checked
- * as if HEAD had counted it.
+ * the status can queue another descriptor in that slot at once: TAIL is checked
+ * as if HEAD had counted the descriptor.
  */
 #define MDMA_CHAN_TAIL			0x10	/* RW, doorbell */
 #define MDMA_CHAN_HEAD			0x14	/* RO */
@@ -87,13 +87,13 @@
 /**
  * enum mdma_op - what a descriptor does
  * @MDMA_OP_NOP: nothing
- * @MDMA_OP_COPY: @len bytes from @src to @dst, which must not overlap
- * @MDMA_OP_FILL: @len bytes at @dst become the 8 bytes of @data, repeated
- *	from the first byte of @dst
- * @MDMA_OP_STAMP: a struct mdma_stamp at the begin of each page that
- *	[@dst, @dst + @len) touches; @dst and @len are page aligned
- * @MDMA_OP_READ: CRC32 (crc32_le(~0), not inverted at the end) over @len
- *	bytes at @src into @result
+ * @MDMA_OP_COPY: copy @len bytes from @src to @dst, which must not overlap
+ * @MDMA_OP_FILL: fill @len bytes at @dst with the 8 bytes of @data, repeated
+ *	from the first byte of @dst on
+ * @MDMA_OP_STAMP: write a struct mdma_stamp to the start of each page in
+ *	[@dst, @dst + @len); @dst and @len are page aligned
+ * @MDMA_OP_READ: read @len bytes at @src; their CRC32 (crc32_le(~0), not
+ *	inverted at the end) goes to @result
  */
 enum mdma_op {
 	MDMA_OP_NOP	= 0,
@@ -103,7 +103,7 @@ enum mdma_op {
 	MDMA_OP_READ	= 4,
 };
 
-/* Raise the channel's vector when done; a descriptor that fails always does. */
+/* Raise the channel's vector when done. A descriptor that fails always raises it. */
 #define MDMA_DESC_IRQ			(1U << 0)
 #define MDMA_DESC_MAX_LEN		(512UL << MDMA_PAGE_SHIFT)
 
@@ -111,13 +111,13 @@ enum mdma_op {
  * enum mdma_status - how a descriptor, or a register command, ended
  * @MDMA_STATUS_NONE: not done yet; no error
  * @MDMA_STATUS_DONE: done
- * @MDMA_STATUS_BAD_OP: op, flags
- * @MDMA_STATUS_BAD_LENGTH: 0, too long, wraps around
- * @MDMA_STATUS_BAD_ADDRESS: not mapped, or misaligned
- * @MDMA_STATUS_BAD_RING: ring not mapped, bad size
+ * @MDMA_STATUS_BAD_OP: unknown op or flags
+ * @MDMA_STATUS_BAD_LENGTH: length is 0, too long, or wraps around
+ * @MDMA_STATUS_BAD_ADDRESS: address is not mapped, or misaligned
+ * @MDMA_STATUS_BAD_RING: ring is not mapped, or has a bad size
  * @MDMA_STATUS_BAD_DOORBELL: TAIL is too far ahead
- * @MDMA_STATUS_BAD_WINDOW: table not mapped, bad range
- * @MDMA_STATUS_DEVICE_ERROR: no fault of the guest: the host ran out of memory,
+ * @MDMA_STATUS_BAD_WINDOW: table is not mapped, or has a bad range
+ * @MDMA_STATUS_DEVICE_ERROR: not the guest's fault: the host ran out of memory,
  *	or the ledger may not grow
  */
 enum mdma_status {
@@ -140,9 +140,9 @@ enum mdma_status {
  * @src: IOVA
  * @len: bytes, 1 to MDMA_DESC_MAX_LEN (NOP: ignored)
  * @data: pattern of FILL
- * @status: written by the device when it is done; the guest writes 0
+ * @status: written by the device when the descriptor is done; the guest writes 0
  * @result: written by the device before @status
- * @cookie: for the guest; the device does not look at it
+ * @cookie: for the guest; ignored by the device
  * @reserved: ignored
  */
 struct mdma_desc {
@@ -169,13 +169,13 @@ struct mdma_range {
 };
 
 /**
- * struct mdma_stamp - what STAMP writes at the begin of a page
+ * struct mdma_stamp - what STAMP writes to the start of a page
  * @magic: MDMA_STAMP_MAGIC
  * @seq: number of this page write, see struct mdma_ledger_record
  * @iova: of the page
- * @device: first 4 bytes of the mdev's UUID as the number that they print:
- *	0x11223344 for 11223344-...
- * @channel: that wrote
+ * @device: first 4 bytes of the mdev's UUID, as the number in which they are
+ *	printed: 0x11223344 for 11223344-...
+ * @channel: the channel that wrote
  */
 struct mdma_stamp {
 	__le64 magic;
@@ -193,7 +193,7 @@ struct mdma_stamp {
  * @seq: number of its last write. Every page write of a device has its own
  *	number, counted from 1
  * @writes: how often it was written
- * @channel: that wrote last, MDMA_CHANNEL_NONE for a debugfs hook
+ * @channel: the channel that wrote last, MDMA_CHANNEL_NONE for a debugfs hook
  * @reserved: 0
  *
  * The ledger (debugfs) is a sequence of these records in ascending @iova. It
@@ -213,13 +213,13 @@ struct mdma_ledger_record {
  * The ledger is also a region of the VFIO device, read-only. The type of the
  * region (VFIO_REGION_INFO_CAP_TYPE) is VFIO_REGION_TYPE_PCI_VENDOR_TYPE with
  * MDMA_PCI_VENDOR_ID, and this is the subtype. A read at offset 0 makes a copy
- * of the ledger, which it and all later reads at other offsets see: the header,
- * the records, and then zeroes.
+ * of the ledger. That read and all later reads at other offsets return the copy:
+ * the header, the records, and then zeroes.
  */
 #define MDMA_REGION_SUBTYPE_LEDGER	1
 
 /**
- * struct mdma_ledger_header - begin of the ledger's region
+ * struct mdma_ledger_header - start of the ledger's region
  * @magic: MDMA_LEDGER_MAGIC
  * @version: MDMA_LEDGER_VERSION
  * @records: struct mdma_ledger_record that follow
@@ -240,13 +240,13 @@ struct mdma_ledger_header {
 /*
  * The migration stream is a sequence of records in this order: CONFIG (sent in
  * PRE_COPY), STATE, KNOBS, WORKLOADS, TRACE, PROGRESS, HELD, END. WORKLOADS,
- * TRACE, PROGRESS and HELD are there only if there is something to say, each of
- * the others is there exactly once; nothing follows END.
+ * TRACE, PROGRESS and HELD are present only if they have content. Each of the
+ * others is present exactly once. Nothing follows END.
  *
- * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload or
- * the entries of an array, of which the receiver takes the part that it knows,
- * and may add records of unknown types between CONFIG and END, which the
- * receiver skips. All records of a stream have the same version.
+ * A receiver refuses another MAJOR. A newer MINOR may lengthen a payload or the
+ * entries of an array; the receiver takes the part that it knows. A newer MINOR
+ * may also add records of unknown types between CONFIG and END; the receiver
+ * skips them. All records of a stream have the same version.
  *
  * Minor 1 added PROGRESS and HELD. Minor 2 added KNOBS, and the patterns after
  * MDMA_PATTERN_RING; a stream without KNOBS means the values of a new device.
@@ -259,15 +259,15 @@ struct mdma_ledger_header {
 #define MDMA_STREAM_MAX			0x400000	/* bytes of a whole stream */
 
 /**
- * enum mdma_record_type - what a record of the stream is
+ * enum mdma_record_type - what a record of the stream contains
  * @MDMA_RECORD_CONFIG: struct mdma_stream_config
  * @MDMA_RECORD_STATE: struct mdma_stream_state
  * @MDMA_RECORD_END: no payload
  * @MDMA_RECORD_PROGRESS: struct mdma_stream_array of struct
  *	mdma_stream_progress: channels that stopped within a descriptor
  * @MDMA_RECORD_HELD: struct mdma_stream_array of struct mdma_stream_held: runs
- *	of pages that the destination is to pin again, of each channel the oldest
- *	first
+ *	of pages that the destination is to pin again; for each channel, the
+ *	oldest first
  * @MDMA_RECORD_KNOBS: struct mdma_stream_knobs, of channel 0's workload
  * @MDMA_RECORD_WORKLOADS: struct mdma_stream_array of struct
  *	mdma_stream_channel_workload: of the other channels
@@ -337,7 +337,7 @@ struct mdma_stream_channel {
 
 /**
  * enum mdma_window_origin - who set the window
- * @MDMA_WINDOW_NONE: nobody, it is empty
+ * @MDMA_WINDOW_NONE: nobody, the window is empty
  * @MDMA_WINDOW_ADMIN: the administrator, by sysfs
  * @MDMA_WINDOW_GUEST: the guest, by registers
  */
@@ -352,9 +352,9 @@ enum mdma_window_origin {
  * @table: WINDOW_TABLE
  * @table_ranges: WINDOW_RANGES
  * @table_status: WINDOW_STATUS
- * @table_pending: 1 if the table is still to be read
+ * @table_pending: 1 if the device has yet to read the table
  * @origin: enum mdma_window_origin
- * @nr_ranges: used entries of @ranges, the rest is 0
+ * @nr_ranges: used entries of @ranges; the rest is 0
  * @reserved: 0
  * @ranges: of the window, in the order in which the workload uses them
  */
@@ -373,11 +373,11 @@ struct mdma_stream_window {
  * enum mdma_pattern - order in which the workload visits the window
  * @MDMA_PATTERN_SEQUENTIAL: one run of pages after the other, round and round
  * @MDMA_PATTERN_RANDOM: any run
- * @MDMA_PATTERN_RING: sequential, and the last runs stay pinned, as the
- *	buffers of a network card's receive ring do
+ * @MDMA_PATTERN_RING: sequential, and the last runs stay pinned, like the
+ *	buffers of a network card's receive ring
  * @MDMA_PATTERN_STRIDE: every n-th run, and then those between them
  * @MDMA_PATTERN_ZIPF: any run, the first ones more often
- * @MDMA_PATTERN_HOT: any run, but most often those of a hot set that moves on
+ * @MDMA_PATTERN_HOT: any run, but most often one of a hot set that moves
  * @MDMA_PATTERN_SCATTER: each page of a descriptor is any page
  * @MDMA_PATTERN_TRACE: not the window, but one entry of a trace after the other
  */
@@ -416,9 +416,9 @@ enum mdma_access_mode {
 
 /**
  * enum mdma_on_error - what the workload does after a descriptor that failed
- * @MDMA_ON_ERROR_SKIP: the next one
- * @MDMA_ON_ERROR_STOP: nothing more
- * @MDMA_ON_ERROR_RETRY: the same again
+ * @MDMA_ON_ERROR_SKIP: execute the next one
+ * @MDMA_ON_ERROR_STOP: stop
+ * @MDMA_ON_ERROR_RETRY: execute the same one again
  */
 enum mdma_on_error {
 	MDMA_ON_ERROR_SKIP	= 0,
@@ -433,7 +433,7 @@ enum mdma_on_error {
 #define MDMA_PAUSE_MS_MAX		600000
 
 /**
- * struct mdma_stream_workload - the workload and where it is
+ * struct mdma_stream_workload - the workload and its position
  * @pattern: enum mdma_pattern
  * @direction: enum mdma_direction
  * @batch: pages, 1 to MDMA_BATCH_MAX
@@ -443,8 +443,8 @@ enum mdma_on_error {
  * @pages: working set, 0 for the whole window
  * @seed: of the generator
  * @prng: state of the generator
- * @position: the run of pages that is next in sequence; of MDMA_PATTERN_TRACE,
- *	the entry
+ * @position: the next run of pages in the sequence; for MDMA_PATTERN_TRACE, the
+ *	next entry
  */
 struct mdma_stream_workload {
 	__le32 pattern;
@@ -460,16 +460,16 @@ struct mdma_stream_workload {
 };
 
 /**
- * struct mdma_stream_knobs - what struct mdma_stream_workload does not have
+ * struct mdma_stream_knobs - attributes that struct mdma_stream_workload lacks
  * @access: enum mdma_access_mode
  * @on_error: enum mdma_on_error
- * @write_percent: of MDMA_DIRECTION_MIXED, 0 to 100
+ * @write_percent: writes of MDMA_DIRECTION_MIXED, 0 to 100
  * @ring: runs that stay pinned, 1 to MDMA_RING_MAX
  * @stride: runs, not 0
  * @theta: thousandths, 0 to MDMA_THETA_MAX
  * @hot: runs of the hot set, not 0
- * @hot_percent: of the visits that go there, 0 to 100
- * @drift: visits until the hot set moves on, 0 for never
+ * @hot_percent: percentage of visits that go to the hot set, 0 to 100
+ * @drift: visits until the hot set moves by one run, 0 for never
  * @burst: descriptors between two pauses, 0 for no pauses
  * @pause_ms: milliseconds, 0 to MDMA_PAUSE_MS_MAX
  * @burst_done: descriptors since the last pause
@@ -496,11 +496,11 @@ struct mdma_stream_knobs {
 };
 
 /**
- * struct mdma_stream_channel_workload - the workload of another channel than 0
+ * struct mdma_stream_channel_workload - the workload of a channel other than 0
  * @channel: number, ascending, not 0
  * @reserved: 0
- * @workload: as that of channel 0 is in struct mdma_stream_state
- * @knobs: likewise; the counters, which are those of the device, are 0
+ * @workload: like channel 0's in struct mdma_stream_state
+ * @knobs: likewise; the counters are 0, because they belong to the device
  */
 struct mdma_stream_channel_workload {
 	__le32 channel;
@@ -509,15 +509,15 @@ struct mdma_stream_channel_workload {
 	struct mdma_stream_knobs knobs;
 };
 
-#define MDMA_TRACE_WRITE		(1U << 0) /* else the pages are read */
+#define MDMA_TRACE_WRITE		(1U << 0) /* otherwise the pages are read */
 #define MDMA_TRACE_MAX			16384	/* entries */
 #define MDMA_TRACE_US_MAX		1000000000000ULL
 
 /**
  * struct mdma_trace_entry - a run of pages that a workload is to access
  * @iova: page aligned
- * @at_us: microseconds since the begin of the trace, up to MDMA_TRACE_US_MAX,
- *	not less than that of the entry before
+ * @at_us: microseconds since the start of the trace, up to MDMA_TRACE_US_MAX,
+ *	not less than that of the previous entry
  * @npages: 1 to MDMA_BATCH_MAX
  * @flags: MDMA_TRACE_*
  * @hold_ms: how long the run stays pinned, 0 to MDMA_HOLD_MS_MAX milliseconds
@@ -533,7 +533,7 @@ struct mdma_trace_entry {
 };
 
 /**
- * struct mdma_trace_header - begin of a trace, as sysfs has it
+ * struct mdma_trace_header - start of a trace in sysfs
  * @magic: MDMA_TRACE_MAGIC
  * @version: MDMA_TRACE_VERSION
  * @entries: struct mdma_trace_entry that follow, up to MDMA_TRACE_MAX
@@ -549,11 +549,11 @@ struct mdma_trace_header {
 #define MDMA_TRACE_MAGIC		0x6372746d	/* "mtrc" */
 #define MDMA_TRACE_VERSION		1
 
-/* No device gets there: more in a stream means so many. */
+/* No device counts this far. A larger value in a stream is cut to this one. */
 #define MDMA_STREAM_COUNTER_MAX		(1ULL << 62)
 
 /**
- * struct mdma_stream_stats - counters, in pages if nothing else is said
+ * struct mdma_stream_stats - counters, in pages unless stated otherwise
  * @seq: sequence number of the last page write
  * @pages_written: page writes
  * @pages_read: page reads
@@ -573,7 +573,7 @@ struct mdma_stream_stats {
 };
 
 /**
- * struct mdma_stream_state - everything that a quiesced device is
+ * struct mdma_stream_state - the state of a quiesced device
  * @channel: registers; those beyond the number of channels are 0
  * @window: the window
  * @workload: the workload
@@ -587,7 +587,7 @@ struct mdma_stream_state {
 };
 
 /**
- * struct mdma_stream_array - begin of a payload with several entries
+ * struct mdma_stream_array - start of a payload with several entries
  * @count: entries that follow
  * @size: bytes of each
  */
@@ -599,9 +599,9 @@ struct mdma_stream_array {
 /**
  * struct mdma_stream_progress - a channel that stopped within a descriptor
  * @channel: number, ascending; its ring is enabled and not empty
- * @result: of what is done of a READ
- * @done: bytes, more than 0 and less than the descriptor's length
- * @desc: as the device read it when it began
+ * @result: CRC32 of the bytes that a READ has read so far
+ * @done: bytes done, more than 0 and less than the descriptor's length
+ * @desc: the descriptor as the device read it when it began
  */
 struct mdma_stream_progress {
 	__le32 channel;
@@ -618,10 +618,10 @@ struct mdma_stream_progress {
  * @iova: page aligned
  * @npages: 1 to MDMA_BATCH_MAX
  * @flags: MDMA_HELD_*
- * @age_us: for how long it was held, in microseconds
- * @channel: whose workload held it
+ * @age_us: how long it has been held, in microseconds
+ * @channel: the channel whose workload held it
  * @hold_ms: how long it is to be held, 0 to MDMA_HOLD_MS_MAX milliseconds; 0: as
- *	long as that workload says
+ *	long as hold_ms of that workload
  */
 struct mdma_stream_held {
 	__le64 iova;
