@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * mdma_guest: a channel as dmaengine sees it: transactions, cookies, callbacks,
- * and the interrupt that leads to them.
+ * and the interrupt that causes the callbacks.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -15,8 +15,8 @@ static struct mdma_chan *to_mdma_chan(struct dma_chan *chan)
 }
 
 /*
- * Calls the callbacks of what is done. Runs in the interrupt's thread only,
- * or when that is no more.
+ * Calls the callbacks of transactions that are done. Runs in the interrupt's
+ * thread, or after free_irq() has ended that thread.
  */
 static void mdma_chan_run_callbacks(struct mdma_chan *ch)
 {
@@ -76,8 +76,8 @@ static irqreturn_t mdma_chan_irq_thread(int irq, void *data)
 }
 
 /*
- * Reaps without an interrupt. A callback that became due by this, of a
- * transaction that asked for no interrupt, has nobody else to call it.
+ * Reaps without an interrupt. If a transaction that asked for no interrupt has a
+ * callback, only the thread woken here calls it.
  */
 static void mdma_chan_poll(struct mdma_chan *ch)
 {
@@ -227,7 +227,7 @@ static enum dma_status mdma_chan_tx_status(struct dma_chan *chan,
 	return status;
 }
 
-/* No callback is called for what is terminated. */
+/* Terminated transactions get no callback. */
 static int mdma_chan_terminate_all(struct dma_chan *chan)
 {
 	struct mdma_chan *ch = to_mdma_chan(chan);
@@ -245,9 +245,9 @@ static int mdma_chan_terminate_all(struct dma_chan *chan)
 }
 
 /*
- * No callback of what was terminated before runs when this returns. What was
- * terminated is on no list from which a callback could still be called, so it is
- * enough to wait for those that run, in whatever thread.
+ * When this returns, no callback of a transaction that was terminated before
+ * runs. Terminated transactions are on no list from which a callback could still
+ * be called, so it is enough to wait for callbacks that run now, in any thread.
  */
 static void mdma_chan_synchronize(struct dma_chan *chan)
 {
@@ -263,7 +263,7 @@ static int mdma_chan_alloc_resources(struct dma_chan *chan)
 	int ret;
 
 	mutex_lock(&ch->guest->lock);
-	/* Not ENODEV: for that, dmaengine takes the device off its list for good. */
+	/* Not ENODEV: on ENODEV, dmaengine takes the device off its list for good. */
 	ret = ch->gone ? -ENXIO : mdma_ring_alloc(ch);
 	mutex_unlock(&ch->guest->lock);
 
@@ -287,7 +287,7 @@ void mdma_chan_setup_dma(struct dma_device *dma)
 {
 	dma_cap_set(DMA_MEMCPY, dma->cap_mask);
 	dma_cap_set(DMA_MEMSET, dma->cap_mask);
-	/* For those who ask for it by name: no offload for md or the network. */
+	/* Only for clients that ask for the channel: no offload for md or the network. */
 	dma_cap_set(DMA_PRIVATE, dma->cap_mask);
 	dma->copy_align = DMAENGINE_ALIGN_1_BYTE;
 	dma->fill_align = DMAENGINE_ALIGN_1_BYTE;
@@ -334,7 +334,7 @@ void mdma_chan_init(struct mdma_guest *guest, unsigned int n)
  * mdma_chan_request_irq - connect a channel to its interrupt
  * @ch: channel
  * @irq: Linux interrupt number
- * @line: it is no vector of the channel's own
+ * @line: @irq is the shared INTx line, not a vector of the channel's own
  *
  * Return: 0, or the error of request_threaded_irq().
  */
@@ -354,8 +354,8 @@ int mdma_chan_request_irq(struct mdma_chan *ch, int irq, bool line)
  * mdma_chan_suspend - end all DMA of a channel for a while
  * @ch: channel, its interrupt still delivered
  *
- * A client that is not suspended itself may go on to submit: what it hands
- * over is done after mdma_chan_resume().
+ * A client that is not suspended itself may continue to submit transactions.
+ * They are executed after mdma_chan_resume().
  */
 void mdma_chan_suspend(struct mdma_chan *ch)
 {
@@ -367,7 +367,7 @@ void mdma_chan_suspend(struct mdma_chan *ch)
 }
 
 /**
- * mdma_chan_resume - go on after mdma_chan_suspend()
+ * mdma_chan_resume - continue after mdma_chan_suspend()
  * @ch: channel; the device may have been reset
  */
 void mdma_chan_resume(struct mdma_chan *ch)
@@ -379,7 +379,7 @@ void mdma_chan_resume(struct mdma_chan *ch)
 
 /**
  * mdma_chan_lose - fail all transactions of a device that does not answer
- * @ch: channel, its interrupt's thread still there
+ * @ch: channel; its interrupt's thread still exists
  */
 void mdma_chan_lose(struct mdma_chan *ch)
 {
@@ -391,12 +391,12 @@ void mdma_chan_lose(struct mdma_chan *ch)
 }
 
 /**
- * mdma_chan_remove - end a channel of a device that goes away
+ * mdma_chan_remove - end a channel of a device that is being removed
  * @ch: channel
  *
- * A client may still hold it: its transactions fail now, with a callback, and
- * so will those that it prepares later. No DMA and no register access after
- * this, and the interrupt is free.
+ * A client may still hold the channel: its transactions fail now, with a
+ * callback, and later calls to prepare or submit one fail. After this there is
+ * no DMA and no register access, and the interrupt is freed.
  */
 void mdma_chan_remove(struct mdma_chan *ch)
 {

@@ -3,8 +3,8 @@
  * mdma_guest: dmaengine driver of the mdma device, a PCI function that the
  * host makes in software (samples/vfio-mdev/mdma). It copies and fills memory.
  *
- * It makes a guest use the device's DMA, and check what it did: the kernel's
- * dmatest runs on it. It is no accelerator.
+ * A guest uses the device's DMA and checks the result by this driver: the
+ * kernel's dmatest runs on it. The device is not an accelerator.
  */
 #include <linux/debugfs.h>
 #include <linux/dma-mapping.h>
@@ -30,8 +30,8 @@ static bool mdma_guest_take_none(struct dma_chan *chan, void *unused)
 
 /*
  * dma_release_channel() still looks at the channel after it has put the last
- * reference, under the lock that dma_request_channel() takes. So ask for one
- * and take none: that waits for it.
+ * reference, under the lock that dma_request_channel() takes. A request that
+ * takes no channel waits for that lock.
  */
 static void mdma_guest_free(struct work_struct *work)
 {
@@ -48,7 +48,7 @@ static void mdma_guest_free(struct work_struct *work)
 	kfree(guest);
 }
 
-/* The driver is unbound, and now the last client has gone too. */
+/* The driver is unbound, and the last client has released its channel. */
 static void mdma_guest_release(struct dma_device *dma)
 {
 	struct mdma_guest *guest = container_of(dma, struct mdma_guest, dma);
@@ -56,7 +56,7 @@ static void mdma_guest_release(struct dma_device *dma)
 	queue_work(mdma_guest_wq, &guest->release);
 }
 
-/* Resets the device, and tells how many channels it has. */
+/* Resets the device and returns its number of channels. */
 static int mdma_guest_identify(struct pci_dev *pdev, void __iomem *regs)
 {
 	u32 magic = readl(regs + MDMA_REG_MAGIC);
@@ -193,7 +193,7 @@ static int mdma_guest_probe(struct pci_dev *pdev,
 		goto err_unmap;
 	dma_set_max_seg_size(&pdev->dev, MDMA_DESC_MAX_LEN);
 
-	/* A former kernel may have left rings and a window: no DMA before the reset. */
+	/* A former kernel may have left rings and a window: reset before bus mastering. */
 	ret = mdma_guest_identify(pdev, regs);
 	if (ret < 0)
 		goto err_unmap;
@@ -234,11 +234,11 @@ static void mdma_guest_remove(struct pci_dev *pdev)
 	iounmap(guest->regs);
 	pci_release_mem_regions(pdev);
 	pci_disable_device(pdev);
-	/* May be the end of *guest. */
+	/* May free *guest. */
 	dma_async_device_unregister(&guest->dma);
 }
 
-/* The device is quiet afterwards, and knows nothing any more. */
+/* Leaves the device quiet and without state. */
 static int mdma_guest_suspend(struct device *dev)
 {
 	struct mdma_guest *guest = dev_get_drvdata(dev);
@@ -251,7 +251,7 @@ static int mdma_guest_suspend(struct device *dev)
 	return 0;
 }
 
-/* Whether it kept its power, and so was only reset by us, does not matter. */
+/* The device may have lost its power or not: mdma_guest_suspend() has reset it. */
 static int mdma_guest_resume(struct device *dev)
 {
 	struct mdma_guest *guest = dev_get_drvdata(dev);
@@ -273,7 +273,7 @@ static int mdma_guest_resume(struct device *dev)
 
 /*
  * Before a reboot, a power-off, or a kexec: the next kernel finds a device that does
- * no DMA. Clients are not told. What they submit from now on stays where it is.
+ * no DMA. Clients are not notified. What they submit from now on is not executed.
  */
 static void mdma_guest_shutdown(struct pci_dev *pdev)
 {

@@ -3,24 +3,25 @@
  * mdma_guest: the dmaengine driver of the mdma device, its private header.
  *
  * A channel owns RING_SIZE transactions and a ring of as many hardware
- * descriptors, so a submitted transaction always finds a place in the ring.
- * A transaction goes round in this order:
+ * descriptors, so a submitted transaction always finds a slot in the ring. A
+ * transaction moves through these lists:
  *
  *	free -> (prepared, on no list) -> submitted -> flight -> done -> free
  *
- * "flight" is in ring order: its first entry is at ring[head % size], the one
- * after its last would be at ring[tail % size]. What the device has done is
- * learnt from the status in the ring, which is memory: a register access leaves
- * the guest. A halted ring shows in a register only, which each interrupt reads.
+ * "flight" is in ring order: its first entry is at ring[head % size], and the
+ * next free slot is ring[tail % size]. The driver learns what the device has
+ * done from the status in the ring, because the ring is memory and a register
+ * access causes an exit from the guest. A halted ring shows in a register only,
+ * which each interrupt reads.
  *
  * Locks, outermost first:
  *
- *	mdma_guest.lock		mutex; a ring comes, a ring goes
+ *	mdma_guest.lock		mutex; held while a channel gets or loses its ring
  *	mdma_chan.callbacks	mutex; held while clients' callbacks run
  *	mdma_chan.lock		spinlock, any context; lists, counters, ring
  *
  * Callbacks of clients are called from the interrupt's thread, or by the removal
- * of the driver. They may call whatever takes mdma_chan.lock alone.
+ * of the driver. They may call any function that takes mdma_chan.lock alone.
  */
 #ifndef MDMA_GUEST_H
 #define MDMA_GUEST_H
@@ -38,7 +39,7 @@ struct page;
 struct pci_dev;
 
 #define MDMA_RING_SIZE			256
-/* Of how many cookies, the last ones, a channel knows whether they failed. */
+/* A channel remembers for this many of the last cookies whether they failed. */
 #define MDMA_COOKIES_KNOWN		1024
 
 /**
@@ -46,7 +47,7 @@ struct pci_dev;
  * @tx: what the client holds
  * @node: in one of the channel's lists
  * @hw: descriptor to be copied into the ring
- * @result: for the client's callback
+ * @result: passed to the client's callback
  */
 struct mdma_tx {
 	struct dma_async_tx_descriptor tx;
@@ -62,20 +63,20 @@ struct mdma_tx {
  * @regs: registers of this channel
  * @irq: Linux interrupt number, 0 if there is none
  * @irq_name: in /proc/interrupts
- * @callbacks: held while callbacks run, for synchronize to wait for their end
+ * @callbacks: held while callbacks run, so that synchronize can wait for them
  * @lock: protects @ring and all that follows it
  * @ring: coherent, %NULL while no client holds the channel
  * @ring_iova: of @ring
  * @txs: the %MDMA_RING_SIZE transactions that the lists are made of
  * @head: number of descriptors reaped since the ring was started
  * @tail: number of descriptors put into the ring since it was started
- * @free: not used, or used but not yet acknowledged by the client
- * @submitted: have a cookie, wait for issue_pending
- * @flight: in the ring
- * @done: callback still to be called
+ * @free: transactions that are unused, or not yet acknowledged by the client
+ * @submitted: transactions that have a cookie and wait for issue_pending
+ * @flight: transactions in the ring
+ * @done: transactions whose callback is still to be called
  * @failed: which of the last %MDMA_COOKIES_KNOWN cookies failed or were
  *	terminated, by cookie modulo that number
- * @gone: the device is; no register may be touched
+ * @gone: the device is gone; no register may be touched
  */
 struct mdma_chan {
 	struct dma_chan chan;
@@ -83,7 +84,7 @@ struct mdma_chan {
 	void __iomem *regs;
 	int irq;
 	char irq_name[32];
-	struct mutex callbacks;	/* a client's callback runs */
+	struct mutex callbacks;	/* held while a client's callback runs */
 
 	spinlock_t lock;	/* protects all that follows */
 	struct mdma_desc *ring;
@@ -113,7 +114,7 @@ struct mdma_block {
  * struct mdma_window - memory that the device may write at any time
  * @blocks: in ascending order of IOVA once the device has them
  * @nr_blocks: how many of @blocks are allocated and mapped
- * @table: coherent, what the device reads
+ * @table: coherent, read by the device
  * @table_iova: of @table
  * @nr_ranges: used entries of @table
  */
@@ -127,13 +128,13 @@ struct mdma_window {
 
 /**
  * struct mdma_guest - a device
- * @dma: what dmaengine holds; its last reference frees all of this
+ * @dma: what dmaengine holds; its last reference frees this structure
  * @pdev: the PCI function
  * @regs: BAR 0
  * @lock: held while a channel gets or loses its ring
  * @window: memory given to the device
  * @debugfs: directory of this device
- * @release: frees this, see mdma_guest_release()
+ * @release: frees this structure, see mdma_guest_release()
  * @nr_chans: number of @chans
  * @chans: the channels
  */

@@ -2,10 +2,11 @@
 /*
  * mdma_guest: a channel's ring of hardware descriptors.
  *
- * This file knows the channel's registers. A descriptor that fails may or may
- * not halt the ring. Either way it alone fails: the ring is stopped, so that
- * it is certain what the device has done, then started anew with the rest. A
- * failure of the ring itself names no descriptor: all that were in it fail.
+ * Only this file and the interrupt handler access the channel's registers. A
+ * descriptor that fails may or may not halt the ring. Either way, only that
+ * descriptor fails: the ring is stopped, so that it is certain what the device
+ * has done, and then started anew with the rest. A failure of the ring itself
+ * names no descriptor: all descriptors in the ring fail.
  */
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
@@ -15,7 +16,7 @@
 
 #include "mdma_guest.h"
 
-/* Makes HEAD, TAIL and STATUS of the device 0. */
+/* Enabling the ring sets HEAD, TAIL and STATUS of the device to 0. */
 static void mdma_ring_start(struct mdma_chan *ch)
 {
 	ch->head = 0;
@@ -29,8 +30,8 @@ static void mdma_ring_start(struct mdma_chan *ch)
  * mdma_ring_stop - end all DMA of a channel
  * @ch: channel, locked, not gone
  *
- * When this returns the device does not touch the ring, nor what its
- * descriptors point to.
+ * When this returns, the device accesses neither the ring nor the memory that
+ * its descriptors point to.
  */
 void mdma_ring_stop(struct mdma_chan *ch)
 {
@@ -38,7 +39,7 @@ void mdma_ring_stop(struct mdma_chan *ch)
 	readl(ch->regs + MDMA_CHAN_CTRL);
 }
 
-/* Copies the descriptors of a list into the ring, behind those in it. */
+/* Appends the descriptors of a list to the ring. */
 static void mdma_ring_put(struct mdma_chan *ch, struct list_head *list)
 {
 	struct mdma_tx *tx;
@@ -68,8 +69,8 @@ void mdma_ring_issue(struct mdma_chan *ch)
 }
 
 /*
- * Ends a transaction. One that nobody waits for is free at once; the others
- * wait in "done" for the interrupt's thread.
+ * Ends a transaction. A transaction without callback and mappings becomes free
+ * at once; the others wait in "done" for the interrupt's thread.
  */
 static void mdma_ring_finish(struct mdma_chan *ch, struct mdma_tx *tx,
 			     enum dmaengine_tx_result result)
@@ -85,12 +86,12 @@ static void mdma_ring_finish(struct mdma_chan *ch, struct mdma_tx *tx,
 }
 
 /**
- * mdma_ring_failed - did a transaction that has ended fail?
+ * mdma_ring_failed - whether a transaction that has ended failed
  * @ch: channel, locked
  * @cookie: of the transaction
  *
- * Return: false also for a transaction that ended so long ago that the channel
- * does not know any more.
+ * Return: true if it failed; false also for a transaction that ended more than
+ * %MDMA_COOKIES_KNOWN cookies ago, because the channel has forgotten it.
  */
 bool mdma_ring_failed(const struct mdma_chan *ch, dma_cookie_t cookie)
 {
@@ -102,8 +103,8 @@ bool mdma_ring_failed(const struct mdma_chan *ch, dma_cookie_t cookie)
 }
 
 /*
- * Ends all that the device has done. Returns how many these were, and adds to
- * @failed how many of them failed.
+ * Ends all transactions that the device has done. Returns their number, and adds
+ * the number of those that failed to @failed.
  */
 static unsigned int mdma_ring_take(struct mdma_chan *ch, unsigned int *failed)
 {
@@ -145,7 +146,7 @@ static void mdma_ring_fail_all(struct mdma_chan *ch, struct list_head *list)
 		mdma_ring_finish(ch, tx, DMA_TRANS_ABORTED);
 }
 
-/* Starts a stopped ring, with all that the device has still to do. */
+/* Starts a stopped ring with all transactions in flight. */
 static void mdma_ring_restart(struct mdma_chan *ch)
 {
 	mdma_ring_start(ch);
@@ -157,10 +158,10 @@ static void mdma_ring_restart(struct mdma_chan *ch)
 }
 
 /**
- * mdma_ring_reap - take out of the ring what the device has done
+ * mdma_ring_reap - end the transactions that the device has done
  * @ch: channel, locked
  *
- * Return: true if there was anything.
+ * Return: true if there were any.
  */
 bool mdma_ring_reap(struct mdma_chan *ch)
 {
@@ -171,14 +172,14 @@ bool mdma_ring_reap(struct mdma_chan *ch)
 	if (!failed)
 		return true;
 
-	/* What was not done when the ring stopped is done after the restart. */
+	/* The restart executes what the device had not done when the ring stopped. */
 	mdma_ring_stop(ch);
 	mdma_ring_take(ch, &failed);
 	mdma_ring_restart(ch);
 	return true;
 }
 
-/* Ends the DMA of a ring, fails what it had not done, and starts it anew. */
+/* Ends the DMA of a ring, fails what was not done yet, and starts the ring anew. */
 static void mdma_ring_clear(struct mdma_chan *ch)
 {
 	unsigned int failed = 0;
@@ -206,8 +207,8 @@ void mdma_ring_lose(struct mdma_chan *ch)
  * mdma_ring_recover - clear a ring that was halted
  * @ch: channel, locked, its ring reaped
  *
- * No descriptor says that the ring was halted, and why. The interrupt that tells
- * so may be the one that tells of a descriptor that is done.
+ * No descriptor shows that the ring was halted, or why. The same interrupt may
+ * signal the halt and a descriptor that is done.
  */
 void mdma_ring_recover(struct mdma_chan *ch)
 {
@@ -231,11 +232,11 @@ void mdma_ring_recover(struct mdma_chan *ch)
 }
 
 /**
- * mdma_ring_abort - end all transactions, wherever they are
+ * mdma_ring_abort - end all transactions, in flight or submitted
  * @ch: channel, locked
  *
- * All DMA has ended when this returns. A channel with an empty ring is not
- * disturbed, so this costs nothing then.
+ * All DMA has ended when this returns. If the ring is empty, the device is not
+ * accessed.
  */
 void mdma_ring_abort(struct mdma_chan *ch)
 {
@@ -249,7 +250,8 @@ void mdma_ring_abort(struct mdma_chan *ch)
  * mdma_ring_suspend - end all DMA of a channel for a while
  * @ch: channel, locked
  *
- * What it has not done yet stays in flight, for mdma_ring_resume().
+ * Transactions that the device has not done yet stay in flight, for
+ * mdma_ring_resume().
  */
 void mdma_ring_suspend(struct mdma_chan *ch)
 {
@@ -263,7 +265,7 @@ void mdma_ring_suspend(struct mdma_chan *ch)
 }
 
 /**
- * mdma_ring_resume - go on after mdma_ring_suspend()
+ * mdma_ring_resume - continue after mdma_ring_suspend()
  * @ch: channel, locked; the device may have been reset
  */
 void mdma_ring_resume(struct mdma_chan *ch)
@@ -316,8 +318,8 @@ int mdma_ring_alloc(struct mdma_chan *ch)
  * mdma_ring_free - take a channel's ring and transactions away
  * @ch: channel; the caller holds the device's lock
  *
- * Does nothing if there is no ring. No callback may be due: either there was
- * a synchronize, or the interrupt was freed.
+ * Does nothing if there is no ring. No callback may be due: the client has
+ * called synchronize, or the interrupt was freed.
  */
 void mdma_ring_free(struct mdma_chan *ch)
 {

@@ -2,9 +2,9 @@
 /*
  * mdma_guest: the window, memory that is given to the device.
  *
- * The device may write it at any time, on behalf of the workload in the host,
- * so nothing else may live there. It is allocated in blocks of the largest
- * order; blocks that follow each other become one range.
+ * The device may write the window at any time, on behalf of the workload in the
+ * host, so nothing else may use this memory. The window is allocated in blocks of
+ * the largest order; adjacent blocks become one range.
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -31,7 +31,7 @@ static struct mdma_stamp *mdma_block_stamp(const struct mdma_block *block,
 	return page_address(block->page) + page * MDMA_PAGE_SIZE;
 }
 
-/* An unwritten page starts with zeroes, so that a stamp is told from it. */
+/* An unwritten page starts with zeroes, so that it differs from a stamped one. */
 static int mdma_block_alloc(struct device *dev, struct mdma_block *block)
 {
 	unsigned int i;
@@ -102,7 +102,7 @@ static int mdma_window_set(struct mdma_guest *guest, unsigned int ranges)
 	status = readl(guest->regs + MDMA_REG_WINDOW_STATUS);
 	if (status == MDMA_STATUS_NONE || status == MDMA_STATUS_DONE)
 		return 0;
-	/* A device that is not there any more has no window either. */
+	/* A device that is gone has no window either. */
 	if (PCI_POSSIBLE_ERROR(status) && !ranges)
 		return 0;
 
@@ -123,9 +123,10 @@ static bool mdma_stamp_good(const struct mdma_stamp *stamp, u64 iova)
 }
 
 /*
- * Every later stamp of a page has the same magic and IOVA, so only the first
- * one can be seen half written, while the workload runs. A second look later
- * settles that; where many are bad it is something else.
+ * All stamps of a page have the same magic and IOVA, so only the first one can be
+ * seen half written, while the workload runs. A second look tells a stamp that was
+ * half written from a bad one. If many stamps are bad, there is another reason, and
+ * no second look.
  */
 static void mdma_block_check(const struct mdma_block *block,
 			     unsigned long *stamped, unsigned long *bad)
@@ -172,10 +173,10 @@ DEFINE_SHOW_ATTRIBUTE(window_check);
  * @guest: device that was reset; its debugfs directory exists
  * @mib: size, rounded up to blocks; 0 for none
  *
- * If memory is short the window gets smaller, with a message.
+ * If memory is short, the window is smaller, and a message says so.
  *
- * Return: 0, -ENOMEM if there was not even one block, or -EIO if the device
- * refused it.
+ * Return: 0, -EINVAL if @mib is too large, -ENOMEM if there was not even one
+ * block, or -EIO if the device refused the window.
  */
 int mdma_window_create(struct mdma_guest *guest, unsigned int mib)
 {
@@ -221,7 +222,7 @@ err:
 
 /**
  * mdma_window_suspend - take the window back for a while
- * @guest: device; need not have a window
+ * @guest: device, with or without a window
  */
 void mdma_window_suspend(struct mdma_guest *guest)
 {
@@ -233,7 +234,7 @@ void mdma_window_suspend(struct mdma_guest *guest)
  * mdma_window_resume - give the window to the device again
  * @guest: device, after mdma_window_suspend(); may have been reset
  *
- * Return: 0, or -EIO if the device refused it.
+ * Return: 0, or -EIO if the device refused the window.
  */
 int mdma_window_resume(struct mdma_guest *guest)
 {
@@ -244,7 +245,7 @@ int mdma_window_resume(struct mdma_guest *guest)
 
 /**
  * mdma_window_destroy - take the window back and free it
- * @guest: device; its debugfs directory is no more
+ * @guest: device; its debugfs directory is removed
  */
 void mdma_window_destroy(struct mdma_guest *guest)
 {
