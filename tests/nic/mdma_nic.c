@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vfio-pci for any PCI function, whose driver can pin pages as well: the one
- * kind of device that narrows the dirty scope of a container by its first pin
+ * vfio-pci for any PCI function, with a driver that can pin pages as well: the
+ * one kind of device whose first pin narrows the dirty scope of a container
  * (R9, W5). The kernel's own vfio-pci never pins.
  *
- * It holds one run of pages at a time. debugfs has mdma_nic/PCI-ADDRESS/pin,
- * which takes "IOVA NPAGES r|w", and unpin. For the lab only.
+ * The driver holds one run of pages at a time. debugfs has
+ * mdma_nic/PCI-ADDRESS/pin, which takes "IOVA NPAGES r|w", and unpin. For the lab
+ * only.
  */
 #include <linux/debugfs.h>
 #include <linux/iommu.h>
@@ -20,9 +21,9 @@
 
 /**
  * struct mdma_nic - a function bound to this driver
- * @core: what vfio-pci has for it
+ * @core: the function in vfio-pci
  * @lock: protects the fields below, and orders pins with unmaps and closes
- * @open: a user has it open, so its container is there
+ * @open: a user has the device open, so its container exists
  * @iova: first page that is pinned
  * @npages: number of pages that are pinned
  * @pages: the pages
@@ -30,7 +31,7 @@
  */
 struct mdma_nic {
 	struct vfio_pci_core_device core;
-	struct mutex lock;	/* of the fields below */
+	struct mutex lock;	/* protects the fields below */
 	bool open;
 	u64 iova;
 	u32 npages;
@@ -145,7 +146,7 @@ static void nic_close_device(struct vfio_device *vdev)
 	vfio_pci_core_close_device(vdev);
 }
 
-/* All or nothing: the run is one to its user. */
+/* An overlap unpins the whole run: unpin takes no part of a run. */
 static void nic_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct mdma_nic *nic = nic_of(vdev);
@@ -208,7 +209,7 @@ static void nic_remove(struct pci_dev *pdev)
 	vfio_put_device(&core->vdev);
 }
 
-/* By driver_override only. */
+/* Binds by driver_override only. */
 static const struct pci_device_id nic_table[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}

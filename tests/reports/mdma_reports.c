@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One defect for each tool of the debug kernel, to see that its report is
- * noticed: loaded with defect=NAME it does it, and refuses to stay.
+ * One defect for each tool of the debug kernel, to check that its report is
+ * noticed. Loaded with defect=NAME, the module makes that defect, and its load
+ * fails.
  *
- * For the debug kernel alone: elsewhere it does what it says.
+ * For the debug kernel only: on any other kernel the defects do real harm.
  */
 #include <linux/compiler.h>
 #include <linux/module.h>
@@ -31,7 +32,7 @@ static void use_freed(void)
 	READ_ONCE(p[8]);
 }
 
-/* KASAN: a write behind an object. */
+/* KASAN: a write past the end of an object. */
 static void write_behind(void)
 {
 	char *p = kzalloc(100, GFP_KERNEL);
@@ -43,7 +44,7 @@ static void write_behind(void)
 	kfree(p);
 }
 
-/* UBSAN: a shift by more than there is. */
+/* UBSAN: a shift by more bits than the type has. */
 static void shift_too_far(void)
 {
 	unsigned int by = 40, one = 1;
@@ -53,7 +54,7 @@ static void shift_too_far(void)
 	pr_info("%u\n", one << by);
 }
 
-/* lockdep: two orders, by one task, that would never deadlock. */
+/* lockdep: two lock orders. They never deadlock, because one task takes both. */
 static void lock_both_ways(void)
 {
 	mutex_lock(&first);
@@ -66,7 +67,7 @@ static void lock_both_ways(void)
 	mutex_unlock(&second);
 }
 
-/* DEBUG_ATOMIC_SLEEP: it could sleep, though it does not. */
+/* DEBUG_ATOMIC_SLEEP: mutex_lock() might sleep, even if it does not. */
 static void sleep_in_atomic(void)
 {
 	spin_lock(&spinning);
@@ -75,7 +76,7 @@ static void sleep_in_atomic(void)
 	spin_unlock(&spinning);
 }
 
-/* kmemleak: nobody has the pointers. */
+/* kmemleak: no pointer to the memory is kept. */
 static void leak(void)
 {
 	int i;
