@@ -9,10 +9,10 @@
  *	TEST_F(rig, R2_does_this, 30) { EXPECT_EQ(0, f(self->fd)); }
  *	TEST_MAIN(after)
  *
- * EXPECT goes on after a failure, ASSERT goes to the teardown. after() runs in
- * the parent after each test, to clean up what a killed child left behind.
- * The time limit is for a hang, in seconds, and multiplied by $TIMEOUT_SCALE; a
- * test asserts no times by it.
+ * EXPECT continues after a failure, ASSERT goes to the teardown. after() runs in
+ * the parent after each test, to clean up what a killed child left behind. The time
+ * limit is in seconds, for a hang, and is multiplied by $TIMEOUT_SCALE; a test does
+ * not assert times by it.
  */
 #ifndef SELFTESTS_HARNESS_H
 #define SELFTESTS_HARNESS_H
@@ -115,7 +115,7 @@ static __attribute__((constructor)) void harness_add_##id(void)		\
 }									\
 static void id(struct type *self __attribute__((unused)))
 
-/* Returns the child's status; not 0 also if it had to be killed. */
+/* Returns the child's status, which is not 0 if the child had to be killed. */
 static inline int harness_wait(const char *name, pid_t pid, int seconds)
 {
 	struct timespec limit = { .tv_sec = seconds };
@@ -144,9 +144,9 @@ static inline int harness_one(struct harness_test *t, int number, int scale)
 	pid_t pid;
 
 	/*
-	 * The kernel's warnings in the log are of the test above them. The
-	 * console shows the line too, at once since it ends with one: a lab
-	 * that hangs does so in this test.
+	 * Warnings in the kernel's log belong to the test named above them. The
+	 * console shows the line at once, because it ends with a line break: so it
+	 * names the test in which a lab hangs.
 	 */
 	dprintf(log, "selftest: %s (%s)\n", t->name, program_invocation_short_name);
 	close(log);
@@ -169,7 +169,7 @@ static inline int harness_one(struct harness_test *t, int number, int scale)
 	return !!v->failures;
 }
 
-/* Arguments: prefixes of the names of the tests to run; none: all. */
+/* Arguments: prefixes of the names of the tests to run; without any, all tests. */
 static inline int harness_main(int argc, char **argv, void (*after)(void))
 {
 	const char *scale = getenv("TIMEOUT_SCALE");

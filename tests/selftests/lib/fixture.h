@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The rig as a fixture. Whatever a test did, and in whatever state it left the
- * device: once all is closed, nothing is locked.
+ * The rig as a fixture. The teardown closes everything and checks that no memory
+ * is locked then, whatever the test did and in whatever state it left the device.
  */
 #ifndef SELFTESTS_FIXTURE_H
 #define SELFTESTS_FIXTURE_H
@@ -26,7 +26,7 @@ FIXTURE_TEARDOWN(rig)
 #define START(rig)	ASSERT_STR("0", error(dirty_start((rig)->container)))
 #define STOP(rig)	ASSERT_STR("0", error(dirty_stop((rig)->container)))
 
-/* Exactly one call each, of npages pages from a page of the rig. */
+/* Exactly one call each, for npages pages from a page of the rig on. */
 #define PIN(rig, page, npages, mode) \
 	ASSERT_STR("0", error(mdma_pin(&(rig)->dev, at(page), npages, mode)))
 #define UNPIN(rig, page, npages) \
@@ -42,7 +42,7 @@ FIXTURE_TEARDOWN(rig)
 #define SET(rig, name, value) \
 	ASSERT_STR("0", error(mdma_set(&(rig)->dev, "workload/" name, value)))
 
-/* A number in a file of the device, as soon as it is this one; else what it is. */
+/* Waits until a file of the device has this number. Returns the last number read. */
 static inline long long wait_for_value(struct rig *r, const char *name,
 				       long long value)
 {
@@ -50,7 +50,7 @@ static inline long long wait_for_value(struct rig *r, const char *name,
 	return mdma_get(&r->dev, name);
 }
 
-/* Waits until so many pages more are written. */
+/* Waits until this many more pages are written. */
 static inline void wait_for_writes(struct rig *r, long long more)
 {
 	long long seen = mdma_get(&r->dev, "stats/pages_written");
@@ -66,7 +66,7 @@ static inline void set_window(struct rig *r, __u64 first, __u64 end)
 				       at(first), at(end) - 1)));
 }
 
-/* A random workload that always is the same. */
+/* A random workload with a fixed seed. */
 static inline void set_workload(struct rig *r)
 {
 	set_window(r, 16, RIG_PAGES);

@@ -46,7 +46,7 @@ int irq_count(int fd, int ms)
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	__u64 count = 0;
 
-	/* Somebody else may have read it in between */
+	/* Another thread may have read it since poll(). */
 	if (poll(&poll_fd, 1, scaled_ms(ms)) == 1 && read(fd, &count, 8) != 8)
 		return errno == EAGAIN ? 0 : -errno;
 	return count;

@@ -5,23 +5,23 @@
 
 #include "mdma.h"
 
-/* An interrupt of an index to a new eventfd that does not block; or -errno. */
+/* Connects an interrupt of an index to a new non-blocking eventfd. Returns it or -errno. */
 int irq_set(struct mdma *m, unsigned int index, unsigned int nr);
 
 /*
- * VFIO_DEVICE_SET_IRQS with these VFIO_IRQ_SET_* flags for one interrupt; with
- * VFIO_IRQ_SET_DATA_NONE, @data is how many.
+ * VFIO_DEVICE_SET_IRQS with these VFIO_IRQ_SET_* flags for one interrupt. With
+ * VFIO_IRQ_SET_DATA_NONE, @data is the number of interrupts.
  */
 int irq_command(struct mdma *m, unsigned int flags, unsigned int index,
 		unsigned int nr, int data);
 
 /*
- * How often an eventfd was signalled since the last call, waiting until it is, for
- * scaled_ms().
+ * Waits up to scaled_ms() until an eventfd is signalled. Returns how often it was
+ * signalled since the last call.
  */
 int irq_count(int fd, int ms);
 
-/* The same for a vector of MSI-X. */
+/* irq_set() for an MSI-X vector. */
 int irq_set_vector(struct mdma *m, unsigned int vector);
 
 #endif

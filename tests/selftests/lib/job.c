@@ -8,7 +8,7 @@
 #include "procfs.h"
 #include "wait.h"
 
-/* Looks, a millisecond each, with no context switch between: it sleeps for good. */
+/* After this many looks, 1 ms apart, without a context switch, a thread sleeps for good. */
 #define SETTLED		50
 
 static void *job_main(void *arg)
@@ -44,7 +44,7 @@ int job_ends(struct job *j)
 	return job_done(j, backend_is_stock() ? 3000 : patience_ms());
 }
 
-/* A file of the thread in /proc; empty if there is no such thread. */
+/* Reads a file of the thread in /proc; empty if the thread is gone. */
 static void read_task(struct job *j, const char *name, char *text, int size)
 {
 	char path[64];
@@ -54,7 +54,7 @@ static void read_task(struct job *j, const char *name, char *text, int size)
 	file_read_all(path, text, size);
 }
 
-/* How often it has gone to sleep, if it sleeps now; -1: it does not. */
+/* How often the thread has gone to sleep, or -1 if it does not sleep now. */
 static long long sleeps(struct job *j)
 {
 	static const char key[] = "\nvoluntary_ctxt_switches:";
@@ -76,7 +76,7 @@ static bool stack_has(struct job *j, const char *function)
 	return strstr(text, function);
 }
 
-/* As it is there once only, and there before and after, it sleeps there. */
+/* The call uses the function once. So if it is there before and after, it sleeps there. */
 static bool sleeps_now_in(struct job *j, const char *function)
 {
 	return stack_has(j, function) && sleeps(j) >= 0 &&

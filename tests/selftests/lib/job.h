@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Calls in threads of their own, and where they are: so that a test brings about
- * an order of two calls, and does not hope for it.
+ * Calls in threads of their own, and where they sleep. With these, a test enforces
+ * the order of two calls instead of hoping for it.
  */
 #ifndef SELFTESTS_JOB_H
 #define SELFTESTS_JOB_H
@@ -11,8 +11,8 @@
 
 /**
  * struct job - a call in a thread of its own
- * @thread: that makes the call
- * @call: what it calls
+ * @thread: the thread that makes the call
+ * @call: the function that is called
  * @arg: argument of @call
  * @tid: of the thread, 0 until it runs
  * @ret: what @call returned, once @done
@@ -29,28 +29,28 @@ struct job {
 
 void job_start(struct job *j, int (*call)(void *arg), void *arg);
 
-/* True if it is done within this time. */
+/* True if the call is done within this time. */
 int job_done(struct job *j, int ms);
 
 /*
- * For a call that nothing may block: true if it ends. One that stock blocks is not
- * waited for as long as patience_ms() there.
+ * For a call that nothing may block: true if the call ends. On stock, which may
+ * block it, the wait is shorter than patience_ms().
  */
 int job_ends(struct job *j);
 
 /*
- * Waits until the call sleeps in the kernel below this function, which no other
- * part of the call may use, or is done. Returns whether it sleeps there.
+ * Waits until the call is done or sleeps in the kernel below this function, which
+ * no other part of the call may use. Returns whether the call sleeps there.
  */
 bool job_sleeps_in(struct job *j, const char *function);
 
 /*
- * Waits until the call is done, or sleeps as if it would not go on by itself: what
- * it can do by now is done. Nothing may be wrong if it goes on later.
+ * Waits until the call is done, or seems to sleep for good: it has done all that it
+ * can do by now. A test must also be right if the call continues later.
  */
 void job_settle(struct job *j);
 
-/* Waits for its end. Returns what the call returned. */
+/* Waits for the end of the call. Returns what the call returned. */
 int job_join(struct job *j);
 
 #endif

@@ -108,7 +108,7 @@ int mdma_config_write(struct mdma *m, int offset, const void *data, int size)
 	return ret;
 }
 
-/* Bus mastering is what a guest's driver switches on before any DMA. */
+/* A guest's driver enables bus mastering before any DMA. */
 static int set_bus_master(struct mdma *m)
 {
 	__u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
@@ -143,7 +143,7 @@ static int hook(int fd, const char *fmt, ...)
 	va_start(ap, fmt);
 	len = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* write() would wait for another thread's call by the same descriptor. */
+	/* write() would wait for another thread's write() to the same descriptor. */
 	return pwrite(fd, text, len, 0) < 0 ? -errno : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * One mdma device: its sysfs attributes, its debugfs hooks, its registers.
- * What can fail returns -errno.
+ * Functions that can fail return -errno.
  */
 #ifndef SELFTESTS_MDMA_H
 #define SELFTESTS_MDMA_H
@@ -10,9 +10,9 @@
 #include <linux/types.h>
 
 /**
- * struct mdma - an mdma mdev and how far it is opened
- * @uuid: of the mdev; empty: none
- * @id: what its stamps carry, the first four bytes of the UUID
+ * struct mdma - an mdma mdev, and which of its files are open
+ * @uuid: of the mdev; empty if there is none
+ * @id: identifies the device in its stamps: the first four bytes of the UUID
  * @group: file descriptor, or -1
  * @device: file descriptor, or -1
  * @pin: debugfs file, open as long as the mdev exists
@@ -31,11 +31,11 @@ struct mdma {
 	__u64 bar0;
 };
 
-/* Creates the mdev. mdma_destroy() undoes whatever was done, in any state. */
+/* Creates the mdev. mdma_destroy() undoes everything, in any state. */
 int mdma_create(struct mdma *m, const char *type);
 void mdma_destroy(struct mdma *m);
 
-/* Puts its group into the container. */
+/* Puts the group of the mdev into the container. */
 int mdma_attach(struct mdma *m, int container);
 
 /* Opens the device, whose container must have its IOMMU type. */
@@ -45,16 +45,16 @@ void mdma_close(struct mdma *m);
 /* VFIO_DEVICE_RESET, and then what a guest's driver does to use it again. */
 int mdma_reset(struct mdma *m);
 
-/* Exactly one vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). */
+/* Exactly one call of vfio_pin_pages(), vfio_unpin_pages(), vfio_dma_rw(). */
 int mdma_pin(struct mdma *m, __u64 iova, unsigned int npages, char mode);
 int mdma_unpin(struct mdma *m, __u64 iova, unsigned int npages);
 int mdma_rw_write(struct mdma *m, __u64 iova, unsigned int len, int byte);
 int mdma_rw_read(struct mdma *m, __u64 iova, unsigned int len);
 
-/* The same; -EILSEQ if what it read is not first, first + 1, ... modulo 251. */
+/* Reads; -EILSEQ if the bytes are not first, first + 1, ... modulo 251. */
 int mdma_rw_expect(struct mdma *m, __u64 iova, unsigned int len, int first);
 
-/* "workload/window" and so on, by name under the mdev's directory. */
+/* Attributes by their name below the mdev's directory, e.g. "workload/window". */
 int mdma_set(struct mdma *m, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 long long mdma_get(struct mdma *m, const char *name);
@@ -65,10 +65,10 @@ int mdma_set_leak(struct mdma *m, int on);
 int mdma_set_unmap_stall(struct mdma *m, int on);
 int mdma_set_stall(struct mdma *m, __u64 bytes);
 
-/* The ledger in a buffer of malloc(); the number of records or -errno. */
+/* Stores the ledger in a buffer of malloc(). Returns the number of records or -errno. */
 long long mdma_ledger(struct mdma *m, struct mdma_ledger_record **records);
 
-/* Empties it; the next write has number 1. */
+/* Empties the ledger; the next write has number 1. */
 int mdma_clear_ledger(struct mdma *m);
 
 /* Config space. */

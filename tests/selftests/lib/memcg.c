@@ -46,7 +46,7 @@ static long long kernel_bytes(void)
 	char line[4096];
 	FILE *f;
 
-	/* Has the kernel add up what each CPU counted, which else it does later */
+	/* Makes the kernel add up the counts of all CPUs now, not later. */
 	file_read_all(OURS "/cpu.stat", line, sizeof(line));
 	f = fopen(OURS "/memory.stat", "r");
 	if (!f)
@@ -57,7 +57,7 @@ static long long kernel_bytes(void)
 	return bytes;
 }
 
-/* What was freed is given back later, when RCU allows it: wait for the last of it. */
+/* Freed memory is uncharged after an RCU grace period: wait for the last of it. */
 long long memcg_kernel_bytes(void)
 {
 	double end = now_ms() + patience_ms();

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A memory cgroup, to see what kernel memory is charged to a process of it. */
+/* A memory cgroup, to see which kernel memory is charged to a process in it. */
 #ifndef SELFTESTS_MEMCG_H
 #define SELFTESTS_MEMCG_H
 
 /* Makes the cgroup and moves this process there. Returns 0 or -errno. */
 int memcg_enter(void);
 
-/* Moves this process out again; what it was charged stays. Returns 0 or -errno. */
+/* Moves this process out again; its charges stay. Returns 0 or -errno. */
 int memcg_leave(void);
 
-/* Kernel memory that is charged to the cgroup, up to date; -errno. Takes 3 s. */
+/* Kernel memory that is charged to the cgroup now, or -errno. Takes 3 s. */
 long long memcg_kernel_bytes(void);
 
-/* Removes it, after its last process and its last test. */
+/* Removes the cgroup, after its last process and its last test. */
 void memcg_remove(void);
 
-/* In a test: without the controller there is nothing to see. */
+/* In a test. Skips the test if there is no memory controller. */
 #define ENTER_MEMCG() do {						\
 	int memcg_ret = memcg_enter();					\
 									\

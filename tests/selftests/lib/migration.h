@@ -8,13 +8,13 @@
 
 #define MIG(state)	VFIO_DEVICE_STATE_##state
 
-/* Gets or sets a feature whose payload is this. */
+/* Gets or sets a feature with this payload. */
 int feature(int device, __u32 flags, void *data, unsigned int size);
 
 /* Flags of VFIO_DEVICE_FEATURE_MIGRATION. */
 long long mig_flags(int device);
 
-/* One of MIG(...). */
+/* Returns the state, one of MIG(...). */
 int mig_get(int device);
 
 /* Stores the data fd, or -1, in *data_fd; it may be NULL. */
@@ -26,7 +26,7 @@ int mig_precopy_info(int data_fd, struct vfio_precopy_info *info);
 /* Bytes estimated for stop-copy. */
 long long mig_data_size(int device);
 
-/* Reads to the end of file. The length or -errno. */
+/* Reads to the end of file. Returns the length or -errno. */
 long long mig_read(int data_fd, void *buf, long long size);
 
 /*
@@ -35,8 +35,8 @@ long long mig_read(int data_fd, void *buf, long long size);
 long long mig_save(int device, void *buf, long long size);
 
 /*
- * To RESUMING, the stream, to STOP. Returns the first error; but it goes to
- * STOP also if the write fails, and whatever that says is in *to_stop.
+ * Goes to RESUMING, writes the stream, and goes to STOP, even if the write fails.
+ * Returns the first error; *to_stop gets the result of the change to STOP.
  */
 int mig_load(int device, const void *buf, long long size, int *to_stop);
 

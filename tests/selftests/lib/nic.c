@@ -130,7 +130,7 @@ void nic_release(struct nic *nic)
 	nic->group = -1;
 }
 
-/* How long DMA that must not come is given to come. */
+/* How long to wait for DMA that must not happen. */
 #define BLOCKED_MS	1000
 
 static int set_reg(struct nic *nic, __u32 reg, __u32 value)
@@ -138,10 +138,10 @@ static int set_reg(struct nic *nic, __u32 reg, __u32 value)
 	return pwrite(nic->device, &value, 4, nic->bar0 + reg) == 4 ? 0 : -errno;
 }
 
-/* Have it mark a descriptor as done. Returns 0, or what the registers say. */
+/* Makes the NIC mark a descriptor as done. Returns 0, or what the registers say. */
 static int nic_dma_begin(struct nic *nic, __u64 iova, volatile struct tx_desc *desc)
 {
-	/* A ring of which the first descriptor is announced. */
+	/* A ring whose first descriptor is queued. */
 	const struct {
 		__u32 reg;
 		__u32 value;

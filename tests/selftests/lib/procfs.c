@@ -57,7 +57,7 @@ long long file_number(const char *path)
 	return ret ? ret : strtoll(text, NULL, 0);
 }
 
-/* Without stdio: some tests ask hundreds of times a second. */
+/* Without stdio, because some tests call this hundreds of times a second. */
 long long proc_kb(const char *path, const char *key)
 {
 	char text[8192], *line = text;
@@ -96,7 +96,7 @@ static long long vm_counter(const char *key)
 
 long long pinned_pages(void)
 {
-	/* Else what the CPUs have counted apart is missing */
+	/* Otherwise the per-CPU counts are missing. */
 	file_write("/proc/sys/vm/stat_refresh", "1");
 	return vm_counter("nr_foll_pin_acquired") -
 	       vm_counter("nr_foll_pin_released");

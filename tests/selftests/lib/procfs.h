@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What /proc and /sys say: one number or one word a file, memory, locks. */
+/* Contents of /proc and /sys: files with one number or one word, memory, locks. */
 #ifndef SELFTESTS_PROCFS_H
 #define SELFTESTS_PROCFS_H
 
@@ -9,23 +9,23 @@ int file_write(const char *path, const char *text);
 /* Reads at most size - 1 bytes, cuts the newline. Returns 0 or -errno. */
 int file_read(const char *path, char *text, int size);
 
-/* The same, with all its lines. Returns its length or -errno. */
+/* The same, with all lines of the file. Returns the length or -errno. */
 int file_read_all(const char *path, char *text, int size);
 
 /* The number in a file, or -errno. */
 long long file_number(const char *path);
 
-/* "Key:   123 kB" of a file in /proc, in kB; -errno if it is not there. */
+/* "Key:   123 kB" of a file in /proc, in kB; -errno if the key is missing. */
 long long proc_kb(const char *path, const char *key);
 
-/* Pages of the system that are pinned (FOLL_PIN), each as often as it is. */
+/* Number of pins (FOLL_PIN) in the system. */
 long long pinned_pages(void);
 
 /* mm->locked_vm of this process in pages. */
 long long locked_pages(void);
 
 /*
- * Limits locked_vm to so many pages, and gives up the right to exceed limits.
+ * Limits locked_vm to this many pages, and drops the capability to exceed limits.
  * Returns 0 or -errno.
  */
 int limit_locked_pages(int pages);
@@ -40,8 +40,8 @@ long long module_refcount(const char *name);
 int backend_is_stock(void);
 
 /*
- * True if it is the kernel's own, and is not to be killed: $DEADLY is not set. For
- * tests of what it does not survive.
+ * True if the type1 is the kernel's own and $DEADLY is not set. For tests that the
+ * kernel's own does not survive.
  */
 int stock_is_spared(void);
 

@@ -16,7 +16,7 @@ int ref_map(struct reference *ref, int first, int n)
 	return 0;
 }
 
-/* Is there a mapping that holds the page before this one, and this one? */
+/* Whether one mapping holds both this page and the page before it. */
 static bool joined(const struct reference *ref, int page)
 {
 	return page > 0 && page < REF_PAGES && ref->page[page].mapping &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The plain reference: what a type1 backend must answer, by one entry a page
- * and no cleverness. Pages are numbered from the begin of the space.
+ * The plain reference: what a type1 backend must answer, with one entry a page and
+ * nothing clever. Pages are numbered from the start of the space.
  *
  * Each function does to the reference what the call does to the container, and
  * returns what the call must return.
@@ -21,7 +21,7 @@
  * @record: written while tracking and not reported
  * @touched: pinned or written since START or its last report: what the kernel's
  *	own type1 reports, be it for read or for write (W11)
- * @unwound: of a pin call that failed behind it
+ * @unwound: pinned by a call that failed at a later page
  */
 struct ref_page {
 	unsigned int mapping;
@@ -40,7 +40,7 @@ struct reference {
 
 int ref_map(struct reference *ref, int first, int n);
 
-/* Does the range cut a mapping in two? */
+/* Whether the range cuts a mapping in two. */
 bool ref_cuts(const struct reference *ref, int first, int n);
 
 /* The driver gives back its pins of the range, as on an unmap. */
@@ -51,22 +51,22 @@ int ref_unmap(struct reference *ref, int first, int n);
 
 int ref_pin(struct reference *ref, int first, int n, bool write);
 
-/* All pages of it must be mapped; those not pinned stay as they are. */
+/* All pages of the range must be mapped; pages that are not pinned do not change. */
 void ref_unpin(struct reference *ref, int first, int n);
 
-/* A copy that goes from the first to the last page. */
+/* A copy from the first to the last page. */
 int ref_rw(struct reference *ref, int first, int last, bool write);
 
 void ref_start(struct reference *ref);
 void ref_stop(struct reference *ref);
 
-/* Is it in a report that is made now? */
+/* Whether a report that is made now holds the page. */
 bool ref_dirty(const struct ref_page *page);
 
 /* A report of the range has reached its reader. */
 void ref_reported(struct reference *ref, int first, int n);
 
-/* Pages that are pinned: what the process is charged for. */
+/* Number of pinned pages: what is charged to the process. */
 long long ref_locked(const struct reference *ref);
 
 #endif

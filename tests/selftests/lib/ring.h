@@ -16,16 +16,16 @@ struct ring {
 __u32 ring_reg(struct ring *ring, __u32 reg);
 void ring_set_reg(struct ring *ring, __u32 reg, __u32 value);
 
-/* Disables and enables the channel with a ring of so many entries. */
+/* Disables and enables the channel with a ring of this many entries. */
 void ring_enable(struct ring *ring, struct rig *r, __u32 channel, __u32 size);
 
-/* Queues a descriptor, rings, waits. Returns its status; 0: it is not done. */
+/* Queues a descriptor, rings the doorbell, waits. Returns the status, 0 if not done. */
 __u32 ring_run(struct ring *ring, const struct mdma_desc *desc);
 
-/* Waits until the device has done all or has halted. Returns HEAD. */
+/* Waits until the device has done all descriptors or has halted. Returns HEAD. */
 __u32 ring_wait(struct ring *ring);
 
-/* The descriptor's place in the ring, filled and not yet announced. */
+/* Copies the descriptor into the next slot of the ring, without the doorbell. */
 struct mdma_desc *ring_put(struct ring *ring, const struct mdma_desc *desc);
 void ring_doorbell(struct ring *ring);
 

@@ -20,8 +20,9 @@
 #define REQUEST_MAX	0x21000
 
 /*
- * Longest stall. The kernel's own type1 holds the memory's mmap_lock meanwhile, so
- * the test can be kept from releasing it: by a malloc() that needs more memory.
+ * Longest stall. The kernel's own type1 holds the mmap_lock of the memory meanwhile.
+ * So a malloc() of the test that needs more memory can keep the test from ending the
+ * stall.
  */
 #define STALL_MS	(backend_is_stock() ? 10000 : 100000)
 
@@ -41,7 +42,7 @@ static void answer(int fd, __u64 unique, int error, const void *data, int len)
 	memcpy(text, &head, sizeof(head));
 	if (len)
 		memcpy(text + sizeof(head), data, len);
-	/* It fails where the request was given up. */
+	/* Fails if the request was interrupted. */
 	if (write(fd, text, head.len) < 0)
 		return;
 }
@@ -111,7 +112,7 @@ static void server(int fd, struct slow_file *f)
 {
 	static __u64 request[REQUEST_MAX / 8];
 
-	/* What else the test has open, it may want to close. */
+	/* Keep nothing open that the test may want to close. */
 	fd = dup2(fd, STDERR_FILENO + 1);
 	close_range(fd + 1, ~0U, 0);
 	for (;;) {
@@ -122,7 +123,7 @@ static void server(int fd, struct slow_file *f)
 	}
 }
 
-/* The file system is gone from the directory once the file is open. */
+/* Unmounts the file system as soon as the file is open. */
 static int open_file(struct slow_file *f, int fuse)
 {
 	char options[80];

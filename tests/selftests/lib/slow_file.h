@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory of a file whose first read takes until the test lets it go on: a page of
- * a file system in user space (FUSE), whose server is a process of its own.
+ * Memory of a file whose first read waits until the test lets it continue. The file
+ * is in a user-space file system (FUSE), whose server is a process of its own.
  */
 #ifndef SELFTESTS_SLOW_FILE_H
 #define SELFTESTS_SLOW_FILE_H
@@ -16,7 +16,7 @@ struct slow_file_state;
  * @mem: its private mapping
  * @size: bytes
  * @server: the process that answers
- * @state: what is shared with it
+ * @state: shared with @server
  */
 struct slow_file {
 	unsigned char *mem;
@@ -28,7 +28,7 @@ struct slow_file {
 /* Returns 0 or -errno. */
 int slow_file_open(struct slow_file *f, __u64 size);
 
-/* Waits until somebody waits for a page. Returns 0 or -ETIMEDOUT. */
+/* Waits until a read waits for a page. Returns 0 or -ETIMEDOUT. */
 int slow_file_wait(struct slow_file *f, int ms);
 
 /* Reads are answered from now on. */

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * Memory whose first access stalls, until the test lets it go on (by
- * userfaultfd).
- */
+/* Memory whose first access stalls until the test lets it continue (userfaultfd). */
 #ifndef SELFTESTS_STALL_H
 #define SELFTESTS_STALL_H
 
@@ -33,14 +30,14 @@ static inline int stall_open(struct stall *s, __u64 size)
 	return stall_open_kind(s, size, STALL_ANONYMOUS);
 }
 
-/* Waits until somebody stalls, for scaled_ms(). Returns the page or -ETIMEDOUT. */
+/* Waits up to scaled_ms() until an access stalls. Returns the page or -ETIMEDOUT. */
 int stall_wait(struct stall *s, int ms);
 
-/* One page, or all from now on, is memory like any other, and zero. */
+/* Makes one page, or all pages from now on, ordinary memory, filled with zeroes. */
 void stall_release_page(struct stall *s, int page);
 void stall_release(struct stall *s);
 
-/* Who stalls or comes later gets a fault: the memory is gone. */
+/* Takes the memory away: accesses that stall, and later ones, fault. */
 void stall_break(struct stall *s);
 
 #endif

@@ -16,7 +16,7 @@
 #define MDEV_DEVICES	"/sys/bus/mdev/devices"
 #define MDEV_TYPES	"/sys/class/mdev_bus/mdma/mdev_supported_types"
 
-/* Position of the mark by which leftovers are known. */
+/* The mark in a UUID that identifies leftovers, and its position. */
 #define MARK		"5e1f7e57"
 #define MARK_AT		24
 
@@ -75,7 +75,7 @@ int group_open_of(const char *device)
 	target[len] = 0;
 	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(target, '/') + 1);
 
-	/* A user that was just killed may still be on its way out. */
+	/* A user that was just killed may not have exited yet. */
 	WAIT_FOR((fd = open(path, O_RDWR)) >= 0 || errno != EBUSY);
 	return fd < 0 ? -errno : fd;
 }

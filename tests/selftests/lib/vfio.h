@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The VFIO UAPI by one function a call. What can fail returns -errno.
+ * The VFIO UAPI, one function a call. Functions that can fail return -errno.
  * A container and a group are file descriptors.
  */
 #ifndef SELFTESTS_VFIO_H
@@ -30,10 +30,10 @@ struct vfio_unmap_get {
 int mdev_create(const char *type, char uuid[37]);
 int mdev_remove(const char *uuid);
 
-/* Removes all mdevs that mdev_create() made, whoever called it. */
+/* Removes all mdevs that mdev_create() made, in any process. */
 void mdev_remove_leftovers(void);
 
-/* Opens /dev/vfio/GROUP of a device by its directory in sysfs, or of an mdev. */
+/* Opens /dev/vfio/GROUP of a device, by its directory in sysfs, or of an mdev. */
 int group_open_of(const char *device);
 int group_open(const char *uuid);
 int group_attach(int group, int container);
@@ -47,7 +47,7 @@ int container_set_type(int container, unsigned long type);
 
 int dma_map(int container, void *vaddr, __u64 iova, __u64 size, __u32 flags);
 
-/* Stores in *unmapped what the kernel says in size; it may be NULL. */
+/* Stores the size that the kernel returns in *unmapped, which may be NULL. */
 int dma_unmap(int container, __u64 iova, __u64 size, __u64 *unmapped);
 int dma_unmap_get(int container, __u64 iova, __u64 size, void *bitmap,
 		  __u64 *unmapped);
@@ -56,7 +56,7 @@ int dirty_start(int container);
 int dirty_stop(int container);
 int dirty_get(int container, __u64 iova, __u64 size, void *bitmap);
 
-/* A GET argument with nothing wrong in it, to be spoilt and given to _ioctl. */
+/* A correct GET argument. A test spoils it and passes it to _ioctl. */
 void dirty_get_prepare(struct vfio_get *get, __u64 iova, __u64 size,
 		       void *bitmap);
 void dma_unmap_get_prepare(struct vfio_unmap_get *unmap, __u64 iova,
@@ -64,7 +64,7 @@ void dma_unmap_get_prepare(struct vfio_unmap_get *unmap, __u64 iova,
 int dirty_ioctl(int container, void *arg);
 int unmap_ioctl(int container, void *arg);
 
-/* Bytes of a bitmap for so many pages: whole u64. */
+/* Bytes of a bitmap for this many pages, in whole u64. */
 static inline __u64 bitmap_bytes(__u64 npages)
 {
 	return (npages + 63) / 64 * 8;
@@ -82,7 +82,7 @@ static inline void bitmap_assign(void *bitmap, __u64 n, int value)
 	*byte = (*byte & ~(1 << (n % 8))) | (!!value << (n % 8));
 }
 
-/* Pages by number: "0,3-5,9", or "none". Valid until the next call but 7. */
+/* Pages by number: "0,3-5,9", or "none". Valid for the next 7 calls. */
 const char *bitmap_text(const void *bitmap, __u64 npages);
 
 #endif

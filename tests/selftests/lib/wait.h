@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Time in tests. A test waits for what must come by WAIT_FOR(), never by a sleep:
+ * Time in tests. A test waits for what must happen by WAIT_FOR(), never by a sleep:
  * a slow machine takes longer, and only a hang takes for ever.
  */
 #ifndef SELFTESTS_WAIT_H
@@ -16,8 +16,8 @@
 int scaled_ms(int ms);
 
 /*
- * Milliseconds after which what must come will not come any more: ten seconds,
- * multiplied by $TIMEOUT_SCALE. No test asserts that something takes less.
+ * Milliseconds to wait for what must happen: ten seconds, multiplied by
+ * $TIMEOUT_SCALE. No test asserts that something takes less.
  */
 int patience_ms(void);
 
@@ -32,8 +32,8 @@ int patience_ms(void);
 })
 
 /*
- * The machine was too slow or too fast for what a test wants to see, which is no
- * failure. The scenario prints it, so that a test which never sees it is noticed.
+ * The machine was too slow or too fast for what a test wants to see. That is not a
+ * failure. The scenario prints the message, so a test that never sees it is noticed.
  */
 #define NO_CHANCE(fmt, ...)	printf("# no chance: " fmt "\n", ##__VA_ARGS__)
 
