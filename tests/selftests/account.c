@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* R14: what is pinned is counted in locked_vm, exactly, and given back. */
+/* R14: pinned pages are counted in locked_vm exactly, and counted down again. */
 #include "fixture.h"
 #include "memcg.h"
 
@@ -90,7 +90,7 @@ TEST_F(rig, R14_failed_pin_counts_nothing, 20)
 	UNPIN(self, 290, 5);
 }
 
-/* The right to lock is that of who maps, so the memory is mapped anew. */
+/* The limit is that of the task that maps, so map the memory anew. */
 static void limit_locked(struct rig *r, int pages)
 {
 	ASSERT_EQ(0, dma_unmap(r->container, at(0), r->pages << PAGE_SHIFT,
@@ -111,7 +111,7 @@ TEST_F(rig, R14_limit_of_locked_memory, 20)
 	PIN(self, 0, 100, 'w');
 	EXPECT_EQ(100, locked_pages());
 	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(100), 1, 'w')));
-	/* What is pinned already costs nothing more. */
+	/* Pages that are already pinned are not counted again. */
 	PIN(self, 0, 100, 'r');
 	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(50), 51, 'w')));
 	EXPECT_EQ(100, locked_pages());
@@ -138,7 +138,7 @@ TEST_F(rig, R14_D11_limit_and_retained_pages, 20)
 	UNPIN(self, 20, 7);
 }
 
-/* Memory that was pinned goes back to the system when it is unmapped. */
+/* Pinned memory goes back to the system when it is unmapped. */
 static void give_back(struct rig *self, int advice)
 {
 	__u64 size = 2048 << PAGE_SHIFT;
@@ -180,7 +180,7 @@ TEST_F(rig, R14_huge_pages_are_given_back, 60)
 	give_back(self, MADV_HUGEPAGE);
 }
 
-/* Huge pages, in parts and out of order. */
+/* Huge pages, pinned in parts and out of order. */
 TEST_F(rig, R14_huge_pages, 30)
 {
 	__u64 size = 8 << 20;
@@ -211,8 +211,8 @@ TEST_F(rig, R14_huge_pages, 30)
 #define LOCKING		TRACING "events/mmap_lock/mmap_lock_start_locking/enable"
 
 /*
- * How often an mmap lock was asked for, by the trace. @comm: a part of the thread's
- * name, @what: "write=true" or "write=false".
+ * How often a thread asked for an mmap lock, by the trace. @comm: a part of the
+ * thread's name, @what: "write=true" or "write=false".
  */
 static int thread_locks(const char *comm, const char *what)
 {
@@ -248,8 +248,8 @@ TEST_F(rig, R14_W17_one_lock_for_a_batch, 20)
 }
 
 /*
- * A device's own thread is no thread of the owner, and takes the owner's memory to
- * pin it: without mmap_lock, but to count what is locked. 100 calls are traced.
+ * A device's own thread is not a thread of the owner. It uses the owner's memory to
+ * pin it, and takes mmap_lock only to count locked pages. 100 calls are traced.
  */
 TEST_F(rig, R17_kernel_thread_pins_as_the_owner_does, 30)
 {
@@ -259,7 +259,7 @@ TEST_F(rig, R17_kernel_thread_pins_as_the_owner_does, 30)
 	set_window(self, 0, RIG_PAGES);
 	SET(self, "batch", "64");
 	SET(self, "rate", "100");
-	/* Every process */
+	/* Trace every process. */
 	fclose(fopen(TRACING "set_event_pid", "w"));
 	fclose(fopen(TRACING "trace", "w"));
 	ASSERT_EQ(0, file_write(LOCKING, "1"));
@@ -276,8 +276,8 @@ TEST_F(rig, R17_kernel_thread_pins_as_the_owner_does, 30)
 }
 
 /*
- * W8. Records of pages far from each other, so that each costs memory of its
- * own. Nothing is pinned in the end: what is charged is for the records.
+ * W8. Records of pages far from each other, so that each needs memory of its own.
+ * Nothing is pinned in the end, so only the records are charged.
  */
 TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
 {
@@ -303,8 +303,8 @@ TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
 }
 
 /*
- * The same of records that a kernel thread makes: mdma has one of the system's call
- * vfio_dma_rw(), and that thread is in no group.
+ * The same for records that a kernel thread makes: mdma calls vfio_dma_rw() in a
+ * kernel thread of the system, which is in no group.
  */
 TEST_F(rig, R14_records_of_a_kernel_thread_are_charged, 60)
 {
@@ -317,7 +317,7 @@ TEST_F(rig, R14_records_of_a_kernel_thread_are_charged, 60)
 		mem[page << PAGE_SHIFT] = 1;
 	ASSERT_EQ(0, dma_map(self->container, mem, at(RIG_PAGES),
 			     npages << PAGE_SHIFT, MAP_RW));
-	/* The device's own records are there before: the ledger's. */
+	/* Make the device's own records, those of the ledger, before the measurement. */
 	for (page = 0; page < npages; page += stride)
 		ASSERT_STR("0", error(mdma_rw_write(&self->dev,
 						    at(RIG_PAGES + page), 1, 1)));
@@ -334,7 +334,7 @@ TEST_F(rig, R14_records_of_a_kernel_thread_are_charged, 60)
 	EXPECT_LE(npages / stride * 8, charged);
 }
 
-/* The memory of the rig at so many more places, all of which is the window. */
+/* Maps the memory of the rig at this many more places, and makes them the window. */
 static void map_many_times(struct rig *r, int times)
 {
 	int i;
@@ -347,8 +347,8 @@ static void map_many_times(struct rig *r, int times)
 }
 
 /*
- * The ledger is charged to who has the device open, whoever makes it write: by
- * its own thread, and by a step.
+ * The ledger is charged to the user who has the device open, whether the device's
+ * own thread or a step makes it grow.
  */
 TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
 {
@@ -378,7 +378,7 @@ TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
 	EXPECT_LE(bytes[0] + (1 << 20), bytes[1]);
 	EXPECT_LE(bytes[0], charged[0]);
 	EXPECT_LE(bytes[1], charged[1]);
-	/* And nothing else of that size */
+	/* And nothing else of that size is charged. */
 	EXPECT_LE(charged[1], bytes[1] + bytes[1] / 4);
 
 	ASSERT_STR("0", error(mdma_clear_ledger(&self->dev)));

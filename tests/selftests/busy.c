@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R11: an UNMAP of memory that is in use. Whatever a device writes, by pins or
- * by vfio_dma_rw(), and however often: the UNMAP succeeds, with two reports at
- * most. Only a driver that keeps its pins makes it fail (R15).
+ * R11: an UNMAP of memory that is in use. It succeeds with at most two reports,
+ * whatever a device writes, by pins or by vfio_dma_rw(), and however often. Only a
+ * driver that keeps its pins makes it fail (R15).
  */
 #include <sys/stat.h>
 
@@ -21,8 +21,8 @@
 #define REPORTS		"/events/vfio_type1/vfio_dirty_report/enable"
 
 /*
- * Both pages of the bitmap stall in each report: while it waits for one, the
- * other one is taken away again.
+ * Both pages of the bitmap stall in each report: while the report waits for one
+ * page, the other one is taken away again.
  */
 struct twice {
 	struct rig *rig;
@@ -82,8 +82,8 @@ static void trace_begin(void)
 }
 
 /*
- * Reports of UNMAPs that the trace says were delivered, and others. The set oracle
- * goes by that.
+ * Counts reports of UNMAPs that were delivered according to the trace, and others.
+ * The set oracle relies on this.
  */
 static void trace_end(int *delivered, int *thrown_away)
 {
@@ -164,7 +164,7 @@ TEST_F(empty, R11_unmap_of_pages_that_are_always_pinned, 60)
 	expect_unmapped(&self->rig, write_pinned);
 }
 
-/* An UNMAP that fails, fails for nobody else: the device goes on. */
+/* An UNMAP that fails affects nobody else: the device continues. */
 TEST_F(rig, R11_range_is_in_use_again_after_a_failing_unmap, 20)
 {
 	void *bad = memory(PAGE_SIZE, PROT_READ);

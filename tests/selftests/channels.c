@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Each channel has a workload of its own, and none disturbs another. */
+/* Each channel has a workload of its own, and no workload disturbs another. */
 #include "fixture.h"
 
 #define CHANNELS	4
@@ -54,7 +54,7 @@ static long long counter(struct channels *c, const char *name)
 	return mdma_get(&c->rig.dev, path);
 }
 
-/* Page writes of each channel, by the ledger: of pages written once. */
+/* Page writes of each channel by the ledger, which has pages written once only. */
 static void count_pages(struct channels *c, int pages[CHANNELS])
 {
 	struct mdma_ledger_record *records;
@@ -69,7 +69,7 @@ static void count_pages(struct channels *c, int pages[CHANNELS])
 	free(records);
 }
 
-/* A channel's thread may be giving back what a step does not see any more. */
+/* A channel's thread may still unpin pages after the step has returned. */
 static void expect_pinned(struct channels *c, long long pages)
 {
 	EXPECT_EQ(pages, wait_for_value(&c->rig, "stats/pinned", pages));
@@ -110,13 +110,13 @@ TEST_F(channels, mdma_a_step_is_of_its_channel, 20)
 	EXPECT_EQ(58, pages[3]);
 	EXPECT_EQ(14, counter(self, "descriptors"));
 	EXPECT_EQ(70, check_stamps(&self->rig));
-	/* It goes on where it was, whatever the others did */
+	/* It continues where it was, whatever the others did. */
 	PUT(self, 3, "step", "1");
 	count_pages(self, pages);
 	EXPECT_EQ(65, pages[3]);
 }
 
-/* Waits until so many descriptors more have been executed. */
+/* Waits until this many more descriptors have been executed. */
 static void wait_for_more(struct channels *c, long long more)
 {
 	long long begin = counter(c, "descriptors");
@@ -138,7 +138,7 @@ TEST_F(channels, mdma_channels_run_side_by_side, 40)
 	for (i = 0; i < CHANNELS; i++)
 		PUT(self, i, "run", "1");
 	wait_for_more(self, 1000);
-	/* One that is started bars changes of its own, and of the window */
+	/* A started workload bars changes of its attributes and of the window. */
 	EXPECT_STR("EBUSY", error(try(self, 1, "batch", "2")));
 	PUT(self, 1, "run", "0");
 	EXPECT_STR("0", error(try(self, 1, "batch", "1")));
@@ -157,7 +157,7 @@ TEST_F(channels, mdma_channels_run_side_by_side, 40)
 	EXPECT_STR("0", error(try(self, 0, "window", "0-fff")));
 }
 
-/* A short hold behind a long one, a ring beside both. */
+/* A short hold after a long one, and a ring beside both. */
 TEST_F(channels, mdma_each_channel_holds_for_its_time, 30)
 {
 	PUT(self, 0, "pattern", "ring");
@@ -177,7 +177,7 @@ TEST_F(channels, mdma_each_channel_holds_for_its_time, 30)
 	EXPECT_EQ(3, locked_pages());
 }
 
-/* Only as many pages are held as can be; who holds more gives his own back. */
+/* The number of held pages is limited. A channel at the limit unpins its own pages. */
 TEST_F(channels, mdma_held_pages_of_all_channels_are_limited, 60)
 {
 	unsigned int limit = 65536;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The life of mdevs: made and removed by sysfs, many at once, side by side. */
+/* Creation and removal of mdevs by sysfs, many at once and side by side. */
 #include <sys/stat.h>
 
 #include "fixture.h"
@@ -42,7 +42,7 @@ static bool exists(const char *path)
 	return !stat(path, &st);
 }
 
-/* Where vfio has no iova_bitmap, nobody could read the log. */
+/* Without iova_bitmap in vfio, nobody could read the log. */
 TEST_F(types, mdma_log_is_offered_where_vfio_has_it, 20)
 {
 	bool has = !system("grep -q ' iova_bitmap_set' /proc/kallsyms");
@@ -85,7 +85,7 @@ TEST_F(types, mdma_create_refuses, 20)
 	EXPECT_STR("ENOENT", error(mdev_remove(UUID)));
 }
 
-/* Removal takes everything along that creation made. */
+/* Removal removes everything that creation made. */
 TEST_F(types, mdma_removed_without_a_trace, 20)
 {
 	static const char * const paths[] = {
@@ -105,7 +105,7 @@ TEST_F(types, mdma_removed_without_a_trace, 20)
 	}
 }
 
-/* Opens a device of the container, whose memory its workload then writes. */
+/* Opens a device in the container. Its workload then writes the container's memory. */
 static void open_in(struct mdma *m, int container, int i)
 {
 	ASSERT_STR("0", error(mdma_attach(m, container)));
@@ -117,7 +117,7 @@ static void open_in(struct mdma *m, int container, int i)
 				       at(8 * i), at(8 * i + 4) - 1)));
 }
 
-/* Each works and is accounted for by itself; one more than that is refused. */
+/* Each works and is accounted for separately; one more is refused. */
 TEST_F(types, mdma_64_devices_at_once, 120)
 {
 	const __u64 pages = 8 * MAX_DEVICES;
@@ -175,7 +175,7 @@ TEST_F(types, mdma_two_devices_in_a_container, 40)
 	EXPECT_EQ(0, mdma_get(&r.dev, "stats/pinned"));
 	EXPECT_EQ(2, mdma_get(other, "stats/pinned"));
 
-	/* A reset of one is none of the other's business; nor is its end */
+	/* The reset and the close of one device do not affect the other. */
 	ASSERT_STR("0", error(mdma_reset(&r.dev)));
 	EXPECT_EQ(2, locked_pages());
 	mdma_close(other);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A pinner, a writer without pins, a mapper and unmapper, readers, a toggler of
- * tracking, all at once, and the end of their process in the midst of it.
+ * A pinner, a writer without pins, a mapper and unmapper, readers, and a toggler of
+ * tracking, all at once, and the end of their process while they run.
  *
- * Pages below STABLE stay mapped, and of them nothing may be lost: the reader of
- * a page copies it when its report has come back, so there must be a report that
+ * Pages below STABLE stay mapped, and none of them may be lost: the reader of a
+ * page copies it when its report has come back, so there must be a report that
  * came back after the page's last write. Not for stock, which deadlocks (W3).
  */
 #include <time.h>
@@ -15,14 +15,14 @@
 #define STABLE		512
 #define READERS		2
 #define CROWD_MS	6000
-#define CROWD_ROUNDS	3	/* at least, as long as it may take */
+#define CROWD_ROUNDS	3	/* at least, however long they take */
 #define KILLS		6
 
 struct crowd {
 	struct rig rig;
 	double end;
 	int failed;
-	__u64 written[STABLE];		/* when: ns, 0: never */
+	__u64 written[STABLE];		/* time in ns, 0: never */
 	__u64 reported[STABLE];
 	__u64 loops[READERS];
 	__u64 rounds;
@@ -73,7 +73,7 @@ static void store_later(__u64 *p, __u64 ns)
 		;
 }
 
-/* The device writes while it holds the pins. */
+/* The device writes while the pages are pinned. */
 static int call_pin(void *arg)
 {
 	struct crowd *c = arg;
@@ -107,7 +107,7 @@ static int call_rw(void *arg)
 	return 0;
 }
 
-/* Of pages that come and go; those it pins are given back by the unmap. */
+/* Pins pages that are mapped and unmapped; the unmap gives the pins back. */
 static int call_pin_unstable(void *arg)
 {
 	struct crowd *c = arg;
@@ -178,7 +178,7 @@ static int call_read(void *arg)
 	return ret == -EINVAL ? 0 : ret;
 }
 
-/* A reader that took a record has told so when its loop is through. */
+/* A reader that took a record has noted that by the end of its loop. */
 static bool wait_for_readers(struct crowd *c)
 {
 	__u64 loops[READERS];
@@ -195,7 +195,7 @@ static bool wait_for_readers(struct crowd *c)
 	return true;
 }
 
-/* One round of tracking. What was written in it must be reported in it. */
+/* One round of tracking. Pages written in it must be reported in it. */
 static int track(struct crowd *c)
 {
 	__u64 written[STABLE], begin, page;
@@ -275,7 +275,7 @@ TEST_F(crowd, R3_nothing_is_lost_in_a_crowd, 60)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Killed while all of it runs: nobody is left who unpins or unmaps. */
+/* Killed while everything runs: nobody is left to unpin or unmap. */
 TEST_F(crowd, R7_exit_in_the_midst_of_a_crowd, 60)
 {
 	long long users = module_refcount("vfio_iommu_type1");
@@ -294,7 +294,7 @@ TEST_F(crowd, R7_exit_in_the_midst_of_a_crowd, 60)
 			run_crowd(c);
 			_exit(0);
 		}
-		/* All of them are at work then */
+		/* All of them are at work by then. */
 		EXPECT_EQ(true, WAIT_FOR(load(&c->rounds) > 0));
 		usleep(random_next(&seed) % 600000);
 		ASSERT_EQ(0, kill(pid, SIGKILL));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Device-side dirty tracking, VFIO_DEVICE_FEATURE_DMA_LOGGING_*: exactly what
- * the device wrote, in the ranges that are logged, once.
+ * Device-side dirty tracking, VFIO_DEVICE_FEATURE_DMA_LOGGING_*: it reports exactly
+ * what the device wrote in the logged ranges, once.
  */
 #include <sys/ioctl.h>
 
@@ -15,7 +15,7 @@
 	{ .iova = at(page), .length = (__u64)(npages) << PAGE_SHIFT }
 #define SIZE_4K		4096ULL
 #define SIZE_2M		(2ULL << 20)
-#define RANGES_MAX	256		/* of the kernel: a page of them */
+#define RANGES_MAX	256		/* limit of the kernel: a page of ranges */
 
 typedef struct vfio_device_feature_dma_logging_range range_t;
 
@@ -48,7 +48,7 @@ static int stop(struct log *l)
 	return dma_log_stop(l->rig.dev.device);
 }
 
-/* All pages of the rig, by pages of this size. */
+/* Logs all pages of the rig, in pages of this size. */
 static void start_all(struct log *l, __u64 size)
 {
 	range_t all = RANGE(0, RIG_PAGES);
@@ -71,7 +71,7 @@ static long long attribute(struct log *l, const char *name)
 	return mdma_get(&l->rig.dev, name);
 }
 
-/* The pages in the ledger, as bitmap_text() says them. */
+/* The pages in the ledger, as bitmap_text() prints them. */
 static const char *ledger_text(struct log *l)
 {
 	unsigned char bitmap[RIG_PAGES / 8] = { 0 };
@@ -140,7 +140,7 @@ TEST_F(log, mdma_log_starts_and_stops, 20)
 	EXPECT_EQ(SIZE_4K, attribute(self, "dirty_log/page_size"));
 	EXPECT_STR("none", logged(self));
 	write_byte(self, at(2));
-	/* Refused, and the log goes on as it was */
+	/* Refused; the log continues unchanged. */
 	EXPECT_STR("EINVAL", error(start(self, SIZE_2M, &all, 1)));
 	EXPECT_STR("2", logged(self));
 	write_byte(self, at(3));
@@ -148,7 +148,7 @@ TEST_F(log, mdma_log_starts_and_stops, 20)
 	EXPECT_STR("EINVAL", logged(self));
 	EXPECT_EQ(0, attribute(self, "dirty_log/bytes"));
 	EXPECT_STR("0", error(stop(self)));
-	/* Between and before: not in it */
+	/* Between the ranges and before them: not logged. */
 	write_byte(self, at(4));
 	start_all(self, SIZE_4K);
 	EXPECT_STR("none", logged(self));
@@ -156,7 +156,7 @@ TEST_F(log, mdma_log_starts_and_stops, 20)
 	EXPECT_STR("5", logged(self));
 }
 
-/* A new user finds it off, and no record of the one before. */
+/* A new user finds the log off, without records of the previous user. */
 TEST_F(log, mdma_log_ends_with_its_user, 20)
 {
 	struct rig *r = &self->rig;
@@ -211,10 +211,10 @@ TEST_F(log, mdma_log_bad_ranges, 20)
 	REFUSED("EINVAL", self, SIZE_4K, with_empty, 2);
 	REFUSED("EINVAL", self, SIZE_4K, &odd, 1);
 	REFUSED("EINVAL", self, SIZE_4K, &odd_length, 1);
-	/* At a border of what is wished for, but not of a page */
+	/* Aligned to the requested size, but not to a page. */
 	REFUSED("EINVAL", self, 512, &odd, 1);
 	REFUSED("EINVAL", self, 512, &odd_length, 1);
-	/* Of pages, but not of the log's */
+	/* Aligned to pages, but not to pages of the log. */
 	REFUSED("EINVAL", self, SIZE_2M, &one, 1);
 	REFUSED("EFAULT", self, SIZE_4K, (void *)8, 1);
 }
@@ -222,7 +222,7 @@ TEST_F(log, mdma_log_bad_ranges, 20)
 TEST_F(log, mdma_log_bad_page_sizes, 20)
 {
 	static const __u64 bad[] = { 0, 3 * SIZE_4K, SIZE_4K + 1, -1 };
-	/* An empty address and length are multiples of anything */
+	/* An address of 0 and a length of 0 are multiples of any size. */
 	range_t two[] = { { .length = 6 * SIZE_2M }, RANGE(0, RIG_PAGES) };
 	unsigned int i;
 
@@ -232,7 +232,7 @@ TEST_F(log, mdma_log_bad_page_sizes, 20)
 	}
 }
 
-/* What a wish is granted with. */
+/* Which page size is granted for which request. */
 TEST_F(log, mdma_log_page_sizes_granted, 20)
 {
 	range_t all = { .iova = 1ULL << 40, .length = 1ULL << 40 };
@@ -297,7 +297,7 @@ TEST_F(log, mdma_log_is_exact, 30)
 	EXPECT_EQ(0, attribute(self, "dirty_log/overflows"));
 }
 
-/* What is pinned, or read, is not written. */
+/* Pages that are only pinned, or read, are not written. */
 TEST_F(log, mdma_log_of_what_was_not_written, 20)
 {
 	struct rig *r = &self->rig;
@@ -313,8 +313,8 @@ TEST_F(log, mdma_log_of_what_was_not_written, 20)
 }
 
 /*
- * Held pages: the container can't see whether they are written, and reports
- * them again and again; the device does it when they are.
+ * Held pages: the container can't see whether they are written, and reports them
+ * again and again. The device reports them only when they are written.
  */
 TEST_F(log, mdma_log_of_held_pages_is_once, 20)
 {
@@ -337,7 +337,7 @@ TEST_F(log, mdma_log_of_held_pages_is_once, 20)
 	EXPECT_STR("none", logged(self));
 }
 
-/* What the guest's descriptors write, and the device in the descriptors. */
+/* Pages that the guest's descriptors write, and the descriptors themselves. */
 TEST_F(log, mdma_log_of_the_guest, 20)
 {
 	struct mdma_desc copy = {
@@ -356,7 +356,7 @@ TEST_F(log, mdma_log_of_the_guest, 20)
 	EXPECT_STR("1", logged(self));
 }
 
-/* Without pins; and one that fails half way, of which some is written. */
+/* Writes without pins. One fails half way, so only a part is written. */
 TEST_F(log, mdma_log_of_writes_without_pins, 20)
 {
 	struct rig *r = &self->rig;
@@ -381,7 +381,7 @@ TEST_F(log, mdma_log_of_writes_without_pins, 20)
 	EXPECT_STR("none", logged(self));
 }
 
-/* A page of the log is dirty as a whole; a bit is as big as the user wants. */
+/* A page of the log is dirty as a whole; the user chooses the size of a bit. */
 TEST_F(log, mdma_log_by_pages_of_each_size, 30)
 {
 	unsigned char bitmap[RIG_PAGES / 8];
@@ -410,7 +410,7 @@ TEST_F(log, mdma_log_by_pages_of_each_size, 30)
 	}
 }
 
-/* A page of the log that is in a report in part only stays dirty. */
+/* A page of the log stays dirty if a report holds only a part of it. */
 TEST_F(log, mdma_log_reports_of_parts, 20)
 {
 	struct rig *r = &self->rig;
@@ -434,7 +434,7 @@ TEST_F(log, mdma_log_reports_of_parts, 20)
 	EXPECT_STR("none", logged(self));
 }
 
-/* A report sets bits, and touches no other. */
+/* A report sets bits and does not change any other bit. */
 TEST_F(log, mdma_log_keeps_other_bits, 20)
 {
 	unsigned char bitmap[24];
@@ -469,13 +469,13 @@ TEST_F(log, mdma_log_of_ranges_only, 20)
 	SET(r, "batch", "512");
 	SET(r, "step", "2");
 	EXPECT_STR("10-13,20,512-527", logged(self));
-	/* A run over the border of one */
+	/* A run across the border of a range. */
 	ASSERT_EQ(0, mdma_rw_write(&r->dev, at(9), 2 * PAGE_SIZE, 1));
 	ASSERT_EQ(0, mdma_rw_write(&r->dev, at(527), 2 * PAGE_SIZE, 1));
 	EXPECT_STR("10,527", logged(self));
 }
 
-/* One is added, one removed, one goes on: what was not read yet is gone. */
+/* One range is added, one removed, one kept: unread records are gone. */
 TEST_F(log, mdma_log_with_other_ranges, 20)
 {
 	range_t before[] = { RANGE(0, 8), RANGE(100, 8) };
@@ -495,7 +495,7 @@ TEST_F(log, mdma_log_with_other_ranges, 20)
 	EXPECT_STR("103,203", logged(self));
 }
 
-/* As many as there can be, and the whole space but its last page. */
+/* The maximum number of ranges, and the whole space except its last page. */
 TEST_F(log, mdma_log_of_many_and_of_huge_ranges, 20)
 {
 	range_t huge = { .length = -SIZE_4K }, many[RANGES_MAX];
@@ -519,7 +519,7 @@ TEST_F(log, mdma_log_of_many_and_of_huge_ranges, 20)
 	EXPECT_STR("none", logged(self));
 }
 
-/* What was written is reported, also when it is not mapped any more. */
+/* Written pages are reported even if they are not mapped any more. */
 TEST_F(log, mdma_log_outlives_the_mapping, 20)
 {
 	struct rig *r = &self->rig;
@@ -538,8 +538,8 @@ TEST_F(log, mdma_log_outlives_the_mapping, 20)
 /* --- memory -------------------------------------------------------------- */
 
 /*
- * No memory: units are dirty instead, which are a 512th of the range. So there
- * are extra pages, none is lost, and it is over with the report.
+ * No memory: units, each a 512th of the range, become dirty instead. So there are
+ * extra pages and no lost ones, and the report ends this state.
  */
 TEST_F(log, mdma_log_that_overflows, 20)
 {
@@ -557,7 +557,7 @@ TEST_F(log, mdma_log_that_overflows, 20)
 	EXPECT_EQ(64, attribute(self, "dirty_log/bytes"));
 	EXPECT_STR("none", dma_log_text(r, 514, 100));
 	EXPECT_STR("3,5,512-513", dma_log_text(r, 0, 514));
-	/* In part: it stays */
+	/* Reported in part: it stays dirty. */
 	EXPECT_STR("1023", dma_log_text(r, 1023, 1));
 	EXPECT_STR("1022-1023", logged(self));
 	EXPECT_STR("none", logged(self));
@@ -625,7 +625,7 @@ TEST_F(log, mdma_log_of_a_device_that_stops, 20)
 	size = mig_save(r->dev.device, stream, sizeof(stream));
 	ASSERT_LT(0, size);
 	EXPECT_STR("100-103", dma_log_text(r, 0, 104));
-	/* The log is the host's, not the device's: it does not move */
+	/* The log belongs to the host, not to the device: it does not move. */
 	ASSERT_STR("0", error(mig_load(r->dev.device, stream, size, NULL)));
 	ASSERT_EQ(0, mig_set(r->dev.device, MIG(RUNNING), NULL));
 	EXPECT_STR("104-107", logged(self));
@@ -633,7 +633,7 @@ TEST_F(log, mdma_log_of_a_device_that_stops, 20)
 	EXPECT_STR("100-107", logged(self));
 }
 
-/* A reset is the guest's; who logs is not told of it. */
+/* A reset is the guest's; the user of the log does not notice it. */
 TEST_F(log, mdma_log_goes_on_after_a_reset, 20)
 {
 	struct rig *r = &self->rig;
@@ -647,7 +647,7 @@ TEST_F(log, mdma_log_goes_on_after_a_reset, 20)
 
 /* --- at the same time ---------------------------------------------------- */
 
-/* What a VMM does: whatever page is reported is copied after the report. */
+/* Like a VMM: copy each reported page after the report. */
 static void copy_reported(struct log *l, unsigned char *there)
 {
 	unsigned char bitmap[RIG_PAGES / 8] = { 0 };
@@ -674,7 +674,7 @@ static int call_write(void *arg)
 	return ret;
 }
 
-/* Two writers, one reader: in the end both sides are the same. */
+/* Two writers, one reader: in the end both sides are equal. */
 static void race(struct log *l)
 {
 	unsigned char *there = memory(RIG_PAGES * PAGE_SIZE,
@@ -731,7 +731,7 @@ static int call_step(void *arg)
 	return mdma_set(&l->rig.dev, "workload/step", "1");
 }
 
-/* A reader that waits for its memory stalls no DMA, and loses nothing. */
+/* A reader that waits for its memory does not stall DMA and loses nothing. */
 TEST_F(log, mdma_log_that_stalls_stalls_no_dma, 60)
 {
 	struct stalled_report s = { .log = self };
@@ -768,7 +768,7 @@ static int call_toggle(void *arg)
 	return 0;
 }
 
-/* On and off while the device writes and a reader reads: no more than errors. */
+/* The log is switched while the device writes and a reader reads: errors at most. */
 TEST_F(log, mdma_log_while_it_is_switched, 60)
 {
 	static unsigned char bitmap[RIG_PAGES / 8];

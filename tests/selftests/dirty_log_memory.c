@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Whose memory the log of device-side dirty tracking is. */
+/* Who is charged for the log of device-side dirty tracking. */
 #include "dma_log.h"
 #include "fixture.h"
 #include "memcg.h"
 
-#define LEAF_PAGES	512	/* of the log that share 64 bytes */
+#define LEAF_PAGES	512	/* pages of the log that share 64 bytes */
 #define LEAVES		16384
 #define BYTES		(LEAVES * 64LL)
 
@@ -25,7 +25,7 @@ static void reopen_in_memcg(struct rig *r)
 	ASSERT_STR("0", error(memcg_leave()));
 }
 
-/* A page of each leaf is in memory, and written in turn. */
+/* Maps one page of each leaf, and writes these pages in turn. */
 static void map_and_write_leaves(struct rig *r)
 {
 	__u64 npages = (__u64)LEAVES * LEAF_PAGES;
@@ -54,8 +54,8 @@ static void start_log(struct rig *r)
 }
 
 /*
- * It is charged to who has the device open, whoever makes it write: by a step,
- * and by the device's own thread. The ledger has all these pages already.
+ * The log is charged to the user who has the device open, whether a step or the
+ * device's own thread makes it grow. The ledger has all these pages already.
  */
 TEST_F(rig, mdma_log_is_charged_to_its_user, 120)
 {
@@ -80,7 +80,7 @@ TEST_F(rig, mdma_log_is_charged_to_its_user, 120)
 	       BYTES / 2, BYTES, charged[0], charged[1]);
 	EXPECT_LE(BYTES / 2, charged[0]);
 	EXPECT_LE(BYTES, charged[1]);
-	/* And nothing else of that size, but the index */
+	/* And nothing else of that size, except the index. */
 	EXPECT_LE(charged[1], BYTES + BYTES / 2);
 
 	ASSERT_EQ(0, dma_log_stop(self->dev.device));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The dirty log against a plain model of it: random ranges, page sizes, writes
- * and reports, with memory for all records and with too little of it.
+ * The dirty log against a plain model: random ranges, page sizes, writes and
+ * reports, with memory for all records and with too little memory.
  */
 #include "dma_log.h"
 #include "fixture.h"
@@ -13,7 +13,7 @@
 
 typedef struct vfio_device_feature_dma_logging_range range_t;
 
-/* The log as it must be: a byte for each of its pages, from page 0 of the rig. */
+/* The expected log: a byte for each page of it, from page 0 of the rig on. */
 struct model {
 	__u64 size;
 	__u64 pages;
@@ -49,7 +49,7 @@ static __u64 below(__u64 *seed, __u64 end)
 	return random_next(seed) % end;
 }
 
-/* Ranges that do not touch, in any order. */
+/* Ranges that are not adjacent, in any order. */
 static void draw_ranges(struct model *m, __u64 *seed)
 {
 	__u64 step = m->pages / RANGES, first, end;
@@ -153,7 +153,7 @@ static void draw_report(struct model *m, __u64 *seed, __u64 *iova, __u64 *last)
 	*last = *iova + n * align - 1;
 }
 
-/* With "exact", there is no bit more; else there may be. */
+/* With "exact", no other bit may be set; without, others may be. */
 static void report_some(struct model *m, struct rig *r, __u64 *seed, int exact)
 {
 	static unsigned char bitmap[BITMAP_BYTES];
@@ -165,7 +165,7 @@ static void report_some(struct model *m, struct rig *r, __u64 *seed, int exact)
 	memset(bitmap, 0, sizeof(bitmap));
 	ASSERT_STR("0", error(dma_log_report(r->dev.device, iova,
 					     last - iova + 1, bit, bitmap)));
-	/* With the bits that must be left alone, to the end of a word */
+	/* Including the bits up to the end of the word, which must not change. */
 	for (n = 0; n <= (last - iova) / bit + 63; n++) {
 		seen = bitmap_bit(bitmap, n);
 		want = iova + n * bit <= last &&
@@ -199,7 +199,7 @@ TEST_F(log, mdma_log_is_what_the_model_says, 120)
 	play(&self->model, &self->rig, &self->seed, 1);
 }
 
-/* One leaf, of the two or three that there can be: more, but never less. */
+/* Memory for one leaf, of two or three: extra pages, but no lost ones. */
 TEST_F(log, mdma_log_overflows_to_more_than_the_model_says, 120)
 {
 	ASSERT_STR("0", error(mdma_set(&self->rig.dev, "dirty_log/bytes_max",

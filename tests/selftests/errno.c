@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R13: bad input gets a fixed errno, the kernel's own where it has one, and
- * has no effect.
+ * R13: bad input gets a fixed errno, the same as the kernel's own where that has
+ * one, and has no effect.
  */
 #include "fixture.h"
 
@@ -37,7 +37,7 @@ FIXTURE_TEARDOWN(bad)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* A good call but for this change to it; the line number tells which. */
+/* A good call, except for this change. The line number tells which one failed. */
 #define BAD_GET(want, change) do {					\
 	struct vfio_get g;						\
 									\
@@ -58,7 +58,7 @@ FIXTURE_TEARDOWN(bad)
 #define STOP_FLAG	VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP
 #define GET_FLAG	VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP
 
-/* The three commands share a parser: what is bad for one is bad for all. */
+/* The three commands share a parser: input that is bad for one is bad for all. */
 
 TEST_F(bad, R13_D12_no_flag, 20)
 {
@@ -102,7 +102,7 @@ TEST_F(bad, R13_get_argsz, 20)
 	BAD_GET("EINVAL", g.head.argsz = 0);
 }
 
-/* The second half of a range's argument is not there, or none of it is. */
+/* The second half of the argument is not mapped, or none of it is. */
 TEST_F(bad, R13_argument_at_a_bad_address, 20)
 {
 	char *mem = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -182,7 +182,7 @@ TEST_F(bad, R13_D14_get_bitmap_too_large, 20)
 	BAD_GET("EINVAL", g.range.bitmap.size = 1ULL << 63);
 }
 
-/* The last page that can be user space: with five levels of page tables or four. */
+/* The last page of user space, with five or four levels of page tables. */
 static void *last_user_page(void)
 {
 	bool five = !system("grep -qw la57 /proc/cpuinfo");
@@ -209,7 +209,7 @@ TEST_F(bad, R13_get_bitmap_read_only, 20)
 	BAD_GET("EFAULT", g.range.bitmap.data = memory(PAGE_SIZE, PROT_READ));
 }
 
-/* The bitmap, 8 bytes, begins in a page and ends in one that is not there. */
+/* An 8-byte bitmap that begins in a page and ends in one that is not mapped. */
 static void *torn_bitmap(void)
 {
 	char *mem = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -285,7 +285,7 @@ TEST_F(bad, R13_unmap_argument_at_a_bad_address, 20)
 	EXPECT_STR("EFAULT", error(unmap_ioctl(self->rig.container, NULL)));
 }
 
-/* What was unmapped could not be told: so nothing is. Stock unmaps (W6). */
+/* The result could not be returned, so nothing is unmapped. Stock unmaps (W6). */
 TEST_F(bad, R13_unmap_argument_read_only, 20)
 {
 	struct vfio_unmap_get *u = memory(PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -362,8 +362,8 @@ TEST_F(bad, R13_unmap_bitmap_outside_of_user_space, 20)
 }
 
 /*
- * To find out that the bitmap can't be written, the report has to be made, and
- * before that the device gives back its pins: they are records then.
+ * The report must be made to find out that the bitmap can't be written. Before that,
+ * the device gives back its pins, so they become records.
  */
 static void expect_unmap_fault(struct rig *r, const char *want, void *bitmap)
 {
@@ -406,7 +406,7 @@ TEST_F(rig, R13_unmap_bitmap_partly_unmapped, 20)
 	expect_unmap_fault(self, "EFAULT", torn_bitmap());
 }
 
-/* Neither reports, and what was there stays. */
+/* Neither call reports, and the buffer is unchanged. */
 static void expect_not_tracking(struct rig *r, const char *want)
 {
 	__u64 size = RIG_PAGES << PAGE_SHIFT;
@@ -434,7 +434,7 @@ TEST_F(rig, R13_after_stop, 20)
 	expect_not_tracking(self, "EINVAL");
 }
 
-/* Not an error: tracking is as it was. */
+/* Not an error: tracking does not change. */
 TEST_F(rig, R13_start_twice_and_stop_twice, 20)
 {
 	START(self);

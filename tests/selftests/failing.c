@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * R3, R5, R11, R14: each allocation and each copy of user memory that a call
- * makes fails, one after the other. The call then does all of it or nothing, and
- * says which; nothing is lost, and nothing stays behind.
+ * makes fails, one after the other. The call then does all of its work or nothing,
+ * and returns which; no record is lost, and nothing is left behind.
  *
- * By /proc/thread-self/fail-nth, which the debug kernel has (testing.rst); what
- * is lost by an error path there shows when kmemleak is scanned at the end. What
- * other threads do for a call (vfio_dma_rw(), the engine) does not fail.
+ * Failures are injected by /proc/thread-self/fail-nth, which the debug kernel has
+ * (testing.rst). The scan of kmemleak at the end finds memory that an error path
+ * has leaked. Work that other threads do for a call (vfio_dma_rw(), the engine)
+ * does not fail.
  */
 #include <sys/ioctl.h>
 
 #include "fixture.h"
 #include "migration.h"
 
-#define NTH_MAX		500	/* no call allocates as often */
+#define NTH_MAX		500	/* no call allocates this often */
 #define STREAM_MAX	0x10000
 
 struct failing {
@@ -24,13 +25,13 @@ struct failing {
 	unsigned char bitmap[RIG_PAGES / 8];
 	__u64 unmapped;
 	int ret;			/* of the call */
-	bool late;			/* told to have failed, and was done */
+	bool late;			/* the call returned an error, but was done */
 	char *stream;
 	long long stream_size;
 	const char *wanted;		/* report of all pages */
 };
 
-/* Fails whatever may; not user pages, which the OOM killer would get. */
+/* Lets every allocation fail but those of user pages, which would start the OOM killer. */
 static void set_up_faults(const char *name)
 {
 	static const struct { const char *name, *value; } knob[] = {
@@ -70,7 +71,7 @@ FIXTURE_TEARDOWN(failing)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The nth that this thread allocates or copies from now on fails. 0: none. */
+/* Lets the nth allocation or copy of this thread fail from now on. 0: none. */
 static void arm(struct failing *f, int nth)
 {
 	char text[16];
@@ -80,8 +81,8 @@ static void arm(struct failing *f, int nth)
 }
 
 /*
- * Ends that. Returns whether one has failed. If not, this may be it: then it is
- * the number's own way to user space that fails.
+ * Ends the injection. Returns whether a failure was injected. If none was, the
+ * failure may hit the copy to user space of the remaining count itself.
  */
 static bool disarm(struct failing *f)
 {
@@ -95,10 +96,10 @@ static bool disarm(struct failing *f)
 }
 
 /**
- * struct sweep - a call, and what it must leave
- * @before: makes what it begins with
- * @call: 0 or -errno
- * @check: that it did all (@done), or nothing
+ * struct sweep - a call, and the state that it must leave
+ * @before: makes the initial state
+ * @call: the call; returns 0 or -errno
+ * @check: checks that the call did all of its work (@done), or nothing
  */
 struct sweep {
 	void (*before)(struct failing *f);
@@ -106,7 +107,7 @@ struct sweep {
 	void (*check)(struct failing *f, bool done);
 };
 
-/* Until the call is through with nothing that fails. */
+/* Until the call succeeds without an injected failure. */
 static void sweep(struct failing *f, const struct sweep *s)
 {
 	int nth, told = 0;
@@ -281,9 +282,9 @@ static void check_unmap_get(struct failing *f, bool done)
 }
 
 /*
- * The very last copy is that of the size, which is known when all is unmapped: if
- * it fails, EFAULT is told though all is done (errno.rst). No failure before it
- * may look like that.
+ * The very last copy is that of the size, which is known only when everything is
+ * unmapped. If that copy fails, the call returns EFAULT although it is done
+ * (errno.rst). No earlier failure may look like that.
  */
 static void check_told_unmap_get(struct failing *f, bool done)
 {
@@ -351,7 +352,7 @@ static int call_save(struct failing *f)
 	return n < 0 ? n : 0;
 }
 
-/* The source can go on, from whatever state it got to. */
+/* The source can continue, from whatever state it reached. */
 static void check_save(struct failing *f, bool done)
 {
 	if (done)

@@ -5,8 +5,8 @@
 enum fault_kind { NO_ACCESS, READ_ONLY, NO_MEMORY, TORN, FAULT_KINDS };
 
 /*
- * A buffer for a bitmap of so many bytes that can't be written: at all, or
- * (TORN) from its last 8 bytes on.
+ * A buffer for a bitmap of this many bytes that can't be written: at all, or (TORN)
+ * in its last 8 bytes.
  */
 static void *bad_buffer(enum fault_kind kind, __u64 bytes)
 {
@@ -30,8 +30,8 @@ static void *bad_buffer(enum fault_kind kind, __u64 bytes)
 }
 
 /*
- * Some GETs of the first npages fail, then one reports what is wanted and one
- * after it what is still pinned.
+ * Some GETs of the first npages fail. Then one GET reports the expected pages, and
+ * the next one reports the pages that are still pinned.
  */
 static void expect_kept(struct rig *r, enum fault_kind kind, __u64 npages,
 			const char *want, const char *pinned)
@@ -81,7 +81,7 @@ TEST_F(rig, R3_faulting_get_shifts_nothing, 30)
 	}
 }
 
-/* Where a later mapping faults, the bits of the earlier were written (W2). */
+/* When a later mapping faults, the bits of the earlier ones are written (W2). */
 TEST_F(rig, R3_fault_in_a_later_mapping_loses_nothing, 30)
 {
 	__u64 size = 40000ULL << PAGE_SHIFT;
@@ -101,7 +101,7 @@ TEST_F(rig, R3_fault_in_a_later_mapping_loses_nothing, 30)
 	EXPECT_STR("none", dirty(self, 0, npages));
 }
 
-/* Between the fault and the retry life goes on. */
+/* The device continues to write between the fault and the retry. */
 TEST_F(rig, R3_records_after_a_fault_add_up, 30)
 {
 	void *bad = bad_buffer(TORN, bitmap_bytes(RIG_PAGES));

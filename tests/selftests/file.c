@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The files of a migration: who reads or writes one with memory that makes it
- * wait stalls nobody else, and a stream that comes in pieces costs its length.
+ * The files of a migration: a reader or writer whose memory stalls does not stall
+ * anybody else, and the cost of a stream in pieces is proportional to its length.
  */
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -62,7 +62,7 @@ static int call_close(void *arg)
 	return 0;
 }
 
-/* Somebody waits for the memory; this call does not. */
+/* A reader or writer waits for the memory; this call does not. */
 static void expect_unstalled(struct file *f, int (*call)(void *arg))
 {
 	struct job job;
@@ -109,7 +109,7 @@ TEST_F(file, mdma_stalled_writer_stalls_no_close, 40)
 	expect_unstalled(self, call_close);
 }
 
-/* Bytes of the first part that are read while the device is still in pre-copy. */
+/* Bytes of the first part, read while the device is still in pre-copy. */
 #define FIRST_BYTES	32
 
 static int call_read_first(void *arg)
@@ -126,7 +126,7 @@ static int call_stop_copy(void *arg)
 	return mig_set(f->rig.dev.device, MIG(STOP_COPY), NULL);
 }
 
-/* A stalled reader of the first part keeps the last one from being made no more. */
+/* A stalled reader of the first part does not delay the last part. */
 TEST_F(file, mdma_stalled_reader_stalls_no_stop_copy, 40)
 {
 	char *rest = malloc(MDMA_STREAM_MAX);
@@ -140,7 +140,7 @@ TEST_F(file, mdma_stalled_reader_stalls_no_stop_copy, 40)
 	ASSERT_LT(0, n);
 	EXPECT_EQ(MDMA_STREAM_MAGIC,
 		  ((struct mdma_stream_record *)self->stall.mem)->magic);
-	/* Together they are the stream */
+	/* The two parts together are the stream. */
 	memmove(rest + MDMA_STREAM_MAX - n, rest, n);
 	n += FIRST_BYTES;
 	memcpy(rest + MDMA_STREAM_MAX - n, self->stall.mem, FIRST_BYTES);
@@ -150,7 +150,7 @@ TEST_F(file, mdma_stalled_reader_stalls_no_stop_copy, 40)
 	free(rest);
 }
 
-/* A read that faults loses nothing of what it could not deliver. */
+/* A read that faults does not lose the data that it could not deliver. */
 TEST_F(file, mdma_read_that_faults_loses_nothing, 30)
 {
 	char *buf = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -178,7 +178,7 @@ TEST_F(file, mdma_read_that_faults_loses_nothing, 30)
 	free(stream);
 }
 
-/* A stream of nearly the largest size, of records that this version skips. */
+/* A stream of nearly the maximum size, with records that this version skips. */
 static long long make_long(struct rig *r, char *stream)
 {
 	const __u32 length = 65536 - sizeof(struct mdma_stream_record);
@@ -195,7 +195,7 @@ static long long make_long(struct rig *r, char *stream)
 	return size;
 }
 
-/* Milliseconds to write it to the file, so many bytes at a time. */
+/* Milliseconds to write the stream to the file, this many bytes at a time. */
 static double write_long(struct file *f, const char *stream, long long size,
 			 long long part)
 {

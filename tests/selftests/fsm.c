@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The states of the migration protocol: every arc, also those that do not exist. */
+/* The states of the migration protocol: every arc, even those that do not exist. */
 #include <sys/ioctl.h>
 
 #include "fixture.h"
@@ -25,7 +25,7 @@ static bool legal(int from, int to)
 	       (to != MIG(PRE_COPY) && to != MIG(PRE_COPY_P2P));
 }
 
-/* A new file: who saves goes on with the one it has. */
+/* Whether the arc gives a new file: an arc between two saving states keeps the file. */
 static bool gives_file(int from, int to)
 {
 	if (from == to)
@@ -33,7 +33,7 @@ static bool gives_file(int from, int to)
 	return to == MIG(RESUMING) || (saves(to) && !saves(from));
 }
 
-/* The device in this state, afresh; RESUMING with this stream, or none. */
+/* Resets the device and brings it to this state; to RESUMING with this stream, or none. */
 static void go_to(struct rig *r, int state, const void *stream, long long size)
 {
 	int fd = -1;
@@ -48,7 +48,7 @@ static void go_to(struct rig *r, int state, const void *stream, long long size)
 		close(fd);
 }
 
-/* One arc, and all that it says. */
+/* One arc, and all that it returns. */
 static void expect_arc(struct rig *r, int from, int to)
 {
 	int fd, ret = mig_set(r->dev.device, to, &fd);
@@ -86,7 +86,7 @@ TEST_F(rig, mdma_every_pair_of_states, 60)
 	free(stream);
 }
 
-/* Three arcs in a row, all of them: what an arc leaves behind spoils none. */
+/* All walks of three arcs: what one arc leaves behind does not affect the next. */
 TEST_F(rig, mdma_every_walk_of_three_arcs, 120)
 {
 	const unsigned int n = ARRAY_SIZE(states);
@@ -100,7 +100,7 @@ TEST_F(rig, mdma_every_walk_of_three_arcs, 120)
 		first = states[walk % n];
 		second = states[walk / n % n];
 		third = states[walk / n / n];
-		/* Their streams would have to be written in between */
+		/* The stream would have to be written in between. */
 		if (second == MIG(RESUMING) || third == MIG(RESUMING) ||
 		    !legal(first, second))
 			continue;
@@ -111,7 +111,7 @@ TEST_F(rig, mdma_every_walk_of_three_arcs, 120)
 	free(stream);
 }
 
-/* A stream that is not finished leads to ERROR, whichever way it is left. */
+/* Leaving RESUMING with an unfinished stream leads to ERROR, on any arc. */
 TEST_F(rig, mdma_unfinished_stream_leads_to_error, 30)
 {
 	int device = self->dev.device;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest that has lost its mind: register, descriptor and config space writes
- * without sense, or with a little, so that they get somewhere. SEED= makes the
- * same ones again, OPS= says how many.
+ * A guest that writes registers, descriptors and config space at random. Some
+ * writes make sense, so that the device gets further. SEED= repeats a run, OPS= is
+ * the number of writes.
  */
 #include <sys/ioctl.h>
 
@@ -64,7 +64,7 @@ FIXTURE_SETUP(fuzz)
 			     at(0), PAGES << PAGE_SHIFT, MAP_RW));
 	ASSERT_EQ(0, dma_map(r->container, self->read_only, at(READ_ONLY),
 			     16 << PAGE_SHIFT, VFIO_DMA_MAP_FLAG_READ));
-	/* As ring.h wants it; what rig_close() unmaps is another copy of it */
+	/* For ring.h. rig_close() unmaps another copy of it. */
 	r->mem = self->mem + (GUARD << PAGE_SHIFT);
 	r->pages = PAGES;
 }
@@ -75,7 +75,7 @@ FIXTURE_TEARDOWN(fuzz)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Mostly an address of something, now and then anything. */
+/* Mostly the address of something, sometimes any address. */
 static __u64 some_iova(struct fuzz *f)
 {
 	switch (below(f, 16)) {
@@ -119,7 +119,7 @@ static __u64 some_length(struct fuzz *f)
 	return (1 + below(f, 3)) << (below(f, 2) ? PAGE_SHIFT : below(f, 9));
 }
 
-/* A descriptor in one of the four rings, or somewhere where one could be. */
+/* A descriptor in one of the four rings, or where one could be. */
 static void write_desc(struct fuzz *f)
 {
 	struct mdma_desc *ring = (void *)(f->rig.mem +
@@ -174,7 +174,7 @@ static void write_config(struct fuzz *f)
 	f->configs++;
 }
 
-/* So that the rest is not wasted on a device that can do nothing. */
+/* Without this, most writes would meet a device that can do nothing. */
 static void make_sense(struct fuzz *f)
 {
 	struct ring ring;
@@ -186,7 +186,7 @@ static void make_sense(struct fuzz *f)
 	f->regs += 6;
 }
 
-/* What a VMM does meanwhile. */
+/* The VMM's part meanwhile. */
 static void disturb(struct fuzz *f)
 {
 	static const int states[] = {
@@ -219,7 +219,7 @@ static void one_write(struct fuzz *f)
 	}
 }
 
-/* What is not the device's to write is as it was. */
+/* Memory that the device must not write is unchanged. */
 static void expect_memory(struct fuzz *f)
 {
 	__u64 i, size = GUARD << PAGE_SHIFT;
@@ -245,7 +245,7 @@ static void expect_ledger(struct fuzz *f)
 	free(rec);
 }
 
-/* After a reset it is like new: it works, tells errors, and interrupts. */
+/* After a reset the device is like new: it works, reports errors, and interrupts. */
 static void expect_usable(struct fuzz *f)
 {
 	struct mdma_desc desc = {
@@ -291,7 +291,7 @@ TEST_F(fuzz, mdma_a_million_hostile_writes, 240)
 	       mdma_get(&self->rig.dev, "stats/descriptors"),
 	       mdma_get(&self->rig.dev, "stats/pages_written"),
 	       mdma_get(&self->rig.dev, "stats/pin_errors"));
-	/* It was not all in vain. */
+	/* Enough of the writes led to descriptors. */
 	EXPECT_LT(ops / 1000, mdma_get(&self->rig.dev, "stats/descriptors"));
 	EXPECT_LT(ops / 2000, mdma_get(&self->rig.dev, "stats/pages_written"));
 	expect_usable(self);
