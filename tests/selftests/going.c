@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory is unmapped, on and on, and the device asked each time to give back
- * what it has pinned there: elsewhere, it works as if nothing was.
+ * Memory is unmapped again and again, and each time the device is asked to give back
+ * its pins there. Elsewhere in memory, the device works undisturbed.
  */
 #include <errno.h>
 
@@ -18,7 +18,7 @@ FIXTURE(going) {
 	void *mem;
 };
 
-/* A pinned page in a mapping of its own, below the rig and above it. */
+/* A pinned page in a mapping of its own below the rig, and another one above it. */
 FIXTURE_SETUP(going)
 {
 	struct rig *r = &self->rig;
@@ -43,7 +43,7 @@ FIXTURE_TEARDOWN(going)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Now one below, now one above. */
+/* Unmaps and maps the page below and the page above in turn. */
 static int call_unmap(void *arg)
 {
 	struct going *g = arg;
@@ -79,7 +79,7 @@ TEST_F(going, mdma_unmaps_elsewhere_close_nothing, 60)
 	EXPECT_STR("0", error(job_join(&job)));
 	EXPECT_EQ(MDMA_STATUS_NONE, ring_reg(&self->ring, MDMA_CHAN_STATUS));
 	EXPECT_EQ(0, mdma_get(&self->rig.dev, "stats/pinned"));
-	/* Not one by one between the unmaps */
+	/* Many descriptors work between the unmaps, not one at a time. */
 	EXPECT_LT(50, n);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Runs that stay pinned: many of them, as a hostile stream brings them, cost no
- * more than their number, and an unmap gives back exactly those that it touches.
+ * Runs that stay pinned: the cost of many of them, as in a hostile stream, is
+ * proportional to their number, and an unmap gives back exactly the runs that it
+ * touches.
  */
 #include "fixture.h"
 #include "migration.h"
@@ -10,7 +11,7 @@
 #define FEW		2048
 #define MANY		65536
 
-/* A stream of a device that holds so many runs, all of the page 100. */
+/* A stream of a device that holds this many runs, all of page 100. */
 static long long make_stream(struct rig *r, char *stream, __u32 nr)
 {
 	struct mdma_stream_array *array;
@@ -23,7 +24,7 @@ static long long make_stream(struct rig *r, char *stream, __u32 nr)
 	array = calloc(1, length);
 	*array = (struct mdma_stream_array) { nr, sizeof(*held) };
 	held = (void *)(array + 1);
-	/* The later it comes the sooner it ends */
+	/* The later a run comes in the stream, the sooner it expires. */
 	for (i = 0; i < nr; i++)
 		held[i] = (struct mdma_stream_held) {
 			.iova = at(100), .npages = 1,
@@ -37,7 +38,7 @@ static long long make_stream(struct rig *r, char *stream, __u32 nr)
 	return size;
 }
 
-/* Loads such a stream and runs: the milliseconds until it does. */
+/* Loads such a stream and runs the device. Returns the milliseconds until it runs. */
 static double run_held(struct rig *r, __u32 nr)
 {
 	char *stream = malloc(MDMA_STREAM_MAX + 4096);
@@ -57,8 +58,8 @@ static double run_held(struct rig *r, __u32 nr)
 }
 
 /*
- * Maps, pins and unmaps a page elsewhere, again and again: the milliseconds that
- * the quickest of the unmaps took.
+ * Maps, pins and unmaps a page elsewhere, again and again. Returns the milliseconds
+ * of the quickest unmap.
  */
 static double unmap_elsewhere(struct rig *r, const void *mem)
 {
@@ -78,7 +79,7 @@ static double unmap_elsewhere(struct rig *r, const void *mem)
 	return best;
 }
 
-/* 32 times as many: no more than that, and a logarithm; not its square. */
+/* 32 times the runs cost 32 times the time and a logarithm, not the square. */
 TEST_F(rig, mdma_many_held_runs_cost_their_number, 240)
 {
 	void *mem = memory(PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -102,7 +103,7 @@ TEST_F(rig, mdma_many_held_runs_cost_their_number, 240)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Mappings side by side: of what is held, an unmap takes back its own, no more. */
+/* Adjacent mappings: an unmap takes back the held runs of its own mapping only. */
 TEST_F(rig, mdma_unmap_gives_back_to_its_last_page, 30)
 {
 	const __u64 all = RIG_PAGES << PAGE_SHIFT;

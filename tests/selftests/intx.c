@@ -11,7 +11,7 @@
 
 #define MSIX		0x40
 #define CHANNEL		1
-#define NOBODY_WAITS	30	/* ms until what does not come has not come */
+#define NOBODY_WAITS	30	/* ms to wait for an interrupt that must not come */
 
 #define TRIGGER		VFIO_IRQ_SET_ACTION_TRIGGER
 #define MASK		VFIO_IRQ_SET_ACTION_MASK
@@ -38,7 +38,7 @@ FIXTURE_TEARDOWN(line)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The channel's interrupt becomes pending. */
+/* Makes the channel's interrupt pending. */
 static void raise_irq(struct line *l)
 {
 	const struct mdma_desc desc = {
@@ -80,7 +80,7 @@ static bool status_bit(struct line *l)
 	return status & PCI_STATUS_INTERRUPT;
 }
 
-/* Told once; told again only when it was unmasked and is still asserted. */
+/* Signalled once; again only if the line is still asserted when it is unmasked. */
 TEST_F(line, mdma_intx_masks_itself, 20)
 {
 	EXPECT_EQ(false, status_bit(self));
@@ -110,7 +110,7 @@ TEST_F(line, mdma_intx_masked_by_the_user, 20)
 	EXPECT_STR("ENOTTY", error(with_eventfd(self, MASK, self->fd)));
 }
 
-/* As KVM's irqfd does it: the guest's end of interrupt is an eventfd. */
+/* Like KVM's irqfd: the guest's end of interrupt is an eventfd. */
 TEST_F(line, mdma_intx_unmasked_by_an_eventfd, 20)
 {
 	int resample = eventfd(0, EFD_NONBLOCK), other = eventfd(0, 0);
@@ -136,7 +136,7 @@ TEST_F(line, mdma_intx_unmasked_by_an_eventfd, 20)
 	close(other);
 }
 
-/* One eventfd that is told of the line and unmasks it: a storm, but no more. */
+/* One eventfd that signals the line and unmasks it: a storm, but nothing worse. */
 TEST_F(line, mdma_intx_that_unmasks_itself, 20)
 {
 	int i;
@@ -149,7 +149,7 @@ TEST_F(line, mdma_intx_that_unmasks_itself, 20)
 	ASSERT_STR("0", error(with_eventfd(self, UNMASK, -1)));
 }
 
-/* Interrupt Disable and MSI-X Enable keep the line from being asserted. */
+/* Checks that Interrupt Disable or MSI-X Enable keeps the line from being asserted. */
 static void expect_gated(struct line *l, int offset, __u16 on)
 {
 	__u16 old = 0, with;
@@ -172,7 +172,7 @@ TEST_F(line, mdma_intx_disabled_in_config_space, 20)
 	expect_gated(self, MSIX + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
 }
 
-/* The line is that of all channels: it is asserted until none is pending. */
+/* All channels share the line: it is asserted until no channel has an interrupt pending. */
 TEST_F(line, mdma_intx_of_two_channels, 20)
 {
 	const struct mdma_desc desc = { .op = 99 };
@@ -186,7 +186,7 @@ TEST_F(line, mdma_intx_of_two_channels, 20)
 	EXPECT_EQ(true, status_bit(self));
 	ASSERT_STR("0", error(command(self, UNMASK)));
 	EXPECT_EQ(1, irq_count(self->fd, 3000));
-	/* A channel that wants no interrupts has no part in it */
+	/* A channel without MDMA_CTRL_IRQ does not assert the line. */
 	ring_set_reg(&other, MDMA_CHAN_CTRL, MDMA_CTRL_ENABLE);
 	EXPECT_EQ(false, status_bit(self));
 	ASSERT_STR("0", error(command(self, UNMASK)));
@@ -195,7 +195,7 @@ TEST_F(line, mdma_intx_of_two_channels, 20)
 	EXPECT_EQ(1, irq_count(self->fd, 3000));
 }
 
-/* Nobody to tell: nothing to mask. Who comes later is told of what is. */
+/* Without an eventfd, nothing is masked. An eventfd that comes later is signalled. */
 TEST_F(line, mdma_intx_without_a_user, 20)
 {
 	struct mdma *m = &self->rig.dev;
@@ -224,7 +224,7 @@ TEST_F(line, mdma_intx_ends_with_a_reset, 20)
 	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
 }
 
-/* A line that is asserted, and masked, at the source is told at its target. */
+/* A line that is asserted and masked at the source is signalled at the destination. */
 TEST_F(line, mdma_intx_moves, 30)
 {
 	static char stream[1 << 17];
@@ -250,7 +250,7 @@ TEST_F(line, mdma_intx_moves, 30)
 	close(target.fd);
 }
 
-/* One action, or none is done: as vfio-pci answers. */
+/* More or less than one action: the same answers as vfio-pci. */
 TEST_F(line, mdma_intx_of_no_or_two_actions, 20)
 {
 	static const unsigned int wrong[] = {

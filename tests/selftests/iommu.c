@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R9, W5: a group behind an IOMMU can have written all that is mapped, and what
- * it can have written is reported also when it has gone, or has begun to pin.
+ * R9, W5: a group behind an IOMMU may have written all mapped memory. This memory is
+ * reported even after the group has left, or has begun to pin.
  */
 #include "fixture.h"
 #include "nic.h"
@@ -40,7 +40,7 @@ FIXTURE_TEARDOWN(iommu)
 	ASSERT_STR("0", error(nic_detach(who)))
 #define OPEN(who) \
 	ASSERT_STR("0", error(nic_open(who)))
-/* While tracking, a group comes and goes that can have written everything. */
+/* While tracking is on, a group that may write everything is attached and detached. */
 #define START_AND_GO(self) do {		\
 	START(&(self)->rig);		\
 	ATTACH(self, &(self)->nic);	\
@@ -51,7 +51,7 @@ FIXTURE_TEARDOWN(iommu)
 	ASSERT_STR("0", error(nic_dma_write(who, at(page), \
 		(self)->rig.mem + ((page) << PAGE_SHIFT))))
 
-/* The mdma device goes: what is left is the container of a NIC alone. */
+/* Removes the mdma device, so that the NIC is alone in the container. */
 static void nic_alone(struct iommu *self)
 {
 	struct rig *r = &self->rig;
@@ -132,7 +132,7 @@ TEST_F(iommu, R9_nic_alone_unmap_with_bitmap, 30)
 	EXPECT_STR(ALL, bitmap_text(bitmap, RIG_PAGES));
 	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
 	EXPECT_EQ(0, locked_pages());
-	/* The IOMMU's mapping has gone as well. */
+	/* The IOMMU's mapping is removed as well. */
 	EXPECT_EQ(1, nic_dma_is_blocked(&self->nic, at(9), r->mem + SIZE(8)));
 }
 
@@ -165,7 +165,7 @@ TEST_F(iommu, R9_attached_after_start, 30)
 	EXPECT_STR(ALL, dirty_all(r));
 }
 
-/* What it wrote until it went is in the next report, and then it is over. */
+/* Its writes until it left are in the next report, and in no later one. */
 TEST_F(iommu, R9_detached_during_tracking, 30)
 {
 	struct rig *r = &self->rig;
@@ -229,7 +229,7 @@ TEST_F(iommu, R7_stop_forgets_what_a_nic_wrote, 30)
 	EXPECT_STR("none", dirty_all(r));
 }
 
-/* One of two has gone: the other one still writes where it likes. */
+/* One of two NICs has left: the other one may still write anywhere. */
 TEST_F(iommu, R9_two_nics_and_one_goes, 30)
 {
 	struct rig *r = &self->rig;
@@ -256,7 +256,7 @@ TEST_F(iommu, R9_mapped_after_a_detach_is_clean, 30)
 	EXPECT_STR("none", dirty(r, 0, RIG_PAGES + 64));
 }
 
-/* A report that fails after the detach takes nothing with it (R3). */
+/* A report that fails after the detach drops nothing (R3). */
 TEST_F(iommu, R9_fault_after_a_detach_loses_nothing, 30)
 {
 	void *bad = memory(PAGE_SIZE, PROT_READ);
@@ -280,7 +280,7 @@ TEST_F(iommu, R9_unmap_after_a_detach, 30)
 	EXPECT_STR(ALL, bitmap_text(bitmap, RIG_PAGES));
 }
 
-/* The mdma device goes, the NIC and the mappings stay. */
+/* The mdma device leaves, the NIC and the mappings stay. */
 TEST_F(iommu, R9_mdev_goes_and_the_nic_stays, 30)
 {
 	struct rig *r = &self->rig;
@@ -297,7 +297,7 @@ TEST_F(iommu, R9_mdev_goes_and_the_nic_stays, 30)
 	EXPECT_STR(ALL, dirty_all(r));
 }
 
-/* The driver pins before tracking begins: it writes where it pins, and only. */
+/* The driver pins before tracking begins: it writes only where it pins. */
 TEST_F(iommu, R9_driver_that_has_pinned_is_believed, 30)
 {
 	struct rig *r = &self->rig;
@@ -312,7 +312,7 @@ TEST_F(iommu, R9_driver_that_has_pinned_is_believed, 30)
 	EXPECT_STR("none", dirty_all(r));
 }
 
-/* W5: it pins for the first time. What it wrote until then is not lost. */
+/* W5: the driver pins for the first time. Earlier writes are not lost. */
 TEST_F(iommu, R9_first_pin_narrows_the_scope, 30)
 {
 	struct rig *r = &self->rig;
@@ -333,7 +333,7 @@ TEST_F(iommu, R9_first_pin_narrows_the_scope, 30)
 	EXPECT_STR("8", dirty_all(r));
 }
 
-/* A pin that fails says nothing about what the driver will do. */
+/* A pin that fails does not show that the driver pins what it writes. */
 TEST_F(iommu, R9_failing_first_pin_narrows_nothing, 30)
 {
 	struct rig *r = &self->rig;
@@ -347,7 +347,7 @@ TEST_F(iommu, R9_failing_first_pin_narrows_nothing, 30)
 	EXPECT_STR(ALL, dirty_all(r));
 }
 
-/* A read pin tells as well that the driver says what it touches. */
+/* A pin for reading shows as well that the driver pins what it touches. */
 TEST_F(iommu, R9_first_pin_for_reading, 30)
 {
 	struct rig *r = &self->rig;
@@ -378,7 +378,7 @@ TEST_F(iommu, R9_pinning_group_beside_one_that_does_not, 30)
 	EXPECT_STR("3-4,50", dirty_all(r));
 }
 
-/* A group that pinned goes: nothing is dirty but what it had pinned. */
+/* A group that pinned leaves: only the pages that it had pinned are dirty. */
 TEST_F(iommu, R9_pinning_group_goes, 30)
 {
 	struct rig *r = &self->rig;
@@ -427,7 +427,7 @@ static void report_begin(struct report *report, struct iommu *self,
 	ASSERT_LE(0, stall_wait(&report->stall, 10000));
 }
 
-/* Lets it go on. Returns what it reports. */
+/* Lets the report continue. Returns the pages that it reports. */
 static const char *report_end(struct report *report)
 {
 	int ret;
@@ -437,14 +437,14 @@ static const char *report_end(struct report *report)
 	return ret ? error(ret) : bitmap_text(report->stall.mem, RIG_PAGES);
 }
 
-/* Stock holds the lock that attach and detach need: nothing would go on. */
+/* Stock holds the lock that attach and detach need, so nothing would continue. */
 static void needs_r16(void)
 {
 	if (backend_is_stock())
 		SKIP("a report that holds no lock while it waits (W9)");
 }
 
-/* What it held of the group's writes was made before: all is to come again. */
+/* The report's snapshot is older than the detach: the next report holds all again. */
 TEST_F(iommu, R9_detach_during_a_report, 60)
 {
 	struct report report;
@@ -493,7 +493,7 @@ TEST_F(iommu, R9_second_detach_during_a_report, 60)
 	EXPECT_STR("none", dirty_all(r));
 }
 
-/* A group comes while an unmap reports: its writes are in there, too. */
+/* A group is attached while an unmap reports: the report holds its writes, too. */
 TEST_F(iommu, R9_attach_during_an_unmap, 60)
 {
 	struct report report;

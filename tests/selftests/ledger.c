@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ledger: the same from both sides, at one moment, and bounded. */
+/* The ledger: the same in debugfs and in the region, a copy of one moment, bounded. */
 #include <sys/ioctl.h>
 
 #include "fixture.h"
@@ -8,7 +8,7 @@
 #define REGION_TYPE \
 	((__u32)VFIO_REGION_TYPE_PCI_VENDOR_TYPE | MDMA_PCI_VENDOR_ID)
 #define LEAF_PAGES	64	/* pages that share memory in the ledger */
-#define DATA		128	/* first page of the data, at the begin of a leaf */
+#define DATA		128	/* first page of the data, at the start of a leaf */
 
 FIXTURE(ledger) {
 	struct rig rig;
@@ -16,7 +16,7 @@ FIXTURE(ledger) {
 	__u64 size;
 };
 
-/* Finds the region by its type, as a user must. */
+/* Finds the region by its type, as a user must do. */
 static void find_region(struct ledger *l)
 {
 	struct {
@@ -29,7 +29,7 @@ static void find_region(struct ledger *l)
 	ASSERT_EQ(0, ioctl(fd, VFIO_DEVICE_GET_INFO, &device));
 	for (arg.info.index = VFIO_PCI_NUM_REGIONS;
 	     arg.info.index < device.num_regions; arg.info.index++) {
-		/* No room: the kernel says how much it must be */
+		/* No room: the kernel returns the size that is needed. */
 		arg.info.argsz = sizeof(arg.info);
 		ASSERT_EQ(0, ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &arg));
 		ASSERT_EQ(sizeof(arg), arg.info.argsz);
@@ -71,7 +71,7 @@ static void read_at(struct ledger *l, __u64 at, void *data, long size)
 	ASSERT_EQ(size, pread(l->rig.dev.device, data, size, l->offset + at));
 }
 
-/* The whole region in pieces of this size: header and records. */
+/* Reads the whole region in pieces of this size: header and records. */
 static struct mdma_ledger_header *read_region(struct ledger *l, __u64 piece)
 {
 	static char data[sizeof(struct mdma_ledger_header) +
@@ -79,7 +79,7 @@ static struct mdma_ledger_header *read_region(struct ledger *l, __u64 piece)
 	struct mdma_ledger_header *header = (void *)data;
 	__u64 done = 0, size = sizeof(data);
 
-	/* Its size follows the bound */
+	/* The size of the region follows the bound. */
 	find_region(l);
 	size = l->size < size ? l->size : size;
 	while (done < size) {
@@ -125,9 +125,9 @@ TEST_F(ledger, mdma_ledger_is_the_same_in_both, 20)
 }
 
 /*
- * One moment, read while the device writes: no record is newer than the copy,
- * and as the workload goes round and round, one that visits all pages in turn,
- * the numbers are those of the last rounds without a gap.
+ * A copy of one moment, read while the device writes: no record is newer than the
+ * copy. The workload visits all pages in turn, round and round, so the numbers in the
+ * copy are those of the last rounds, without a gap.
  */
 TEST_F(ledger, mdma_ledger_while_the_workload_runs, 40)
 {
@@ -162,7 +162,7 @@ TEST_F(ledger, mdma_ledger_while_the_workload_runs, 40)
 	SET(&self->rig, "run", "0");
 }
 
-/* Memory that fits so many leaves. */
+/* Sets the bound to this many leaves. */
 static void set_leaves(struct ledger *l, int leaves)
 {
 	long long leaf;
@@ -174,7 +174,7 @@ static void set_leaves(struct ledger *l, int leaves)
 				       leaf * leaves)));
 }
 
-/* What does not fit is not written, and counted; what fits goes on. */
+/* Writes that do not fit are refused and counted; writes that fit continue. */
 TEST_F(ledger, mdma_ledger_is_bounded, 20)
 {
 	struct rig *r = &self->rig;
@@ -198,10 +198,10 @@ TEST_F(ledger, mdma_ledger_is_bounded, 20)
 	EXPECT_EQ(2, header->refused);
 	EXPECT_EQ(128, header->records);
 
-	/* Pages that are in it already */
+	/* Pages that are already in the ledger. */
 	SET(r, "step", "2");
 	EXPECT_EQ(256, stat_of(self, "stats/pages_written"));
-	/* And more memory helps */
+	/* With more memory, writes succeed again. */
 	ASSERT_STR("0", error(mdma_set(&r->dev, "ledger/bytes_max", "1000000")));
 	SET(r, "step", "2");
 	EXPECT_EQ(256, stat_of(self, "ledger/records"));
@@ -211,7 +211,7 @@ TEST_F(ledger, mdma_ledger_is_bounded, 20)
 	EXPECT_STR("EINVAL", error(mdma_set(&r->dev, "ledger/bytes_max", "a")));
 }
 
-/* The guest is told that it is not its fault. */
+/* The guest gets a status that says it is not at fault. */
 TEST_F(ledger, mdma_ledger_bound_and_the_guest, 20)
 {
 	struct mdma_desc desc = { .op = MDMA_OP_FILL, .len = 8, .data = 1 };
@@ -219,7 +219,7 @@ TEST_F(ledger, mdma_ledger_bound_and_the_guest, 20)
 	struct ring ring;
 
 	set_window(r, DATA, DATA + LEAF_PAGES);
-	/* One for the window, one for the ring */
+	/* One leaf for the window, one for the ring. */
 	set_leaves(self, 2);
 	ring_enable(&ring, r, 1, 8);
 	desc.dst = at(DATA);
@@ -232,7 +232,7 @@ TEST_F(ledger, mdma_ledger_bound_and_the_guest, 20)
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
 }
 
-/* A guest that names pages that are not there gets no memory for them. */
+/* A guest that names unmapped pages causes no memory to be allocated for them. */
 TEST_F(ledger, mdma_ledger_of_pages_that_are_not_there, 20)
 {
 	struct mdma_desc desc = { .op = MDMA_OP_FILL, .len = 8, .data = 1 };
@@ -253,7 +253,7 @@ TEST_F(ledger, mdma_ledger_of_pages_that_are_not_there, 20)
 	EXPECT_EQ(0, stat_of(self, "ledger/refused"));
 }
 
-/* Who opens the device finds an empty one; its bound is the administrator's. */
+/* A new user finds an empty ledger; its bound is the administrator's. */
 TEST_F(ledger, mdma_ledger_of_a_new_user, 20)
 {
 	struct rig *r = &self->rig;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* R7, R14 and the device: whoever dies, in whatever state, leaves nothing. */
+/* R7, R14 and the device: a process that dies leaves nothing behind, in any state. */
 #include "fixture.h"
 #include "migration.h"
 
@@ -33,7 +33,7 @@ static pid_t victim(void (*act)(struct rig *r), char uuid[37])
 	return pid;
 }
 
-/* Kills it at some moment; then the device is free, clean and can go. */
+/* Kills it at some moment. Then the device is free and clean, and can be removed. */
 static void kill_and_check(void (*act)(struct rig *r), int ms)
 {
 	struct mdma m = { 0 };
@@ -123,10 +123,10 @@ TEST_F(rig, R7_killed_while_it_steps, 40)
 	(void)self;
 }
 
-/* What the heir of the file descriptors finds when the owner has gone. */
+/* What a child with the file descriptors finds when the owner has exited. */
 static void expect_orphaned(struct rig *r, pid_t owner)
 {
-	/* A process gives up its memory before its children */
+	/* A process gives up its memory before it reparents its children. */
 	EXPECT_EQ(true, WAIT_FOR(getppid() != owner));
 	EXPECT_NE(0, mdma_pin(&r->dev, at(50), 1, 'w'));
 	EXPECT_NE(0, mdma_pin(&r->dev, at(20), 300, 'w'));
@@ -170,7 +170,7 @@ TEST_F(rig, R14_owner_of_the_memory_has_exited, 40)
 	EXPECT_EQ(0, read(done[0], &byte, 1));
 }
 
-/* Each open and close, create and remove leaves the modules as they were. */
+/* Open and close, create and remove leave the reference counts of the modules unchanged. */
 TEST_F(rig, mdma_modules_are_given_back, 40)
 {
 	long long mdma, type1;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R14: locked_vm is exact, too, where a group behind an IOMMU comes and goes,
- * which pins all that is mapped, and where the owner of the memory forks, execs
- * (CVE-2023-53171) or exits.
+ * R14: locked_vm is exact even if a group behind an IOMMU, for which all mapped
+ * memory is pinned, is attached and detached, and if the owner of the memory forks,
+ * execs (CVE-2023-53171) or exits.
  */
 #include "fixture.h"
 #include "nic.h"
 
 #define SIZE(npages)	((__u64)(npages) << PAGE_SHIFT)
 
-/* What an heir gets: everything is open, and goes on being so after an exec. */
+/* The estate that another process takes over: open files that stay open after an exec. */
 FIXTURE(estate) {
 	struct rig rig;
 	struct nic nic;
@@ -40,7 +40,7 @@ FIXTURE_TEARDOWN(estate)
 	ASSERT_STR("0", error(dma_unmap((self)->rig.container, at(page), \
 					SIZE(npages), NULL)))
 
-/* The mdma device goes; the NIC is alone with an empty container. */
+/* Removes the mdma device; the NIC is alone in an empty container. */
 static void nic_alone(struct estate *self)
 {
 	struct rig *r = &self->rig;
@@ -95,7 +95,7 @@ TEST_F(estate, R14_pins_beside_a_group_are_not_counted, 30)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* A retained page is not pinned (D11): the group counts it, and uncounts it. */
+/* A retained page is not pinned (D11): the group counts it, and counts it down. */
 TEST_F(estate, R14_retained_pages_and_a_group, 30)
 {
 	struct rig *r = &self->rig;
@@ -159,7 +159,7 @@ TEST_F(estate, R14_mdev_goes_and_the_group_stays, 30)
 
 /* --- RLIMIT_MEMLOCK ------------------------------------------------------ */
 
-/* The right to lock is that of who maps, so all is mapped anew. */
+/* The limit is that of the task that maps, so map everything anew. */
 static void remap_with_limit(struct estate *self, int limit, int npages)
 {
 	struct rig *r = &self->rig;
@@ -177,7 +177,7 @@ TEST_F(estate, R14_group_within_the_limit, 30)
 	PIN(r, 100, 50, 'w');
 	ATTACH(self);
 	EXPECT_EQ(RIG_PAGES, locked_pages());
-	/* What is pinned already costs nothing more; what is mapped does. */
+	/* Pages that are pinned are not counted again; pages that are only mapped are. */
 	PIN(r, 0, 512, 'w');
 	EXPECT_STR("ENOMEM", error(dma_map(r->container, r->mem, at(RIG_PAGES),
 					   PAGE_SIZE, MAP_RW)));
@@ -188,7 +188,7 @@ TEST_F(estate, R14_group_within_the_limit, 30)
 	EXPECT_EQ(RIG_PAGES, locked_pages());
 }
 
-/* One page too few: the attach fails, and all is as it was. */
+/* One page too few: the attach fails and changes nothing. */
 TEST_F(estate, R14_group_beyond_the_limit, 30)
 {
 	struct rig *r = &self->rig;
@@ -265,7 +265,7 @@ TEST_F(estate, R15_leaking_driver_beside_a_group, 60)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The group goes while pins are there that will never be given back. */
+/* The group leaves while there are pins that will never be given back. */
 TEST_F(estate, R15_leaked_pins_and_a_detach, 60)
 {
 	struct rig *r = &self->rig;
@@ -285,7 +285,7 @@ TEST_F(estate, R15_leaked_pins_and_a_detach, 60)
 
 /* --- fork, exec, exit ---------------------------------------------------- */
 
-/* Another process does this with the estate; what fails there fails here. */
+/* Another process does this with the estate; a failure there fails this test. */
 static void in_child(struct estate *self, void (*act)(struct estate *self))
 {
 	int status;
@@ -310,7 +310,7 @@ static void child_unpins(struct estate *self)
 	EXPECT_EQ(0, locked_pages());
 	UNPIN(&self->rig, 0, 40);
 	EXPECT_EQ(0, locked_pages());
-	/* Pins are of the mapping's memory, whoever the process is. */
+	/* Pins are charged to the mapping's memory, whichever process pins. */
 	PIN(&self->rig, 500, 7, 'w');
 	EXPECT_EQ(0, locked_pages());
 }
@@ -339,7 +339,7 @@ static void child_detaches(struct estate *self)
 	EXPECT_EQ(64, locked_pages());
 }
 
-/* The child's mapping outlives it: nobody is charged for what is left. */
+/* The child's mapping outlives the child: nobody is charged for the rest. */
 TEST_F(estate, R14_child_takes_over_and_exits, 30)
 {
 	PIN(&self->rig, 0, 100, 'w');
@@ -356,7 +356,7 @@ TEST_F(estate, R14_child_takes_over_and_exits, 30)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* What is done by the program that a process has become, and in its name. */
+/* What the process does in the program that it has executed. */
 static void exec_unpin(struct estate *self)
 {
 	EXPECT_EQ(0, locked_pages());
@@ -401,7 +401,7 @@ static void exec_close(struct estate *self)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The new owner says where the memory is now, and is charged for it. */
+/* The new owner sets the new address of the memory, and is charged for it. */
 static void exec_vaddr(struct estate *self)
 {
 	void *mem = memory(SIZE(RIG_PAGES), PROT_READ | PROT_WRITE);
@@ -440,7 +440,7 @@ static const struct {
 	{ "vaddr_limit", exec_vaddr_limit },
 };
 
-/* What main() does after the exec: the estate is in a file. */
+/* main() calls this after the exec; the estate is in a file. */
 static int heir_main(const char *name, const char *will)
 {
 	struct harness_verdict verdict = { 0 };
@@ -456,7 +456,7 @@ static int heir_main(const char *name, const char *will)
 	return !!verdict.failures;
 }
 
-/* Only the descriptors that VFIO makes itself are closed by an exec. */
+/* An exec closes only the descriptors that VFIO itself creates. */
 static void keep_open(int fd)
 {
 	if (fd >= 0)
@@ -478,7 +478,7 @@ static void become_heir(struct estate *self)
 	FAIL("exec: %s", strerror(errno));
 }
 
-/* A process of its own opens all, for the test's own one must not exec. */
+/* A separate process opens everything, because the test's own process must not exec. */
 static void owner_of_mdev(struct estate *self)
 {
 	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-1", RIG_PAGES)));
@@ -553,13 +553,13 @@ TEST_F(estate, R14_exec_then_new_address_beyond_the_limit, 30)
 	exec_test(self, owner_of_nic, "vaddr_limit");
 }
 
-/* Maps, attaches and exits; whoever forked it has the descriptors still. */
+/* Maps, attaches and exits; its parent still has the descriptors. */
 static void owner_exits(struct estate *self)
 {
 	MAP(self, RIG_PAGES, 64, memory(SIZE(64), PROT_READ | PROT_WRITE));
 	PIN(&self->rig, RIG_PAGES, 8, 'w');
 	ATTACH(self);
-	/* Its own mapping is its own; the other one is its parent's. */
+	/* Its own mapping is charged to it, the other one to its parent. */
 	EXPECT_EQ(64, locked_pages());
 }
 
@@ -568,7 +568,7 @@ TEST_F(estate, R14_owner_with_a_group_has_exited, 30)
 	struct rig *r = &self->rig;
 
 	PIN(r, 0, 4, 'w');
-	/* So that the descriptor of the group is the parent's. */
+	/* Attach here, so that the group's descriptor belongs to the parent. */
 	ATTACH(self);
 	DETACH(self);
 	in_child(self, owner_exits);
@@ -593,7 +593,7 @@ static void victim(struct estate *self)
 	raise(SIGKILL);
 }
 
-/* Killed with all of it: the NIC can be had again, and nothing is locked. */
+/* Killed with everything open: the NIC can be opened again, and nothing is locked. */
 TEST_F(estate, R7_killed_with_a_group, 60)
 {
 	int status;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A channel that is stopped within a descriptor goes on there, at the source
- * or at the destination: nothing is left out, nothing done twice. And
- * interrupts that are pending, masked or not.
+ * A channel that is stopped within a descriptor continues there, at the source or at
+ * the destination: nothing is left out, and nothing is done twice. Also interrupts
+ * that are pending, masked or not.
  */
 #include <sys/ioctl.h>
 
@@ -14,7 +14,7 @@
 
 #define STREAM_MAX	0x10000
 
-/* A descriptor of the largest size at BIG; it waits after STALLED pages. */
+/* A descriptor of the maximum size at BIG, which waits after STALLED pages. */
 #define BIG		256
 #define BIG_PAGES	512
 #define STALLED		192
@@ -41,7 +41,7 @@ FIXTURE_TEARDOWN(midway)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Brings the device to STOP while it waits within this descriptor. */
+/* Brings the device to STOP while it is within this descriptor. */
 static void stop_within(struct midway *m, const struct mdma_desc *desc)
 {
 	struct mdma_desc *put = ring_put(&m->ring, desc);
@@ -64,7 +64,7 @@ static const struct mdma_desc fill = {
 	.len = (BIG_PAGES << PAGE_SHIFT) - 5, .data = DATA,
 };
 
-/* The FILL did all of it, and wrote each page once, in one ledger or in two. */
+/* The FILL is complete and wrote each page once, by one ledger or by two. */
 static void expect_filled(const unsigned char *mem)
 {
 	__u64 i;
@@ -76,7 +76,7 @@ static void expect_filled(const unsigned char *mem)
 	EXPECT_EQ(0, mem[3 + fill.len]);
 }
 
-/* Adds the page writes of the big range to these counts. */
+/* Adds the page writes of the big range to these counters. */
 static void count_writes(struct rig *r, int *writes)
 {
 	struct mdma_ledger_record *rec;
@@ -115,7 +115,7 @@ TEST_F(midway, mdma_stopped_within_a_descriptor, 60)
 	EXPECT_EQ(1, mdma_get(&self->rig.dev, "stats/descriptors"));
 }
 
-/* The destination, with a copy of all memory; it is in STOP. */
+/* Makes the destination, in STOP, with a copy of all memory. */
 static void move_to(struct midway *m, struct rig *target, struct ring *ring)
 {
 	char *buf = malloc(STREAM_MAX);
@@ -172,13 +172,13 @@ TEST_F(midway, mdma_moved_within_a_read, 60)
 	EXPECT_EQ(1, ring_wait(&ring));
 	EXPECT_EQ(MDMA_STATUS_DONE, ring.desc[0].status);
 	whole = ring.desc[0].result;
-	/* The same at one go */
+	/* The same without an interruption. */
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &read));
 	EXPECT_EQ(ring.desc[1].result, whole);
 	rig_close(&target);
 }
 
-/* A ring that is disabled while its channel is stopped gives up what it did. */
+/* A ring that is disabled while its channel is stopped gives up its descriptor. */
 TEST_F(midway, mdma_disabled_within_a_descriptor, 60)
 {
 	struct mdma_desc stamp = {
@@ -205,7 +205,7 @@ static void expect_signal(int fd, __u64 wanted)
 		     (long long)wanted);
 }
 
-/* Pending and masked, or pending and not, on the way to the destination. */
+/* Interrupts that are pending, masked or not, move to the destination. */
 TEST_F(midway, mdma_moved_interrupts, 60)
 {
 	static const struct mdma_desc nop = {
@@ -234,7 +234,7 @@ TEST_F(midway, mdma_moved_interrupts, 60)
 	rig_close(&target);
 }
 
-/* What happens in STOP is told when the device runs, there or elsewhere. */
+/* An interrupt in STOP is signalled when the device runs, here or elsewhere. */
 TEST_F(midway, mdma_interrupt_of_a_stopped_device, 30)
 {
 	int fd = irq_set_vector(&self->rig.dev, 1);
@@ -253,7 +253,7 @@ static const struct mdma_desc stamp = {
 	.len = PAGE_SIZE,
 };
 
-/* The guest has taken the doorbell back, and queues something else instead. */
+/* The guest takes the doorbell back, and queues something else instead. */
 static void expect_given_up(struct rig *r, struct ring *ring)
 {
 	unsigned char *mem = r->mem + (BIG << PAGE_SHIFT);
@@ -286,7 +286,7 @@ TEST_F(midway, mdma_doorbell_taken_back_and_moved, 60)
 	rig_close(&target);
 }
 
-/* Taken back and written again: another descriptor, here as elsewhere. */
+/* Taken back and rung again: another descriptor, at the source and elsewhere. */
 TEST_F(midway, mdma_doorbell_taken_back_and_rung_again, 60)
 {
 	stop_within(self, &fill);
@@ -305,7 +305,7 @@ static int call_take_back(void *arg)
 	return 0;
 }
 
-/* Taken back while it is executed: HEAD passes TAIL, and the ring halts. */
+/* Taken back while the descriptor is executed: HEAD passes TAIL, and the ring halts. */
 TEST_F(midway, mdma_doorbell_taken_back_too_late, 60)
 {
 	double end = now_ms() + 5000;

@@ -21,9 +21,9 @@ TEST_F(rig, mdma_migration_features, 20)
 }
 
 /*
- * In a state that stops the device nothing is pinned from the first moment on.
- * In a P2P state it still holds what it held, until that has expired, which is
- * when the test says so; but it pins nothing more.
+ * In a state that stops the device, nothing is pinned from the first moment on. In a
+ * P2P state the device pins nothing more, but still holds the runs that it held until
+ * they expire. The test decides when they do.
  */
 static void expect_pins_given_back(struct rig *r, int state)
 {
@@ -40,8 +40,8 @@ static void expect_pins_given_back(struct rig *r, int state)
 }
 
 /*
- * The device runs, comes to a state without DMA, and from then on memory does
- * not change, nothing is pinned by the workload, and nothing comes later.
+ * The device runs and is brought to a state without DMA. From then on, memory does
+ * not change and the workload pins nothing, now or later.
  */
 static void expect_silence(struct rig *r, int state)
 {
@@ -51,7 +51,7 @@ static void expect_silence(struct rig *r, int state)
 	long long seq;
 
 	set_workload(r);
-	/* Until the test is through with it */
+	/* Held until the test ends the hold. */
 	SET(r, "hold_ms", "600000");
 	SET(r, "run", "1");
 	wait_for_writes(r, 100);
@@ -150,7 +150,7 @@ TEST_F(rig, mdma_stream_belongs_to_its_state, 20)
 	EXPECT_EQ(MIG(RUNNING), mig_get(device));
 }
 
-/* The fd outlives the device, which outlives nothing. */
+/* The fd may outlive the open device; the saved state does not. */
 TEST_F(rig, mdma_stream_after_the_device_is_closed, 20)
 {
 	char byte;
@@ -184,7 +184,7 @@ TEST_F(rig, mdma_precopy_info, 20)
 	close(fd);
 }
 
-/* A migration that is given up half way leaves a device that goes on. */
+/* A migration that is given up half way leaves a device that continues. */
 TEST_F(rig, mdma_cancelled_migration, 30)
 {
 	int device = self->dev.device, fd;
@@ -203,7 +203,7 @@ TEST_F(rig, mdma_cancelled_migration, 30)
 	expect_goes_on(self);
 }
 
-/* A window of the guest, in which the workload writes. */
+/* Gives the device a window of the guest. */
 static void give_window(struct rig *r, __u64 first, __u64 npages)
 {
 	struct mdma_range *table = (void *)r->mem;
@@ -234,8 +234,8 @@ static void expect_untouched(struct rig *r, __u64 first, __u64 end)
 }
 
 /*
- * The guest takes its window back while the device is quiesced, and uses the
- * memory for something else: it never is written again.
+ * The guest takes its window back while the device is quiesced, and uses the memory
+ * for something else: the device never writes that memory again.
  */
 TEST_F(rig, mdma_window_taken_back_while_quiesced, 30)
 {
@@ -258,7 +258,7 @@ TEST_F(rig, mdma_window_taken_back_while_quiesced, 30)
 	SET(self, "run", "0");
 }
 
-/* It gives another one: from the first descriptor on, that is the window. */
+/* The guest gives another window, which is used from the first descriptor on. */
 TEST_F(rig, mdma_window_replaced_while_quiesced, 30)
 {
 	run_in_window_of_guest(self);
@@ -274,7 +274,7 @@ TEST_F(rig, mdma_window_replaced_while_quiesced, 30)
 	expect_untouched(self, 216, RIG_PAGES);
 }
 
-/* Nothing to read is nothing, not the end of what can be read later. */
+/* A read of no bytes returns 0, and does not end the data. */
 TEST_F(rig, mdma_read_of_no_bytes, 20)
 {
 	char buf[256];

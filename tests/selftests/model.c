@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * R2, R3, R6, R8, R11, R12 together: random sequences of calls, and a plain
- * reference that knows what each call must return and each report must say.
+ * reference that knows what each call must return and each report must hold.
  *
- * $OPS calls are made, from $SEED, in trials of TRIAL_CALLS. Each call is drawn
- * from the trial's seed and its own number, so that any of them can be left
- * out: a trial that differs is made as short as it stays different, and printed.
+ * $OPS calls are made, from $SEED, in trials of TRIAL_CALLS. Each call is drawn from
+ * the trial's seed and the number of the call, so any call can be left out. A trial
+ * that differs is shortened as long as it still differs, and printed.
  *
- * On the kernel's own type1 a difference must be one of its known weaknesses
- * (enum weakness); they are counted, and any other one fails.
+ * On the kernel's own type1 a difference must be one of its known weaknesses (enum
+ * weakness). These are counted; any other difference fails.
  */
 #include "fixture.h"
 #include "reference.h"
@@ -31,9 +31,9 @@ static const char *const weakness_text[WEAKNESSES] = {
 	[UNWOUND] = "pages reported that a failing pin call had unwound",
 };
 
-/* Of all processes of a run; in shared memory. */
+/* Totals of all processes of a run, in shared memory. */
 struct totals {
-	volatile int differ;		/* one has found a difference: the others end */
+	volatile int differ;		/* one process has found a difference: the others end */
 	__u64 calls;
 	__u64 seen[WEAKNESSES];
 };
@@ -72,7 +72,7 @@ FIXTURE_TEARDOWN(model)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The difference that ended the trial, and the way out of it. */
+/* The difference that ended the trial, and where a trial returns to. */
 static char difference[200];
 static jmp_buf differs;
 
@@ -98,14 +98,14 @@ static int pick(struct model *m, int n)
 	return random_next(&m->random) % n;
 }
 
-/* A run of pages, short or long, that may reach into holes. */
+/* Picks a run of pages, short or long, that may extend into holes. */
 static void pick_run(struct model *m, int *first, int *n, int most)
 {
 	*n = 1 + pick(m, pick(m, 32) ? 10 : most);
 	*first = pick(m, REF_PAGES - *n + 1);
 }
 
-/* Mostly one or more whole mappings; also holes, and parts. */
+/* Picks mostly one or more whole mappings, but also holes and parts. */
 static void pick_range(struct model *m, int *first, int *n)
 {
 	const struct ref_page *page = m->ref.page;
@@ -126,7 +126,7 @@ static void pick_range(struct model *m, int *first, int *n)
 
 /* --- reports ------------------------------------------------------------- */
 
-/* A buffer of which only the first so many bytes can be written. */
+/* A buffer of which only this many bytes, from the start, can be written. */
 static unsigned char *make_bitmap(struct model *m, int good)
 {
 	unsigned char *bitmap = m->room + BITMAP_ROOM - good;
@@ -138,7 +138,7 @@ static unsigned char *make_bitmap(struct model *m, int good)
 	return bitmap;
 }
 
-/* Bytes that can be written: all of it and some more, or with a fault less. */
+/* Bytes that can be written: the bitmap and more, or less than it for a fault. */
 static int pick_good(struct model *m, int n, bool fault)
 {
 	int bytes = bitmap_bytes(n);
@@ -146,7 +146,7 @@ static int pick_good(struct model *m, int n, bool fault)
 	return fault ? 8 * pick(m, bytes / 8) : bytes + 16;
 }
 
-/* Has a page whose bit can't be written? */
+/* Whether the range has a page whose bit can't be written. */
 static bool must_fault(struct model *m, int first, int n, int good)
 {
 	int i;
@@ -157,7 +157,7 @@ static bool must_fault(struct model *m, int first, int n, int good)
 	return false;
 }
 
-/* Is there a mapped page in the u64 of this bit? */
+/* Whether there is a mapped page in the u64 of this bit. */
 static bool near_mapping(struct model *m, int first, int n, int bit)
 {
 	int i;
@@ -169,10 +169,10 @@ static bool near_mapping(struct model *m, int first, int n, int bit)
 }
 
 /*
- * Is it in the first u64 of a mapping that does not begin with that u64? All of
- * what the user's buffer has there is kept: what was in it before the call, and
- * what mappings before it put there, whose own bitmaps keep the user's bits
- * behind their end from one report to the next.
+ * Whether the bit is in the first u64 of a mapping that begins within that u64. The
+ * kernel's own keeps everything in that u64 of the user's buffer: what was there
+ * before the call, and what earlier mappings put there. Their own bitmaps keep the
+ * user's bits behind their end from one report to the next.
  */
 static bool stale(struct model *m, int first, int bit)
 {
@@ -187,7 +187,7 @@ static bool stale(struct model *m, int first, int bit)
 	return kept && begin % 64 && begin / 64 == bit / 64;
 }
 
-/* The kernel's own reports a page that is not dirty. */
+/* Explains why the kernel's own reports a page that is not dirty. */
 static enum weakness explain(struct model *m, int first, int bit)
 {
 	struct ref_page *p = &m->ref.page[first + bit];
@@ -232,7 +232,7 @@ static void check_report(struct model *m, int first, int n,
 		check_bit(m, first, n, i, bitmap_bit(bitmap, i));
 }
 
-/* After a fault: what is not of a mapped page must be as it was. */
+/* After a fault: bits that belong to no mapped page must be unchanged. */
 static void check_rest(struct model *m, int first, int n,
 		       const unsigned char *bitmap, int good)
 {
@@ -253,7 +253,7 @@ static void restart(struct model *m)
 	ref_start(&m->ref);
 }
 
-/* Its records are not what they were: see how, then begin anew. */
+/* Its records have changed: find out how, then begin anew. */
 static void stock_get_faulted(struct model *m)
 {
 	unsigned char *bitmap = make_bitmap(m, bitmap_bytes(REF_PAGES));
@@ -405,7 +405,7 @@ static void do_get_fault(struct model *m)
 	get_range(m, true);
 }
 
-/* Also of pages that are not pinned; not of pages that are not mapped. */
+/* Also unpins pages that are not pinned, but no pages that are not mapped. */
 static void do_unpin(struct model *m)
 {
 	int first, most, n = 0;
@@ -466,7 +466,7 @@ static void check_locked(struct model *m)
 		       ref_locked(&m->ref));
 }
 
-/* Of 64: how often each is drawn. */
+/* How often each call is drawn, out of 64. */
 static const struct {
 	int share;
 	void (*call)(struct model *m);
@@ -487,7 +487,7 @@ static void draw(struct model *m)
 
 /* --- trials -------------------------------------------------------------- */
 
-/* Returns whether it differs. Leaves nothing mapped or tracked if not. */
+/* Returns whether the trial differs. If not, nothing is left mapped or tracked. */
 static bool trial(struct model *m, __u64 seed)
 {
 	memset(&m->ref, 0, sizeof(m->ref));
@@ -509,7 +509,7 @@ static bool trial(struct model *m, __u64 seed)
 	return false;
 }
 
-/* The same in a container that nothing has gone wrong in. */
+/* The same in a new container, in which nothing has gone wrong yet. */
 static bool fresh_trial(struct model *m, __u64 seed)
 {
 	rig_close(&m->rig);
@@ -517,7 +517,7 @@ static bool fresh_trial(struct model *m, __u64 seed)
 	return trial(m, seed);
 }
 
-/* Leave out calls as long as the trial still differs; say what remains. */
+/* Leaves out calls as long as the trial still differs; prints the rest. */
 static void shrink(struct model *m, __u64 seed)
 {
 	int some, first;
@@ -576,8 +576,8 @@ static void print_totals(const struct totals *t, double ms)
 }
 
 /*
- * Some processes a CPU, each with a container and seeds of its own: a pin of what
- * was unmapped just now sleeps for 20 ms.
+ * Several processes for each CPU, each with a container and seeds of its own, because
+ * a pin of memory that was just unmapped sleeps for 20 ms.
  */
 TEST_F(model, R8_random_calls_against_a_model, 120)
 {

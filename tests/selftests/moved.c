@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a migration takes along, and what it leaves at the source. */
+/* What moves with a migration, and what stays at the source. */
 #include <errno.h>
 #include <sys/ioctl.h>
 
@@ -7,7 +7,7 @@
 #include "migration.h"
 #include "ring.h"
 
-/* Memory of the guest, as QEMU moves it. */
+/* Copies the guest's memory, as QEMU does. */
 static void copy_memory(struct rig *to, struct rig *from)
 {
 	memcpy(to->mem, from->mem, RIG_PAGES << PAGE_SHIFT);
@@ -28,7 +28,7 @@ static void expect_same_stamps(struct rig *a, struct rig *b)
 	}
 }
 
-/* Each parameter is another than that of a new device. */
+/* Each parameter differs from that of a new device. */
 static void set_pattern(struct rig *r, const char *pattern)
 {
 	set_workload(r);
@@ -67,7 +67,7 @@ static void expect_same_knobs(struct rig *a, struct rig *b)
 	}
 }
 
-/* Moved to a second device half way, or not: the same writes. */
+/* The writes are the same whether the device moves half way or not. */
 static void moved_run(struct rig *source, const char *pattern)
 {
 	char *buf = malloc(MDMA_STREAM_MAX);
@@ -159,7 +159,7 @@ TEST_F(rig, mdma_moved_with_precopy, 40)
 	rig_close(&target);
 }
 
-/* A descriptor that was announced when the device had stopped is not lost. */
+/* A doorbell that was rung when the device had stopped is not lost. */
 TEST_F(rig, mdma_moved_doorbell, 30)
 {
 	struct mdma_desc desc = {
@@ -196,7 +196,7 @@ TEST_F(rig, mdma_moved_doorbell, 30)
 	rig_close(&target);
 }
 
-/* Every counter, the generator's state among what they follow from. */
+/* Compares every counter. They also depend on the state of the generator. */
 static void expect_same_stats(struct rig *a, struct rig *b)
 {
 	static const char * const names[] = {
@@ -214,7 +214,7 @@ static void expect_same_stats(struct rig *a, struct rig *b)
 	}
 }
 
-/* Stops one, starts the other where it was; memory as QEMU moves it. */
+/* Moves the state from one device to the other, and the memory as QEMU does. */
 static void move(struct rig *from, struct rig *to)
 {
 	char *buf = malloc(MDMA_STREAM_MAX);
@@ -228,7 +228,7 @@ static void move(struct rig *from, struct rig *to)
 	free(buf);
 }
 
-/* Back and forth between two devices: as if it had never moved. */
+/* Back and forth between two devices: the result is that of a device that never moved. */
 TEST_F(rig, mdma_moved_twenty_times, 60)
 {
 	struct rig other, whole, *here = self, *there = &other, *swap;
@@ -254,7 +254,7 @@ TEST_F(rig, mdma_moved_twenty_times, 60)
 	rig_close(&whole);
 }
 
-/* Ten runs of four pages that are held for ten minutes. */
+/* Holds ten runs of four pages for ten minutes. */
 static void hold_ten_runs(struct rig *r, const char *direction)
 {
 	set_workload(r);
@@ -300,7 +300,7 @@ TEST_F(rig, mdma_held_for_reading_moves_along, 30)
 	rig_close(&target);
 }
 
-/* Moved, or stopped and started, twice in a row: nothing gets lost. */
+/* Moved, or stopped and started, twice in a row: no held run is lost. */
 TEST_F(rig, mdma_held_pins_move_on, 30)
 {
 	struct rig target;
@@ -319,8 +319,9 @@ TEST_F(rig, mdma_held_pins_move_on, 30)
 }
 
 /*
- * What was unmapped meanwhile is not pinned again, nor is what was mapped anew
- * since, if the container told the device: it does if something is pinned.
+ * Runs whose memory was unmapped meanwhile are not pinned again, even if the memory
+ * was mapped anew, provided that the container told the device. It does if something
+ * is pinned.
  */
 TEST_F(rig, mdma_unmapped_runs_are_not_pinned_again, 30)
 {
@@ -347,7 +348,7 @@ TEST_F(rig, mdma_runs_that_cannot_be_pinned_are_forgotten, 30)
 	EXPECT_EQ(10, mdma_get(&self->dev, "stats/pin_errors"));
 }
 
-/* A run is held for its time in all, before the stop and after it. */
+/* A run is held for its total time, before the stop and after it together. */
 #define HOLD_MS		6000
 
 TEST_F(rig, mdma_time_held_before_a_stop_counts, 30)
@@ -370,7 +371,7 @@ TEST_F(rig, mdma_time_held_before_a_stop_counts, 30)
 	else
 		NO_CHANCE("the stop came when the hold was over");
 	EXPECT_EQ(0, wait_for_value(self, "stats/pinned", 0));
-	/* Not for all of the time anew: half of it is the machine's to be slow */
+	/* Not for the whole time anew. Half of the time is left for a slow machine. */
 	if (now_ms() > stopped + HOLD_MS)
 		FAIL("held for %.0f ms after the stop", now_ms() - stopped);
 }
@@ -397,7 +398,7 @@ static void expect_data_size(struct rig *r, char *buf, int in_precopy)
 	close(fd);
 	if (n < told * 9 / 10 || n > told * 11 / 10)
 		FAIL("%lld bytes were announced, %lld came", told, n);
-	/* What it still is, now that it is known. */
+	/* The estimate is exact now that the stream exists. */
 	EXPECT_EQ(n, mig_data_size(r->dev.device));
 	ASSERT_EQ(0, mig_set(r->dev.device, MIG(RUNNING), NULL));
 }
@@ -419,8 +420,8 @@ TEST_F(rig, mdma_data_size_is_true, 30)
 }
 
 /*
- * The channel breaks at some place, the destination says so; it can be used
- * again, and the source goes on as if nothing had been.
+ * The stream breaks off at some place: the destination fails, and can be used again;
+ * the source continues as if nothing had happened.
  */
 static void break_stream(struct rig *source, struct rig *target, long long cut)
 {
@@ -462,7 +463,7 @@ TEST_F(rig, mdma_stream_that_breaks_harms_neither_side, 60)
 	rig_close(&target);
 }
 
-/* What comes behind the end is refused, and so is what cannot be read then. */
+/* Data after END is refused, and so is data that cannot be read there. */
 TEST_F(rig, mdma_nothing_is_taken_behind_the_end, 30)
 {
 	char *buf = malloc(MDMA_STREAM_MAX), *bad = memory(MDMA_STREAM_MAX, PROT_NONE);
@@ -485,7 +486,7 @@ TEST_F(rig, mdma_nothing_is_taken_behind_the_end, 30)
 	free(buf);
 }
 
-/* Two channels with all their settings, on devices with four. */
+/* All settings of two channels, on devices with four. */
 static void set_channels(struct rig *r)
 {
 	set_workload(r);
@@ -512,7 +513,7 @@ TEST_F(rig, mdma_moved_workloads_of_all_channels, 40)
 	ASSERT_STR("0", error(rig_open(&whole, "mdma-4", RIG_PAGES)));
 	set_channels(&source);
 	step_channels(&source, "50");
-	/* What the destination had before is gone */
+	/* The previous settings of the destination are gone. */
 	ASSERT_EQ(0, mdma_set(&target.dev, "workload2/batch", "9"));
 	move(&source, &target);
 	EXPECT_EQ(1, mdma_get(&target.dev, "workload2/batch"));
@@ -528,7 +529,7 @@ TEST_F(rig, mdma_moved_workloads_of_all_channels, 40)
 	rig_close(&whole);
 }
 
-/* At the destination, each is held by the channel that held it. */
+/* At the destination, each run is held by the same channel as at the source. */
 TEST_F(rig, mdma_moved_pins_belong_to_their_channels, 30)
 {
 	struct rig source, target;
@@ -544,14 +545,14 @@ TEST_F(rig, mdma_moved_pins_belong_to_their_channels, 30)
 	SET(&target, "hold_ms", "0");
 	SET(&target, "step", "1");
 	EXPECT_EQ(30, wait_for_value(&target, "stats/pinned", 30));
-	/* Nor are the others given back later */
+	/* The other runs are not given back later either. */
 	usleep(200000);
 	EXPECT_EQ(30, mdma_get(&target.dev, "stats/pinned"));
 	rig_close(&source);
 	rig_close(&target);
 }
 
-/* A trace goes along, and what it holds, each for the rest of its time. */
+/* A trace moves, and so do the runs that it holds, each for the rest of its time. */
 TEST_F(rig, mdma_moved_trace, 40)
 {
 	struct {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Vectors that are masked: a user that takes an eventfd away and gives it back. */
+/* Masked vectors: the user takes an eventfd away and gives it back. */
 #include <sys/eventfd.h>
 
 #include "fixture.h"
@@ -9,7 +9,7 @@
 
 #define CHANNEL		1
 #define OTHER		3
-#define NOBODY_WAITS	30	/* ms until what does not come has not come */
+#define NOBODY_WAITS	30	/* ms to wait for an interrupt that must not come */
 #define NONE		-1
 
 FIXTURE(vector) {
@@ -33,7 +33,7 @@ FIXTURE_TEARDOWN(vector)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The eventfd of the channel's vector, or NONE. */
+/* Sets the eventfd of the channel's vector, or NONE. */
 static void set_eventfd(struct vector *v, int fd)
 {
 	ASSERT_STR("0", error(irq_command(&v->rig.dev,
@@ -53,7 +53,7 @@ static void raise_irq(struct ring *ring)
 	EXPECT_EQ(1, ring_reg(ring, MDMA_CHAN_IRQ));
 }
 
-/* Pending meanwhile, and told as soon as there is somebody to tell. */
+/* Pending while masked, and signalled as soon as there is an eventfd. */
 TEST_F(vector, mdma_msix_masked_and_unmasked, 20)
 {
 	int i;
@@ -69,7 +69,7 @@ TEST_F(vector, mdma_msix_masked_and_unmasked, 20)
 	}
 }
 
-/* What the guest has dealt with, or does not want, is not told. */
+/* An interrupt that the guest has cleared, or has disabled, is not signalled. */
 TEST_F(vector, mdma_msix_unmasked_with_nothing_pending, 20)
 {
 	set_eventfd(self, NONE);
@@ -85,7 +85,7 @@ TEST_F(vector, mdma_msix_unmasked_with_nothing_pending, 20)
 	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
 }
 
-/* An eventfd in place of another one: nothing was lost, nothing is told. */
+/* A replaced eventfd: no interrupt is lost, and none is signalled. */
 TEST_F(vector, mdma_msix_of_another_eventfd, 20)
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -101,13 +101,13 @@ TEST_F(vector, mdma_msix_of_another_eventfd, 20)
 	close(fd);
 }
 
-/* One masked vector keeps no other one from being told. */
+/* A masked vector does not keep another one from being signalled. */
 TEST_F(vector, mdma_msix_of_two_channels, 20)
 {
 	int fd = irq_set_vector(&self->rig.dev, OTHER);
 	struct ring ring;
 
-	/* Both rings are the same memory: one after the other */
+	/* Both rings are in the same memory, so use one after the other. */
 	set_eventfd(self, NONE);
 	raise_irq(&self->ring);
 	ring_enable(&ring, &self->rig, OTHER, 8);
@@ -119,7 +119,7 @@ TEST_F(vector, mdma_msix_of_two_channels, 20)
 	close(fd);
 }
 
-/* A device that does not run tells when it runs, and once. */
+/* A device that does not run signals when it runs, and only once. */
 TEST_F(vector, mdma_msix_unmasked_while_stopped, 20)
 {
 	int device = self->rig.dev.device;
