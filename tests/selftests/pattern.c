@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The workload's patterns, its way of access and its behaviour on errors: what
- * an attribute says is what the ledger shows.
+ * The workload's patterns, access modes and behaviour on errors: the ledger shows
+ * what the attributes say.
  */
 #include "fixture.h"
 
 #define SLOTS	100
 
-/* A record for each page of the rig; of one never written all is 0. */
+/* A record for each page of the rig; all 0 for a page that was never written. */
 static void read_ledger(struct rig *r, struct mdma_ledger_record *page)
 {
 	struct mdma_ledger_record *records;
@@ -46,7 +46,7 @@ TEST_F(rig, mdma_stride_visits_every_nth_slot, 20)
 	EXPECT_EQ(101, page[0].seq);
 }
 
-/* Shares of the first, of the others by thirds, as theta says. */
+/* Shares of the first slot, and of the others by thirds, according to theta. */
 TEST_F(rig, mdma_zipf_prefers_the_first_slots, 30)
 {
 	struct mdma_ledger_record page[RIG_PAGES];
@@ -102,7 +102,7 @@ TEST_F(rig, mdma_hot_set_drifts, 30)
 	read_ledger(self, page);
 	begin = page[0].writes + page[1].writes + page[2].writes +
 		page[3].writes;
-	/* Half of them, and 4 of 100 of the rest */
+	/* Half of the visits, and 4 % of the rest. */
 	EXPECT_LT(900, begin);
 	EXPECT_LT(begin, 1180);
 }
@@ -124,7 +124,7 @@ TEST_F(rig, mdma_ring_keeps_as_many_as_it_is_told, 20)
 	EXPECT_EQ(6, locked_pages());
 }
 
-/* One descriptor, many single pages, each pinned by a call of its own. */
+/* One descriptor has many single pages, each pinned by a call of its own. */
 TEST_F(rig, mdma_scatter_is_many_single_pages, 20)
 {
 	struct mdma_ledger_record page[RIG_PAGES];
@@ -148,7 +148,7 @@ TEST_F(rig, mdma_scatter_is_many_single_pages, 20)
 	check_stamps(self);
 }
 
-/* So many, and not one more. */
+/* Exactly this many descriptors are executed. */
 static void expect_descriptors(struct rig *r, long long n)
 {
 	EXPECT_EQ(n, wait_for_value(r, "stats/descriptors", n));
@@ -163,7 +163,7 @@ TEST_F(rig, mdma_burst_and_pause, 20)
 	SET(self, "pause_ms", "600000");
 	SET(self, "run", "1");
 	expect_descriptors(self, 5);
-	/* A new value counts at once: it ends the pause */
+	/* A new value takes effect at once: it ends the pause. */
 	SET(self, "burst", "7");
 	expect_descriptors(self, 12);
 	SET(self, "burst", "0");
@@ -197,8 +197,9 @@ TEST_F(rig, mdma_mixed_as_the_percentage_says, 20)
 #define RATE_TRIES	6
 
 /*
- * Descriptors by the device's own count, over four seconds, and what the rate says
- * at least and at most: each look at the counter is between two at the clock.
+ * Descriptors by the device's own count, over four seconds, and the least and the
+ * most that the rate allows: each reading of the counter is between two readings of
+ * the clock.
  */
 static long long measure_rate(struct rig *r, double *least, double *most)
 {
@@ -220,8 +221,8 @@ static long long measure_rate(struct rig *r, double *least, double *most)
 }
 
 /*
- * As soon as the machine lets it for four seconds: one that can't do several times
- * as many without a rate never does.
+ * Passes as soon as the machine is quick enough for four seconds. A machine that can't
+ * do several times as many descriptors without a rate never is.
  */
 TEST_F(rig, mdma_rate_within_5_percent, 60)
 {
@@ -267,7 +268,7 @@ TEST_F(rig, mdma_rw_pins_nothing, 30)
 	SET(self, "step", "10");
 	EXPECT_EQ(40, counter(self, "pages_read"));
 	EXPECT_STR("none", dirty_all(self));
-	/* The device's own thread does the same */
+	/* The device's own thread does the same as a step. */
 	SET(self, "direction", "write");
 	SET(self, "run", "1");
 	EXPECT_EQ(true, WAIT_FOR(counter(self, "pages_written") > 900));
@@ -276,7 +277,7 @@ TEST_F(rig, mdma_rw_pins_nothing, 30)
 	EXPECT_EQ(SLOTS, check_stamps(self));
 }
 
-/* Bytes beside the stamps stay as they are, and no number is used twice. */
+/* Bytes beside the stamps do not change, and no number is used twice. */
 TEST_F(rig, mdma_rw_same_writes_as_by_pins, 30)
 {
 	struct mdma_ledger_record pins[RIG_PAGES], rw[RIG_PAGES];
@@ -324,7 +325,7 @@ TEST_F(rig, mdma_rw_unmapped_while_it_runs, 40)
 	SET(self, "run", "0");
 }
 
-/* Slots 2 and 3 of 4 can't be pinned. */
+/* Makes slots 2 and 3 of 4 impossible to pin. */
 static void half_mapped(struct rig *r, const char *on_error)
 {
 	set_window(r, RIG_PAGES - 2, RIG_PAGES + 2);
@@ -359,7 +360,7 @@ TEST_F(rig, mdma_failed_descriptor_stops, 20)
 	EXPECT_EQ(6, counter(self, "descriptors"));
 }
 
-/* The same again, until it can be done: then as if it had never failed. */
+/* The descriptor is retried until it succeeds: then as if it had never failed. */
 TEST_F(rig, mdma_failed_descriptor_is_tried_again, 20)
 {
 	unsigned char *more = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The PCI function: what VFIO tells of it, config space, and its resets. */
+/* The PCI function: its description by VFIO, config space, and its resets. */
 #include <sys/ioctl.h>
 
 #include <linux/pci_regs.h>
@@ -126,7 +126,7 @@ TEST_F(function, mdma_config_space_of_a_new_device, 20)
 	EXPECT_EQ(0, config(self, AF + PCI_AF_CTRL, 2));
 }
 
-/* As firmware finds out what a BAR wants. */
+/* Like firmware that sizes a BAR. */
 TEST_F(function, mdma_bar_sizing, 20)
 {
 	const __u32 ones = ~0, address = 0xfebd4000;
@@ -145,7 +145,7 @@ TEST_F(function, mdma_bar_sizing, 20)
 	EXPECT_EQ(MDMA_MAGIC, mdma_read32(m, MDMA_REG_MAGIC));
 }
 
-/* Each bit of each byte: those of the mask can be changed, all others not. */
+/* Each bit of each byte: the bits of the mask can be changed, no others. */
 TEST_F(function, mdma_config_write_masks, 20)
 {
 	static const __u8 mask[CONFIG] = {
@@ -165,7 +165,7 @@ TEST_F(function, mdma_config_write_masks, 20)
 
 	ASSERT_EQ(0, mdma_config_read(m, 0, old, CONFIG));
 	for (i = 0; i < CONFIG; i++) {
-		/* Not Initiate FLR, which is no bit that stays */
+		/* Not Initiate FLR, which does not keep its value. */
 		write = i == AF + PCI_AF_CTRL ? 0xfe : 0xff;
 		ASSERT_EQ(0, mdma_config_write(m, i, &write, 1));
 		ASSERT_EQ(0, mdma_config_read(m, i, &seen, 1));
@@ -192,9 +192,9 @@ static int reset_by_flr(struct mdma *m)
 	return mdma_config_write(m, AF + PCI_AF_CTRL, &flr, 1);
 }
 
-#define DESCRIPTORS	250	/* more than can be done before the reset comes */
+#define DESCRIPTORS	250	/* more than can be executed before the reset */
 
-/* A ring that works on, a page held, a window of the guest, BAR and so on. */
+/* Starts a ring, holds a page, gives a window of the guest, sets the BAR and so on. */
 static void make_busy(struct function *f, struct ring *ring)
 {
 	const struct mdma_desc desc = {
@@ -243,7 +243,7 @@ static void after_reset(struct function *f, int (*reset)(struct mdma *m),
 	ASSERT_STR("0", error(mdma_reset(m)));
 }
 
-/* Both resets end all DMA, give back all pins, and leave the same device. */
+/* Both resets end all DMA, give back all pins, and leave the same state. */
 TEST_F(function, mdma_flr_is_a_reset, 40)
 {
 	static __u32 regs[3][MDMA_BAR0_SIZE / 4];
@@ -255,7 +255,7 @@ TEST_F(function, mdma_flr_is_a_reset, 40)
 	EXPECT_EQ(0, memcmp(space[0], space[1], CONFIG));
 	EXPECT_EQ(0, memcmp(regs[0], regs[1], sizeof(regs[0])));
 
-	/* And that is the device that one who opens it finds */
+	/* A new user who opens the device finds that state, too. */
 	mdma_close(&self->rig.dev);
 	ASSERT_EQ(0, mdma_attach(&self->rig.dev, self->rig.container));
 	ASSERT_EQ(0, container_set_type(self->rig.container,
@@ -269,8 +269,8 @@ TEST_F(function, mdma_flr_is_a_reset, 40)
 }
 
 /*
- * A vector without an eventfd is masked: nobody is told until it is back, and
- * then nothing is lost.
+ * A vector without an eventfd is masked: its interrupt is signalled when an eventfd
+ * is set again, and is not lost.
  */
 TEST_F(function, mdma_masked_vector, 20)
 {
@@ -294,7 +294,7 @@ TEST_F(function, mdma_masked_vector, 20)
 	EXPECT_EQ(1, irq_count(fd, 3000));
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
 	EXPECT_EQ(1, irq_count(fd, 3000));
-	/* VFIO has no mask for vectors: who masks takes the eventfd away */
+	/* VFIO can't mask a vector: a user masks it by taking the eventfd away. */
 	EXPECT_STR("ENOTTY", error(irq_command(m, VFIO_IRQ_SET_DATA_NONE |
 					       VFIO_IRQ_SET_ACTION_MASK,
 					       VFIO_PCI_MSIX_IRQ_INDEX, 1, 1)));

@@ -89,7 +89,7 @@ TEST_F(rig, R8_holes_are_left_alone, 30)
 	}
 }
 
-/* Every begin and every length around the borders of a u64. */
+/* Every start and every length around the borders of a u64. */
 TEST_F(rig, R8_sub_ranges_of_every_shift, 60)
 {
 	__u64 first, n, begin, end;
@@ -107,7 +107,7 @@ TEST_F(rig, R8_sub_ranges_of_every_shift, 60)
 	}
 }
 
-/* What follows the mapping that the range begins in is not skipped. */
+/* Mappings after the one in which the range begins are not skipped. */
 TEST_F(rig, R8_D7_range_that_begins_within_a_mapping, 20)
 {
 	__u64 size = 64 << PAGE_SHIFT;
@@ -126,7 +126,7 @@ TEST_F(rig, R8_D7_range_that_begins_within_a_mapping, 20)
 	}
 }
 
-/* Mappings of one page each with holes of one page between. */
+/* Mappings of one page each, with holes of one page between them. */
 TEST_F(rig, R8_D6_many_small_mappings, 30)
 {
 	unsigned char *bitmap = filled(200, 0xff);
@@ -217,7 +217,7 @@ TEST_F(rig, R8_last_page_of_the_space, 20)
 	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
 	EXPECT_STR("1-63", bitmap_text(bitmap, 64));
 
-	/* Nothing behind it is pinned, and nothing at the other end. */
+	/* Nothing after the last page is pinned, and nothing at the other end. */
 	EXPECT_STR("EINVAL", error(mdma_pin(&self->dev, LAST_PAGE, 2, 'w')));
 	EXPECT_EQ(0, locked_pages());
 	EXPECT_EQ(0, dma_unmap(self->container, LAST_PAGE, PAGE_SIZE,
@@ -237,7 +237,7 @@ TEST_F(rig, R8_last_page_is_written_and_unmapped_with_a_bitmap, 20)
 	START(self);
 	ASSERT_STR("0", error(mdma_rw_write(&self->dev, -8ULL, 8, 7)));
 	EXPECT_EQ(7, self->mem[3 * PAGE_SIZE - 1]);
-	/* The space has an end: what is behind it is not its begin. */
+	/* The space has an end: an access beyond it does not wrap to the start. */
 	EXPECT_NE(0, mdma_rw_write(&self->dev, -8ULL, 16, 7));
 	EXPECT_EQ(0, self->mem[0]);
 	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE - PAGE_SIZE, 1,
@@ -281,7 +281,7 @@ TEST_F(rig, R8_unmap_all_has_the_last_page, 20)
 	map_last(self, 1);
 }
 
-/* 16 TiB in one mapping, of which four pages at 3/4 of it are memory. */
+/* 16 TiB in one mapping, with memory for four pages only, at 3/4 of it. */
 TEST_F(rig, R17_mapping_of_16_tib, 60)
 {
 	__u64 size = 16ULL << 40, iova = 1ULL << 45, far = 12ULL << 40;
@@ -302,7 +302,7 @@ TEST_F(rig, R17_mapping_of_16_tib, 60)
 					64 << PAGE_SHIFT, bitmap)));
 	EXPECT_STR("2", bitmap_text(bitmap, 64));
 	EXPECT_STR("none", dirty_all(self));
-	/* All of it can be asked for: the bitmap is bad, but not too big. */
+	/* The whole mapping can be requested: the bitmap is bad, but not too big. */
 	EXPECT_STR("EFAULT", error(dirty_get(self->container, iova, size,
 					     memory(size >> (PAGE_SHIFT + 3),
 						    PROT_NONE))));
@@ -311,7 +311,7 @@ TEST_F(rig, R17_mapping_of_16_tib, 60)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* A whole GET of 1 TiB with next to nothing in it is no long affair. */
+/* A GET of 1 TiB with hardly anything dirty does not take long. */
 TEST_F(rig, R17_get_of_1_tib, 60)
 {
 	__u64 size = 1ULL << 40, iova = 1ULL << 41;
@@ -338,7 +338,7 @@ TEST_F(rig, R17_get_of_1_tib, 60)
 		   bitmap_text(bitmap, size >> PAGE_SHIFT));
 }
 
-/* The shortest of many: START, GET of a few pages around @iova, and STOP, in ms. */
+/* Shortest time in ms, of many, for START, GET of a few pages around @iova, and STOP. */
 static double shortest_tracking(int container, __u64 iova)
 {
 	unsigned char bitmap[8];
@@ -358,7 +358,7 @@ static double shortest_tracking(int container, __u64 iova)
 	return shortest;
 }
 
-/* 4 TiB more of memory, in which nothing is pinned, cost nothing. */
+/* 4 TiB of additional memory in which nothing is pinned cost nothing. */
 TEST_F(rig, R17_cost_follows_what_is_pinned_and_retained, 60)
 {
 	__u64 size = 4ULL << 40, iova = 1ULL << 44;
@@ -369,7 +369,7 @@ TEST_F(rig, R17_cost_follows_what_is_pinned_and_retained, 60)
 	TOUCH(self, 3, 100);
 	before = shortest_tracking(self->container, at(0));
 	ASSERT_EQ(0, dma_map(self->container, mem, iova, size, MAP_RW));
-	/* A busy machine: the shortest is what it costs, and comes sooner or later */
+	/* The shortest time is the cost; on a busy machine it needs more tries. */
 	for (i = 0; i < 20 && after > 0 && after >= 4 * before; i++) {
 		ms = shortest_tracking(self->container, at(0));
 		after = ms < after ? ms : after;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* R5, R6: a retained page is no pinned page, whoever takes it for one. */
+/* R5, R6: a retained page is not a pinned page, for any call. */
 #include "fixture.h"
 
 /* The engine's own pin, write, unpin of this page. */
@@ -19,7 +19,7 @@ static struct mdma_stamp *stamp_of(struct rig *r, __u64 page)
 	return (void *)(r->mem + (page << PAGE_SHIFT));
 }
 
-/* The user sees the stamp where the IOVA is mapped now. */
+/* The user sees the stamp in the memory that the IOVA is mapped to now. */
 static void expect_stamp(struct rig *r, __u64 page)
 {
 	EXPECT_EQ(MDMA_STAMP_MAGIC, stamp_of(r, page)->magic);
@@ -36,7 +36,7 @@ TEST_F(rig, R5_D9_repin_after_the_page_was_dropped, 20)
 		TOUCH(self, 7, 1);
 		madvise(self->mem + (7 << PAGE_SHIFT), PAGE_SIZE,
 			MADV_DONTNEED);
-		/* The freed page would be the first to come back. */
+		/* If the old page was freed, this allocation would get it. */
 		memset(memory(PAGE_SIZE, PROT_READ | PROT_WRITE), 1, PAGE_SIZE);
 		stamp(self, 7);
 		expect_stamp(self, 7);
@@ -58,7 +58,7 @@ TEST_F(rig, R5_repin_after_other_memory_was_mapped, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* A page that was reported and then replaced, too. */
+/* The same for a page that was reported and then replaced. */
 TEST_F(rig, R5_repin_after_the_report, 20)
 {
 	START(self);
@@ -82,7 +82,7 @@ TEST_F(rig, R5_D10_failing_repin_keeps_the_record, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* Half of the batch was pinned when it failed: it is given back, no more. */
+/* Half of the batch was pinned when it failed: only that half is given back. */
 TEST_F(rig, R5_failing_batch_keeps_the_records, 20)
 {
 	START(self);
@@ -101,7 +101,7 @@ TEST_F(rig, R5_failing_batch_keeps_the_records, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* Pages are counted once more when they are pinned once more. */
+/* Pages are counted again when they are pinned again. */
 TEST_F(rig, R5_D11_repin_is_counted, 20)
 {
 	START(self);
@@ -142,7 +142,7 @@ TEST_F(rig, R6_unpin_of_a_retained_page, 20)
 		mdma_unpin(&self->dev, at(5), 2);
 	EXPECT_EQ(1, locked_pages());
 	EXPECT_STR("9", dirty_all(self));
-	/* No debt: one pin is one pin. */
+	/* The unpins before leave no debt: one pin counts as one. */
 	PIN(self, 5, 1, 'w');
 	EXPECT_EQ(2, locked_pages());
 	EXPECT_STR("5,9", dirty_all(self));
@@ -161,7 +161,7 @@ TEST_F(rig, R6_unpin_before_start, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* Stock says WARN here, and leaves what is behind the hole pinned. */
+/* Stock has a WARN here, and leaves the pages after the hole pinned. */
 TEST_F(rig, R6_unpin_across_a_hole, 20)
 {
 	__u64 size = 16 << PAGE_SHIFT;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The pattern "trace": what a trace says is what the device does, and when. */
+/* The pattern "trace": the device does what the trace says, at the times it says. */
 #include "fixture.h"
 
 #define MAX_ENTRIES	MDMA_TRACE_MAX
@@ -18,7 +18,7 @@ static struct trace *new_trace(void)
 	return t;
 }
 
-/* One more entry, of pages of the rig. */
+/* Adds an entry for pages of the rig. */
 static void add(struct trace *t, __u64 page, __u32 npages, bool write,
 		__u64 at_us, __u32 hold_ms)
 {
@@ -73,7 +73,7 @@ static long long counter(struct rig *r, const char *name)
 	return mdma_get(&r->dev, path);
 }
 
-/* As long as it makes progress. */
+/* Waits for the end of the trace as long as it makes progress. */
 static void wait_for_end(struct rig *r)
 {
 	long long seen;
@@ -93,7 +93,7 @@ static void expect_record(const struct mdma_ledger_record *record, __u64 page,
 	EXPECT_EQ(writes, record->writes);
 }
 
-/* Page 5 is written twice; the window says nothing. */
+/* Page 5 is written twice; the window does not matter. */
 TEST_F(rig, mdma_trace_is_replayed, 20)
 {
 	struct mdma_ledger_record *records;
@@ -116,7 +116,7 @@ TEST_F(rig, mdma_trace_is_replayed, 20)
 	expect_record(&records[2], 6, 2, 1);
 	expect_record(&records[3], 900, 5, 1);
 	check_stamps(self);
-	/* Once for each start, and from the begin */
+	/* Once for each start, from the first entry on. */
 	SET(self, "run", "1");
 	wait_for_end(self);
 	EXPECT_EQ(8, counter(self, "descriptors"));
@@ -127,7 +127,7 @@ TEST_F(rig, mdma_trace_is_replayed, 20)
 	EXPECT_EQ(2 * 5 + 5 + 2, counter(self, "seq"));
 }
 
-/* So many descriptors are executed, and no more before this time. */
+/* Exactly this many descriptors are executed before this time. */
 static void expect_until(struct rig *r, long long n, double end)
 {
 	long long seen;
@@ -162,7 +162,7 @@ TEST_F(rig, mdma_trace_keeps_its_times, 30)
 	EXPECT_EQ(4, counter(self, "descriptors"));
 }
 
-/* In no time, a machine's own apart, what else would take ten minutes. */
+/* At once, apart from the machine's own time, instead of ten minutes. */
 TEST_F(rig, mdma_rate_is_stronger_than_the_times_of_a_trace, 30)
 {
 	struct trace *t = new_trace();
@@ -177,7 +177,7 @@ TEST_F(rig, mdma_rate_is_stronger_than_the_times_of_a_trace, 30)
 	EXPECT_EQ(2, counter(self, "descriptors"));
 }
 
-/* The entry with the short time comes last, and its end first. */
+/* The entry with the short hold comes last, and expires first. */
 TEST_F(rig, mdma_trace_holds_each_run_for_its_time, 30)
 {
 	struct trace *t = new_trace();
@@ -202,7 +202,7 @@ TEST_F(rig, mdma_trace_holds_each_run_for_its_time, 30)
 	EXPECT_EQ(20, locked_pages());
 }
 
-/* Several in a row, whatever a write(2) takes. */
+/* Several traces in a row, in pieces of any size. */
 TEST_F(rig, mdma_trace_comes_in_pieces, 30)
 {
 	struct trace *t = new_trace(), *back = new_trace();
@@ -226,7 +226,7 @@ TEST_F(rig, mdma_trace_comes_in_pieces, 30)
 	SET(self, "run", "1");
 	wait_for_end(self);
 	EXPECT_EQ(MAX_ENTRIES, counter(self, "descriptors"));
-	/* An empty one takes it away */
+	/* An empty trace removes the trace. */
 	t->header.entries = 0;
 	ASSERT_STR("0", error(load(self, t)));
 	EXPECT_STR("ENODATA", error(mdma_set(&self->dev, "workload/step", "1")));
@@ -269,7 +269,7 @@ TEST_F(rig, mdma_bad_traces, 20)
 	BAD("EINVAL", entry->reserved = 1);
 	BAD("0", entry->npages = MDMA_BATCH_MAX);
 	ASSERT_STR("0", error(load(self, t)));
-	/* Too short, cut off, and with a hole: nothing changes */
+	/* Too short, cut off, or with a hole: the old trace stays. */
 	EXPECT_STR("EINVAL", error(load_part(self, t, 7, 7)));
 	BAD("E2BIG", bad->header.entries = MAX_ENTRIES + 1);
 	add(t, 78, 1, true, 0, 0);
@@ -303,7 +303,7 @@ TEST_F(rig, mdma_trace_of_memory_that_is_not_mapped, 20)
 	wait_for_end(self);
 	EXPECT_EQ(1, counter(self, "skipped"));
 	EXPECT_EQ(1, check_stamps(self));
-	/* The last entry fails and is tried again: the trace has not ended */
+	/* The last entry fails and is retried: the trace has not ended. */
 	SET(self, "on_error", "retry");
 	t->entry[0].iova = at(2);
 	t->entry[1].iova = at(RIG_PAGES);
@@ -314,7 +314,7 @@ TEST_F(rig, mdma_trace_of_memory_that_is_not_mapped, 20)
 	SET(self, "run", "0");
 }
 
-/* The time of an entry is its own, however long the workload holds what is older. */
+/* An entry is held for its own time, however long the workload holds older runs. */
 TEST_F(rig, mdma_trace_holds_do_not_wait_for_others, 20)
 {
 	struct trace *t = new_trace();

@@ -38,7 +38,7 @@ TEST_F(rig, R2_only_the_last_unpin_retains, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* Reported while pinned is not enough: the device could still write after. */
+/* Reported while pinned is not enough: the device may write after the report. */
 TEST_F(rig, R2_retained_also_if_reported_while_pinned, 20)
 {
 	START(self);
@@ -172,7 +172,7 @@ TEST_F(rig, R12_read_pin_then_write_pin_is_reported, 20)
 	PIN(self, 5, 1, 'r');
 	PIN(self, 5, 1, 'w');
 	EXPECT_STR("5", dirty_all(self));
-	/* Nobody knows which of the two this one gives back. */
+	/* It is unknown which of the two pins this unpin gives back. */
 	UNPIN(self, 5, 1);
 	EXPECT_STR("5", dirty_all(self));
 	UNPIN(self, 5, 1);
@@ -191,7 +191,7 @@ TEST_F(rig, R12_read_pin_of_a_retained_page, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* A page that was once pinned for write is later a page like any other. */
+/* A page that was pinned for write and reported is later like any other page. */
 TEST_F(rig, R12_write_pin_is_forgotten_once_reported, 20)
 {
 	START(self);

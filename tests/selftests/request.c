@@ -6,7 +6,7 @@
 #include "irq.h"
 #include "stall.h"
 
-/* Two devices in a container, one to be removed; and who removes it. */
+/* Two devices in a container, one of them to be removed, and the remover. */
 FIXTURE(removal) {
 	struct rig rig;
 	struct mdma other;
@@ -51,7 +51,7 @@ static void wait_begun(struct mdma *m)
 	EXPECT_STR("ENODEV", error(fd));
 }
 
-/* The VMM does as it is asked. */
+/* The VMM releases the device as requested. */
 TEST_F(removal, mdma_request_is_followed, 40)
 {
 	struct mdma *m = &self->other;
@@ -74,7 +74,7 @@ TEST_F(removal, mdma_request_is_followed, 40)
 	TOUCH(&self->rig, 3, 1);
 }
 
-/* The VMM takes no notice: its device works on, and the removal waits. */
+/* The VMM ignores the request: its device keeps working, and the removal waits. */
 TEST_F(removal, mdma_request_is_ignored, 60)
 {
 	struct mdma *m = &self->other;
@@ -96,7 +96,7 @@ TEST_F(removal, mdma_request_is_ignored, 60)
 	EXPECT_EQ(false, exists(m));
 }
 
-/* A VMM that can't be asked is waited for; one that dies releases the device. */
+/* The removal waits for a VMM without an eventfd; a VMM that dies releases the device. */
 TEST_F(removal, mdma_request_to_one_who_dies, 40)
 {
 	struct mdma victim;
@@ -136,8 +136,8 @@ static int step_job(void *arg)
 }
 
 /*
- * Neither does a removal wait for the administrator's own long write: the VMM is
- * asked, and what the administrator began ends with the device.
+ * A removal does not wait for a long write by the administrator either: the VMM is
+ * asked, and the write ends with the device.
  */
 TEST_F(removal, mdma_request_while_it_steps, 60)
 {

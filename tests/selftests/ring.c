@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The device as its guest sees it, a friendly and a hostile one. */
+/* The device as a guest sees it, a friendly guest and a hostile one. */
 #include <sys/ioctl.h>
 
 #include <linux/pci_regs.h>
@@ -13,7 +13,7 @@
 #define ENTRIES		16
 #define DATA		32	/* first page of the data */
 
-/* A channel with a ring of ENTRIES; what a test does to it, it can do again. */
+/* A channel with a ring of ENTRIES; a test can set it up again. */
 FIXTURE(guest) {
 	struct rig rig;
 	struct ring ring;
@@ -188,7 +188,7 @@ TEST_F(guest, mdma_write_to_a_read_only_mapping, 20)
 	EXPECT_EQ(MDMA_STATUS_DONE, run(self, MDMA_OP_READ, 0, ro, 64));
 }
 
-/* How an attempt to use a ring ends: with this STATUS and nothing done. */
+/* An attempt to use the ring ends with this STATUS and does nothing. */
 static void expect_ring_status(struct guest *g, __u64 ring, __u32 size,
 			       __u32 status)
 {
@@ -258,7 +258,7 @@ static void set_command(struct guest *g, __u16 command)
 				       sizeof(command)));
 }
 
-/* A function that is no bus master does no DMA; its ring waits until it is one. */
+/* Without bus mastering there is no DMA; the ring waits until it is enabled. */
 TEST_F(guest, mdma_no_descriptor_without_bus_master, 20)
 {
 	struct mdma_desc desc = {
@@ -295,7 +295,7 @@ TEST_F(guest, mdma_full_ring_many_times, 30)
 	EXPECT_EQ(20 * ENTRIES, self->ring.tail);
 }
 
-/* The device's writes are what a report names: data and the ring itself. */
+/* A report holds the device's writes: the data and the ring itself. */
 TEST_F(guest, R2_descriptors_are_reported, 20)
 {
 	START(&self->rig);
@@ -398,7 +398,7 @@ TEST_F(guest, mdma_interrupt, 20)
 	EXPECT_EQ(0, ring_reg(&self->ring, MDMA_CHAN_IRQ));
 }
 
-/* Whatever goes wrong raises the vector, asked for or not. */
+/* Every failure raises the vector, even without MDMA_DESC_IRQ. */
 static void expect_vector(struct guest *g, int fd)
 {
 	EXPECT_LT(0, irq_count(fd, 5000));
@@ -423,7 +423,7 @@ TEST_F(guest, mdma_errors_raise_an_interrupt, 20)
 	expect_vector(self, fd);
 }
 
-/* A descriptor that writes over its own ring gets no further than the ring. */
+/* A descriptor that overwrites its own ring does no harm beyond the ring. */
 TEST_F(guest, mdma_ring_that_rewrites_itself, 30)
 {
 	const __u64 half = ENTRIES / 2 * sizeof(struct mdma_desc);
@@ -481,9 +481,9 @@ static int call_get(void *arg)
 }
 
 /*
- * A guest that sees the status of a descriptor has its place in the ring back,
- * and fills it at once: what HEAD says by then, and how long the container's
- * lock is held for reports, makes no difference.
+ * A guest that sees the status of a descriptor may reuse its slot in the ring at
+ * once, whatever HEAD is by then, and however long the container's lock is held for
+ * reports.
  */
 TEST_F(guest, mdma_full_ring_is_never_refused, 60)
 {
@@ -518,7 +518,7 @@ TEST_F(guest, mdma_full_ring_is_never_refused, 60)
 	EXPECT_STR("0", error(job_join(&get)));
 }
 
-/* The checksum of a READ is that of all its bytes, however many pages they are in. */
+/* The checksum of a READ covers all its bytes, on however many pages. */
 TEST_F(guest, mdma_checksum_over_pages, 20)
 {
 	unsigned char *mem = self->rig.mem + (DATA << PAGE_SHIFT);

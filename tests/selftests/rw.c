@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* R10: vfio_dma_rw() records what it writes, also if it fails half way. */
+/* R10: vfio_dma_rw() records what it writes, even if it fails half way. */
 #include "fixture.h"
 
 #define BYTE	0x5a
@@ -74,8 +74,8 @@ TEST_F(rig, R10_write_that_leaves_the_mapping, 20)
 }
 
 /*
- * The second half is no memory of the user any more (W4). What was written is
- * reported; whether the page that could not be written is, does not matter.
+ * The second half is not the user's memory any more (W4). Written pages are reported.
+ * The page that could not be written may be reported or not.
  */
 TEST_F(rig, R10_write_that_faults_half_way, 20)
 {
@@ -110,7 +110,7 @@ TEST_F(rig, R10_write_to_a_read_only_mapping, 20)
 	EXPECT_STR("none", dirty(self, 0, RIG_PAGES + 12));
 }
 
-/* A write to a retained page, and one to a pinned page, are one record. */
+/* A write to a retained or a pinned page makes no second record. */
 TEST_F(rig, R10_write_and_pin_of_one_page, 20)
 {
 	START(self);
@@ -135,7 +135,7 @@ static void *pattern(unsigned char *mem, __u64 size)
 	return mem;
 }
 
-/* What is read is what is there, from any byte to any other one. */
+/* A read returns the contents of memory, from any byte to any other. */
 TEST_F(rig, R10_read_across_pages, 30)
 {
 	int offsets[] = { 0, 1, 4095, 4096, 8191, 64 * 4096 - 3 };
@@ -155,7 +155,7 @@ TEST_F(rig, R10_read_across_pages, 30)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* Two mappings whose memory lies the other way round. */
+/* Two adjacent mappings whose memory is in the opposite order. */
 TEST_F(rig, R10_read_and_write_across_mappings, 30)
 {
 	__u64 size = 8 * PAGE_SIZE, tail = size - 1000;
@@ -163,7 +163,7 @@ TEST_F(rig, R10_read_and_write_across_mappings, 30)
 	struct mdma *m = &self->dev;
 	unsigned int i;
 
-	/* The pattern goes on from the end of the first mapping. */
+	/* The pattern continues at the end of the first mapping. */
 	pattern(mem + size, size);
 	for (i = 0; i < size; i++)
 		mem[i] = (size + i) % 251;
@@ -188,7 +188,7 @@ TEST_F(rig, R10_read_and_write_across_mappings, 30)
 	EXPECT_EQ((size + 4097) % 251, mem[4097]);
 }
 
-/* The end is not mapped, not there, or not readable: no more than an error. */
+/* The end is not mapped, has no memory, or is not readable: an error, nothing worse. */
 TEST_F(rig, R10_read_that_fails_half_way, 20)
 {
 	struct mdma *m = &self->dev;

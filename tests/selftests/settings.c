@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who may set what: workload, window and trace are the administrator's. A stream
+ * Who may set what: workload, window and trace belong to the administrator. A stream
  * sets them only until the device is closed, or not at all.
  */
 #include "fixture.h"
@@ -9,7 +9,7 @@
 
 #define TRACE_ENTRIES	3
 
-/* What the administrator set, and the stream of a device that is set otherwise. */
+/* A device set by the administrator, and the stream of a device set otherwise. */
 FIXTURE(settings) {
 	struct rig rig;
 	char *stream;
@@ -56,7 +56,7 @@ static long long trace_entries(struct rig *r)
 	return header.entries;
 }
 
-/* All settings, by two sets of values. */
+/* All settings, with two sets of values. */
 static const struct {
 	const char *name, *admin, *stream;
 } knobs[] = {
@@ -163,7 +163,7 @@ TEST_F(settings, mdma_settings_of_a_stream_end_with_the_close, 30)
 	load(self);
 	expect_all(&self->rig, STREAM);
 	EXPECT_EQ(1, mdma_get(&self->rig.dev, "workload/run"));
-	/* A reset keeps them: it is not the end of who brought them */
+	/* A reset keeps them: the VMM that brought them is still there. */
 	ASSERT_EQ(0, mdma_reset(&self->rig.dev));
 	expect_all(&self->rig, STREAM);
 	next_tenant(self);
@@ -181,7 +181,7 @@ TEST_F(settings, mdma_settings_of_two_streams_end_with_the_close, 30)
 	expect_all(&self->rig, ADMIN);
 }
 
-/* What the administrator sets after the stream has come counts, and stays. */
+/* Settings by the administrator after the stream take effect, and stay. */
 TEST_F(settings, mdma_settings_of_the_administrator_stay, 30)
 {
 	load(self);
@@ -220,7 +220,7 @@ TEST_F(settings, mdma_settings_of_a_stream_can_be_refused, 30)
 	expect_all(&self->rig, STREAM);
 }
 
-/* The guest's window is the guest's, wherever it is. */
+/* The guest's window belongs to the guest and moves with it. */
 TEST_F(settings, mdma_window_of_the_guest_moves_in_any_case, 30)
 {
 	struct mdma_range *table = (void *)self->rig.mem;

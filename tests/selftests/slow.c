@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R16: while a pin, or vfio_dma_rw(), waits for the user's memory, everything else
- * that is done with the container goes on: reports, maps, unmaps, pins, a close.
+ * R16: while a pin, or vfio_dma_rw(), waits for the user's memory, all other calls on
+ * the container continue: reports, maps, unmaps, pins, a close.
  */
 #include "fixture.h"
 #include "slow_file.h"
@@ -12,7 +12,7 @@
 #define OTHER		(RIG_PAGES + 64)
 #define BYTE		0x5a
 
-/* No longer may anybody wait; far less than the slow memory stalls. */
+/* The longest that another call may take; far less than the memory stalls. */
 #define WAIT_MS		3000
 
 /* The rig with a second device and a second mapping, whose memory stalls. */
@@ -77,7 +77,7 @@ static int call_read(void *arg)
 	return mdma_rw_expect(&s->rig.dev, at(SLOW + 3), 1, 0);
 }
 
-/* Begin a call. Returns 0 once it stalls, -EBUSY if it ends without that. */
+/* Begins a call. Returns 0 once the call stalls, -EBUSY if it ends without stalling. */
 static int begin_stalled(struct slow *s, int (*call)(void *arg))
 {
 	job_start(&s->job, call, s);
@@ -142,7 +142,7 @@ static int call_go_on(void *arg)
 	return go_on(arg);
 }
 
-/* All of that, while the job still stalls. */
+/* Makes all other calls while the job still stalls. */
 static void others_go_on(struct slow *s)
 {
 	job_start(&s->others, call_go_on, s);
@@ -237,7 +237,7 @@ TEST_F(slow, R16_stalled_read_stalls_nobody, 60)
 	stalled_rw(self, call_read, STALL_ANONYMOUS, "20-23");
 }
 
-/* Pages that are pinned, that are there, and that stall, in one call. */
+/* One call for pages that are pinned, pages that are present, and pages that stall. */
 TEST_F(slow, R16_stalled_batch, 60)
 {
 	struct rig *r = &self->rig;
@@ -252,7 +252,7 @@ TEST_F(slow, R16_stalled_batch, 60)
 	self->page = SLOW - 4;
 	self->npages = 10;
 	stall(self, call_pin);
-	/* One of those that were pinned is not any more, others are. */
+	/* One of the pinned pages is unpinned meanwhile, others are pinned. */
 	UNPIN(r, SLOW + 3, 1);
 	PIN(r, SLOW + 1, 1, 'r');
 	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
@@ -267,7 +267,7 @@ TEST_F(slow, R16_stalled_batch, 60)
 	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
 }
 
-/* The page that stalls is gone in the end: nothing of the call is left. */
+/* The page that stalls is taken away in the end: nothing of the call is left. */
 TEST_F(slow, R14_stalled_pin_that_fails, 60)
 {
 	struct rig *r = &self->rig;
@@ -308,9 +308,10 @@ static int call_unmap_get(void *arg)
 }
 
 /*
- * The mapping goes while a page of it is waited for, and another one comes in its
- * place: the pin is none of the new one. The driver does not wait for its pin, as
- * mdma does, when it is asked to give it back. Returns what the pin returned.
+ * The mapping is removed while a pin waits for a page of it, and another mapping is
+ * made in its place: the pin must not pin in the new one. Unlike mdma, the driver does
+ * not wait for its pin when it is asked to give it back. Returns what the pin
+ * returned.
  */
 static int unmap_while_stalled(struct slow *s, int (*unmap)(void *arg),
 			       int page, int npages)
@@ -355,7 +356,7 @@ TEST_F(slow, R11_stalled_pin_and_unmap_with_bitmap, 60)
 						       SLOW + 3, 1)));
 }
 
-/* A driver that is asked, and waits for its pin: whichever is first, both end well. */
+/* A driver that waits for its pin when asked: both calls end well, in either order. */
 TEST_F(slow, R15_unmap_while_a_pin_stalls, 60)
 {
 	struct rig *r = &self->rig;
@@ -378,7 +379,7 @@ TEST_F(slow, R15_unmap_while_a_pin_stalls, 60)
 	UNPIN(r, SLOW - 1, 1);
 }
 
-/* What was pinned before tracking began is tracked, also if that took long. */
+/* Pages whose pin began before START are tracked, even if the pin took long. */
 TEST_F(slow, R1_start_while_a_pin_stalls, 60)
 {
 	map_slow(self, STALL_ANONYMOUS);
@@ -389,8 +390,8 @@ TEST_F(slow, R1_start_while_a_pin_stalls, 60)
 }
 
 /*
- * The device's own thread does not wait: it could not be killed, and the close of
- * the device waits for it.
+ * The device's own thread does not wait for the page: it can't be killed, and the
+ * close of the device waits for it.
  */
 TEST_F(slow, R16_device_does_not_stall_its_close, 60)
 {
@@ -464,7 +465,7 @@ static void begin(struct slow *s, int turn)
 	__atomic_store_n(&s->begun, turn, __ATOMIC_RELEASE);
 }
 
-/* Holds this process's mmap_lock as long as the file is slow. */
+/* Holds this process's mmap_lock as long as the file stalls. */
 static int call_hold_mmap_lock(void *arg)
 {
 	int fd = open("/proc/self/mem", O_RDONLY);
@@ -481,7 +482,7 @@ static int call_pin_in_turn(void *arg)
 	return call_pin(arg);
 }
 
-/* Not pins: those are charged to the owner, and so wait for the lock. */
+/* Unpins only: a pin is charged to the owner, and so waits for the lock. */
 static int call_unpin_in_turn(void *arg)
 {
 	struct slow *s = arg;
@@ -512,7 +513,7 @@ static int call_unpin_in_turn(void *arg)
 }
 
 /*
- * locked_pages() while mmap_lock can't be had: without memory that is not there yet.
+ * locked_pages() for when mmap_lock can't be taken: needs no new memory.
  * @status: /proc/self/status, open
  */
 static long long locked_pages_of(int status)
@@ -529,7 +530,7 @@ static long long locked_pages_of(int status)
 	return strtoll(found + 6, NULL, 10) * 1024 / (long long)PAGE_SIZE;
 }
 
-/* Pages that are locked, once a worker has had the time to count them down. */
+/* The number of locked pages, after a worker has had time to count them down. */
 static long long locked_pages_soon(long long want)
 {
 	double end = now_ms() + WAIT_MS;
@@ -540,9 +541,9 @@ static long long locked_pages_soon(long long want)
 }
 
 /*
- * The owner's mmap_lock can't be had. An unpin does not need it, and a pin waits for
- * it without keeping others from anything. No thread is made meanwhile, for that
- * would wait for the lock, too.
+ * The owner's mmap_lock can't be taken. An unpin does not need it, and a pin waits for
+ * it without blocking others. The test creates no thread meanwhile, because that would
+ * wait for the lock, too.
  */
 TEST_F(slow, R16_W19_unpin_needs_no_lock_of_the_owner, 60)
 {
@@ -577,7 +578,7 @@ TEST_F(slow, R16_W19_unpin_needs_no_lock_of_the_owner, 60)
 
 /* --- the end of a process --------------------------------------------------- */
 
-/* Stalls for ever: only being killed ends it. */
+/* A call that stalls until the process is killed. */
 static void victim(int to_parent)
 {
 	__u64 size = SLOW_PAGES << PAGE_SHIFT;

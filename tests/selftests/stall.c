@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R16, R3: while a GET waits for the user's memory, pins go on, and whatever
- * else happens to the container meanwhile loses no page and touches nothing
- * that is gone.
+ * R16, R3: while a GET waits for the user's memory, pins continue. Whatever else
+ * happens to the container meanwhile, no page is lost and no freed memory is used.
  */
 #include <poll.h>
 
@@ -76,7 +75,7 @@ TEST_F(stalled, R16_stalled_report_stalls_no_pin, 60)
 	EXPECT_EQ(1, done);
 }
 
-/* A new mapping, pins in it, and its end. */
+/* Maps memory, pins in it, and unmaps it. */
 static int call_map(void *arg)
 {
 	struct rig *r = &((struct stalled *)arg)->rig;
@@ -108,8 +107,8 @@ TEST_F(stalled, R16_stalled_report_stalls_no_map, 60)
 }
 
 /*
- * A page of which the report took no notice yet belongs to it; one of which it
- * did belongs to the next. A neighbour that was clean before tells which.
+ * A page written before the snapshot of its chunk belongs to this report, a page
+ * written after it to the next. A neighbour that was clean before shows which.
  */
 static void expect_reported(struct stalled *s, const void *second, int page)
 {
@@ -140,7 +139,7 @@ TEST_F(stalled, R3_record_made_during_a_report_is_kept, 60)
 	EXPECT_STR("none", dirty_all(&self->rig));
 }
 
-/* The same, at the last moment: the second page of the bitmap stalls. */
+/* The same at the last moment: the second page of the bitmap stalls. */
 TEST_F(stalled, R3_record_made_at_the_end_of_a_report_is_kept, 60)
 {
 	void *second = calloc(1, bitmap_bytes(BIG_PAGES));
@@ -160,7 +159,7 @@ TEST_F(stalled, R3_record_made_at_the_end_of_a_report_is_kept, 60)
 	EXPECT_STR("none", dirty_all(&self->rig));
 }
 
-/* The stalled GET fails in the end; what it held back comes again. */
+/* The stalled GET fails in the end; its pages are in the next report. */
 TEST_F(stalled, R3_report_that_fails_late_loses_nothing, 60)
 {
 	struct job touch;
@@ -215,8 +214,8 @@ static int call_bad_get(void *arg)
 }
 
 /*
- * One GET fails beside one that succeeds: what was written after the snapshot
- * of the good one is in none of them, and still to be reported.
+ * One GET fails beside one that succeeds: pages written after the snapshot of the good
+ * one are in neither report, and must be reported later.
  */
 TEST_F(stalled, R3_failing_report_beside_a_good_one, 60)
 {
@@ -246,7 +245,7 @@ static int call_bad_unmap(void *arg)
 			     memory(2 * PAGE_SIZE, PROT_READ), NULL);
 }
 
-/* The same of an UNMAP that fails: its report and the good one wait for another. */
+/* The same with an UNMAP that fails; its report is made after the good one. */
 TEST_F(stalled, R11_failing_unmap_beside_a_good_report, 60)
 {
 	struct job touch, bad;
@@ -271,7 +270,7 @@ static int call_stop(void *arg)
 	return dirty_stop(((struct stalled *)arg)->rig.container);
 }
 
-/* Nothing of the old tracking comes back with the failing report. */
+/* The failing report brings back no record of the old tracking. */
 TEST_F(stalled, R7_D4_stop_during_a_report, 60)
 {
 	struct job stop;
@@ -300,7 +299,7 @@ static int call_restart(void *arg)
 	return ret;
 }
 
-/* A report of the tracking before last clears nothing of the new one. */
+/* A report of an earlier tracking drops no record of the new one. */
 TEST_F(stalled, R7_D4_restart_during_a_report, 60)
 {
 	struct job restart;
@@ -313,7 +312,7 @@ TEST_F(stalled, R7_D4_restart_during_a_report, 60)
 	EXPECT_STR("100", dirty_all(&self->rig));
 }
 
-/* So far away that the bitmap is not looked up in one go. */
+/* So far away that the report needs several chunks. */
 #define FAR		(3 * BIG_PAGES + 5)
 
 static int call_far_get(void *arg)
@@ -324,7 +323,7 @@ static int call_far_get(void *arg)
 			 4 * BIG_PAGES << PAGE_SHIFT, s->stall.mem);
 }
 
-/* If it succeeds it holds all that was retained when it began (R3). */
+/* If the report succeeds, it holds all pages that were retained when it began (R3). */
 TEST_F(stalled, R7_D4_restart_during_a_long_report, 60)
 {
 	struct rig *r = &self->rig;
@@ -381,7 +380,7 @@ TEST_F(stalled, R3_unmap_during_a_report, 60)
 	EXPECT_STR("EINVAL", error(mdma_pin(&self->rig.dev, at(LOW), 1, 'w')));
 }
 
-/* The new mapping at the old place inherits nothing of a failing report. */
+/* The new mapping at the old place inherits nothing from a failing report. */
 TEST_F(stalled, R3_remap_during_a_failing_report, 60)
 {
 	struct rig *r = &self->rig;
@@ -405,7 +404,7 @@ static int call_unmap_get(void *arg)
 			     BIG_PAGES << PAGE_SHIFT, s->stall.mem, NULL);
 }
 
-/* The same begin, but it is an UNMAP with a bitmap that stalls. */
+/* The same start, but an UNMAP with a bitmap stalls. */
 static void stall_unmap(struct stalled *s)
 {
 	stall_break(&s->stall);
@@ -415,7 +414,7 @@ static void stall_unmap(struct stalled *s)
 	ASSERT_LE(0, stall_wait(&s->stall, 10000));
 }
 
-/* What the device writes while the report of an unmap waits is in it. */
+/* The report of an UNMAP holds what the device writes while the report waits. */
 TEST_F(stalled, R11_page_written_during_an_unmap, 60)
 {
 	struct job touch;
@@ -426,7 +425,7 @@ TEST_F(stalled, R11_page_written_during_an_unmap, 60)
 	job_settle(&touch);
 	stall_release(&self->stall);
 	ret = job_join(&self->get);
-	/* -EINVAL: the touch came when all was unmapped. */
+	/* -EINVAL: the touch came when everything was unmapped. */
 	touched = job_join(&touch);
 	EXPECT_STR("0", error(ret));
 	EXPECT_STR(touched ? "100,40000" : "100-101,40000-40001",
@@ -441,7 +440,7 @@ static int call_hold(void *arg)
 	return mdma_pin(&r->dev, at(LOW + 1), 2, 'w');
 }
 
-/* What it pins meanwhile, it has to give back. */
+/* The device has to give back what it pins meanwhile. */
 TEST_F(stalled, R11_page_pinned_during_an_unmap, 60)
 {
 	struct job hold;
@@ -473,7 +472,7 @@ TEST_F(stalled, R11_unmap_that_fails_late_changes_nothing, 60)
 	EXPECT_STR("100-101,40000-40001", dirty_all(&self->rig));
 }
 
-/* The device is closed, and its group, the container's last one, leaves. */
+/* Closes the device and detaches its group, the last one of the container. */
 static int call_leave(void *arg)
 {
 	struct mdma *dev = &((struct stalled *)arg)->rig.dev;
@@ -483,7 +482,7 @@ static int call_leave(void *arg)
 	return group_detach(dev->group);
 }
 
-/* The kernel's own keeps its lock for a report, and would keep this test waiting. */
+/* The kernel's own holds its lock for a report, so this test would wait for it. */
 static bool keeps_its_lock(struct stalled *s)
 {
 	if (!backend_is_stock())
@@ -494,8 +493,8 @@ static bool keeps_its_lock(struct stalled *s)
 }
 
 /*
- * What the report waits with is gone when it goes on. It must not hold up who
- * leaves, and must not use what they took with them.
+ * The container is released while the report waits. The report must not delay the
+ * release, and must not use what was freed.
  */
 TEST_F(stalled, R7_container_released_during_a_report, 60)
 {
@@ -517,7 +516,7 @@ TEST_F(stalled, R7_container_released_during_a_report, 60)
 	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
 }
 
-/* The same of a report that fails as well: it is gone, whatever else is wrong. */
+/* The same with a report that fails as well: the call returns ENODEV in any case. */
 TEST_F(stalled, R7_container_released_during_a_failing_report, 60)
 {
 	struct job leave;
@@ -546,7 +545,7 @@ static int call_own_unmap(void *arg)
 			     bitmap, NULL);
 }
 
-/* Nor may those who wait for that report: it keeps the lock that they want. */
+/* The same for calls that wait for that report, which holds the lock that they need. */
 TEST_F(stalled, R7_container_released_while_calls_wait, 60)
 {
 	static int (*const calls[])(void *arg) = {
@@ -571,7 +570,7 @@ TEST_F(stalled, R7_container_released_while_calls_wait, 60)
 	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
 }
 
-/* An UNMAP unmaps nothing that is not its own any more. */
+/* An UNMAP unmaps nothing after the container was released. */
 TEST_F(stalled, R7_container_released_during_an_unmap, 60)
 {
 	struct job leave;
@@ -587,7 +586,7 @@ TEST_F(stalled, R7_container_released_during_an_unmap, 60)
 	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
 }
 
-/* Has pins, records and a report under way when it is killed. */
+/* Has pins, records and an unfinished report when it is killed. */
 static void victim(int to_parent)
 {
 	struct stalled *s = calloc(1, sizeof(*s));

@@ -78,7 +78,7 @@ TEST_F(rig, R1_start_allocates_nothing_for_1_tib, 60)
 			     MAP_RW));
 	EXPECT_LT(start_growth_kb(self, &ms), 1024);
 	printf("# START: %.3f ms, with 1 TiB mapped %.3f ms\n", before, ms);
-	/* Of the machine's own time: on stock it is a hundred times as long */
+	/* Compared with the machine's own time: on stock it is a hundred times as long. */
 	EXPECT_EQ(1, ms < 4 * before + 1);
 }
 
@@ -105,7 +105,7 @@ TEST_F(rig, R7_stop_without_start, 20)
 	EXPECT_STR("EINVAL", dirty_all(self));
 }
 
-/* Everything anew on the same mdev, and nothing of the past is seen. */
+/* Opens everything again with the same mdev: no old record is seen. */
 static void expect_clean_again(struct rig *r)
 {
 	struct mdma *m = &r->dev;
@@ -176,7 +176,7 @@ TEST_F(rig, R7_detach_of_the_last_group_drops_all, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* What one device wrote is still to be reported when it has gone. */
+/* Pages that a device wrote are still reported after the device has left. */
 TEST_F(rig, R7_detach_of_one_group_keeps_the_records, 20)
 {
 	struct mdma second;

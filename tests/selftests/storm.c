@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything at once: no call waits for ever, no page is lost, nothing is left
- * behind. Not for stock, which deadlocks or dies in some of them (W3, W18).
+ * Calls against each other, all at once: no call waits for ever, no page is lost,
+ * nothing is left behind. Not for stock, which deadlocks or dies in some of the tests
+ * (W3, W18).
  */
 #include "fixture.h"
 #include "migration.h"
@@ -9,7 +10,7 @@
 
 #define SIZE		((__u64)RIG_PAGES << PAGE_SHIFT)
 #define STORM_MS	2500
-#define STORM_ROUNDS	10	/* of each call at least, as long as it may take */
+#define STORM_ROUNDS	10	/* of each call at least, however long they take */
 #define STORM_CALLS	8
 
 FIXTURE(storm) {
@@ -38,7 +39,7 @@ FIXTURE_TEARDOWN(storm)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Whether a call begins another round. *me is 0 before the first. */
+/* Whether a call begins another round. *me is 0 before the first round. */
 static bool goes_on(struct storm *s, int *me)
 {
 	int i;
@@ -215,8 +216,8 @@ static int call_close_once(void *arg)
 }
 
 /*
- * The first device is told that its pages are unmapped, and gives them back when
- * the second one waits in type1, with one of its locks, or is done.
+ * The first device is told that its pages are unmapped. It gives them back when the
+ * call for the second device waits in type1, with one of the locks, or is done.
  */
 static void unmap_beside(struct storm *s, int (*call)(void *arg),
 			 const char *function)
@@ -287,8 +288,8 @@ TEST_F(storm, mdma_migrates_among_all_else, 30)
 }
 
 /*
- * Reports by two threads, of a device that runs: whatever was written is in a
- * report of one of them that began later.
+ * Reports by two threads while the device runs: every written page is in a report, of
+ * either thread, that began after the write.
  */
 static int call_copy(void *arg)
 {

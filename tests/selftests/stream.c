@@ -57,7 +57,7 @@ static void expect_works(struct stream *s)
 	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/step", "1")));
 }
 
-/* True if the stream is refused as it should be. */
+/* Whether the stream is refused as it should be. */
 static bool is_refused(struct stream *s, const void *buf, long long size)
 {
 	int device = s->rig.dev.device, to_stop, ret;
@@ -161,7 +161,7 @@ TEST_F(stream, mdma_stream_of_another_type_is_refused, 20)
 	rig_close(&four);
 }
 
-/* A good stream but for this change, with its CRC right again. */
+/* A good stream except for this change, with a corrected CRC. */
 #define HOSTILE(change) do {						\
 	struct mdma_stream_record *config = (void *)self->bad;		\
 	struct mdma_stream_config *c = (void *)(config + 1);		\
@@ -270,8 +270,8 @@ TEST_F(stream, mdma_hostile_state_is_refused, 30)
 }
 
 /*
- * Whatever the state is, if it is taken the device can be run and closed:
- * random values with a right CRC, taken or refused.
+ * Random values with a correct CRC are accepted or refused. If they are accepted, the
+ * device can be run and closed.
  */
 TEST_F(stream, mdma_random_state_does_no_harm, 60)
 {
@@ -302,7 +302,7 @@ TEST_F(stream, mdma_random_state_does_no_harm, 60)
 	expect_works(self);
 }
 
-/* Each page write has a number, from 1 on, whatever a stream says of the last one. */
+/* Each page write has a number, from 1 on, whatever last number a stream contains. */
 TEST_F(stream, mdma_counters_of_a_stream_never_wrap, 20)
 {
 	static const __u64 seqs[] = { ~0ULL, ~0ULL - 1, 1ULL << 63, 1ULL << 62 };

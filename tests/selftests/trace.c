@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The device's tracepoints tell what its counters and its ledger tell. */
+/* The device's tracepoints agree with its counters and its ledger. */
 #include <sys/stat.h>
 
 #include "fixture.h"
 #include "migration.h"
 #include "ring.h"
 
-/* A trace buffer of its own, so that nobody else's events are in it. */
+/* A separate trace buffer, so that it has no events of others. */
 #define INSTANCE	"/sys/kernel/tracing/instances/mdma-selftest"
 #define DATA		32	/* first page of the data */
 #define EVENTS_MAX	4096
@@ -37,7 +37,7 @@ FIXTURE_TEARDOWN(traced)
 	EXPECT_EQ(0, rmdir(INSTANCE));
 }
 
-/* Takes the events of the device so far out of the trace. */
+/* Takes the device's events so far out of the trace. */
 static void read_events(struct traced *t)
 {
 	FILE *file = fopen(INSTANCE "/trace", "r");
@@ -61,7 +61,7 @@ static void read_events(struct traced *t)
 	ASSERT_EQ(0, truncate(INSTANCE "/trace", 0));
 }
 
-/* The value of "name=" in an event; a name that is not there fails. */
+/* The value of "name=" in an event; fails if the name is missing. */
 static long long field(const struct event *event, const char *name)
 {
 	const char *at = event->fields;
@@ -86,7 +86,7 @@ static long long sum(struct traced *t, const char *name, const char *what)
 	return n;
 }
 
-/* Pages that were pinned, or calls that failed. */
+/* Number of pages that were pinned, or of calls that failed. */
 static long long pins(struct traced *t, bool failed)
 {
 	long long n = 0, ret;
@@ -115,7 +115,7 @@ static void expect_stats(struct traced *t)
 	EXPECT_EQ(mdma_get(m, "stats/unpins"), sum(t, "unpin", "npages"));
 }
 
-/* The ledger as the write events say it must be. */
+/* The ledger must be as the write events say. */
 static void expect_ledger(struct traced *t)
 {
 	static struct mdma_ledger_record want[RIG_PAGES];
@@ -169,7 +169,7 @@ TEST_F(traced, mdma_trace_of_the_workload, 40)
 	SET(r, "step", "30");
 	ASSERT_STR("0", error(mdma_reset(&r->dev)));
 	read_events(self);
-	/* 30 have two pages each, which are anywhere */
+	/* 30 descriptors have two pages each, anywhere in the window. */
 	EXPECT_EQ(280, sum(self, "descriptor", NULL));
 	EXPECT_EQ(280, sum(self, "descriptor", "status"));
 	EXPECT_EQ(30, sum(self, "descriptor", "part"));

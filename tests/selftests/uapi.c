@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* R18: the UAPI is the kernel's own, and its capability says what holds. */
+/* R18: the UAPI is the kernel's own, and its capability is correct. */
 #include <assert.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -79,7 +79,7 @@ TEST_F(rig, R18_capability_does_not_change_while_tracking, 20)
 	EXPECT_EQ(0, memcmp(before, after, before->argsz));
 }
 
-/* A call as QEMU makes it: size of the head only, whole ranges of RAM. */
+/* Calls as QEMU makes them: argsz of the header only, whole ranges of RAM. */
 TEST_F(rig, R18_D2_calls_as_qemu_makes_them, 20)
 {
 	unsigned char bitmap[RIG_PAGES / 8] = "";

@@ -8,7 +8,7 @@
 
 #define SIZE(npages)	((__u64)(npages) << PAGE_SHIFT)
 
-/* Maps fresh memory behind the rig. */
+/* Maps new memory after the rig. */
 static void map_more(struct rig *r, __u64 page, __u64 npages)
 {
 	ASSERT_EQ(0, dma_map(r->container,
@@ -67,7 +67,7 @@ TEST_F(rig, R11_unmap_clears_only_its_range, 20)
 	EXPECT_STR("1020-1023,1088-1151", dirty(self, 0, RIG_PAGES + 128));
 }
 
-/* A mapping that comes later at the same place has no past. */
+/* A later mapping at the same place has no old records. */
 TEST_F(rig, R11_unmap_without_bitmap_drops_the_records, 20)
 {
 	START(self);
@@ -115,7 +115,7 @@ TEST_F(rig, R11_nothing_mapped_there, 20)
 	EXPECT_EQ(0, memcmp(before, bitmap, sizeof(bitmap)));
 }
 
-/* The device has pins there: it gives them back, and they are reported. */
+/* The device has pins in the range: it gives them back, and they are reported. */
 TEST_F(rig, R11_pins_are_given_back_and_reported, 20)
 {
 	__u64 unmapped = 0;
@@ -175,7 +175,7 @@ TEST_F(rig, R11_unmap_without_bitmap_gets_the_pins_back, 20)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* The bitmap can't be written: nothing happened, and a retry does it all. */
+/* The bitmap can't be written: nothing is unmapped, and a retry succeeds. */
 TEST_F(rig, R11_faulting_unmap_changes_nothing, 20)
 {
 	void *bad = memory(PAGE_SIZE, PROT_READ);
@@ -200,7 +200,7 @@ TEST_F(rig, R11_faulting_unmap_changes_nothing, 20)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Nothing was unmapped, and nothing of the argument was changed. */
+/* Nothing is unmapped, and the argument is unchanged. */
 TEST_F(rig, R11_failing_unmap_can_be_tried_again, 20)
 {
 	char bitmap[RIG_PAGES / 8] = "";
@@ -220,7 +220,7 @@ TEST_F(rig, R11_failing_unmap_can_be_tried_again, 20)
 	EXPECT_EQ(0, is_mapped(self, 0, RIG_PAGES));
 }
 
-/* The first mapping's bits were written when the second's fault (W6). */
+/* The second mapping's bits fault when the first one's are already written (W6). */
 TEST_F(rig, R11_fault_in_a_later_mapping_changes_nothing, 20)
 {
 	unsigned char *bad = memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -265,8 +265,8 @@ static int call_stop(void *arg)
 }
 
 /*
- * UNMAP lets the lock go while the device gives its pins back (W3): the device
- * takes its time, until a STOP is done, or waits for the UNMAP.
+ * UNMAP drops the lock while the device gives its pins back (W3). The device delays
+ * that until a STOP is done, or waits for the UNMAP.
  */
 TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 {
@@ -285,7 +285,7 @@ TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 	ASSERT_EQ(0, mdma_set_unmap_stall(&self->dev, 0));
 	ret = job_join(&unmap);
 	EXPECT_STR("0", error(job_join(&stop)));
-	/* With its report; or nothing tracks any more, and it changes nothing. */
+	/* Either it reports, or tracking is off by now and it changes nothing. */
 	if (ret != -EINVAL)
 		EXPECT_EQ(0xff, ret);
 	EXPECT_EQ(ret == -EINVAL, is_mapped(self, 0, RIG_PAGES));
@@ -293,7 +293,7 @@ TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* On stock this is a BUG() that leaves the container locked for ever (W7). */
+/* On stock, a leak is a BUG() that leaves the container locked for ever (W7). */
 static void needs_a_leak_to_be_survived(void)
 {
 	if (stock_is_spared())
@@ -313,7 +313,7 @@ TEST_F(rig, R15_W7_leaking_driver_is_an_error_of_unmap, 60)
 	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_STR("20-22,30", dirty_all(self));
 
-	/* It can still give them back, and then all is well. */
+	/* The device can still give them back; then UNMAP succeeds. */
 	UNPIN(self, 20, 3);
 	EXPECT_EQ(0, locked_pages());
 	EXPECT_STR("20-22", unmap_dirty(self, 0, RIG_PAGES, NULL));
@@ -337,7 +337,7 @@ TEST_F(rig, R15_leaking_driver_and_bitmap, 60)
 	EXPECT_EQ(0, locked_pages());
 }
 
-/* Nobody gives them back, not at the close of the device either. */
+/* The pins are never given back, not even when the device is closed. */
 TEST_F(rig, R15_leaking_driver_and_close, 60)
 {
 	long long before = pinned_pages();

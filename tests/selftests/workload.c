@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The device's own workload: what it writes is what it says, and no more. */
+/* The device's own workload: it writes what it says, and nothing else. */
 #include <sys/ioctl.h>
 
 #include "fixture.h"
@@ -219,7 +219,7 @@ TEST_F(rig, mdma_runs_stay_pinned_for_the_hold_time, 20)
 	EXPECT_EQ(12, mdma_get(&self->dev, "stats/pinned"));
 	EXPECT_EQ(12, locked_pages());
 	EXPECT_STR("0-11", dirty_all(self));
-	/* What is held already is held for the new time, too */
+	/* Runs that are already held are held for the new time, too. */
 	SET(self, "hold_ms", "600");
 	EXPECT_EQ(0, wait_for_value(self, "stats/pinned", 0));
 	EXPECT_EQ(0, locked_pages());
@@ -227,7 +227,7 @@ TEST_F(rig, mdma_runs_stay_pinned_for_the_hold_time, 20)
 	EXPECT_STR("none", dirty_all(self));
 }
 
-/* Minutes are minutes: not less, and not for ever. */
+/* A hold of minutes takes minutes: not less, and not for ever. */
 TEST_F(rig, mdma_runs_are_held_for_more_than_a_minute, 120)
 {
 	long long pinned;
@@ -240,7 +240,7 @@ TEST_F(rig, mdma_runs_are_held_for_more_than_a_minute, 120)
 	SET(self, "hold_ms", "62000");
 	begin = now_ms();
 	SET(self, "step", "3");
-	/* Looks at the clock when it has looked at the device */
+	/* Reads the clock after the device. */
 	while (pinned = mdma_get(&self->dev, "stats/pinned"),
 	       now_ms() < begin + 62000) {
 		ASSERT_EQ(12, pinned);
@@ -251,7 +251,7 @@ TEST_F(rig, mdma_runs_are_held_for_more_than_a_minute, 120)
 	printf("# held for %.1f s\n", (now_ms() - begin) / 1000);
 }
 
-/* What it holds it gives back, and then it stays away. */
+/* The device gives back what it holds there, and then pins no page there. */
 TEST_F(rig, mdma_unmap_of_held_pages, 20)
 {
 	__u64 size = RIG_PAGES << PAGE_SHIFT;
@@ -315,8 +315,8 @@ TEST_F(rig, mdma_reset_gives_the_pins_back, 20)
 }
 
 /*
- * The migration of QEMU without QEMU: copy what each report names while the
- * device goes on, stop it, copy the rest. Then both memories are equal.
+ * A migration like QEMU's, without QEMU: copy the pages of each report while the
+ * device continues, stop the device, copy the rest. Then both memories are equal.
  */
 static void migrate_memory(struct rig *r, int rounds)
 {
