@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Turn the kernel's vfio_iommu_type1.c into ours: unhook its pfn list and its
-// dirty bitmap, hook our page store. Nothing else of the file is touched.
+// dirty bitmap, hook in our pin store. The rest of the file does not change.
 //
-// A rule that matches nothing is silent in Coccinelle. So "hook: N TEXT" below
-// says on how many lines of the result a text must stand (0: it was there, and
-// is gone), and hook-check fails the build where that does not hold.
+// Coccinelle is silent about a rule that matches nothing. So "hook: N TEXT" below
+// says on how many lines of the result a text must occur (0: it was there, and
+// is gone), and hook-check fails the build if that does not hold.
 //
 // kernel: 6.12
 
-// The mapping: what is pinned and retained in it, instead of a list and a
-// bitmap (type1_dma.c, type1_dirty.c). narrowed: by how many narrowings of the
-// dirty scope it is all dirty no more. all_report is the report that held all of
-// it, at the narrowing all_narrowed (R9, W5).
+// The mapping: a store of its pinned and retained pages, instead of a list and a
+// bitmap (type1_dma.c, type1_dirty.c). narrowed: the number of narrowings of the
+// dirty scope that do not make all of the mapping dirty any more. all_report is the
+// report that held all of the mapping, at the narrowing all_narrowed (R9, W5).
 @@ @@
  struct vfio_dma {
  ...
@@ -32,9 +32,9 @@
 // hook: 0 pfn_list;
 
 // The container: reports are made one at a time (type1_dirty.c), mappings are
-// removed bit by bit (type1_dma.c), and calls outlive it (type1_container.c).
-// A pin that dropped the lock knows by its generation a mapping that it has looked
-// at (type1_pin.c); owners are who is charged for pins (type1_account.c).
+// removed in small steps (type1_dma.c), and calls may outlive the container
+// (type1_container.c). A pin that dropped the lock recognises a mapping by its
+// generation (type1_pin.c). owners are charged for pins (type1_account.c).
 @@ @@
  struct vfio_iommu {
  ...
@@ -53,14 +53,14 @@
  };
 // hook: 1 report_lock;
 
-// ... which are made with the container's own lock.
+// These fields are initialised together with the container's own lock.
 @@ expression E; @@
  mutex_init(&E->lock);
 +	vfio_iommu_init(E);
 // hook: 1 vfio_iommu_init(iommu);
 
-// A call holds a reference of the container, which is taken apart under its lock,
-// for calls can still wait for it. The last of them frees it (type1_container.c).
+// A call holds a reference to the container. The release empties the container under
+// its lock, for which calls may still wait. The last call frees it (type1_container.c).
 @@ identifier O; symbol vfio_iommu_type1_release; @@
  struct vfio_iommu_driver_ops O = {
 -	.release = vfio_iommu_type1_release,
@@ -82,7 +82,7 @@
 -	kfree(iommu);
  }
 
-// A mapping is not made while others are removed, nor in a container that is gone.
+// No mapping is made while others are removed, or in a container that is released.
 @@ symbol iommu, ret; @@
  vfio_dma_do_map(...)
  {
@@ -100,7 +100,7 @@
  }
 // hook: 1 if (iommu->dead) {
 
-// Nor does a group come that can write what is being removed (R9, R11).
+// No group that could write the memory being removed is attached either (R9, R11).
 @@ symbol iommu; @@
  vfio_iommu_type1_attach_group(...)
  {
@@ -117,7 +117,7 @@
 // hook: 2 vfio_iommu_lock_maps(iommu);
 // hook: 3 vfio_iommu_unlock_maps(iommu);
 
-// When the last group leaves, what it had mapped is freed without the lock.
+// When the last group leaves, its mappings are freed without the lock.
 @@ symbol iommu, update_dirty_scope; @@
  vfio_iommu_type1_detach_group(...)
  {
@@ -128,12 +128,12 @@
  }
 // hook: 1 vfio_iommu_unlock(iommu);
 
-// A range can end with the address space, so no end of it is computed.
+// A range can end at 2^64, so its end is never computed.
 @@ expression I, D; @@
 -	I < D->iova + D->size
 +	I - D->iova < D->size
 
-// ... nor kept.
+// The end is not kept in a variable either.
 @@ symbol dma, end; @@
  vfio_unmap_unpin(...)
  {
@@ -154,11 +154,11 @@
 // hook: 0 iova < end
 // hook: 0 end = dma->iova
 
-// The list of pinned pages goes.
+// Remove the list of pinned pages.
 @@ @@
 -struct vfio_pfn { ... };
 
-// All that look it up, change it, or pin and unpin a page by it.
+// Remove all functions that look up or change the list, or pin and unpin by it.
 @@
 identifier f = {vfio_find_vpfn, vfio_link_pfn, vfio_unlink_pfn,
 	vfio_add_to_pfn_list, vfio_remove_from_pfn_list,
@@ -171,8 +171,8 @@ type T;
 // hook: 0 vfio_add_to_pfn_list
 // hook: 0 vfio_pin_page_external
 
-// The bitmap of each mapping goes, and with it its limit of 8 TiB (R17): its
-// allocation by START (R1), its writing under the lock (R16, W1, W2, W15).
+// Remove the bitmap of each mapping and its limit of 8 TiB (R17), its allocation by
+// START (R1), and the report under the lock (R16, W1, W2, W15).
 @@
 identifier f = {vfio_dma_bitmap_alloc, vfio_dma_bitmap_free,
 	vfio_dma_populate_bitmap, vfio_iommu_populate_bitmap_full,
@@ -185,8 +185,8 @@ type T;
 // hook: 0 update_user_bitmap
 // hook: 0 verify_bitmap_size
 
-// Ours in their place: type1_pin.c, type1_unpin.c, type1_rw.c, type1_dirty.c,
-// type1_unmap.c.
+// Remove these functions; ours replace them: type1_pin.c, type1_unpin.c, type1_rw.c,
+// type1_dirty.c, type1_unmap.c.
 @@
 identifier f = {vfio_iommu_type1_pin_pages, vfio_iommu_type1_unpin_pages,
 	vfio_iommu_type1_dma_rw_chunk, vfio_iommu_type1_dma_rw,
@@ -205,19 +205,20 @@ type T;
 // hook: 0 vfio_dma_do_unmap
 // hook: 0 start + size <= dma->iova
 
-// A page is not counted twice as locked memory if it is pinned, and only if it
-// is really pinned: a retained page is not (D11).
+// A pinned page is not counted as locked memory twice. A retained page is not pinned
+// (D11).
 @@ expression D, I; @@
 -vfio_find_vpfn(D, I)
 +vfio_dma_pinned(D, I)
 // hook: 2 vfio_dma_pinned(dma, iova)
 
-// A mapping begins empty.
+// A new mapping has an empty store.
 @@ expression D; @@
 -	D->pfn_list = RB_ROOT;
 +	vfio_dma_init(iommu, D);
 
-// While tracking, a new mapping had a bitmap allocated. It needs nothing now.
+// The kernel allocates a bitmap for a mapping made while tracking is on. Ours needs
+// none.
 @@ expression D, E, R, S; @@
 -	if (!R && E->dirty_page_tracking) {
 -		R = vfio_dma_bitmap_alloc(D, S);
@@ -226,8 +227,9 @@ type T;
 -	}
 // hook: 1 vfio_dma_init(iommu, dma);
 
-// A pin that is left was a WARN, and a page lost for ever. It is given back when
-// the mapping is freed (R15), which is without the lock, as all that is long.
+// In the kernel's file, a remaining pin is a WARN, and the page stays pinned for ever.
+// In ours, it is given back when the mapping is freed (R15). That happens without the
+// lock, because it can take long.
 @@ expression D; @@
 -	WARN_ON(!RB_EMPTY_ROOT(&D->pfn_list));
 
@@ -249,9 +251,10 @@ type T;
 // hook: 0 vfio_dma_bitmap_free
 // hook: 0 WARN_ON(!RB_EMPTY_ROOT(&dma->pfn_list))
 
-// device_list_lock is held over ->dma_unmap(), in which a driver unpins, which
-// takes iommu->lock: so it comes first. The kernel's order is the other one where
-// a device is opened or closed, which deadlocks with an unmap (W18).
+// device_list_lock is held across ->dma_unmap(), in which a driver unpins and so takes
+// iommu->lock. Therefore device_list_lock is taken first. The kernel takes the two in
+// the opposite order when a device is opened or closed, which deadlocks with an unmap
+// (W18).
 @@ expression I; @@
 -	mutex_lock(&I->lock);
 -	mutex_lock(&I->device_list_lock);
@@ -259,7 +262,7 @@ type T;
 +	mutex_lock(&I->lock);
 // hook: 2 mutex_lock(&iommu->device_list_lock);
 
-// A group that dirtied memory without saying where is detached (R9).
+// A group is detached that dirtied memory without saying where (R9).
 @@ expression I; @@
 -	if (I->dirty_page_tracking)
 -		vfio_iommu_populate_bitmap_full(I);
@@ -267,19 +270,19 @@ type T;
 // hook: 1 vfio_dirty_scope_narrowed(iommu);
 // hook: 0 vfio_iommu_populate_bitmap_full
 
-// The biggest bitmap that is accepted (R17).
+// The largest bitmap that is accepted (R17).
 @@ @@
 -DIRTY_BITMAP_SIZE_MAX
 +REPORT_BYTES_MAX
 // hook: 1 cap_mig.max_dirty_bitmap_size = REPORT_BYTES_MAX;
 
-// The cache of the store lives as long as the module.
+// Create the cache of the store when the module is loaded.
 @@ expression O; @@
 -vfio_register_iommu_driver(O)
 +type1_register(O)
 // hook: 1 type1_register(
 
-// It is destroyed when no container can be made any more.
+// Destroy the cache when no container can be made any more.
 @@ expression O; @@
 -vfio_unregister_iommu_driver(O)
 +type1_unregister(O)
