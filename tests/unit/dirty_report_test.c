@@ -14,13 +14,13 @@
 #define MAX_BITS	(DIRTY_SKIP_BITS + 2 * DIRTY_CHUNK_BITS)
 #define MAX_WORDS	(MAX_BITS / 64 + 2)
 
-/* A report: for each bit, is it mapped, is it dirty? */
+/* A report: for each bit, whether the page is mapped and dirty. */
 static bool mapped[MAX_BITS], dirty[MAX_BITS];
 static u64 user[MAX_WORDS], before[MAX_WORDS];
 static int snapshot_error;
 static unsigned int nr_snapshots;
 
-/* What a chunk skips: sometimes nothing, mostly all that it can. */
+/* Clean bits that a chunk skips: sometimes none, mostly as many as possible. */
 static unsigned int clean_bits(const struct dirty_chunk *chunk)
 {
 	u64 i = chunk->first;
@@ -34,7 +34,7 @@ static unsigned int clean_bits(const struct dirty_chunk *chunk)
 	return 64 * (unit_below(4) ? i : unit_below(i + 1));
 }
 
-/* A hole that it begins with: sometimes none of it, mostly all. */
+/* Bits skipped of a hole at the start of a chunk: sometimes none, mostly all. */
 static u64 hole_bits(const struct dirty_chunk *chunk)
 {
 	u64 i = chunk->first;
@@ -182,7 +182,7 @@ static void unmapped_memory_is_not_touched(void)
 	shim_read_end = NULL;
 }
 
-/* Without memory it takes longer, and is the same report. */
+/* Without memory the report takes longer, and is the same. */
 static void no_memory(void)
 {
 	u64 i, nbits = 4 * DIRTY_CHUNK_BITS + 5;
@@ -220,7 +220,7 @@ static void short_report_allocates_nothing(void)
 	}
 }
 
-/* One snapshot for a hole, however big: nothing is there to be looked at. */
+/* A hole takes one snapshot, however big it is. */
 static int snapshot_of_a_hole(void *ctx, struct dirty_chunk *chunk)
 {
 	(void)ctx;

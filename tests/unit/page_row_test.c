@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Rows of pages on a machine whose memory is in sections: the pages of a section
- * have an array of their own, and those arrays lie in no order.
+ * Rows of pages on a machine whose memory is in sections: each section has its own
+ * array of struct page, and these arrays are in no order.
  */
 #include "unit.h"
 
@@ -27,7 +27,7 @@ static unsigned long page_to_pfn(const struct page *page)
 
 #include "page_row.h"
 
-/* @n pages, by their frames, from @pfn on. */
+/* @n pages, from frame @pfn on. */
 static void frames(struct page **pages, unsigned long pfn, int n)
 {
 	int i, s;
@@ -59,7 +59,7 @@ static void test_within_a_section(void)
 	CHECK(pages_in_row(pages, 8) == 1, "%d", pages_in_row(pages, 8));
 }
 
-/* Consecutive frames, pages that lie elsewhere. */
+/* Consecutive frames whose struct pages are not adjacent. */
 static void test_across_sections(void)
 {
 	struct page *pages[20];
@@ -68,7 +68,7 @@ static void test_across_sections(void)
 	CHECK(pages_in_row(pages, 20) == 20, "%d", pages_in_row(pages, 20));
 }
 
-/* Pages that adjoin, frames that do not. */
+/* Adjacent struct pages whose frames are not consecutive. */
 static void test_arrays_that_adjoin(void)
 {
 	struct page *pages[4] = {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The pin store against a model that is too simple to be wrong: an array.
+ * The pin store, compared with a model that is too simple to be wrong: an array.
  */
 #include <string.h>
 #include <linux/limits.h>
@@ -76,8 +76,8 @@ static void model_forget(unsigned int i)
 }
 
 /*
- * Frames for pages [first, last]: in the order of the pages, as huge pages have
- * them, from a base that is always the same, or only in this call; or scattered.
+ * Frames for pages [first, last]: either in the order of the pages, as in huge pages,
+ * from a base that is always the same or new in each call; or scattered.
  */
 static void random_frames(unsigned int first, unsigned int last,
 			  unsigned long *pfns)
@@ -96,7 +96,7 @@ static void random_frames(unsigned int first, unsigned int last,
 	}
 }
 
-/* Frames that are not pinned any more, as the store says them. */
+/* Frames that are not pinned any more, as the store returns them. */
 struct gone {
 	unsigned long pfns[NR_PAGES];
 	unsigned int nr;
@@ -110,7 +110,7 @@ static void add_gone(struct gone *gone, unsigned long pfn, unsigned int n)
 			gone->pfns[gone->nr] = pfn;
 }
 
-/* One pin of each page, for one page by either function. */
+/* Undoes one pin of each page; for a single page, by either function. */
 static void unpin(u64 first, u64 last, bool retain, struct gone *gone)
 {
 	struct pin_frames frames[PIN_STORE_FRAMES];
@@ -136,7 +136,7 @@ static void unpin(u64 first, u64 last, bool retain, struct gone *gone)
 	}
 }
 
-/* How many pages from @i on one call can pin: they and their frames are in a row. */
+/* How many pages from @i on one call can pin: pages and frames are consecutive. */
 static unsigned int in_row(unsigned int i, unsigned int last,
 			   const unsigned long *pfns)
 {
@@ -149,8 +149,8 @@ static unsigned int in_row(unsigned int i, unsigned int last,
 }
 
 /*
- * Pin [first, last], in as few calls as can be. @written: whether the store is told
- * by pin_store_written() what is written. Return: one past the last done.
+ * Pin [first, last] in as few calls as possible. @written: whether pages are marked as
+ * written by pin_store_written(). Return: one past the last page that was pinned.
  */
 static unsigned int pin_pages(unsigned int first, unsigned int last,
 			      bool write, bool written)
@@ -198,7 +198,7 @@ static void model_unpin(unsigned int i, bool retain)
 		page->written = false;
 }
 
-/* Which frames must come back if one pin of [first, last] is undone? */
+/* Which frames must be returned when one pin of [first, last] is undone. */
 static unsigned int model_unpin_range(unsigned int first, unsigned int last,
 				      bool retain, unsigned long *want)
 {
@@ -230,7 +230,7 @@ static void do_unpin(void)
 	      last);
 }
 
-/* Is every page of the row as it says? */
+/* Checks that every page of the row is as the row says. */
 static void check_row(unsigned int i, const struct pin_row *row)
 {
 	unsigned int n;
@@ -286,7 +286,7 @@ static bool model_dirty(unsigned int i)
 
 #define BITMAP_WORDS	((NR_PAGES * SPARSE_STEP + 256) / 64)
 
-/* A report of [first, last], compared bit by bit; other bits must stay. */
+/* Compares a report of [first, last] bit by bit; other bits must not change. */
 static void check_report(unsigned int first, unsigned int last,
 			 unsigned int order)
 {
@@ -338,7 +338,7 @@ static void do_report(void)
 	check_report(first, last, unit_below(3) ? 0 : unit_below(10));
 }
 
-/* All of a drop, which stops now and then. */
+/* Repeats a drop, which stops now and then, until it is complete. */
 static u64 drop_reported(u64 first, u64 last)
 {
 	u64 nr = 0;
@@ -378,7 +378,7 @@ static void do_drop_all(void)
 		pin_store_drop(&store, next, page_of(last), PIN_DROP_ALL, &next);
 }
 
-/* Whatever number of leaves one call looks at. */
+/* The next dirty page, however many leaves one call looks at. */
 static u64 next_dirty(u64 first, u64 last, enum pin_record which)
 {
 	u64 next = first;
@@ -457,7 +457,7 @@ static void random_ops(void)
 	CHECK(!shim_objects, "%ld objects leaked", shim_objects);
 }
 
-/* Frames for pages: in their order, or as far from that as can be. */
+/* Frames for pages: in the order of the pages, or in no order at all. */
 static unsigned long frame_in_order(u64 page)
 {
 	return 77 + page;
@@ -515,7 +515,7 @@ static void memory_isolated(void)
 	pin_store_destroy(&store);
 }
 
-/* However many pages of each leaf: never more than an isolated page may have. */
+/* Memory a page, for any number of pages in a leaf: never more than the limit. */
 static void memory_worst(void)
 {
 	unsigned int n, leaf;
@@ -531,7 +531,7 @@ static void memory_worst(void)
 	}
 }
 
-/* All of a range, or some from its begin on: then those are undone. */
+/* A pin of a range succeeds, or stops after some pages, which are then undone. */
 static void failed_pin_is_undone(void)
 {
 	unsigned int fail, done, i;
@@ -558,7 +558,7 @@ static void failed_pin_is_undone(void)
 	}
 }
 
-/* At each allocation: more leaves than are allocated at once, three of them there. */
+/* Fails at each allocation, with more leaves than one batch, three of which exist. */
 static void failed_retain_changes_nothing(void)
 {
 	unsigned int fail;
@@ -597,7 +597,7 @@ static void written_again_loses_the_mark(void)
 	pin_range(7, 1, 1, frame_in_order);
 	unpin_page(7);
 	pin_store_report(&store, 0, 63, 0, bitmap, 0, &span);
-	/* Between the snapshot and the drop the device writes once more. */
+	/* The device writes once more between the snapshot and the drop. */
 	pin_range(7, 1, 1, frame_in_order);
 	unpin_page(7);
 	CHECK(!drop_reported(0, 63), "record dropped");
@@ -705,7 +705,7 @@ static void frames_in_order_come_back_as_one(void)
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
-/* A pin of a whole leaf, pinned again in part: at each border of the part. */
+/* A pinned leaf, of which a part is pinned again, at each border of the part. */
 static void pinned_again_in_part(void)
 {
 	unsigned int first, last;
@@ -736,7 +736,7 @@ static void pinned_again_in_part(void)
 	}
 }
 
-/* The lowest frame number and the highest, alone and beside others. */
+/* The lowest and the highest frame number, alone and beside others. */
 static void frames_at_the_ends(void)
 {
 	static const unsigned long pfns[] = { 0, (1UL << 40) - 1 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The patterns of the workload: each visits the slots that its description says,
- * as often as it says. The distributions are compared with floating point.
+ * The patterns of the workload: each visits the slots in its description, as often as
+ * described. The distributions are compared with floating point arithmetic.
  */
 #include <math.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static void random_is_uniform(void)
 		CHECK(likely(seen[i], 1.0 / SLOTS), "slot %llu", i);
 }
 
-/* All slots once a round, one stride apart but where a phase ends. */
+/* A round visits each slot once, one stride apart, except where a phase ends. */
 static void stride_is_a_round(u32 stride, u64 slots)
 {
 	u64 i, round, slot, last = 0;
@@ -135,7 +135,7 @@ static void zipf_distribution(void)
 	zipf_has_its_theta(999);
 }
 
-/* More slots than any memory has, and just one. */
+/* More slots than any memory has, and a single slot. */
 static void zipf_limits(void)
 {
 	const u64 many = 1ULL << 40, most = 1ULL << 30;
@@ -182,7 +182,7 @@ static void hot_set_is_hot(void)
 		CHECK(likely(seen[i], 1.0 / SLOTS), "slot %llu", i);
 }
 
-/* After n visits it begins at slot n / drift, through the end and on. */
+/* After n visits the hot set begins at slot n / drift, and wraps at the end. */
 static void hot_set_drifts(void)
 {
 	u64 i, slot, begin;

@@ -6,10 +6,10 @@
  * (it is built with -fsanitize-coverage=trace-pc) are kept and changed further.
  *
  * It begins with the streams in $CORPUS, which are tests as well: those whose
- * name begins with "ok" must be accepted for ever, all others must not.
+ * name begins with "ok" must be accepted for ever, all others must be refused.
  *
  * SEED= and OPS= choose other inputs; SAVE=DIR writes a stream of each kind to
- * DIR, for the corpus. One that fails is written to "stream_fuzz.bin".
+ * DIR, for the corpus. An input that fails is written to "stream_fuzz.bin".
  */
 #include <dirent.h>
 #include <sys/stat.h>
@@ -32,7 +32,7 @@ static u8 edges[EDGES];
 static unsigned int nr_edges;
 static bool new_edge;
 
-/* Called by what is fuzzed, at each edge; not built with coverage itself. */
+/* Called by the fuzzed code at each edge; not built with coverage itself. */
 void __sanitizer_cov_trace_pc(void)
 {
 	static uintptr_t last;
@@ -47,7 +47,7 @@ void __sanitizer_cov_trace_pc(void)
 	}
 }
 
-/* The device that a stream is for, so that it does not end there at once. */
+/* The number of channels that the stream is for, so that CONFIG is accepted. */
 static u32 channels_of(const struct input *in)
 {
 	struct mdma_stream_config config;
@@ -81,7 +81,7 @@ static const char *check_accepted(const struct input *in, const u8 *bytes,
 
 	if (what)
 		return what;
-	/* No begin of it is complete, and it ends where it ends */
+	/* No prefix of a stream is complete, and nothing follows its end. */
 	size = unit_below(in->size);
 	part = copy_of(in, size);
 	second = *snap;
@@ -89,7 +89,7 @@ static const char *check_accepted(const struct input *in, const u8 *bytes,
 	free(part);
 	if (ret != -EAGAIN)
 		return "a part of it is no part";
-	/* What was understood can be sent on */
+	/* A stream that was accepted can be sent again. */
 	if (mdma_stream_read(bytes, in->size, snap))
 		return "accepted once only";
 	held = calloc(snap->held.nr + 1, sizeof(*held));
@@ -116,7 +116,7 @@ static const char *check_accepted(const struct input *in, const u8 *bytes,
 	return what;
 }
 
-/* Parses it; NULL, or what is wrong with that. */
+/* Parses the input. Returns NULL, or what is wrong with the result. */
 static const char *try(const struct input *in, int *ret)
 {
 	struct mdma_snapshot snap;
@@ -137,7 +137,7 @@ static const char *try(const struct input *in, int *ret)
 
 static void keep(const struct input *in)
 {
-	/* The corpus stays; of the rest, any one makes room */
+	/* The corpus is kept; a new input replaces any other one. */
 	if (nr_kept < KEPT_MAX)
 		kept[nr_kept++] = *in;
 	else if (nr_files < KEPT_MAX)
@@ -157,7 +157,7 @@ static u64 odd_number(void)
 	return unit_below(4) ? odd[unit_below(ARRAY_SIZE(odd))] : unit_random();
 }
 
-/* Begin of one of the records, of any if there is none. */
+/* Offset of one of the records; any offset if there is none. */
 static size_t some_record(const struct input *in)
 {
 	size_t starts[64], at = 0;
@@ -210,7 +210,7 @@ static void cut_out(struct input *in, size_t at, size_t size)
 	in->size -= size;
 }
 
-/* Bytes that go in at @at, if there is room for them. */
+/* Inserts bytes at @at, if there is room for them. */
 static bool put_in(struct input *in, size_t at, const u8 *bytes, size_t size)
 {
 	static u8 copy[ROOM];
@@ -232,7 +232,7 @@ static void drop_record(struct input *in)
 		cut_out(in, at, end - at);
 }
 
-/* A record of this or of another stream, here or elsewhere. */
+/* Inserts a record of this or another stream, at its place or elsewhere. */
 static void add_record(struct input *in)
 {
 	struct input *from = unit_below(2) ? in : &kept[unit_below(nr_kept)];
@@ -243,7 +243,7 @@ static void add_record(struct input *in)
 		put_in(in, some_record(in), from->data + at, end - at);
 }
 
-/* A payload becomes longer or shorter, and its header says so, or not. */
+/* Makes a payload longer or shorter, with or without a change of its header. */
 static void resize_payload(struct input *in)
 {
 	size_t at = some_record(in), end = record_end(in->data, in->size, at);
@@ -263,7 +263,7 @@ static void resize_payload(struct input *in)
 		put_number(in, at + 12, 4, length);
 }
 
-/* Count and size of entries, with a payload to match, or not. */
+/* Changes count and size of entries, with or without a matching payload. */
 static void change_array(struct input *in)
 {
 	static const u32 types[] = {
@@ -287,7 +287,7 @@ static void change_array(struct input *in)
 	put_in(in, end, entries, HEADER + 8 + count * size);
 }
 
-/* All records of a newer minor version, an older one, any one. */
+/* Gives all records a newer minor version, an older one, or any one. */
 static void change_version(struct input *in)
 {
 	u64 minor = unit_below(8) ? unit_below(5) : odd_number();
@@ -420,7 +420,7 @@ static void changed_streams(void)
 	printf("# %llu streams, %llu accepted, %u edges, %u kept\n",
 	       (unsigned long long)n, (unsigned long long)accepted, nr_edges,
 	       nr_kept);
-	/* A fuzzer that gets nowhere finds nothing */
+	/* A fuzzer whose inputs are all refused, or all accepted, finds nothing. */
 	CHECK(accepted > n / 100 && accepted < n, "accepted");
 	CHECK(nr_edges > 50, "edges");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Streams for tests: devices as they could be, the stream of one, and a second
- * opinion on what a receiver may accept.
+ * Streams for tests: possible devices, their streams, and a second opinion on what a
+ * receiver may accept.
  */
 #ifndef _STREAM_MAKE_H
 #define _STREAM_MAKE_H
@@ -18,10 +18,10 @@
 
 #define HEADER		sizeof(struct mdma_stream_record)
 #define STATE_AT	MDMA_STREAM_CONFIG_SIZE
-#define HELD_MAX	8	/* runs of a device that was made here */
-#define TRACE_MAX	8	/* entries of it */
+#define HELD_MAX	8	/* runs of a device made here */
+#define TRACE_MAX	8	/* entries of its trace */
 
-/* Of one that was made here; the smallest has KNOBS, and then END. */
+/* Offsets in a stream made here; the smallest has KNOBS, and then END. */
 #define KNOBS_AT	(STATE_AT + HEADER + sizeof(struct mdma_stream_state))
 #define KNOBS_END	(KNOBS_AT + HEADER + sizeof(struct mdma_stream_knobs))
 #define SIZE_MIN	(KNOBS_END + HEADER)
@@ -33,7 +33,7 @@
 			 TRACE_MAX * sizeof(struct mdma_trace_entry) +	\
 			 HELD_MAX * sizeof(struct mdma_stream_held))
 
-/* What a snapshot points to. */
+/* Memory that a snapshot points to. */
 struct made {
 	struct mdma_stream_held held[HELD_MAX];
 	struct mdma_trace_entry trace[TRACE_MAX];
@@ -105,7 +105,7 @@ static inline void make_knobs(struct mdma_stream_knobs *knobs)
 	knobs->skipped = cpu_to_le64(unit_random());
 }
 
-/* What a channel can have stopped within. */
+/* Descriptors in which channels can have stopped. */
 static inline void make_progress(struct mdma_snapshot *snap)
 {
 	const struct mdma_stream_channel *channel = snap->state.channel;
@@ -182,7 +182,7 @@ static inline void make_workloads(struct mdma_snapshot *snap)
 	}
 }
 
-/* A device as it could be. */
+/* A possible device. */
 static inline void make_snapshot(struct mdma_snapshot *snap, struct made *made)
 {
 	u32 i;
@@ -201,7 +201,7 @@ static inline void make_snapshot(struct mdma_snapshot *snap, struct made *made)
 	make_trace(snap, made->trace);
 }
 
-/* Its stream, in room for SIZE_MAX_MADE: the size. */
+/* Its stream, in a buffer of SIZE_MAX_MADE. Returns the size. */
 static inline size_t make_stream(const struct mdma_snapshot *snap, u8 *stream)
 {
 	size_t size = mdma_stream_write_config(stream, snap);
@@ -245,7 +245,7 @@ static inline void seal_all(u8 *bytes, size_t size)
 		seal(bytes, at);
 }
 
-/* A second opinion on what may be accepted. */
+/* A second opinion on which workload may be accepted. */
 static inline const char *wrong_workload(const struct mdma_stream_workload *workload)
 {
 	if (!workload->batch || le32_to_cpu(workload->batch) > 512 ||
@@ -403,7 +403,7 @@ static inline const char *wrong_trace(const struct mdma_snapshot *snap)
 	return snap->trace.nr > 16384 ? "too many entries" : NULL;
 }
 
-/* Why a snapshot must not have been accepted; NULL: it is all right. */
+/* Why a snapshot must not have been accepted; NULL if it is correct. */
 static inline const char *wrong(const struct mdma_snapshot *snap)
 {
 	return wrong_state(&snap->state, snap->channels) ?:
@@ -441,7 +441,7 @@ static inline bool same_trace(const struct mdma_snapshot *a,
 	return a->trace.nr == b->trace.nr;
 }
 
-/* Whether two snapshots say the same. */
+/* Whether two snapshots are equal. */
 static inline bool same_snapshot(const struct mdma_snapshot *a,
 				 const struct mdma_snapshot *b)
 {

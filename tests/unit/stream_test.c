@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The migration stream and the window: what is written can be read again, and
- * nothing else can. Streams are parsed from buffers of their exact size, so
- * that ASan sees a byte too many.
+ * The migration stream and the window: what is written can be read again, and nothing
+ * else can. Streams are parsed from buffers of their exact size, so that ASan sees an
+ * access to one byte too many.
  */
 #include "stream_make.h"
 #include "window.h"
@@ -22,8 +22,8 @@ static void make(void)
 }
 
 /*
- * The last parsed copy, of its exact size, so that ASan sees a byte too many. It
- * stays until the next one, as a snapshot points into it.
+ * The last parsed copy, of its exact size. It stays until the next one, because a
+ * snapshot points into it.
  */
 static u8 *parsed;
 
@@ -92,7 +92,7 @@ static void every_flipped_bit(void)
 	CHECK(!parse(stream, SIZE, &got), "the stream itself");
 }
 
-/* Piece by piece, each time at another address: the same as at once. */
+/* Parsing piece by piece, at a new address each time, equals parsing at once. */
 static void in_pieces(void)
 {
 	struct mdma_stream_parser parser;
@@ -112,7 +112,7 @@ static void in_pieces(void)
 			size += 1 + unit_below(unit_below(2) ? 50 : 1000);
 			size = size < SIZE ? size : SIZE;
 			moved = malloc(size);
-			/* What was parsed is not looked at again */
+			/* The parser does not look again at what it has parsed. */
 			memset(moved, 0, size);
 			memcpy(moved, stream, parser.pos ? HEADER : 0);
 			memcpy(moved + parser.pos, stream + parser.pos,
@@ -128,7 +128,7 @@ static void in_pieces(void)
 	}
 }
 
-/* Every value is taken; of those that are too big, the biggest that can be. */
+/* Every value is taken; a value that is too big is cut to the biggest possible one. */
 static void counter_limit(void)
 {
 	const u64 max = MDMA_STREAM_COUNTER_MAX;
@@ -290,7 +290,7 @@ static void shorten_held(u8 *record, u32 *length)
 	       sizeof(value));
 }
 
-/* A stream of the device as an older minor sent it, but with records of @keep. */
+/* A stream as an older minor sent it, but with the records in @keep. */
 static size_t make_older(u8 *bytes, u16 minor, u32 keep)
 {
 	size_t at, end, to = 0, size = make_stream(&snap, bytes);
@@ -312,7 +312,7 @@ static size_t make_older(u8 *bytes, u16 minor, u32 keep)
 	return to;
 }
 
-/* What is left of the device if an older minor sends it. */
+/* Removes from the device what an older minor does not send. */
 static void forget_newer(u16 minor)
 {
 	u32 i;
@@ -346,7 +346,7 @@ static void make_rich(void)
 	       snap.channels == 1);
 }
 
-/* What a record of a newer minor says is not there, or as in a new device. */
+/* State in records of a newer minor is absent, or as in a new device. */
 static void older_version(void)
 {
 	struct mdma_snapshot got;
@@ -370,14 +370,14 @@ static void older_version(void)
 		forget_newer(minor);
 		CHECK(same_snapshot(&got, &snap), "1.%u", minor);
 	}
-	/* An entry of another length than its version has */
+	/* An entry with a length that its version does not have. */
 	make_rich();
 	size = make_older(bytes, 2, 0);
 	set_minor(bytes, size, 3);
 	CHECK(parse(bytes, size, &got) == -EBADMSG, "1.3 with held runs of 1.2");
 }
 
-/* A device whose stream is the shortest: SIZE_MIN. */
+/* A device with the shortest stream: SIZE_MIN. */
 static void bare_channel(void)
 {
 	memset(&snap.state.channel[1], 0, sizeof(snap.state.channel) -
@@ -388,7 +388,7 @@ static void bare_channel(void)
 	snap.trace.nr = 0;
 }
 
-/* Puts an array between KNOBS and END: the size. */
+/* Puts an array between KNOBS and END. Returns the size. */
 static size_t make_array(u8 *bytes, u32 type, u32 count, u32 size, u32 extra,
 			 u16 minor)
 {
@@ -444,7 +444,7 @@ static void array_limits(void)
 	CHECK(parse_array(2, 0, 0, newer) == -EBADMSG, "of nothing");
 }
 
-/* As many held pages as there can be, and one more. */
+/* The maximum number of held pages, and one more. */
 static void held_limit(void)
 {
 	static struct mdma_stream_held runs[129];
@@ -465,7 +465,7 @@ static void held_limit(void)
 	      "65537 pages");
 }
 
-/* As many entries as a trace can have, and one more. */
+/* The maximum number of trace entries, and one more. */
 static void trace_limit(void)
 {
 	static struct mdma_trace_entry trace[MDMA_TRACE_MAX + 1];
@@ -483,7 +483,7 @@ static void trace_limit(void)
 	snap.trace.nr++;
 	CHECK(parse(bytes, make_stream(&snap, bytes), &got) == -EINVAL,
 	      "16385 entries");
-	/* A little earlier than the one before */
+	/* A little earlier than the previous entry. */
 	snap.trace.nr = 2;
 	trace[0].at_us = cpu_to_le64(MDMA_TRACE_US_MAX);
 	trace[1].at_us = cpu_to_le64(MDMA_TRACE_US_MAX - 1);
@@ -492,7 +492,7 @@ static void trace_limit(void)
 	CHECK(!parse(bytes, make_stream(&snap, bytes), &got), "at once");
 }
 
-/* Workloads of channels out of order, twice, of none, and of channel 0. */
+/* Workloads out of order, twice, of a channel that does not exist, and of channel 0. */
 static void workload_channels(void)
 {
 	static const u32 wrong[][2] = {
@@ -545,7 +545,7 @@ static void window_limits(void)
 	      "too many");
 }
 
-/* Ranges of 4 pages: all pairs of places, one beside, over and within the other. */
+/* Ranges of 4 pages at all pairs of places: adjacent, overlapping, one in the other. */
 static void window_overlaps(void)
 {
 	struct mdma_range range[2];

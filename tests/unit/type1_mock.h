@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A container in user space: what our files of type1 need of the kernel's own one,
- * and those of them that have to do with mappings and reports.
+ * A container in user space: what our type1 files need from the kernel's own file, and
+ * those of our files that deal with mappings and reports.
  */
 #ifndef _TYPE1_MOCK_H
 #define _TYPE1_MOCK_H
@@ -29,7 +29,7 @@ typedef struct { u64 value; } atomic64_t;
 #define ATOMIC64_INIT(n)		{ n }
 #define atomic64_inc_return(v)		(++(v)->value)
 
-/* Nothing locks here; how often it is taken is counted. */
+/* This mutex does not lock; it counts how often it is taken. */
 struct mutex {
 	int unused;
 };
@@ -71,12 +71,12 @@ struct vfio_dma {
 	void *mm;
 };
 
-/* How often the lock was taken; what happens before it is taken again. */
+/* How often the lock was taken, and a function to call before it is taken again. */
 static unsigned int nr_holds;
 static void (*between_holds)(void);
 static struct mutex *counted_lock;
 
-/* The container's lock alone is counted. */
+/* Counts only the container's lock. */
 static void mutex_lock(struct mutex *lock)
 {
 	if (lock == counted_lock && nr_holds++ && between_holds)
@@ -93,7 +93,7 @@ static void mutex_unlock(struct mutex *lock)
 #define kfree(p)			free(p)
 #define vfio_dma_drop_pins(dma)		pin_store_destroy(&(dma)->pins)
 
-/* Nobody is charged here. */
+/* There is no accounting in this test. */
 static void vfio_dma_keep_owner(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
 	(void)iommu;
@@ -114,7 +114,7 @@ static void trace_vfio_dirty_run(u64 report, u64 iova, u64 npages)
 	(void)npages;
 }
 
-/* Reports whose end was traced: with 0, and with an error. */
+/* Number of reports whose end was traced with 0, and with an error. */
 static unsigned int nr_delivered, nr_thrown_away;
 
 static void trace_vfio_dirty_report(u64 report, bool unmap, u64 iova, u64 size,

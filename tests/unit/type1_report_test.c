@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The report of a range of a container: what it holds where there are many
- * mappings, holes or none, how long it holds the lock for that, and what it does
- * when the container changes under it.
+ * The report of a range of a container: its contents with many mappings, with holes or
+ * without any mapping, how long it holds the lock, and what it does when the container
+ * changes meanwhile.
  */
 #include "type1_mock.h"
 
@@ -21,7 +21,7 @@ static int report(u64 page, u64 npages, u64 pgsize, u64 *bitmap)
 	ret = range_report(&range, bitmap);
 	snapshot_holds = nr_holds;
 	if (!ret) {
-		/* Whatever is found out after the last snapshot. */
+		/* Errors that are found after the last snapshot. */
 		int drop = range_drop(&range, PIN_DROP_REPORTED);
 
 		between_holds = NULL;
@@ -45,7 +45,7 @@ static void holes_are_skipped_at_once(void)
 	CHECK(nr_holds <= 2, "%u holds for nothing", nr_holds);
 	CHECK(!pin_store_retain(&vfio_find_dma(&iommu, (far + 70) << PAGE_SHIFT,
 					       1)->pins, 1, 1), "-");
-	/* Only the words of the mapping are touched: the buffer has no more. */
+	/* Only the words of the mapping are written: the buffer has no others. */
 	CHECK(!report(5, far + 70 + 2 - 5, 4096,
 		      bitmap - (far + 70 - 5) / 64), "-");
 	CHECK(nr_holds <= 4, "%u holds", nr_holds);
@@ -71,7 +71,7 @@ static void the_end_of_the_space(void)
 	end();
 }
 
-/* No hold of the lock is for all of many mappings, and none of them is missed. */
+/* No hold of the lock covers all of many mappings, and no mapping is missed. */
 static void many_mappings(void)
 {
 	enum { NR = 20000 };
@@ -108,7 +108,7 @@ static void many_mappings(void)
 	end();
 }
 
-/* A group that could map only 64 KiB goes, and a page is mapped in its place. */
+/* A group that could map only 64 KiB leaves, and a page is mapped after that. */
 static void map_a_small_page(void)
 {
 	if (iommu.pgsize_bitmap & 0x1000)
@@ -128,7 +128,7 @@ static void pages_become_smaller(void)
 	CHECK(!pin_store_retain(&map(0x100000 + 64, 16)->pins, 3, 3), "-");
 	between_holds = map_a_small_page;
 	CHECK(report(0, 0x101000, 0x10000, bitmap) == -EINVAL, "-");
-	/* Nothing is dropped that was not reported. */
+	/* No page is dropped that was not reported. */
 	CHECK(vfio_find_dma(&iommu, 0, 1)->pins.nr_retained == 1, "-");
 	end();
 }
@@ -153,7 +153,7 @@ static void the_container_is_gone(void)
 	end();
 }
 
-/* What a group wrote that has gone is reported until a report has held all of it. */
+/* Writes of a group that left are reported until one report has held all memory. */
 static void a_group_goes(void)
 {
 	static u64 bitmap[4];
@@ -181,7 +181,7 @@ static void narrow_once(void)
 		vfio_dirty_scope_narrowed(&iommu);
 }
 
-/* It goes during a report: what it wrote after the snapshot is in the next one. */
+/* The group leaves during a report: writes after the snapshot are in the next one. */
 static void a_group_goes_during_a_report(void)
 {
 	static u64 bitmap[2];

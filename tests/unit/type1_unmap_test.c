@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * UNMAP of a range of a container: that it ends, whatever devices do meanwhile, and
- * that it changes nothing if it fails.
+ * UNMAP of a range of a container: it ends, whatever devices do meanwhile, and it
+ * changes nothing if it fails.
  */
 #include <linux/vfio.h>
 
@@ -20,7 +20,7 @@ struct vfio_device {
 	struct list_head iommu_entry;
 };
 
-/* Time that the call has slept. */
+/* How long the call has slept. */
 static unsigned long slept_us;
 
 #define USEC_PER_MSEC			1000UL
@@ -83,7 +83,7 @@ static void begin_unmap(void)
 	map_lock_is_taken = false;
 }
 
-/* A write without a pin, as vfio_dma_rw() records it; false if it may not. */
+/* A write without a pin, recorded like vfio_dma_rw(); false if it is refused. */
 static bool write_page(u64 page)
 {
 	struct vfio_dma *dma = vfio_find_dma_to_use(&iommu, page << PAGE_SHIFT);
@@ -114,8 +114,8 @@ static void unpin_all(u64 iova, u64 size)
 }
 
 /*
- * The user's memory: shim_write_end says where it can't be written any more, so the
- * argument lies before the bitmap of a test that uses it.
+ * The user's memory. It can be written up to shim_write_end, so the argument comes
+ * before the bitmap.
  */
 static struct {
 	struct vfio_unmap_arg {
@@ -125,7 +125,7 @@ static struct {
 	u64 bitmap[2];
 } user;
 
-/* One call; @bitmap NULL: without a report. */
+/* One call of UNMAP; without a report if @bitmap is NULL. */
 static int unmap(u64 page, u64 npages, u64 *bitmap, u64 *unmapped)
 {
 	struct vfio_unmap_arg *arg = &user.arg;
@@ -225,7 +225,7 @@ static void leak_is_the_only_ebusy(void)
 	map(0, 100);
 	CHECK(pin_page(9), "-");
 	CHECK(unmap(0, 100, bitmap, &unmapped) == -EBUSY, "-");
-	/* Its argument is as it was, and the range is in use. */
+	/* The argument is unchanged, and the range is in use again. */
 	CHECK(unmapped == 100, "%llu", unmapped);
 	CHECK(!nr_delivered, "-");
 	CHECK(slept_us > 100000 && slept_us < 1000000, "%lu us", slept_us);
@@ -255,7 +255,7 @@ static void fault_changes_nothing(void)
 	end();
 }
 
-/* 5000 mappings: some holds of the lock for the look, some for the removal. */
+/* 5000 mappings: both the check and the removal take several holds of the lock. */
 static void many_mappings(void)
 {
 	enum { NR = 5000 };
@@ -277,7 +277,7 @@ static void many_mappings(void)
 	end();
 }
 
-/* Of the last report all leaves are looked at, and all are freed, in many holds. */
+/* All leaves are checked against the last report, and freed, in many holds. */
 static void many_leaves(void)
 {
 	enum { NR = 4 * PIN_STORE_WALK_LEAVES };
@@ -314,7 +314,7 @@ static void the_container_is_gone(void)
 	end();
 }
 
-/* A group that can write all comes when the report is made, once. */
+/* A group that can write everything is attached during the report, once. */
 static void group_comes(void)
 {
 	struct vfio_dma *dma = vfio_find_dma(&iommu, 0, 1);

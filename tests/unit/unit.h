@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A user-space unit test: functions that return on the first failed CHECK(), and
- * a main() that runs them and speaks KTAP.
+ * A user-space unit test: functions that return at the first failed CHECK(), and a
+ * main() that runs them and prints KTAP.
  */
 #ifndef _UNIT_H
 #define _UNIT_H
