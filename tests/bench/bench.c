@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Measures the loaded type1 through the module mdma_bench. Prints a line "KEY
- * VALUE" for each figure: nanoseconds, or bytes. What a key means is said by
- * tests/scenarios/bench.py.
+ * VALUE" for each figure, in nanoseconds or bytes. tests/scenarios/bench.py says what
+ * each key means.
  *
  * usage: bench GROUP...        groups: see the table above main()
  */
@@ -34,11 +34,11 @@
 #define IOVA	(4 * GIB)
 #define BATCH	512
 #define RING	(512 * PAGE_SIZE)
-/* Odd, so that it goes to each page before it comes back to one. */
+/* Odd, so that all pages are visited before any page is visited again. */
 #define SCRAMBLE	(0x9e3779b1ULL * PAGE_SIZE)
 #define HUGE	(2 * MIB)
 
-/* Best of so many: the first one also pays for caches of the kernel's. */
+/* A figure is the best of this many rounds: the first one also fills kernel caches. */
 #define ROUNDS	3
 
 struct bench {
@@ -61,7 +61,7 @@ static void die(const char *fmt, ...)
 	exit(1);
 }
 
-/* What @ret >= 0 is; an error ends the program. */
+/* Returns @ret if it is not negative. An error ends the program. */
 static long long check(const char *what, long long ret)
 {
 	if (ret < 0)
@@ -100,7 +100,7 @@ static void *anonymous(__u64 size, int advice)
 
 	if (mem == MAP_FAILED)
 		die("mmap: %s", strerror(errno));
-	/* As QEMU does, so that huge pages fit; the slack is never touched. */
+	/* Aligned as in QEMU, so that huge pages fit; the slack is never touched. */
 	mem = (void *)(((__u64)mem + HUGE - 1) & ~(HUGE - 1));
 	check("madvise", madvise(mem, size, advice) ? -errno : 0);
 	return mem;
@@ -164,7 +164,7 @@ static double pins(struct bench *b, __u32 op, __u32 batch, __u64 stride,
 		.count = count }).ns;
 }
 
-/* All pages of the first @size bytes, in batches. */
+/* Pins or unpins all pages of the first @size bytes, in batches. */
 static double pin_all(struct bench *b, __u32 op, __u64 size)
 {
 	return pins(b, op, BATCH, BATCH * PAGE_SIZE, size / BATCH / PAGE_SIZE);
@@ -239,7 +239,7 @@ static void pin_and_unpin(struct bench *b, __u32 batch, __u64 stride,
 	say(key, unpin / (count * batch));
 }
 
-/* Per page, for 512 pages pinned and unpinned again and again. */
+/* Nanoseconds a page, for 512 pages that are pinned and unpinned again and again. */
 static double ring(struct bench *b, __u32 batch)
 {
 	struct mdma_bench_run todo = {
@@ -255,7 +255,7 @@ static double ring(struct bench *b, __u32 batch)
 	return least / todo.count / batch;
 }
 
-/* Single pages all over 1 TiB, in no order, each with a leaf of its own. */
+/* Pins single pages all over 1 TiB, in no order, each with a leaf of its own. */
 static void pin_random(void)
 {
 	struct mdma_bench_run todo = {
@@ -278,7 +278,7 @@ static void pin_random(void)
 	bench_close(&b);
 }
 
-/* By a kernel thread, which is not the owner of the memory. */
+/* Pins by a kernel thread, which is not the owner of the memory. */
 static void pin_by_thread(struct bench *b, __u32 batch, __u64 count)
 {
 	struct mdma_bench_run todo = {
@@ -389,7 +389,7 @@ static double timed_get(struct bench *b)
 	return now_ns() - begin;
 }
 
-/* Pin and unpin @count pages, as far from each other as can be. */
+/* Pins and unpins @count pages, as far from each other as possible. */
 static void scatter(struct bench *b, __u64 count)
 {
 	__u64 stride = b->size / count;
@@ -411,7 +411,7 @@ static double scattered_get(struct bench *b, __u64 count)
 	return least;
 }
 
-/* A buffer as QEMU gives it: from malloc(), not touched yet. */
+/* Makes the buffer like one that QEMU passes: from malloc(), not touched yet. */
 static void forget(void *mem, __u64 size)
 {
 	check("DONTNEED", madvise(mem, size, MADV_DONTNEED) ? -errno : 0);
@@ -434,7 +434,7 @@ static double short_get(struct bench *b, __u64 iova, __u64 npages)
 	return least;
 }
 
-/* A mapping of @npages, and all of it asked for; and a hole of 8 TiB. */
+/* GETs of whole small mappings, and of a hole of 8 TiB. */
 static void group_short(void)
 {
 	static const int sizes[] = { 1, 64, 512 };
@@ -517,7 +517,7 @@ static void group_mapped(void)
 
 		bench_open(&b, anonymous(size, MADV_NOHUGEPAGE), size);
 		ret = dirty_start(b.container);
-		/* The kernel's own does no more than 8 TiB: no figure then. */
+		/* The kernel's own refuses more than 8 TiB: no figure. */
 		if (ret != -EINVAL)
 			check("START", ret);
 		snprintf(key, sizeof(key), "mapped_%d", gibs[i]);
@@ -561,7 +561,7 @@ static void group_unmap(void)
 
 #define PREEMPT	"/sys/kernel/debug/sched/preempt"
 
-/* Where the pins are: in a mapping that no call of this group touches. */
+/* The pins are in a mapping that no call of this group touches. */
 #define ELSEWHERE	(IOVA + 2 * TIB)
 
 struct waiter {
@@ -570,7 +570,7 @@ struct waiter {
 	double longest;
 };
 
-/* Before everybody else on this CPU. */
+/* Runs before all other threads on this CPU. */
 static void *pin_again_and_again(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = 20000 };
@@ -601,7 +601,7 @@ static double timed_stop(struct bench *b)
 	return now_ns() - begin;
 }
 
-/* What a pin waits at most while @call runs, with @count pages of 1 TiB retained. */
+/* The longest wait of a pin while @call runs, with @count pages of 1 TiB retained. */
 static void longest_wait(const char *key, __u64 count,
 			 double (*call)(struct bench *b))
 {
@@ -626,7 +626,7 @@ static void longest_wait(const char *key, __u64 count,
 
 static void group_wait(void)
 {
-	/* So that it waits for locks only, and for no end of a system call. */
+	/* Full preemption: a pin waits for locks only, not for the end of a system call. */
 	check("full", file_write(PREEMPT, "full"));
 	longest_wait("wait_1t", 1024, timed_get);
 	longest_wait("wait_stop", 65536, timed_stop);
@@ -641,7 +641,7 @@ static double bytes_a_page(struct bench *b, __u32 batch, __u64 stride,
 {
 	long long before, after;
 
-	/* Page tables and pages of the user are there before. */
+	/* Make the user's pages and page tables before the measurement. */
 	pins(b, MDMA_BENCH_PIN, batch, stride, count);
 	pins(b, MDMA_BENCH_UNPIN, batch, stride, count);
 	before = kernel_bytes();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A mediated device that does nothing but measure vfio_pin_pages() and
- * vfio_unpin_pages(), in loops with as little of its own around them as can be.
+ * A mediated device that only measures vfio_pin_pages() and vfio_unpin_pages(), in
+ * loops with as little other code as possible.
  *
- * It keeps no record of what it pinned: the program that uses it unpins all
+ * It keeps no record of what it pinned: the program that uses it unpins everything
  * before it unmaps or closes. For the lab only.
  */
 #include <linux/completion.h>
@@ -24,7 +24,7 @@
 #define BENCH_NAME	"mdma-bench"
 #define BENCH_PROT	(IOMMU_READ | IOMMU_WRITE)
 
-/* Bytes that one call may ask for: page pointers, or memory to be set. */
+/* Limit of bytes for one call: page pointers, or memory to be set. */
 #define BENCH_BYTES_MAX	SZ_128M
 
 static struct mdev_type bench_type = {
@@ -37,7 +37,7 @@ static struct mdev_parent bench_parent;
 static struct class *bench_class;
 static struct device *bench_device;
 
-/* Where batch @i is. */
+/* Address of batch @i. */
 static u64 bench_at(const struct mdma_bench_run *run, u64 i)
 {
 	return run->start + ((i * run->stride) & (run->span - 1));
@@ -214,7 +214,7 @@ static long bench_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	return copy_to_user((void __user *)arg, &run, sizeof(run)) ? -EFAULT : 0;
 }
 
-/* Must be there for the device to be one that pins; see above. */
+/* vfio requires this of a device that pins. The program unpins, see above. */
 static void bench_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 }

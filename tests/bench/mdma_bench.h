@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the benchmark's module and its program share: one ioctl. */
+/* The interface of the benchmark's module and its program: one ioctl. */
 #ifndef MDMA_BENCH_H
 #define MDMA_BENCH_H
 
@@ -10,9 +10,9 @@
 #define MDMA_BENCH_PIN		0
 /* One call of vfio_unpin_pages() for each batch. */
 #define MDMA_BENCH_UNPIN	1
-/* Both, batch by batch, as a device does whose ring has one batch in use. */
+/* Both, batch by batch, like a device whose ring has one batch in use. */
 #define MDMA_BENCH_RING		2
-/* What it costs without vfio: pin_user_pages_remote() and unpinning. */
+/* The cost without vfio: pin_user_pages_remote() and unpinning. */
 #define MDMA_BENCH_FLOOR	3
 /* memset() of @count bytes of kernel memory. */
 #define MDMA_BENCH_MEMSET	4
@@ -23,13 +23,13 @@
  * @batch: pages of each call, 1 to 512
  * @start: IOVA of the first batch, a virtual address for MDMA_BENCH_FLOOR
  * @stride: bytes from one batch to the next
- * @span: where the batches are: beyond @start + @span, a power of two, they begin
- *	anew at @start; 0: no limit
+ * @span: bytes after which the batches begin anew at @start, a power of two; 0: no
+ *	limit
  * @count: number of batches
- * @thread: not 0: done by a kernel thread, which has no memory of its own, as a
- *	device's own thread is
- * @ns: returned: time that all of it took
- * @unpin_ns: returned by MDMA_BENCH_FLOOR, where @ns is of the pinning alone
+ * @thread: not 0: run in a kernel thread, which has no memory of its own, like a
+ *	device's own thread
+ * @ns: returned: total time
+ * @unpin_ns: returned by MDMA_BENCH_FLOOR, for which @ns is the time of the pins alone
  */
 struct mdma_bench_run {
 	__u32 op;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mdma_client: a dmaengine client that goes where the kernel's dmatest does not.
+ * mdma_client: a dmaengine client that tests what the kernel's dmatest does not.
  *
- * dmatest holds every channel, so it never meets a device that goes away while one
- * of its channels is free; it asks for the status of its last transfer only, and it
- * never looks at registers. Each test below sets up one such situation by order, not
- * by chance. Write the name of a test to "run" in debugfs: the write fails with EIO
- * if the test does not hold, and the kernel log says why.
+ * dmatest holds every channel, so it never sees a device removed while one of the
+ * device's channels is free. It asks for the status of its last transfer only, and
+ * never reads registers. Each test below brings about one such situation in a fixed
+ * order, not by chance. Write the name of a test to "run" in debugfs: the write fails
+ * with EIO if the test fails, and the kernel log says why.
  */
 #include <linux/completion.h>
 #include <linux/debugfs.h>
@@ -28,12 +28,12 @@
 #undef pr_fmt
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-/* No guest has memory there, so a transfer to it fails. */
+/* No guest has memory at this address, so a transfer to it fails. */
 #define BAD_IOVA	0x7ffffffff000ULL
 #define BYTE		0x5a
 /* A limit for a guest that hangs, not a measure. */
 #define PATIENCE_S	60
-/* How long a thing that must not happen is given to happen. */
+/* How long to wait for something that must not happen. */
 #define GRACE_MS	300
 
 #define expect(condition, ...) do {	\
@@ -44,7 +44,7 @@
 } while (0)
 
 /**
- * struct client - what a test has
+ * struct client - the state of a test
  * @pdev: the device
  * @regs: a mapping of its registers beside the driver's own
  * @chan: the channel that the test holds, or %NULL
@@ -102,7 +102,7 @@ static enum dma_status client_status(struct client *c, dma_cookie_t cookie)
 	return dmaengine_tx_status(c->chan, cookie, NULL);
 }
 
-/* Wait for the end of a transfer; returns how it ended. */
+/* Waits for the end of a transfer. Returns its status. */
 static enum dma_status client_wait(struct client *c, dma_cookie_t cookie)
 {
 	unsigned long end = jiffies + PATIENCE_S * HZ;
@@ -134,7 +134,7 @@ static void client_unbind(struct client *c)
 	device_release_driver(&c->pdev->dev);
 }
 
-/* Returns false if the driver does not take the device. */
+/* Returns false if the driver does not bind to the device. */
 static bool client_bind(struct client *c)
 {
 	return device_attach(&c->pdev->dev) == 1;
@@ -143,8 +143,9 @@ static bool client_bind(struct client *c)
 /* --- the tests ------------------------------------------------------------- */
 
 /*
- * A client that holds a channel of a device without a driver; another one that asks
- * for a channel gets none, and when the first lets go, the device goes.
+ * A client holds a channel of a device whose driver is unbound. Another client that
+ * asks for a channel gets none. When the first releases its channel, the device is
+ * freed.
  */
 static int unbound_while_held(struct client *c)
 {
@@ -164,7 +165,7 @@ static int unbound_while_held(struct client *c)
 	return 0;
 }
 
-/* Each transfer has a status of its own, also between others that fail. */
+/* Each transfer has a status of its own, even between transfers that fail. */
 static int status_of_each(struct client *c)
 {
 	dma_cookie_t cookies[9];
@@ -186,7 +187,7 @@ static int status_of_each(struct client *c)
 	return 0;
 }
 
-/* With interrupts off: wait until @done says so, or for too long. */
+/* With interrupts off: waits until @done returns true, up to a limit. */
 static void client_spin(struct client *c, bool (*done)(struct client *c))
 {
 	unsigned int ms = PATIENCE_S * 100;
@@ -206,8 +207,8 @@ static bool client_halted(struct client *c)
 }
 
 /*
- * The ring stops in the same interrupt in which a transfer is done: the guest has
- * one CPU, so that with its interrupts off, both become one.
+ * One interrupt signals both that the ring has halted and that a transfer is done. The
+ * guest has one CPU, so with its interrupts off, the two become one interrupt.
  */
 static int halt_beside_completion(struct client *c)
 {
@@ -219,10 +220,10 @@ static int halt_beside_completion(struct client *c)
 	first = client_submit(c, c->iova, NULL, NULL);
 	dma_async_issue_pending(c->chan);
 	client_spin(c, client_raised);
-	/* The doorbell is out of all bounds: that halts the ring. */
+	/* A doorbell far out of range halts the ring. */
 	writel(~0, client_regs(c) + MDMA_CHAN_TAIL);
 	client_spin(c, client_halted);
-	/* The host delivers an interrupt after it has become pending. */
+	/* The host delivers an interrupt some time after it became pending. */
 	mdelay(GRACE_MS);
 	second = client_submit(c, c->iova, NULL, NULL);
 	dma_async_issue_pending(c->chan);
@@ -240,8 +241,8 @@ static int halt_beside_completion(struct client *c)
  * struct slow - a callback that takes as long as the test wants
  * @c: client
  * @entered: the callback has begun
- * @go: it may end
- * @ended: it has
+ * @go: the callback may end
+ * @ended: the callback has ended
  * @synchronized: synchronize has returned
  * @early: synchronize returned before the callback had ended
  */
@@ -282,7 +283,7 @@ static int slow_synchronize(void *param)
 	return 0;
 }
 
-/* A thread, to be stopped and put. */
+/* Starts a thread. The caller stops it and puts the task. */
 static struct task_struct *slow_thread(int (*run)(void *), struct slow *slow)
 {
 	struct task_struct *task = kthread_create(run, slow, "mdma-client");
@@ -294,7 +295,7 @@ static struct task_struct *slow_thread(int (*run)(void *), struct slow *slow)
 	return task;
 }
 
-/* Runs the callback in the removal of the driver; @tasks are to be stopped. */
+/* Runs the callback in the removal of the driver. The caller stops @tasks. */
 static int slow_run(struct slow *slow, struct task_struct *tasks[2])
 {
 	expect(client_submit(slow->c, slow->c->iova, slow_callback, slow) > 0,
@@ -311,7 +312,7 @@ static int slow_run(struct slow *slow, struct task_struct *tasks[2])
 	return 0;
 }
 
-/* When synchronize returns, no callback runs: not even in the driver's removal. */
+/* When synchronize returns, no callback runs, not even in the driver's removal. */
 static int synchronize_in_removal(struct client *c)
 {
 	struct task_struct *tasks[2] = { };
@@ -341,7 +342,7 @@ static void count_callback(void *param)
 	atomic_inc(param);
 }
 
-/* The ring is as full as it gets, again and again; each callback comes once. */
+/* The ring is completely full, again and again; each callback is called once. */
 static int full_ring(struct client *c)
 {
 	atomic_t called = ATOMIC_INIT(0);
@@ -392,7 +393,7 @@ static int terminate_in_callback(struct client *c)
 	return 0;
 }
 
-/* Leave a descriptor behind as a kernel does that is replaced by kexec. */
+/* Leaves a descriptor in the device, like a kernel that kexec replaces. */
 static int stale_ring(struct client *c, struct mdma_desc *ring, dma_addr_t iova)
 {
 	void __iomem *regs = c->regs + MDMA_REG_CHANNEL(0);
@@ -416,7 +417,7 @@ static int stale_ring(struct client *c, struct mdma_desc *ring, dma_addr_t iova)
 	return 0;
 }
 
-/* What a former kernel left in the device is not executed by the driver's probe. */
+/* The driver's probe does not execute what a former kernel left in the device. */
 static int reset_before_bus_master(struct client *c)
 {
 	struct mdma_desc *ring;
@@ -439,7 +440,7 @@ static int reset_before_bus_master(struct client *c)
 	return 0;
 }
 
-/* After a shutdown (of a kexec, say) the device is quiet, and clients survive it. */
+/* After a shutdown, e.g. before a kexec, the device is quiet and clients survive. */
 static int shutdown_is_quiet(struct client *c)
 {
 	struct device *dev = &c->pdev->dev;
@@ -463,7 +464,7 @@ static int shutdown_is_quiet(struct client *c)
 	return 0;
 }
 
-/* Memory decoding off: every register reads as ones, as of a device pulled out. */
+/* Turns memory decoding off: registers read as ones, like those of a removed device. */
 static void client_pull_out(struct client *c)
 {
 	u16 command;
@@ -473,7 +474,7 @@ static void client_pull_out(struct client *c)
 			      command & ~PCI_COMMAND_MEMORY);
 }
 
-/* A device that does not come back from suspend fails what waits for it. */
+/* If the device does not come back from suspend, all pending transfers fail. */
 static int resume_fails(struct client *c)
 {
 	struct device *dev = &c->pdev->dev;
@@ -560,7 +561,7 @@ static int client_run(const char *name)
 	ret = client_open(&c);
 	if (!ret)
 		ret = tests[i].run(&c);
-	/* A driver that lost its device is bound anew. */
+	/* Binds a driver anew that has lost its device. */
 	if (tests[i].run == resume_fails)
 		client_unbind(&c);
 	end = client_close(&c);
