@@ -250,7 +250,7 @@ class Browser:
         """The visible text."""
         return self.evaluate("document.body.innerText")
 
-    def screenshot(self, path):
-        """A picture of the whole page."""
-        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    def screenshot(self, path, whole=True):
+        """A picture of the whole page, or of what the window shows."""
+        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         Path(path).write_bytes(base64.b64decode(answer["data"]))
