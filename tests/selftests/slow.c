@@ -4,6 +4,7 @@
  * the container continue: reports, maps, unmaps, pins, a close.
  */
 #include "fixture.h"
+#include "ring.h"
 #include "slow_file.h"
 #include "stall.h"
 
@@ -379,6 +380,42 @@ TEST_F(slow, R15_unmap_while_a_pin_stalls, 60)
 	UNPIN(r, SLOW - 1, 1);
 }
 
+/*
+ * The driver is asked, as another page of the mapping is pinned. It gives that back,
+ * and does not wait for user memory.
+ */
+static void unmap_of_a_stalled_pin(struct slow *s, int (*unmap)(void *arg),
+				   int want)
+{
+	struct rig *r = &s->rig;
+
+	START(r);
+	map_slow(s, STALL_ANONYMOUS);
+	stall_release_page(&s->stall, 1);
+	PIN(r, SLOW + 1, 1, 'w');
+	s->page = SLOW + 3;
+	stall(s, call_pin);
+	job_start(&s->others, unmap, s);
+	EXPECT_EQ(1, job_done(&s->others, WAIT_MS));
+	EXPECT_EQ(0, job_done(&s->job, 0));
+	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
+	stall_release(&s->stall);
+	EXPECT_EQ(want, job_join(&s->others));
+	EXPECT_STR("EINVAL", error(job_join(&s->job)));
+	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
+	EXPECT_EQ(0, locked_pages());
+}
+
+TEST_F(slow, R16_stalled_pin_stalls_no_unmap, 60)
+{
+	unmap_of_a_stalled_pin(self, call_unmap, 0);
+}
+
+TEST_F(slow, R16_stalled_pin_stalls_no_unmap_with_bitmap, 60)
+{
+	unmap_of_a_stalled_pin(self, call_unmap_get, 1 << 1);
+}
+
 /* Pages whose pin began before START are tracked, even if the pin took long. */
 TEST_F(slow, R1_start_while_a_pin_stalls, 60)
 {
@@ -463,6 +500,49 @@ static void wait_for_turn(struct slow *s, int turn)
 static void begin(struct slow *s, int turn)
 {
 	__atomic_store_n(&s->begun, turn, __ATOMIC_RELEASE);
+}
+
+static int call_unmap_other(void *arg)
+{
+	struct slow *s = arg;
+
+	wait_for_turn(s, 1);
+	return dma_unmap(s->rig.container, at(OTHER), 4 << PAGE_SHIFT, NULL);
+}
+
+/*
+ * A copy whose source is slow has its destination pinned. The UNMAP of that fails
+ * at last, and the copy gives it back when it can.
+ */
+TEST_F(slow, R15_R16_unmap_while_a_copy_reads_a_slow_file, 60)
+{
+	const struct mdma_desc copy = {
+		.op = MDMA_OP_COPY, .dst = at(OTHER), .src = at(SLOW),
+		.len = 8,
+	};
+	struct rig *r = &self->rig;
+	struct mdma_desc *done;
+	struct ring ring;
+
+	ring_enable(&ring, r, 0, 2);
+	ASSERT_EQ(0, dma_map(r->container, r->mem + (8 << PAGE_SHIFT),
+			     at(OTHER), 4 << PAGE_SHIFT, MAP_RW));
+	memset(r->mem + (8 << PAGE_SHIFT), BYTE, 16);
+	map_file(self);
+	job_start(&self->others, call_unmap_other, self);
+	done = ring_put(&ring, &copy);
+	ring_doorbell(&ring);
+	ASSERT_EQ(0, slow_file_wait(&self->file, 10000));
+	begin(self, 1);
+	EXPECT_EQ(1, job_done(&self->others, WAIT_MS));
+	slow_file_release(&self->file);
+	EXPECT_STR("EBUSY", error(job_join(&self->others)));
+	EXPECT_EQ(1, ring_wait(&ring));
+	EXPECT_EQ(MDMA_STATUS_DONE, done->status);
+	EXPECT_EQ(0, r->mem[(8 << PAGE_SHIFT) + 7]);
+	EXPECT_EQ(BYTE, r->mem[(8 << PAGE_SHIFT) + 8]);
+	EXPECT_EQ(0, dma_unmap(r->container, at(OTHER), 4 << PAGE_SHIFT, NULL));
+	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
 }
 
 /* Holds this process's mmap_lock as long as the file stalls. */

@@ -9,6 +9,11 @@
  * tree, so ->dma_unmap() finds those in its range: it gives back the held ones
  * and waits for the busy ones.
  *
+ * A call of vfio_pin_pages() or vfio_dma_rw() can wait for user memory as long
+ * as user space likes. ->dma_unmap() is called with locks of the container held,
+ * so it does not wait for that: after ASK_MS it returns. The run is asked for, and
+ * who made the call gives back what it has got, which type1 waits for.
+ *
  * Runs that are held or parked are the matter of held.c.
  *
  * A pin in a range that is being unmapped (going.c) gets -EINPROGRESS, and its
@@ -29,6 +34,8 @@
 #include "trace.h"
 
 static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
+
+#define ASK_MS	50	/* longest wait for calls that can wait for user memory */
 
 /**
  * mdma_access_released() - tell who waits that a run is not busy any more
@@ -52,7 +59,10 @@ static enum respect respect_if(bool waited)
 	return waited ? RESPECT_CALLS : RESPECT_ALL;
 }
 
-/* A new busy run; refused with -EINPROGRESS if the range is being unmapped. */
+/*
+ * A new busy run, for a call into vfio; refused with -EINPROGRESS if the range is
+ * being unmapped.
+ */
 static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 				  u32 npages, enum respect respect)
 {
@@ -65,6 +75,8 @@ static struct mdma_run *run_begin(struct mdma_access *access, u64 iova,
 	if (!run)
 		return ERR_PTR(-ENOMEM);
 	run->busy = true;
+	run->waits = true;
+	run->asked = false;
 	run->iova = iova;
 	run->npages = npages;
 
@@ -112,16 +124,20 @@ void mdma_run_unpin(struct mdma_device *dev, struct mdma_run *run)
 	unpin(dev, run->iova, run->npages);
 }
 
-/**
- * mdma_run_pin() - pin the pages of a run by one call of vfio_pin_pages()
- * @dev: open
- * @run: busy
- * @pages: room for all of them
- *
- * Return: 0 or the error of vfio_pin_pages().
- */
-int mdma_run_pin(struct mdma_device *dev, struct mdma_run *run,
-		 struct page **pages)
+/* A call that could wait for user memory has ended: was the run asked for? */
+static bool was_asked(struct mdma_access *access, struct mdma_run *run)
+{
+	bool asked;
+
+	mutex_lock(&access->lock);
+	run->waits = false;
+	asked = run->asked;
+	mutex_unlock(&access->lock);
+	return asked;
+}
+
+static int run_pin(struct mdma_device *dev, struct mdma_run *run,
+		   struct page **pages)
 {
 	u32 npages = run->npages;
 	bool write = run->write;
@@ -140,6 +156,26 @@ int mdma_run_pin(struct mdma_device *dev, struct mdma_run *run,
 	if (ret > 0)
 		vfio_unpin_pages(&dev->vdev, iova, ret);
 	return ret < 0 && ret != -EINPROGRESS ? ret : -EFAULT;
+}
+
+/**
+ * mdma_run_pin() - pin the pages of a run by one call of vfio_pin_pages()
+ * @dev: open
+ * @run: busy, @waits is set
+ * @pages: room for all of them
+ *
+ * Return: 0, -EINPROGRESS if ->dma_unmap() came meanwhile: nothing is pinned,
+ * or the error of vfio_pin_pages().
+ */
+int mdma_run_pin(struct mdma_device *dev, struct mdma_run *run,
+		 struct page **pages)
+{
+	int ret = run_pin(dev, run, pages);
+
+	if (!was_asked(&dev->access, run) || ret)
+		return ret;
+	mdma_run_unpin(dev, run);
+	return -EINPROGRESS;
 }
 
 /**
@@ -196,6 +232,32 @@ void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run)
 }
 
 /**
+ * mdma_access_rest() - a run is not used while its owner pins another one
+ * @dev: open
+ * @run: of mdma_access_pin()
+ */
+void mdma_access_rest(struct mdma_device *dev, struct mdma_run *run)
+{
+	mutex_lock(&dev->access.lock);
+	run->waits = true;
+	mutex_unlock(&dev->access.lock);
+	mdma_access_released(&dev->access);
+}
+
+/**
+ * mdma_access_resume() - use a run again
+ * @dev: open
+ * @run: of mdma_access_rest()
+ *
+ * Return: 0, or -EINPROGRESS if its range is being unmapped: give back all runs
+ * and call mdma_access_settle().
+ */
+int mdma_access_resume(struct mdma_device *dev, struct mdma_run *run)
+{
+	return was_asked(&dev->access, run) ? -EINPROGRESS : 0;
+}
+
+/**
  * mdma_access_settle() - wait until a range that was being unmapped may not be
  * @dev: open; the caller has no run in use
  */
@@ -205,41 +267,60 @@ void mdma_access_settle(struct mdma_device *dev)
 }
 
 /*
+ * Looks at the runs that touch a range, once: forgets the parked ones, makes the
+ * held ones busy and lists them, asks for those that wait for user memory. Returns
+ * whether any is busy, and in @used whether any is in use, which soon ends.
+ */
+static bool collect_runs(struct mdma_access *access, u64 first, u64 last,
+			 struct list_head *mine, bool *used)
+{
+	struct mdma_run *run;
+	bool busy = false;
+
+	*used = false;
+	mutex_lock(&access->lock);
+	mdma_held_drop_parked(access, first, last);
+	for (run = mdma_run_iter_first(&access->runs, first, last); run;
+	     run = mdma_run_iter_next(run, first, last)) {
+		if (!run->busy) {
+			mdma_held_take(access, run);
+			list_add_tail(&run->list, mine);
+			continue;
+		}
+		busy = true;
+		run->asked |= run->waits;
+		*used |= !run->waits;
+	}
+	mutex_unlock(&access->lock);
+	return busy;
+}
+
+/*
  * Gives back the held runs that touch a range, forgets the parked ones, waits
- * for the busy ones.
+ * for the busy ones, but no longer than ASK_MS for user memory.
  */
 static void release_runs(struct mdma_device *dev, u64 first, u64 last)
 {
+	unsigned long until = jiffies + msecs_to_jiffies(ASK_MS);
 	struct mdma_access *access = &dev->access;
 	struct mdma_run *run, *next;
 	LIST_HEAD(mine);
-	bool busy;
+	bool busy, used;
 	int seen;
 
 	do {
-		busy = false;
 		seen = atomic_read(&access->released);
-		mutex_lock(&access->lock);
-		mdma_held_drop_parked(access, first, last);
-		for (run = mdma_run_iter_first(&access->runs, first, last); run;
-		     run = mdma_run_iter_next(run, first, last)) {
-			if (run->busy) {
-				busy = true;
-				continue;
-			}
-			mdma_held_take(access, run);
-			list_add_tail(&run->list, &mine);
-		}
-		mutex_unlock(&access->lock);
+		busy = collect_runs(access, first, last, &mine, &used);
 		list_for_each_entry_safe(run, next, &mine, list) {
 			list_del(&run->list);
 			mdma_access_unpin(dev, run);
 			seen++;
 		}
 		if (busy)
-			wait_event(access->wait,
-				   atomic_read(&access->released) != seen);
-	} while (busy);
+			wait_event_timeout(access->wait,
+					   atomic_read(&access->released) !=
+					   seen, msecs_to_jiffies(ASK_MS));
+	} while (busy && (used || time_before(jiffies, until)));
 }
 
 /* Takes what debugfs pinned of one page of a range, as a busy run: its count. */
@@ -305,9 +386,10 @@ static void stall_unmap(struct mdma_access *access)
  * @iova: first byte
  * @length: bytes, not 0
  *
- * Nothing in the range is accessed or pinned by the device on return, unless
- * the test hook leak_on_unmap is set. Called by the container, see the
- * locking order in mdma.h.
+ * Nothing in the range is accessed or pinned by the device on return, but for
+ * calls into vfio that wait for user memory: type1 fails them, or what they have
+ * got is given back at once. Unless the test hook leak_on_unmap is set. Called by
+ * the container, see the locking order in mdma.h.
  */
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {

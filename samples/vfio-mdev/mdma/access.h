@@ -23,6 +23,8 @@ struct page;
  * @list: a parked one is in the order of these; else in a list of who made it
  *	busy
  * @busy: somebody pins, uses or unpins it, and only that somebody may touch it
+ * @waits: busy, and that somebody is in a call that can wait for user memory
+ * @asked: ->dma_unmap() came meanwhile: the pages are given back after the call
  * @write: pinned for writing
  * @iova: of the first page
  * @npages: number
@@ -37,6 +39,8 @@ struct mdma_run {
 	struct rb_node queue;
 	struct list_head list;
 	bool busy;
+	bool waits;
+	bool asked;
 	bool write;
 	u64 iova;
 	u32 npages;

@@ -88,6 +88,25 @@ static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
 	return ret;
 }
 
+/*
+ * Pins for reading, with a span that is pinned already, or none. While this waits
+ * for user memory, nobody has to wait for that span.
+ */
+static int span_pin_read(struct mdma_channel *ch, struct span *span,
+			 struct span *other, u64 iova, u32 len)
+{
+	int ret, asked = 0;
+
+	if (other->npages)
+		mdma_access_rest(ch->dev, other->run);
+	ret = span_pin(ch, span, iova, len, false);
+	if (other->npages)
+		asked = mdma_access_resume(ch->dev, other->run);
+	if (asked && !ret)
+		mdma_access_unpin(ch->dev, span->run);
+	return asked ?: ret;
+}
+
 static void span_put(struct mdma_channel *ch, struct span *span)
 {
 	if (span->npages)
@@ -278,7 +297,7 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 			return ret;
 	}
 	if (mdma_op_reads(job->op)) {
-		ret = span_pin(ch, &src, job->src + done, len, false);
+		ret = span_pin_read(ch, &src, &dst, job->src + done, len);
 		if (ret) {
 			span_put(ch, &dst);
 			return ret;

@@ -69,6 +69,7 @@ void mdma_held_take(struct mdma_access *access, struct mdma_run *run)
 	rb_erase_cached(&run->queue, &queue->runs);
 	queue->nr--;
 	run->busy = true;
+	run->waits = false;
 	access->held_pages -= run->npages;
 }
 
@@ -291,6 +292,8 @@ static struct mdma_run *take_parked(struct mdma_access *access, bool waited)
 		run = ERR_PTR(-EINPROGRESS);
 	} else if (run) {
 		unlist_parked(access, run);
+		run->waits = true;
+		run->asked = false;
 		mdma_run_insert(run, &access->runs);
 	}
 	mutex_unlock(&access->lock);

@@ -24,7 +24,8 @@
  * the above but the leaves. type1 calls ->dma_unmap() under its own
  * device_list_lock, which a pin may have to wait for: ->dma_unmap() therefore
  * takes only mdma_access.lock, and waits only for runs in use, whose owners
- * wait for nothing but the container's lock.
+ * wait for nothing but the container's lock. For a call that can wait for user
+ * memory it waits 50 ms at most.
  */
 #ifndef MDMA_H
 #define MDMA_H
@@ -512,6 +513,8 @@ int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
 void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
 int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
 		   bool write, bool waited);
+void mdma_access_rest(struct mdma_device *dev, struct mdma_run *run);
+int mdma_access_resume(struct mdma_device *dev, struct mdma_run *run);
 void mdma_access_settle(struct mdma_device *dev);
 void mdma_access_release_all(struct mdma_device *dev);
 void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
