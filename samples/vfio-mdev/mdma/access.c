@@ -110,8 +110,8 @@ static void unpin(struct mdma_device *dev, u64 iova, u32 npages)
 {
 	vfio_unpin_pages(&dev->vdev, iova, npages);
 	trace_mdma_unpin(dev->id, iova, npages);
-	mdma_count(dev, MDMA_STAT_UNPINS, npages);
-	mdma_count(dev, MDMA_STAT_PINNED, -(s64)npages);
+	mdma_count(&dev->stats, MDMA_STAT_UNPINS, npages);
+	mdma_count(&dev->stats, MDMA_STAT_PINNED, -(s64)npages);
 }
 
 /**
@@ -148,11 +148,11 @@ static int run_pin(struct mdma_device *dev, struct mdma_run *run,
 	ret = vfio_pin_pages(&dev->vdev, iova, npages, prot, pages);
 	trace_mdma_pin(dev->id, iova, npages, write, ret);
 	if (ret == npages) {
-		mdma_count(dev, MDMA_STAT_PINS, npages);
-		mdma_count(dev, MDMA_STAT_PINNED, npages);
+		mdma_count(&dev->stats, MDMA_STAT_PINS, npages);
+		mdma_count(&dev->stats, MDMA_STAT_PINNED, npages);
 		return 0;
 	}
-	mdma_count(dev, MDMA_STAT_PIN_ERRORS, 1);
+	mdma_count(&dev->stats, MDMA_STAT_PIN_ERRORS, 1);
 	if (ret > 0)
 		vfio_unpin_pages(&dev->vdev, iova, ret);
 	return ret < 0 && ret != -EINPROGRESS ? ret : -EFAULT;
@@ -530,8 +530,8 @@ int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages)
 
 	vfio_unpin_pages(&dev->vdev, iova, npages);
 	trace_mdma_unpin(dev->id, iova, npages);
-	mdma_count(dev, MDMA_STAT_UNPINS, pinned);
-	mdma_count(dev, MDMA_STAT_PINNED, -(s64)pinned);
+	mdma_count(&dev->stats, MDMA_STAT_UNPINS, pinned);
+	mdma_count(&dev->stats, MDMA_STAT_PINNED, -(s64)pinned);
 	mdma_run_end(access, run);
 	return 0;
 }
@@ -610,7 +610,7 @@ int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
 	int ret = rw_run(&rw, respect_if(waited));
 
 	if (ret && ret != -EINPROGRESS)
-		mdma_count(dev, MDMA_STAT_PIN_ERRORS, 1);
+		mdma_count(&dev->stats, MDMA_STAT_PIN_ERRORS, 1);
 	return ret;
 }
 

@@ -30,7 +30,7 @@ static int ledger_open(struct inode *inode, struct file *filp)
 	copy = kmalloc(sizeof(*copy), GFP_KERNEL);
 	if (!copy)
 		return -ENOMEM;
-	copy->data = mdma_ledger_copy(dev, 0, &copy->size);
+	copy->data = mdma_ledger_copy(&dev->ledger, 0, &copy->size);
 	if (IS_ERR(copy->data)) {
 		int ret = PTR_ERR(copy->data);
 
@@ -154,10 +154,10 @@ static int rw_write_guest(struct mdma_device *dev, u64 iova, void *data,
 	ret = mdma_access_manual_rw(dev, iova, data, len, true);
 	if (ret) {
 		/* Some of it may have been written */
-		mdma_dirty_log_record(dev, first, npages);
+		mdma_dirty_log_record(&dev->dirty_log, first, npages);
 		return ret;
 	}
-	seq = atomic64_fetch_add(npages, &dev->stats[MDMA_STAT_SEQ]) + 1;
+	seq = mdma_stats_number(&dev->stats, npages);
 	mdma_engine_written(dev, MDMA_CHANNEL_NONE, first, npages, seq);
 	return 0;
 }
@@ -213,7 +213,7 @@ static ssize_t ledger_clear_write(struct file *filp, const char __user *buf,
 
 	down_write(&dev->gate);
 	mdma_ledger_clear(&dev->ledger);
-	atomic64_set(&dev->stats[MDMA_STAT_SEQ], 0);
+	atomic64_set(&dev->stats.n[MDMA_STAT_SEQ], 0);
 	up_write(&dev->gate);
 	return count;
 }

@@ -19,20 +19,19 @@
  * stalls no DMA. Of a page or unit that is in its range only in part it reports
  * that part and keeps the record.
  *
- * Takes mdma_dirty_log.lock. ->log_ops changes with the gate held for writing,
- * and only while nobody has the device open.
+ * Takes mdma_dirty_log.lock.
  */
 #include <linux/bitmap.h>
 #include <linux/interval_tree.h>
 #include <linux/iova_bitmap.h>
-#include <linux/kconfig.h>
 #include <linux/log2.h>
+#include <linux/mdma.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
-#include "mdma.h"
+#include "dirty_log.h"
 #include "trace.h"
 
 #define LEAF_PAGES	512
@@ -56,7 +55,7 @@ struct mdma_dirty_range {
 
 /* A report that is being made. @starts: of the log that it is about. */
 struct report {
-	struct mdma_device *dev;
+	struct mdma_dirty_log *log;
 	struct iova_bitmap *bitmap;
 	u64 number;
 	u64 starts;
@@ -93,9 +92,11 @@ void mdma_dirty_log_module_exit(void)
 /**
  * mdma_dirty_log_init() - a log that is off
  * @log: zeroed
+ * @id: of the device
  */
-void mdma_dirty_log_init(struct mdma_dirty_log *log)
+void mdma_dirty_log_init(struct mdma_dirty_log *log, u32 id)
 {
+	log->id = id;
 	mutex_init(&log->lock);
 	xa_init_flags(&log->leaves, XA_FLAGS_ACCOUNT);
 	log->bytes_max = BYTES_MAX;
@@ -155,20 +156,19 @@ static void record(struct mdma_dirty_log *log, struct mdma_dirty_range *range,
 
 /**
  * mdma_dirty_log_record() - pages were written
- * @dev: open
+ * @log: of a device that is open
  * @iova: of the first page
  * @npages: contiguous, do not wrap around
  *
  * Called after the bytes were written, and after the event of that. Never
  * fails.
  */
-void mdma_dirty_log_record(struct mdma_device *dev, u64 iova, u32 npages)
+void mdma_dirty_log_record(struct mdma_dirty_log *log, u64 iova, u32 npages)
 {
 	u64 last = iova + ((u64)npages << MDMA_PAGE_SHIFT) - 1;
-	struct mdma_dirty_log *log = &dev->dirty_log;
 	struct mdma_dirty_range *range;
 
-	if (!dev->vdev.log_ops)
+	if (!log->enabled)
 		return;
 	/*
 	 * Also to see whether the log is on: START either sees what was
@@ -224,7 +224,7 @@ static void report_bits(struct report *report, const unsigned long *bits,
 		npages = (to >> MDMA_PAGE_SHIFT) - (from >> MDMA_PAGE_SHIFT) +
 			 1;
 		iova_bitmap_set(report->bitmap, from, to - from + 1);
-		trace_mdma_log_run(report->dev->id, report->number, from,
+		trace_mdma_log_run(report->log->id, report->number, from,
 				   npages);
 		report->pages += npages;
 	}
@@ -233,7 +233,7 @@ static void report_bits(struct report *report, const unsigned long *bits,
 /* Whether the log is still the one that the report is about. */
 static bool same_log(const struct report *report)
 {
-	const struct mdma_dirty_log *log = &report->dev->dirty_log;
+	const struct mdma_dirty_log *log = report->log;
 
 	lockdep_assert_held(&log->lock);
 	return log->nr_ranges && log->starts == report->starts;
@@ -246,7 +246,7 @@ static bool same_log(const struct report *report)
 static int take_leaf(struct report *report, unsigned long *index,
 		     unsigned long *bits)
 {
-	struct mdma_dirty_log *log = &report->dev->dirty_log;
+	struct mdma_dirty_log *log = report->log;
 	struct leaf *leaf = NULL;
 	int ret = -EINVAL;
 
@@ -288,7 +288,7 @@ static int report_leaves(struct report *report)
 /* Reports the units of a range. Its ends are borders of units to this. */
 static int report_units(struct report *report, u32 i)
 {
-	struct mdma_dirty_log *log = &report->dev->dirty_log;
+	struct mdma_dirty_log *log = report->log;
 	u64 first = report->first, last = report->last, mask;
 	struct mdma_dirty_range *range;
 	DECLARE_BITMAP(bits, LEAF_PAGES);
@@ -322,7 +322,7 @@ static int report_units(struct report *report, u32 i)
 /* Without a log, the report has no ranges. */
 static int begin_report(struct report *report)
 {
-	struct mdma_dirty_log *log = &report->dev->dirty_log;
+	struct mdma_dirty_log *log = report->log;
 
 	mutex_lock(&log->lock);
 	report->number = ++log->reports;
@@ -333,12 +333,21 @@ static int begin_report(struct report *report)
 	return report->nr_ranges ? 0 : -EINVAL;
 }
 
-/* @length is not checked before; @iova + @length does not overflow. */
-static int log_read_and_clear(struct vfio_device *vdev, unsigned long iova,
-			      unsigned long length, struct iova_bitmap *bitmap)
+/**
+ * mdma_dirty_log_report() - tell the user what is dirty in a range, and forget it
+ * @log: of a device that is open
+ * @iova: first byte
+ * @length: bytes; may be 0, does not overflow
+ * @bitmap: of the user
+ *
+ * Return: 0, or -EINVAL for an empty range, and for a log that is off or was
+ * started anew meanwhile.
+ */
+int mdma_dirty_log_report(struct mdma_dirty_log *log, u64 iova, u64 length,
+			  struct iova_bitmap *bitmap)
 {
 	struct report report = {
-		.dev = container_of(vdev, struct mdma_device, vdev),
+		.log = log,
 		.bitmap = bitmap,
 		.first = iova,
 		.last = iova + length - 1,
@@ -353,7 +362,7 @@ static int log_read_and_clear(struct vfio_device *vdev, unsigned long iova,
 		ret = report_leaves(&report);
 	for (i = 0; i < report.nr_ranges && !ret; i++)
 		ret = report_units(&report, i);
-	trace_mdma_log_report(report.dev->id, report.number, iova, length,
+	trace_mdma_log_report(log->id, report.number, iova, length,
 			      report.pages, ret);
 	return ret;
 }
@@ -400,12 +409,19 @@ static struct mdma_dirty_range *make_ranges(struct rb_root_cached *root, u32 nr,
 	return ranges;
 }
 
-/* @page_size is what the user wishes, and becomes what the log has. */
-static int log_start(struct vfio_device *vdev, struct rb_root_cached *root,
-		     u32 nnodes, u64 *page_size)
+/**
+ * mdma_dirty_log_start() - log what is written from now on
+ * @log: of a device that is open
+ * @root: ranges to log, struct interval_tree_node
+ * @nnodes: number of them
+ * @page_size: what the user wishes; becomes what the log has
+ *
+ * Return: 0, -ENOMEM, or -EINVAL for a log that is on, and for a page size or a
+ * range that cannot be.
+ */
+int mdma_dirty_log_start(struct mdma_dirty_log *log, struct rb_root_cached *root,
+			 u32 nnodes, u64 *page_size)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
-	struct mdma_dirty_log *log = &dev->dirty_log;
 	struct mdma_dirty_range *ranges;
 	u32 shift;
 
@@ -429,17 +445,16 @@ static int log_start(struct vfio_device *vdev, struct rb_root_cached *root,
 	log->starts++;
 	mutex_unlock(&log->lock);
 	*page_size = 1ULL << shift;
-	trace_mdma_log_start(dev->id, *page_size, nnodes);
+	trace_mdma_log_start(log->id, *page_size, nnodes);
 	return 0;
 }
 
 /**
  * mdma_dirty_log_stop() - end logging, if it is on, and forget all records
- * @dev: open, or being closed
+ * @log: of a device that is open, or being closed
  */
-void mdma_dirty_log_stop(struct mdma_device *dev)
+void mdma_dirty_log_stop(struct mdma_dirty_log *log)
 {
-	struct mdma_dirty_log *log = &dev->dirty_log;
 	struct leaf *leaf;
 	unsigned long index;
 	bool on;
@@ -455,44 +470,7 @@ void mdma_dirty_log_stop(struct mdma_device *dev)
 	log->bytes = 0;
 	mutex_unlock(&log->lock);
 	if (on)
-		trace_mdma_log_stop(dev->id);
-}
-
-static int log_stop(struct vfio_device *vdev)
-{
-	mdma_dirty_log_stop(container_of(vdev, struct mdma_device, vdev));
-	return 0;
-}
-
-static const struct vfio_log_ops log_ops = {
-	.log_start		= log_start,
-	.log_stop		= log_stop,
-	.log_read_and_clear	= log_read_and_clear,
-};
-
-/**
- * mdma_dirty_log_enable() - offer device-side dirty tracking, or do not
- * @dev: any
- * @on: offer it
- *
- * A kernel without iova_bitmap (CONFIG_IOMMUFD_DRIVER) would let the user start
- * the log and then report nothing.
- *
- * Return: 0, -EBUSY while the device is open, or -EOPNOTSUPP.
- */
-int mdma_dirty_log_enable(struct mdma_device *dev, bool on)
-{
-	int ret = -EBUSY;
-
-	if (on && !IS_ENABLED(CONFIG_IOMMUFD_DRIVER))
-		return -EOPNOTSUPP;
-	down_write(&dev->gate);
-	if (!dev->open) {
-		dev->vdev.log_ops = on ? &log_ops : NULL;
-		ret = 0;
-	}
-	up_write(&dev->gate);
-	return ret;
+		trace_mdma_log_stop(log->id);
 }
 
 MODULE_IMPORT_NS(IOMMUFD);

@@ -126,8 +126,7 @@ static void span_done(struct mdma_channel *ch, struct span *span,
 /* Numbers for the page writes of a span that is about to be written. */
 static u64 span_number(struct mdma_channel *ch, const struct span *span)
 {
-	return atomic64_fetch_add(span->npages,
-				  &ch->dev->stats[MDMA_STAT_SEQ]) + 1;
+	return mdma_stats_number(&ch->dev->stats, span->npages);
 }
 
 /**
@@ -145,9 +144,9 @@ void mdma_engine_written(struct mdma_device *dev, u32 channel, u64 iova,
 			 u32 npages, u64 seq)
 {
 	mdma_ledger_record(&dev->ledger, iova, npages, seq, channel);
-	mdma_count(dev, MDMA_STAT_PAGES_WRITTEN, npages);
+	mdma_count(&dev->stats, MDMA_STAT_PAGES_WRITTEN, npages);
 	trace_mdma_write(dev->id, channel, iova, npages, seq);
-	mdma_dirty_log_record(dev, iova, npages);
+	mdma_dirty_log_record(&dev->dirty_log, iova, npages);
 }
 
 static void span_written(struct mdma_channel *ch, const struct span *span,
@@ -269,7 +268,7 @@ static int rw_read(struct mdma_channel *ch, u64 iova, u32 *crc)
 	if (ret)
 		return ret;
 	*crc = crc32_le(*crc, ch->bounce, MDMA_PAGE_SIZE);
-	mdma_count(ch->dev, MDMA_STAT_PAGES_READ, 1);
+	mdma_count(&ch->dev->stats, MDMA_STAT_PAGES_READ, 1);
 	return 0;
 }
 
@@ -302,7 +301,7 @@ static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
 			span_put(ch, &dst);
 			return ret;
 		}
-		mdma_count(ch->dev, MDMA_STAT_PAGES_READ, src.npages);
+		mdma_count(&ch->dev->stats, MDMA_STAT_PAGES_READ, src.npages);
 	}
 	/* Nothing fails from here on: every number belongs to a write */
 	if (dst.npages)
@@ -397,7 +396,7 @@ int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
 	int ret;
 
 	if (!job->done) {
-		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, !job->part);
+		mdma_count(&ch->dev->stats, MDMA_STAT_DESCRIPTORS, !job->part);
 		job->result = job->op == MDMA_OP_READ ? ~0 : 0;
 	}
 	ret = execute_pieces(ch, job);
@@ -435,7 +434,7 @@ int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 		memcpy(data + pos, from, piece);
 		kunmap_local(from);
 	}
-	mdma_count(ch->dev, MDMA_STAT_PAGES_READ, src.npages);
+	mdma_count(&ch->dev->stats, MDMA_STAT_PAGES_READ, src.npages);
 	span_put(ch, &src);
 	return 0;
 }

@@ -16,12 +16,13 @@
  * Takes mdma_ledger.lock; a copy takes the gate before it.
  */
 #include <linux/math64.h>
+#include <linux/mdma.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "mdma.h"
+#include "ledger.h"
 
 #define MDMA_LEDGER_LEAF	64
 #define COPY_LEAVES		4	/* under the lock */
@@ -67,9 +68,11 @@ void mdma_ledger_module_exit(void)
 /**
  * mdma_ledger_init() - an empty ledger
  * @ledger: zeroed
+ * @gate: held for reading while pages are written
  */
-void mdma_ledger_init(struct mdma_ledger *ledger)
+void mdma_ledger_init(struct mdma_ledger *ledger, struct rw_semaphore *gate)
 {
+	ledger->gate = gate;
 	mutex_init(&ledger->lock);
 	mutex_init(&ledger->copy_lock);
 	ledger->copied = ULONG_MAX;
@@ -241,19 +244,18 @@ u64 mdma_ledger_records_max(const struct mdma_ledger *ledger)
 }
 
 /* Begins a copy when nothing is written: its number, or 0 if @room is too small. */
-static u64 begin_copy(struct mdma_device *dev, u64 room)
+static u64 begin_copy(struct mdma_ledger *ledger, u64 room)
 {
-	struct mdma_ledger *ledger = &dev->ledger;
 	u64 copy = 0;
 
-	down_write(&dev->gate);
+	down_write(ledger->gate);
 	mutex_lock(&ledger->lock);
 	if (ledger->records <= room) {
 		copy = ++ledger->copy;
 		ledger->copied = 0;
 	}
 	mutex_unlock(&ledger->lock);
-	up_write(&dev->gate);
+	up_write(ledger->gate);
 	return copy;
 }
 
@@ -302,17 +304,16 @@ static int copy_all(struct mdma_ledger *ledger, u64 copy,
 
 /**
  * mdma_ledger_copy() - the ledger at one moment
- * @dev: any, gate not held
+ * @ledger: any, gate not held
  * @head: bytes to leave free before the first record, a multiple of 8
  * @size: bytes of the copy, with @head
  *
  * Return: records in ascending order of IOVA, to be freed with kvfree(), or
  * an ERR_PTR().
  */
-void *mdma_ledger_copy(struct mdma_device *dev, size_t head, size_t *size)
+void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size)
 {
 	const size_t record = sizeof(struct mdma_ledger_record);
-	struct mdma_ledger *ledger = &dev->ledger;
 	void *data = NULL;
 	size_t n = 0;
 	u64 room, copy;
@@ -328,7 +329,7 @@ void *mdma_ledger_copy(struct mdma_device *dev, size_t head, size_t *size)
 				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 		if (!data)
 			break;
-		copy = begin_copy(dev, room);
+		copy = begin_copy(ledger, room);
 		ret = copy ? copy_all(ledger, copy, data + head, &n) : -EAGAIN;
 	} while (ret);
 	mutex_unlock(&ledger->copy_lock);

@@ -44,7 +44,7 @@ static int make_copy(struct mdma_device *dev)
 	size_t size;
 	void *data;
 
-	data = mdma_ledger_copy(dev, sizeof(*header), &size);
+	data = mdma_ledger_copy(&dev->ledger, sizeof(*header), &size);
 	if (IS_ERR(data))
 		return PTR_ERR(data);
 	header = data;
@@ -54,7 +54,8 @@ static int make_copy(struct mdma_device *dev)
 		.records = cpu_to_le64((size - sizeof(*header)) /
 				       sizeof(struct mdma_ledger_record)),
 		/* Read after the copy, so that no record has a higher one */
-		.seq = cpu_to_le64(atomic64_read(&dev->stats[MDMA_STAT_SEQ])),
+		.seq = cpu_to_le64(mdma_counted(&dev->stats,
+							   MDMA_STAT_SEQ)),
 		.refused = cpu_to_le64(READ_ONCE(dev->ledger.refused)),
 	};
 	kvfree(view->data);

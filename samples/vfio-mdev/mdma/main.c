@@ -109,9 +109,9 @@ static int mdma_init(struct vfio_device *vdev)
 	mutex_init(&dev->migration.lock);
 	dev->migration.state = VFIO_DEVICE_STATE_RUNNING;
 	mdma_access_init(&dev->access);
-	mdma_ledger_init(&dev->ledger);
+	mdma_ledger_init(&dev->ledger, &dev->gate);
 	mdma_ledger_view_init(&dev->ledger_view);
-	mdma_dirty_log_init(&dev->dirty_log);
+	mdma_dirty_log_init(&dev->dirty_log, dev->id);
 	mdma_irq_init(&dev->irqs);
 	mdma_replay_init(&dev->upload);
 	ret = mdma_engine_init(dev);
@@ -141,7 +141,6 @@ static void mdma_release(struct vfio_device *vdev)
 static int mdma_open(struct vfio_device *vdev)
 {
 	struct mdma_device *dev = to_mdma(vdev);
-	u32 i;
 	int ret;
 
 	dev->memcg = get_mem_cgroup_from_mm(current->mm);
@@ -157,8 +156,7 @@ static int mdma_open(struct vfio_device *vdev)
 	mdma_regs_reset(dev);
 	mdma_workload_restart(dev);
 	mdma_ledger_clear(&dev->ledger);
-	for (i = 0; i < MDMA_NR_STATS; i++)
-		atomic64_set(&dev->stats[i], 0);
+	mdma_stats_clear(&dev->stats);
 	dev->open = true;
 	up_write(&dev->gate);
 	mutex_unlock(&dev->regs_lock);
@@ -182,7 +180,7 @@ static void mdma_close(struct vfio_device *vdev)
 	kvfree(trace);
 	mdma_migration_reset(dev);
 	mdma_engine_stop(dev);
-	mdma_dirty_log_stop(dev);
+	mdma_dirty_log_stop(&dev->dirty_log);
 	mdma_irq_release(dev);
 	mdma_ledger_view_drop(&dev->ledger_view);
 	mem_cgroup_put(dev->memcg);

@@ -42,13 +42,15 @@
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
+#include "dirty_log.h"
+#include "ledger.h"
 #include "sequence.h"
+#include "stats.h"
 #include "stream.h"
 #include "window.h"
 
 struct eventfd_ctx;
 struct mdma_device;
-struct mdma_dirty_range;
 struct mdma_file;
 struct mdma_run;
 struct mdma_workload_dir;
@@ -57,36 +59,6 @@ struct task_struct;
 
 /* Bytes of PCI config space, a conventional function's. */
 #define MDMA_CONFIG_SIZE	256
-
-/**
- * enum mdma_stat - counters, see stats/ in sysfs
- * @MDMA_STAT_PAGES_WRITTEN: page writes
- * @MDMA_STAT_PAGES_READ: page reads
- * @MDMA_STAT_DESCRIPTORS: descriptors executed, failed ones as well
- * @MDMA_STAT_PINS: pages pinned
- * @MDMA_STAT_UNPINS: pages unpinned
- * @MDMA_STAT_PIN_ERRORS: calls of vfio_pin_pages() that failed
- * @MDMA_STAT_PINNED: pages pinned now
- * @MDMA_STAT_SEQ: sequence number of the last page write
- * @MDMA_STAT_SKIPPED: descriptors of the workload that failed and were skipped
- * @MDMA_STAT_STOPPED: such that stopped it
- * @MDMA_STAT_RETRIED: such that were tried again
- * @MDMA_NR_STATS: number of counters
- */
-enum mdma_stat {
-	MDMA_STAT_PAGES_WRITTEN,
-	MDMA_STAT_PAGES_READ,
-	MDMA_STAT_DESCRIPTORS,
-	MDMA_STAT_PINS,
-	MDMA_STAT_UNPINS,
-	MDMA_STAT_PIN_ERRORS,
-	MDMA_STAT_PINNED,
-	MDMA_STAT_SEQ,
-	MDMA_STAT_SKIPPED,
-	MDMA_STAT_STOPPED,
-	MDMA_STAT_RETRIED,
-	MDMA_NR_STATS,
-};
 
 /**
  * struct mdma_midway - a descriptor that stopped midway
@@ -259,33 +231,6 @@ struct mdma_access {
 };
 
 /**
- * struct mdma_ledger - which pages the device wrote
- * @lock: guards all fields, but @bytes_max
- * @copy_lock: held while a copy is made
- * @copy: number of the copy that is being made, or was last
- * @copied: leaves before this index are in it; ULONG_MAX if none is being made
- * @leaves: of MDMA_LEDGER_LEAF records
- * @records: pages in the ledger
- * @bytes: of all leaves
- * @bytes_max: no leaf is added beyond
- * @refused: writes that did not happen for that
- */
-struct mdma_ledger {
-	struct mutex lock;	/* all fields */
-	struct mutex copy_lock;	/* a copy */
-	u64 copy;
-	unsigned long copied;
-	struct xarray leaves;
-	u64 records;
-	u64 bytes;
-	u64 bytes_max;
-	u64 refused;
-};
-
-/* The largest value of @bytes_max: a copy of that has less than 2 GiB. */
-#define MDMA_LEDGER_BYTES_MAX	SZ_1G
-
-/**
  * struct mdma_ledger_view - the copy of the ledger that the user reads
  * @lock: guards all fields
  * @data: struct mdma_ledger_header and records, or NULL
@@ -296,35 +241,6 @@ struct mdma_ledger_view {
 	void *data;
 	size_t size;
 };
-
-/**
- * struct mdma_dirty_log - device-side dirty tracking
- * @lock: guards all fields, but @bytes_max
- * @ranges: that are logged, ascending
- * @nr_ranges: their number; 0: the log is off
- * @shift: of the size of a page of the log
- * @leaves: what is dirty
- * @bytes: of all leaves
- * @bytes_max: no leaf is added beyond
- * @overflows: times that there was no leaf to record in since the log started
- * @starts: how often it was started
- * @reports: number of the last report
- */
-struct mdma_dirty_log {
-	struct mutex lock;	/* all fields */
-	struct mdma_dirty_range *ranges;
-	u32 nr_ranges;
-	u32 shift;
-	struct xarray leaves;
-	u64 bytes;
-	u64 bytes_max;
-	u64 overflows;
-	u64 starts;
-	u64 reports;
-};
-
-/* The largest value of @bytes_max. */
-#define MDMA_DIRTY_LOG_BYTES_MAX	SZ_1G
 
 /**
  * struct mdma_replay - a trace
@@ -479,7 +395,7 @@ struct mdma_device {
 	struct mdma_workload_dir *dirs;
 	struct mdma_irqs irqs;
 	struct mdma_migration migration;
-	atomic64_t stats[MDMA_NR_STATS];
+	struct mdma_stats stats;
 	struct mem_cgroup *memcg;
 	struct dentry *debugfs;
 };
@@ -494,12 +410,6 @@ struct mdma_device {
 static inline bool mdma_channel_tail_valid(const struct mdma_channel *ch)
 {
 	return ch->tail - ch->head - ch->returning <= ch->ring_size;
-}
-
-static inline void mdma_count(struct mdma_device *dev, enum mdma_stat stat,
-			      s64 n)
-{
-	atomic64_add(n, &dev->stats[stat]);
 }
 
 /* main.c */
@@ -524,15 +434,8 @@ int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages);
 int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
 			  size_t len, bool write);
 
-/* dirty_log.c */
-int mdma_dirty_log_module_init(void);
-void mdma_dirty_log_module_exit(void);
-void mdma_dirty_log_init(struct mdma_dirty_log *log);
-int mdma_dirty_log_enable(struct mdma_device *dev, bool on);
-void mdma_dirty_log_record(struct mdma_device *dev, u64 iova, u32 npages);
-void mdma_dirty_log_stop(struct mdma_device *dev);
-
 /* dirty_log_sysfs.c */
+int mdma_dirty_log_enable(struct mdma_device *dev, bool on);
 extern const struct attribute_group mdma_dirty_log_sysfs_group;
 
 /* held.c */
@@ -621,17 +524,6 @@ void mdma_intx_update(struct mdma_device *dev);
 int mdma_intx_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		  const void *data);
 void mdma_intx_release(struct mdma_device *dev);
-
-/* ledger.c */
-int mdma_ledger_module_init(void);
-void mdma_ledger_module_exit(void);
-void mdma_ledger_init(struct mdma_ledger *ledger);
-int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages);
-void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
-			u64 seq, u32 channel);
-void mdma_ledger_clear(struct mdma_ledger *ledger);
-u64 mdma_ledger_records_max(const struct mdma_ledger *ledger);
-void *mdma_ledger_copy(struct mdma_device *dev, size_t head, size_t *size);
 
 /* ledger_region.c */
 void mdma_ledger_view_init(struct mdma_ledger_view *view);

@@ -99,19 +99,12 @@ static void take_window(struct mdma_device *dev, struct mdma_stream_window *to)
 	memcpy(to->ranges, dev->window.range, sizeof(to->ranges));
 }
 
-static __le64 take_stat(struct mdma_device *dev, enum mdma_stat stat)
-{
-	return cpu_to_le64(atomic64_read(&dev->stats[stat]));
-}
-
 /*
  * The state of a device that is stopped, but for the runs that it held: they
  * do not fit, see save_finish().
  */
 static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 {
-	struct mdma_stream_stats *stats = &snap->state.stats;
-
 	memset(snap, 0, sizeof(*snap));
 	snap->channels = dev->nr_channels;
 	mutex_lock(&dev->regs_lock);
@@ -125,16 +118,7 @@ static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 		.size = sizeof(*dev->replay.entries),
 		.data = dev->replay.entries,
 	};
-	stats->seq = take_stat(dev, MDMA_STAT_SEQ);
-	stats->pages_written = take_stat(dev, MDMA_STAT_PAGES_WRITTEN);
-	stats->pages_read = take_stat(dev, MDMA_STAT_PAGES_READ);
-	stats->descriptors = take_stat(dev, MDMA_STAT_DESCRIPTORS);
-	stats->pins = take_stat(dev, MDMA_STAT_PINS);
-	stats->unpins = take_stat(dev, MDMA_STAT_UNPINS);
-	stats->pin_errors = take_stat(dev, MDMA_STAT_PIN_ERRORS);
-	snap->knobs.skipped = take_stat(dev, MDMA_STAT_SKIPPED);
-	snap->knobs.stopped = take_stat(dev, MDMA_STAT_STOPPED);
-	snap->knobs.retried = take_stat(dev, MDMA_STAT_RETRIED);
+	mdma_stats_save(&dev->stats, snap);
 	up_write(&dev->gate);
 	mutex_unlock(&dev->regs_lock);
 }
@@ -187,29 +171,6 @@ static void apply_window(struct mdma_device *dev,
 				 le32_to_cpu(from->nr_ranges));
 }
 
-static void apply_stat(struct mdma_device *dev, enum mdma_stat stat,
-		       __le64 value)
-{
-	atomic64_set(&dev->stats[stat], mdma_stream_counter(value));
-}
-
-static void apply_stats(struct mdma_device *dev,
-			const struct mdma_snapshot *snap)
-{
-	const struct mdma_stream_stats *stats = &snap->state.stats;
-
-	apply_stat(dev, MDMA_STAT_SEQ, stats->seq);
-	apply_stat(dev, MDMA_STAT_PAGES_WRITTEN, stats->pages_written);
-	apply_stat(dev, MDMA_STAT_PAGES_READ, stats->pages_read);
-	apply_stat(dev, MDMA_STAT_DESCRIPTORS, stats->descriptors);
-	apply_stat(dev, MDMA_STAT_PINS, stats->pins);
-	apply_stat(dev, MDMA_STAT_UNPINS, stats->unpins);
-	apply_stat(dev, MDMA_STAT_PIN_ERRORS, stats->pin_errors);
-	apply_stat(dev, MDMA_STAT_SKIPPED, snap->knobs.skipped);
-	apply_stat(dev, MDMA_STAT_STOPPED, snap->knobs.stopped);
-	apply_stat(dev, MDMA_STAT_RETRIED, snap->knobs.retried);
-}
-
 /* What only the administrator may set, and a stream until the close. */
 static void apply_settings(struct mdma_device *dev,
 			   const struct mdma_snapshot *snap,
@@ -243,7 +204,7 @@ static int apply_snapshot(struct mdma_device *dev,
 		apply_channels(dev, snap->state.channel);
 		apply_progress(dev, snap);
 		apply_settings(dev, snap, &settings, &replay);
-		apply_stats(dev, snap);
+		mdma_stats_load(&dev->stats, snap);
 		up_write(&dev->gate);
 		mutex_unlock(&dev->regs_lock);
 	}

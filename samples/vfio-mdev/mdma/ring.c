@@ -67,7 +67,7 @@ static enum mdma_status execute_desc(struct mdma_channel *ch,
 	status = check_desc(desc, &job);
 	if (status != MDMA_STATUS_DONE) {
 		midway->done = 0;
-		mdma_count(ch->dev, MDMA_STAT_DESCRIPTORS, 1);
+		mdma_count(&ch->dev->stats, MDMA_STAT_DESCRIPTORS, 1);
 		trace_mdma_descriptor(ch->dev->id, ch->index, &job, status);
 		return status;
 	}

@@ -121,7 +121,7 @@ static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
 	struct mdma_device *mdma = to_mdma(dev);
 
 	return sysfs_emit(buf, "%llu\n",
-			  (u64)atomic64_read(&mdma->stats[stat->stat]));
+			  mdma_counted(&mdma->stats, stat->stat));
 }
 
 #define STAT(_name, _id)						\

@@ -195,13 +195,13 @@ static void count_failure(struct mdma_channel *ch)
 	case MDMA_ON_ERROR_STOP:
 		/* Under exec; who holds the gate for writing comes later */
 		WRITE_ONCE(ch->workload.run, 0);
-		mdma_count(ch->dev, MDMA_STAT_STOPPED, 1);
+		mdma_count(&ch->dev->stats, MDMA_STAT_STOPPED, 1);
 		break;
 	case MDMA_ON_ERROR_RETRY:
-		mdma_count(ch->dev, MDMA_STAT_RETRIED, 1);
+		mdma_count(&ch->dev->stats, MDMA_STAT_RETRIED, 1);
 		break;
 	default:
-		mdma_count(ch->dev, MDMA_STAT_SKIPPED, 1);
+		mdma_count(&ch->dev->stats, MDMA_STAT_SKIPPED, 1);
 	}
 }
 
