@@ -112,7 +112,7 @@ static int command_pin(struct mdma_device *dev, char *line)
 	if (sscanf(line, "%lli %u %c", &iova, &npages, &direction) != 3 ||
 	    parse_direction(direction, &write) || !pages_valid(iova, npages))
 		return -EINVAL;
-	return mdma_access_manual_pin(dev, iova, npages, write);
+	return mdma_manual_pin(&dev->manual, iova, npages, write);
 }
 
 static ssize_t pin_write(struct file *filp, const char __user *buf,
@@ -129,7 +129,7 @@ static int command_unpin(struct mdma_device *dev, char *line)
 	if (sscanf(line, "%lli %u", &iova, &npages) != 2 ||
 	    !pages_valid(iova, npages))
 		return -EINVAL;
-	return mdma_access_manual_unpin(dev, iova, npages);
+	return mdma_manual_unpin(&dev->manual, iova, npages);
 }
 
 static ssize_t unpin_write(struct file *filp, const char __user *buf,
@@ -151,7 +151,7 @@ static int rw_write_guest(struct mdma_device *dev, u64 iova, void *data,
 	ret = mdma_ledger_reserve(&dev->ledger, first, npages);
 	if (ret)
 		return ret;
-	ret = mdma_access_manual_rw(dev, iova, data, len, true);
+	ret = mdma_manual_rw(&dev->manual, iova, data, len, true);
 	if (ret) {
 		/* Some of it may have been written */
 		mdma_dirty_log_record(&dev->dirty_log, first, npages);
@@ -193,7 +193,7 @@ static int command_rw(struct mdma_device *dev, char *line)
 	if (write)
 		ret = rw_write_guest(dev, iova, data, len);
 	else
-		ret = mdma_access_manual_rw(dev, iova, data, len, false);
+		ret = mdma_manual_rw(&dev->manual, iova, data, len, false);
 	if (!ret && !write && n == 4 && !is_pattern(data, len, byte))
 		ret = -EILSEQ;
 	kvfree(data);
@@ -261,9 +261,8 @@ void mdma_debugfs_init(struct mdma_device *dev)
 	debugfs_create_file("pin", 0200, dir, dev, &pin_fops);
 	debugfs_create_file("unpin", 0200, dir, dev, &unpin_fops);
 	debugfs_create_file("rw", 0200, dir, dev, &rw_fops);
-	debugfs_create_bool("leak_on_unmap", 0600, dir,
-			    &dev->access.leak_on_unmap);
-	debugfs_create_bool("stall_unmap", 0600, dir, &dev->access.stall_unmap);
+	debugfs_create_bool("leak_on_unmap", 0600, dir, &dev->manual.leak);
+	debugfs_create_bool("stall_unmap", 0600, dir, &dev->unmap.stall);
 	debugfs_create_u64("stall_midway", 0600, dir, &dev->stall_midway);
 	dev->debugfs = dir;
 }

@@ -54,7 +54,7 @@ static bool try_again(struct mdma_channel *ch, int ret)
 {
 	ch->waited = ret == -EINPROGRESS;
 	if (ch->waited)
-		mdma_access_settle(ch->dev);
+		mdma_access_settle();
 	return ch->waited;
 }
 
@@ -66,7 +66,7 @@ static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
 	span->iova = iova - span->offset;
 	span->npages = DIV_ROUND_UP(span->offset + len, MDMA_PAGE_SIZE);
 	span->len = len;
-	return mdma_access_pin(ch->dev, span->iova, span->npages, write,
+	return mdma_access_pin(&ch->dev->access, span->iova, span->npages, write,
 			       ch->waited, span->pages, &span->run);
 }
 
@@ -84,7 +84,7 @@ static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
 		return ret;
 	ret = mdma_ledger_reserve(&ch->dev->ledger, span->iova, span->npages);
 	if (ret)
-		mdma_access_unpin(ch->dev, span->run);
+		mdma_access_unpin(&ch->dev->access, span->run);
 	return ret;
 }
 
@@ -98,19 +98,19 @@ static int span_pin_read(struct mdma_channel *ch, struct span *span,
 	int ret, asked = 0;
 
 	if (other->npages)
-		mdma_access_rest(ch->dev, other->run);
+		mdma_access_rest(&ch->dev->access, other->run);
 	ret = span_pin(ch, span, iova, len, false);
 	if (other->npages)
-		asked = mdma_access_resume(ch->dev, other->run);
+		asked = mdma_access_resume(&ch->dev->access, other->run);
 	if (asked && !ret)
-		mdma_access_unpin(ch->dev, span->run);
+		mdma_access_unpin(&ch->dev->access, span->run);
 	return asked ?: ret;
 }
 
 static void span_put(struct mdma_channel *ch, struct span *span)
 {
 	if (span->npages)
-		mdma_access_unpin(ch->dev, span->run);
+		mdma_access_unpin(&ch->dev->access, span->run);
 }
 
 /* After a job's piece: its pages stay pinned, or not. */
@@ -118,7 +118,7 @@ static void span_done(struct mdma_channel *ch, struct span *span,
 		      const struct mdma_job *job)
 {
 	if (span->npages && job->hold)
-		mdma_held_add(ch, span->run, job->hold_ms);
+		mdma_held_add(&ch->dev->held, span->run, ch->index, job->hold_ms);
 	else
 		span_put(ch, span);
 }
@@ -252,7 +252,7 @@ static int rw_stamp(struct mdma_channel *ch, u64 iova)
 		return ret;
 	seq = span_number(ch, &page);
 	make_stamp(ch, iova, seq, ch->bounce);
-	ret = mdma_access_rw(ch->dev, iova, ch->bounce,
+	ret = mdma_access_rw(&ch->dev->access, iova, ch->bounce,
 			     sizeof(struct mdma_stamp), true, ch->waited);
 	if (!ret)
 		span_written(ch, &page, seq);
@@ -263,7 +263,7 @@ static int rw_read(struct mdma_channel *ch, u64 iova, u32 *crc)
 {
 	int ret;
 
-	ret = mdma_access_rw(ch->dev, iova, ch->bounce, MDMA_PAGE_SIZE, false,
+	ret = mdma_access_rw(&ch->dev->access, iova, ch->bounce, MDMA_PAGE_SIZE, false,
 			     ch->waited);
 	if (ret)
 		return ret;
@@ -514,7 +514,7 @@ static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 			busy = true;
 		mutex_unlock(&ch->exec);
 	}
-	expire = mdma_held_expire(ch, ch->workload.hold_ms,
+	expire = mdma_held_expire(&dev->held, ch->index, ch->workload.hold_ms,
 				  mdma_workload_keep(ch));
 	up_read(&dev->gate);
 	*next = min(*next, expire);

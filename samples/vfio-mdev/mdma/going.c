@@ -11,11 +11,9 @@
  * Under mdma_access.lock.
  */
 #include <linux/jiffies.h>
-#include <linux/lockdep.h>
 #include <linux/minmax.h>
 
-#include "access.h"
-#include "mdma.h"
+#include "going.h"
 
 static bool is_closed(const struct mdma_going *going, bool waited)
 {
@@ -25,19 +23,19 @@ static bool is_closed(const struct mdma_going *going, bool waited)
 
 /**
  * mdma_going_init() - nothing is being unmapped
- * @access: of a new device
+ * @ranges: MDMA_GOING_RANGES, zeroed
  */
-void mdma_going_init(struct mdma_access *access)
+void mdma_going_init(struct mdma_going *ranges)
 {
 	u32 i;
 
 	for (i = 0; i < MDMA_GOING_RANGES; i++)
-		access->going[i].until = jiffies - 1;
+		ranges[i].until = jiffies - 1;
 }
 
 /**
  * mdma_going_overlaps() - whether nothing may be pinned in a range now
- * @access: lock held
+ * @ranges: MDMA_GOING_RANGES
  * @first: first byte
  * @last: last byte
  * @waited: the caller has waited by mdma_access_settle() and found that it must
@@ -47,13 +45,11 @@ void mdma_going_init(struct mdma_access *access)
  *
  * Return: whether ->dma_unmap() announced some of it lately.
  */
-bool mdma_going_overlaps(const struct mdma_access *access, u64 first, u64 last,
+bool mdma_going_overlaps(const struct mdma_going *ranges, u64 first, u64 last,
 			 bool waited)
 {
-	const struct mdma_going *going = access->going;
+	const struct mdma_going *going = ranges;
 	u32 i;
-
-	lockdep_assert_held(&access->lock);
 
 	for (i = 0; i < MDMA_GOING_RANGES; i++, going++)
 		if (going->first <= last && first <= going->last &&
@@ -71,21 +67,18 @@ static u64 growth(const struct mdma_going *going, u64 first, u64 last)
 
 /**
  * mdma_going_begin() - a range is being unmapped
- * @access: lock held
+ * @ranges: MDMA_GOING_RANGES
  * @first: first byte
  * @last: last byte
  *
  * Return: to be given to mdma_going_end().
  */
-struct mdma_going *mdma_going_begin(struct mdma_access *access, u64 first,
+struct mdma_going *mdma_going_begin(struct mdma_going *ranges, u64 first,
 				    u64 last)
 {
-	struct mdma_going *going, *nearest = access->going;
+	struct mdma_going *going, *nearest = ranges;
 
-	lockdep_assert_held(&access->lock);
-
-	for (going = access->going;
-	     going < access->going + MDMA_GOING_RANGES; going++) {
+	for (going = ranges; going < ranges + MDMA_GOING_RANGES; going++) {
 		if (!is_closed(going, false)) {
 			going->first = first;
 			going->last = last;
@@ -103,13 +96,10 @@ struct mdma_going *mdma_going_begin(struct mdma_access *access, u64 first,
 
 /**
  * mdma_going_end() - ->dma_unmap() of a range returns
- * @access: lock held
  * @going: of mdma_going_begin()
  */
-void mdma_going_end(struct mdma_access *access, struct mdma_going *going)
+void mdma_going_end(struct mdma_going *going)
 {
-	lockdep_assert_held(&access->lock);
-
 	going->users--;
 	going->until = jiffies + msecs_to_jiffies(MDMA_GOING_MS);
 }

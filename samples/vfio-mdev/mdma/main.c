@@ -76,7 +76,7 @@ void mdma_device_reset(struct mdma_device *dev)
 	down_write(&dev->gate);
 	mdma_regs_reset(dev);
 	mdma_workload_restart(dev);
-	mdma_access_release_all(dev);
+	mdma_unmap_all(&dev->unmap);
 	up_write(&dev->gate);
 }
 
@@ -108,7 +108,12 @@ static int mdma_init(struct vfio_device *vdev)
 	mutex_init(&dev->regs_lock);
 	mutex_init(&dev->migration.lock);
 	dev->migration.state = VFIO_DEVICE_STATE_RUNNING;
-	mdma_access_init(&dev->access);
+	mdma_access_init(&dev->access, vdev, dev->id, &dev->stats);
+	mdma_held_init(&dev->held, &dev->access);
+	mdma_manual_init(&dev->manual, &dev->access);
+	dev->unmap = (struct mdma_unmap) {
+		&dev->access, &dev->held, &dev->manual,
+	};
 	mdma_ledger_init(&dev->ledger, &dev->gate);
 	mdma_ledger_view_init(&dev->ledger_view);
 	mdma_dirty_log_init(&dev->dirty_log, dev->id);
@@ -196,6 +201,11 @@ static void mdma_request(struct vfio_device *vdev, unsigned int count)
 	mdma_irq_request(dev);
 }
 
+static void mdma_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	mdma_unmap_range(&to_mdma(vdev)->unmap, iova, length);
+}
+
 static const struct vfio_device_ops mdma_ops = {
 	.name		= MDMA_NAME,
 	.init		= mdma_init,
@@ -206,7 +216,7 @@ static const struct vfio_device_ops mdma_ops = {
 	.write		= mdma_pci_write,
 	.ioctl		= mdma_pci_ioctl,
 	.request	= mdma_request,
-	.dma_unmap	= mdma_access_dma_unmap,
+	.dma_unmap	= mdma_dma_unmap,
 	.bind_iommufd	= vfio_iommufd_emulated_bind,
 	.unbind_iommufd	= vfio_iommufd_emulated_unbind,
 	.attach_ioas	= vfio_iommufd_emulated_attach_ioas,

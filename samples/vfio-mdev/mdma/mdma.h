@@ -42,17 +42,20 @@
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
+#include "access.h"
 #include "dirty_log.h"
+#include "held.h"
 #include "ledger.h"
+#include "manual.h"
 #include "sequence.h"
 #include "stats.h"
 #include "stream.h"
+#include "unmap.h"
 #include "window.h"
 
 struct eventfd_ctx;
 struct mdma_device;
 struct mdma_file;
-struct mdma_run;
 struct mdma_workload_dir;
 struct mem_cgroup;
 struct task_struct;
@@ -158,76 +161,6 @@ struct mdma_channel {
 	struct mdma_workload workload;
 	struct task_struct *task;
 	unsigned long kicked;
-};
-
-/**
- * struct mdma_queue - runs that are held, in the order in which they end
- * @runs: struct mdma_run
- * @nr: number of them
- */
-struct mdma_queue {
-	struct rb_root_cached runs;
-	u64 nr;
-};
-
-/**
- * struct mdma_held - runs that a channel's workload holds
- * @timed: those with a time of their own
- * @others: held for as long as the workload says, oldest first
- */
-struct mdma_held {
-	struct mdma_queue timed;
-	struct mdma_queue others;
-};
-
-/**
- * struct mdma_going - an IOVA range that ->dma_unmap() announced lately
- * @first: first byte
- * @last: last byte
- * @users: calls of ->dma_unmap() in progress
- * @until: jiffies until which nothing in the range is pinned again
- */
-struct mdma_going {
-	u64 first;
-	u64 last;
-	u32 users;
-	unsigned long until;
-};
-
-#define MDMA_GOING_RANGES	64
-
-/**
- * struct mdma_access - what is pinned
- * @lock: guards all fields; never held over a call into vfio
- * @runs: all struct mdma_run, those in use and those held
- * @held: runs held, of each channel
- * @held_pages: pages in @held
- * @parked: runs that were held when the device stopped: not pinned, but to be
- *	pinned again when it runs
- * @parked_list: the same, oldest first
- * @nr_parked: number of them
- * @manual: pages pinned by the debugfs hook: page number to count
- * @going: ranges that are being unmapped
- * @released: counts runs that are no longer in use, for @wait
- * @wait: for runs in use to be released
- * @leak_on_unmap: test hook: ->dma_unmap() does nothing, and a reset or the
- *	close forgets what debugfs pinned
- * @stall_unmap: test hook: ->dma_unmap() waits
- */
-struct mdma_access {
-	struct mutex lock;	/* all fields */
-	struct rb_root_cached runs;
-	struct mdma_held held[MDMA_MAX_CHANNELS];
-	u64 held_pages;
-	struct rb_root_cached parked;
-	struct list_head parked_list;
-	u32 nr_parked;
-	struct xarray manual;
-	struct mdma_going going[MDMA_GOING_RANGES];
-	atomic_t released;
-	wait_queue_head_t wait;
-	bool leak_on_unmap;
-	bool stall_unmap;
 };
 
 /**
@@ -348,6 +281,9 @@ struct mdma_migration {
  * @window_regs: registers of the window
  * @window: changes with @gate held for writing
  * @access: what is pinned
+ * @held: what of it is not used
+ * @manual: what the debugfs hook pinned
+ * @unmap: gives pins back
  * @ledger: what was written
  * @ledger_view: the user's copy of it
  * @dirty_log: what was written since the user looked last
@@ -385,6 +321,9 @@ struct mdma_device {
 
 	struct mdma_window window;
 	struct mdma_access access;
+	struct mdma_held held;
+	struct mdma_manual manual;
+	struct mdma_unmap unmap;
 	struct mdma_ledger ledger;
 	struct mdma_ledger_view ledger_view;
 	struct mdma_dirty_log dirty_log;
@@ -416,39 +355,9 @@ static inline bool mdma_channel_tail_valid(const struct mdma_channel *ch)
 void mdma_device_reset(struct mdma_device *dev);
 void mdma_function_reset(struct mdma_device *dev);
 
-/* access.c */
-void mdma_access_init(struct mdma_access *access);
-int mdma_access_pin(struct mdma_device *dev, u64 iova, u32 npages, bool write,
-		    bool waited, struct page **pages, struct mdma_run **run);
-void mdma_access_unpin(struct mdma_device *dev, struct mdma_run *run);
-int mdma_access_rw(struct mdma_device *dev, u64 iova, void *data, size_t len,
-		   bool write, bool waited);
-void mdma_access_rest(struct mdma_device *dev, struct mdma_run *run);
-int mdma_access_resume(struct mdma_device *dev, struct mdma_run *run);
-void mdma_access_settle(struct mdma_device *dev);
-void mdma_access_release_all(struct mdma_device *dev);
-void mdma_access_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length);
-int mdma_access_manual_pin(struct mdma_device *dev, u64 iova, u32 npages,
-			   bool write);
-int mdma_access_manual_unpin(struct mdma_device *dev, u64 iova, u32 npages);
-int mdma_access_manual_rw(struct mdma_device *dev, u64 iova, void *data,
-			  size_t len, bool write);
-
 /* dirty_log_sysfs.c */
 int mdma_dirty_log_enable(struct mdma_device *dev, bool on);
 extern const struct attribute_group mdma_dirty_log_sysfs_group;
-
-/* held.c */
-void mdma_held_init(struct mdma_access *access);
-void mdma_held_add(struct mdma_channel *ch, struct mdma_run *run, u32 hold_ms);
-ktime_t mdma_held_expire(struct mdma_channel *ch, u32 hold_ms, u64 keep);
-void mdma_held_park(struct mdma_device *dev);
-void mdma_held_unpark(struct mdma_device *dev);
-u32 mdma_held_count(struct mdma_device *dev);
-u32 mdma_held_get_parked(struct mdma_device *dev,
-			 struct mdma_stream_held *held, u32 max);
-int mdma_held_set_parked(struct mdma_device *dev,
-			 const struct mdma_snapshot *snap);
 
 /* engine.c */
 

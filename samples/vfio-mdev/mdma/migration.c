@@ -197,7 +197,7 @@ static int apply_snapshot(struct mdma_device *dev,
 	if (settings)
 		ret = mdma_replay_copy(&replay, snap);
 	if (!ret)
-		ret = mdma_held_set_parked(dev, snap);
+		ret = mdma_held_load(&dev->held, snap);
 	if (!ret) {
 		mutex_lock(&dev->regs_lock);
 		down_write(&dev->gate);
@@ -214,36 +214,20 @@ static int apply_snapshot(struct mdma_device *dev,
 	return ret;
 }
 
-static struct mdma_stream_held *get_parked(struct mdma_device *dev, u32 *nr)
-{
-	struct mdma_stream_held *held;
-
-	*nr = mdma_held_count(dev);
-	held = kvcalloc(*nr, sizeof(*held), GFP_KERNEL_ACCOUNT);
-	if (held)
-		*nr = mdma_held_get_parked(dev, held, *nr);
-	return held;
-}
-
 /* The rest of the stream: 0 or -ENOMEM; then nothing has changed. */
 static int save_finish(struct mdma_device *dev)
 {
 	struct mdma_file *file = dev->migration.saving;
 	struct mdma_snapshot *snap = mdma_file_snapshot(file);
-	struct mdma_stream_held *held;
-	u32 nr_held;
 	int ret;
 
-	held = get_parked(dev, &nr_held);
-	if (!held)
-		return -ENOMEM;
 	take_snapshot(dev, snap);
-	snap->held.data = held;
-	snap->held.nr = nr_held;
-	ret = mdma_file_finish(file);
+	ret = mdma_held_save(&dev->held, snap);
+	if (!ret)
+		ret = mdma_file_finish(file);
+	kvfree(snap->held.data);
 	snap->held.data = NULL;
 	snap->trace.data = NULL;
-	kvfree(held);
 	return ret;
 }
 
@@ -275,7 +259,7 @@ static struct file *begin(struct mdma_device *dev, struct mdma_file **file,
 /* The window that the guest gave last comes before the first descriptor. */
 static void start_running(struct mdma_device *dev)
 {
-	mdma_held_unpark(dev);
+	mdma_held_unpark(&dev->held, dev->channels[0].dst_pages);
 	mutex_lock(&dev->regs_lock);
 	mdma_regs_load_window(dev, true);
 	mdma_engine_run(dev, true);
@@ -305,7 +289,7 @@ static int arc(struct mdma_device *dev, enum vfio_device_mig_state from,
 	if (state_runs(from) && !state_runs(to))
 		mdma_engine_run(dev, false);
 	if (state_stopped(to) && !state_stopped(from))
-		mdma_held_park(dev);
+		mdma_held_park(&dev->held);
 	return to == VFIO_DEVICE_STATE_STOP_COPY ? save_finish(dev) : 0;
 }
 
@@ -382,7 +366,7 @@ static int migration_get_data_size(struct vfio_device *vdev,
 	/* How many channels will stop midway, nobody knows */
 	*stop_copy_length = MDMA_STREAM_CONFIG_SIZE +
 			    mdma_stream_state_size(dev->nr_channels, 0,
-						   mdma_held_count(dev),
+						   mdma_held_count(&dev->held),
 						   READ_ONCE(dev->replay.nr));
 	return 0;
 }

@@ -5,7 +5,7 @@
  */
 #include <linux/interval_tree_generic.h>
 
-#include "access.h"
+#include "run.h"
 
 static u64 run_first(const struct mdma_run *run)
 {

@@ -333,7 +333,7 @@ static void expire(struct mdma_channel *ch)
 {
 	ktime_t next;
 
-	next = mdma_held_expire(ch, ch->workload.hold_ms,
+	next = mdma_held_expire(&ch->dev->held, ch->index, ch->workload.hold_ms,
 				mdma_workload_keep(ch));
 	if (next != KTIME_MAX)
 		mdma_channel_kick(ch);

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Giving pins back when the user unmaps their memory (->dma_unmap()), resets the
+ * device or closes it: held runs are unpinned, parked ones forgotten, busy ones
+ * waited for.
+ *
+ * type1 calls ->dma_unmap() with locks of the container held, and a call of
+ * vfio_pin_pages() or vfio_dma_rw() can wait for user memory as long as user space
+ * likes. So ->dma_unmap() waits for such a call ASK_MS at most. It marks the run as
+ * asked for, and the run's owner gives back what it got when the call returns. type1
+ * looks again until all pins are gone, or tells the user -EBUSY (R15).
+ *
+ * Takes mdma_access.lock, and never over a call into vfio.
+ */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/sched/signal.h>
+
+#include "access.h"
+#include "held.h"
+#include "manual.h"
+#include "run.h"
+#include "trace.h"
+#include "unmap.h"
+
+#define ASK_MS	50	/* longest wait for calls that can wait for user memory */
+
+/*
+ * Looks once at the runs that touch a range: forgets the parked ones, makes the
+ * held ones busy and lists them in @mine, asks for those that wait for user memory.
+ * Returns whether any is busy; @used becomes true if one of these is in use, which
+ * ends soon.
+ */
+static bool collect_runs(struct mdma_unmap *unmap, u64 first, u64 last,
+			 struct list_head *mine, bool *used)
+{
+	struct mdma_access *access = unmap->access;
+	struct mdma_run *run;
+	bool busy = false;
+
+	*used = false;
+	mutex_lock(&access->lock);
+	mdma_held_drop_parked(unmap->held, first, last);
+	for (run = mdma_run_iter_first(&access->runs, first, last); run;
+	     run = mdma_run_iter_next(run, first, last)) {
+		if (!run->busy) {
+			mdma_held_take(unmap->held, run);
+			list_add_tail(&run->list, mine);
+			continue;
+		}
+		busy = true;
+		run->asked |= run->waits;
+		*used |= !run->waits;
+	}
+	mutex_unlock(&access->lock);
+	return busy;
+}
+
+/*
+ * Gives back the held runs that touch a range, forgets the parked ones, waits
+ * for the busy ones, but no longer than ASK_MS for user memory.
+ */
+static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
+{
+	unsigned long until = jiffies + msecs_to_jiffies(ASK_MS);
+	struct mdma_access *access = unmap->access;
+	struct mdma_run *run, *next;
+	LIST_HEAD(mine);
+	bool busy, used;
+	int seen;
+
+	do {
+		seen = atomic_read(&access->released);
+		busy = collect_runs(unmap, first, last, &mine, &used);
+		list_for_each_entry_safe(run, next, &mine, list) {
+			list_del(&run->list);
+			mdma_access_unpin(access, run);
+			seen++;
+		}
+		if (busy)
+			wait_event_timeout(access->wait,
+					   atomic_read(&access->released) !=
+					   seen, msecs_to_jiffies(ASK_MS));
+	} while (busy && (used || time_before(jiffies, until)));
+}
+
+/**
+ * mdma_unmap_all() - give back all runs, and what was pinned by hand
+ * @unmap: of a device that is open, and nothing executes
+ */
+void mdma_unmap_all(struct mdma_unmap *unmap)
+{
+	release_runs(unmap, 0, U64_MAX);
+	mdma_manual_release(unmap->manual, 0, U64_MAX);
+}
+
+/* Test hook: waits, so that what can happen meanwhile happens. */
+static void stall(struct mdma_unmap *unmap)
+{
+	while (READ_ONCE(unmap->stall) && !fatal_signal_pending(current))
+		usleep_range(1000, 2000);
+}
+
+/**
+ * mdma_unmap_range() - the user takes a mapping away: ->dma_unmap()
+ * @unmap: of a device that is open
+ * @iova: first byte
+ * @length: bytes, not 0
+ *
+ * On return, the device does not access the range and has nothing pinned in it, with
+ * two exceptions. A call into vfio may still wait for user memory: type1 fails it, or
+ * what it got is given back at once. And the test hook mdma_manual.leak does nothing.
+ */
+void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length)
+{
+	struct mdma_access *access = unmap->access;
+	u64 last = iova + length - 1;
+	struct mdma_going *going;
+
+	stall(unmap);
+	if (READ_ONCE(unmap->manual->leak)) {
+		trace_mdma_dma_unmap(access->id, iova, length, true);
+		return;
+	}
+	mutex_lock(&access->lock);
+	going = mdma_going_begin(access->going, iova, last);
+	mutex_unlock(&access->lock);
+	release_runs(unmap, iova, last);
+	mdma_manual_release(unmap->manual, iova, last);
+	/* Wait for what another caller of mdma_manual_release() has taken. */
+	release_runs(unmap, iova, last);
+	mutex_lock(&access->lock);
+	mdma_going_end(going);
+	mutex_unlock(&access->lock);
+	mdma_access_released(access);
+	trace_mdma_dma_unmap(access->id, iova, length, false);
+}
