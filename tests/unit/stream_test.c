@@ -315,6 +315,7 @@ static size_t make_older(u8 *bytes, u16 minor, u32 keep)
 /* Removes from the device what an older minor does not send. */
 static void forget_newer(u16 minor)
 {
+	struct mdma_stream_workload new_workload;
 	u32 i;
 
 	for (i = 0; minor < 3 && i < snap.held.nr; i++) {
@@ -324,14 +325,14 @@ static void forget_newer(u16 minor)
 	for (i = 1; minor < 3 && i < snap.channels; i++) {
 		snap.workload[i - 1] = (struct mdma_stream_channel_workload) {
 			.channel = cpu_to_le32(i),
-			.workload.batch = cpu_to_le32(1),
 		};
-		mdma_knobs_init(&snap.workload[i - 1].knobs);
+		mdma_snapshot_workload(&snap.workload[i - 1].workload,
+				       &snap.workload[i - 1].knobs);
 	}
 	if (minor < 3)
 		snap.trace.nr = 0;
 	if (minor < 2)
-		mdma_knobs_init(&snap.knobs);
+		mdma_snapshot_workload(&new_workload, &snap.knobs);
 	if (minor < 1) {
 		snap.nr_progress = 0;
 		snap.held.nr = 0;

@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "job.h"
 #include "mdma.h"
 
 #define COMMAND_MAX	80	/* bytes of a command line */
@@ -30,7 +31,7 @@ static int ledger_open(struct inode *inode, struct file *filp)
 	copy = kmalloc(sizeof(*copy), GFP_KERNEL);
 	if (!copy)
 		return -ENOMEM;
-	copy->data = mdma_ledger_copy(&dev->ledger, 0, &copy->size);
+	copy->data = mdma_ledger_copy(&dev->engine.ledger, 0, &copy->size);
 	if (IS_ERR(copy->data)) {
 		int ret = PTR_ERR(copy->data);
 
@@ -81,9 +82,9 @@ static ssize_t run_command(struct file *filp, const char __user *buf,
 	if (copy_from_user(line, buf, count))
 		return -EFAULT;
 	line[count] = '\0';
-	down_read(&dev->gate);
-	ret = dev->open ? command(dev, line) : -ENODEV;
-	up_read(&dev->gate);
+	down_read(&dev->engine.gate);
+	ret = dev->engine.open ? command(dev, line) : -ENODEV;
+	up_read(&dev->engine.gate);
 	return ret ?: count;
 }
 
@@ -112,7 +113,7 @@ static int command_pin(struct mdma_device *dev, char *line)
 	if (sscanf(line, "%lli %u %c", &iova, &npages, &direction) != 3 ||
 	    parse_direction(direction, &write) || !pages_valid(iova, npages))
 		return -EINVAL;
-	return mdma_manual_pin(&dev->manual, iova, npages, write);
+	return mdma_manual_pin(&dev->engine.manual, iova, npages, write);
 }
 
 static ssize_t pin_write(struct file *filp, const char __user *buf,
@@ -129,7 +130,7 @@ static int command_unpin(struct mdma_device *dev, char *line)
 	if (sscanf(line, "%lli %u", &iova, &npages) != 2 ||
 	    !pages_valid(iova, npages))
 		return -EINVAL;
-	return mdma_manual_unpin(&dev->manual, iova, npages);
+	return mdma_manual_unpin(&dev->engine.manual, iova, npages);
 }
 
 static ssize_t unpin_write(struct file *filp, const char __user *buf,
@@ -148,17 +149,17 @@ static int rw_write_guest(struct mdma_device *dev, u64 iova, void *data,
 	u64 seq;
 	int ret;
 
-	ret = mdma_ledger_reserve(&dev->ledger, first, npages);
+	ret = mdma_ledger_reserve(&dev->engine.ledger, first, npages);
 	if (ret)
 		return ret;
-	ret = mdma_manual_rw(&dev->manual, iova, data, len, true);
+	ret = mdma_manual_rw(&dev->engine.manual, iova, data, len, true);
 	if (ret) {
 		/* Some of it may have been written */
-		mdma_dirty_log_record(&dev->dirty_log, first, npages);
+		mdma_dirty_log_record(&dev->engine.dirty_log, first, npages);
 		return ret;
 	}
-	seq = mdma_stats_number(&dev->stats, npages);
-	mdma_engine_written(dev, MDMA_CHANNEL_NONE, first, npages, seq);
+	seq = mdma_stats_number(&dev->engine.stats, npages);
+	mdma_job_written(&dev->engine, MDMA_CHANNEL_NONE, first, npages, seq);
 	return 0;
 }
 
@@ -193,7 +194,7 @@ static int command_rw(struct mdma_device *dev, char *line)
 	if (write)
 		ret = rw_write_guest(dev, iova, data, len);
 	else
-		ret = mdma_manual_rw(&dev->manual, iova, data, len, false);
+		ret = mdma_manual_rw(&dev->engine.manual, iova, data, len, false);
 	if (!ret && !write && n == 4 && !is_pattern(data, len, byte))
 		ret = -EILSEQ;
 	kvfree(data);
@@ -211,10 +212,10 @@ static ssize_t ledger_clear_write(struct file *filp, const char __user *buf,
 {
 	struct mdma_device *dev = file_inode(filp)->i_private;
 
-	down_write(&dev->gate);
-	mdma_ledger_clear(&dev->ledger);
-	atomic64_set(&dev->stats.n[MDMA_STAT_SEQ], 0);
-	up_write(&dev->gate);
+	down_write(&dev->engine.gate);
+	mdma_ledger_clear(&dev->engine.ledger);
+	atomic64_set(&dev->engine.stats.n[MDMA_STAT_SEQ], 0);
+	up_write(&dev->engine.gate);
 	return count;
 }
 
@@ -261,9 +262,9 @@ void mdma_debugfs_init(struct mdma_device *dev)
 	debugfs_create_file("pin", 0200, dir, dev, &pin_fops);
 	debugfs_create_file("unpin", 0200, dir, dev, &unpin_fops);
 	debugfs_create_file("rw", 0200, dir, dev, &rw_fops);
-	debugfs_create_bool("leak_on_unmap", 0600, dir, &dev->manual.leak);
-	debugfs_create_bool("stall_unmap", 0600, dir, &dev->unmap.stall);
-	debugfs_create_u64("stall_midway", 0600, dir, &dev->stall_midway);
+	debugfs_create_bool("leak_on_unmap", 0600, dir, &dev->engine.manual.leak);
+	debugfs_create_bool("stall_unmap", 0600, dir, &dev->engine.unmap.stall);
+	debugfs_create_u64("stall_midway", 0600, dir, &dev->engine.stall_midway);
 	dev->debugfs = dir;
 }
 

@@ -36,7 +36,7 @@ static DEVICE_ATTR_RW(enabled);
 static ssize_t page_size_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
-	struct mdma_dirty_log *log = &to_mdma(dev)->dirty_log;
+	struct mdma_dirty_log *log = &to_mdma(dev)->engine.dirty_log;
 	u64 size;
 
 	mutex_lock(&log->lock);
@@ -50,7 +50,7 @@ static ssize_t overflows_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
 	return sysfs_emit(buf, "%llu\n",
-			  READ_ONCE(to_mdma(dev)->dirty_log.overflows));
+			  READ_ONCE(to_mdma(dev)->engine.dirty_log.overflows));
 }
 static DEVICE_ATTR_RO(overflows);
 
@@ -58,7 +58,7 @@ static ssize_t bytes_show(struct device *dev, struct device_attribute *attr,
 			  char *buf)
 {
 	return sysfs_emit(buf, "%llu\n",
-			  READ_ONCE(to_mdma(dev)->dirty_log.bytes));
+			  READ_ONCE(to_mdma(dev)->engine.dirty_log.bytes));
 }
 static DEVICE_ATTR_RO(bytes);
 
@@ -66,7 +66,7 @@ static ssize_t bytes_max_show(struct device *dev,
 			      struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%llu\n",
-			  READ_ONCE(to_mdma(dev)->dirty_log.bytes_max));
+			  READ_ONCE(to_mdma(dev)->engine.dirty_log.bytes_max));
 }
 
 static ssize_t bytes_max_store(struct device *dev,
@@ -81,7 +81,7 @@ static ssize_t bytes_max_store(struct device *dev,
 		return ret;
 	if (value > MDMA_DIRTY_LOG_BYTES_MAX)
 		return -ERANGE;
-	WRITE_ONCE(to_mdma(dev)->dirty_log.bytes_max, value);
+	WRITE_ONCE(to_mdma(dev)->engine.dirty_log.bytes_max, value);
 	return count;
 }
 static DEVICE_ATTR_RW(bytes_max);

@@ -1,677 +1,82 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine: executes descriptors, one at a time in each channel. They come
- * from the guest's ring (ring.c) and, in turns with it, from the host-side
- * workload of the channel.
- *
- * A descriptor is executed in pieces of at most VFIO_PIN_PAGES_MAX_ENTRIES
- * pages: pin, access, ledger, trace event, dirty log, unpin or hold. Whoever waits for the
- * gate goes on when it has ended; but where the device is quiesced, a
- * descriptor of the guest ends with the piece, and the channel remembers how
- * far it came: mdma_channel.midway. It goes on there, here or at the
- * destination of a migration.
- *
- * Whatever is read from guest memory is read once, into a copy, and checked
- * there.
- *
- * Threads take the gate for reading, then mdma_channel.exec; registers are
- * read and advanced under mdma_channel.lock.
+ * The engine as a whole: made, let run, quiesced. What its channels execute is in
+ * ring.c (the guest's descriptors) and workload.c (the host's), how they execute it
+ * in job.c, and who executes it in thread.c. Takes the gate.
  */
-#include <linux/crc32.h>
-#include <linux/delay.h>
-#include <linux/highmem.h>
-#include <linux/hrtimer.h>
-#include <linux/kthread.h>
-#include <linux/memcontrol.h>
-#include <linux/sched.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
-#include <linux/unaligned.h>
 
-#include "mdma.h"
-#include "trace.h"
-
-#define SPAN_PAGES	VFIO_PIN_PAGES_MAX_ENTRIES
-#define PIECE_PAGES	64	/* of a descriptor that can stop midway */
-#define STALL_MS	10000	/* longest wait of the test hook */
-#define KICKED		0	/* bit of mdma_channel.kicked */
-
-/* Bytes of guest memory whose pages are pinned. */
-struct span {
-	struct page **pages;
-	struct mdma_run *run;
-	u64 iova;		/* of the first page */
-	u32 npages;
-	u32 offset;		/* of the first byte in the first page */
-	u32 len;
-};
-
-/*
- * Whether what ended so is to be tried again: memory that is being unmapped is
- * waited for. Only type1 says that it is not mapped, however often it goes.
- */
-static bool try_again(struct mdma_channel *ch, int ret)
-{
-	ch->waited = ret == -EINPROGRESS;
-	if (ch->waited)
-		mdma_access_settle();
-	return ch->waited;
-}
-
-static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
-		    u32 len, bool write)
-{
-	span->pages = write ? ch->dst_pages : ch->src_pages;
-	span->offset = offset_in_page(iova);
-	span->iova = iova - span->offset;
-	span->npages = DIV_ROUND_UP(span->offset + len, MDMA_PAGE_SIZE);
-	span->len = len;
-	return mdma_access_pin(&ch->dev->access, span->iova, span->npages, write,
-			       ch->waited, span->pages, &span->run);
-}
-
-/*
- * Pins for writing; what cannot be recorded later is not written. The ledger
- * gets room for pages that there are, not for whatever a guest names.
- */
-static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
-			  u32 len)
-{
-	int ret;
-
-	ret = span_pin(ch, span, iova, len, true);
-	if (ret)
-		return ret;
-	ret = mdma_ledger_reserve(&ch->dev->ledger, span->iova, span->npages);
-	if (ret)
-		mdma_access_unpin(&ch->dev->access, span->run);
-	return ret;
-}
-
-/*
- * Pins for reading, with a span that is pinned already, or none. While this waits
- * for user memory, nobody has to wait for that span.
- */
-static int span_pin_read(struct mdma_channel *ch, struct span *span,
-			 struct span *other, u64 iova, u32 len)
-{
-	int ret, asked = 0;
-
-	if (other->npages)
-		mdma_access_rest(&ch->dev->access, other->run);
-	ret = span_pin(ch, span, iova, len, false);
-	if (other->npages)
-		asked = mdma_access_resume(&ch->dev->access, other->run);
-	if (asked && !ret)
-		mdma_access_unpin(&ch->dev->access, span->run);
-	return asked ?: ret;
-}
-
-static void span_put(struct mdma_channel *ch, struct span *span)
-{
-	if (span->npages)
-		mdma_access_unpin(&ch->dev->access, span->run);
-}
-
-/* After a job's piece: its pages stay pinned, or not. */
-static void span_done(struct mdma_channel *ch, struct span *span,
-		      const struct mdma_job *job)
-{
-	if (span->npages && job->hold)
-		mdma_held_add(&ch->dev->held, span->run, ch->index, job->hold_ms);
-	else
-		span_put(ch, span);
-}
-
-/* Numbers for the page writes of a span that is about to be written. */
-static u64 span_number(struct mdma_channel *ch, const struct span *span)
-{
-	return mdma_stats_number(&ch->dev->stats, span->npages);
-}
+#include "channel.h"
+#include "engine.h"
 
 /**
- * mdma_engine_written() - pages were written, and are still pinned if they were
- * @dev: open, with room for them in the ledger
- * @channel: that wrote, or MDMA_CHANNEL_NONE
- * @iova: of the first page
- * @npages: contiguous
- * @seq: of the first page; page i has @seq + i
- *
- * The dirty log comes last: so who sees a page in one of its reports sees the
- * event of the write before it.
- */
-void mdma_engine_written(struct mdma_device *dev, u32 channel, u64 iova,
-			 u32 npages, u64 seq)
-{
-	mdma_ledger_record(&dev->ledger, iova, npages, seq, channel);
-	mdma_count(&dev->stats, MDMA_STAT_PAGES_WRITTEN, npages);
-	trace_mdma_write(dev->id, channel, iova, npages, seq);
-	mdma_dirty_log_record(&dev->dirty_log, iova, npages);
-}
-
-static void span_written(struct mdma_channel *ch, const struct span *span,
-			 u64 seq)
-{
-	mdma_engine_written(ch->dev, ch->index, span->iova, span->npages, seq);
-}
-
-/*
- * Maps the page of a span with the byte @pos: its address. @left becomes the
- * bytes from there to the end of the page or of the span.
- */
-static void *span_map(const struct span *span, u32 pos, u32 *left)
-{
-	u32 at = span->offset + pos;
-
-	*left = min_t(u32, MDMA_PAGE_SIZE - offset_in_page(at),
-		      span->len - pos);
-	return kmap_local_page(span->pages[at >> MDMA_PAGE_SHIFT]) +
-	       offset_in_page(at);
-}
-
-static void do_copy(const struct span *dst, const struct span *src)
-{
-	u32 pos, piece, dst_left, src_left;
-	void *to, *from;
-
-	for (pos = 0; pos < dst->len; pos += piece) {
-		to = span_map(dst, pos, &dst_left);
-		from = span_map(src, pos, &src_left);
-		piece = min(dst_left, src_left);
-		/* Two IOVAs may be one page */
-		memmove(to, from, piece);
-		kunmap_local(from);
-		kunmap_local(to);
-	}
-}
-
-static void do_fill(const struct span *dst, u64 data, u64 done)
-{
-	u32 pos, piece, i;
-	u64 pattern;
-	u8 *to;
-
-	for (pos = 0; pos < dst->len; pos += piece) {
-		to = span_map(dst, pos, &piece);
-		pattern = ror64(data, (done + pos) % 8 * 8);
-		for (i = 0; i + 8 <= piece; i += 8)
-			put_unaligned_le64(pattern, to + i);
-		for (; i < piece; i++)
-			to[i] = pattern >> (i % 8 * 8);
-		kunmap_local(to);
-	}
-}
-
-static void make_stamp(struct mdma_channel *ch, u64 iova, u64 seq,
-		       struct mdma_stamp *stamp)
-{
-	*stamp = (struct mdma_stamp) {
-		.magic = cpu_to_le64(MDMA_STAMP_MAGIC),
-		.seq = cpu_to_le64(seq),
-		.iova = cpu_to_le64(iova),
-		.device = cpu_to_le32(ch->dev->id),
-		.channel = cpu_to_le32(ch->index),
-	};
-}
-
-static void do_stamp(struct mdma_channel *ch, const struct span *dst, u64 seq)
-{
-	struct mdma_stamp stamp;
-	u32 i;
-
-	for (i = 0; i < dst->npages; i++) {
-		make_stamp(ch, dst->iova + ((u64)i << MDMA_PAGE_SHIFT),
-			   seq + i, &stamp);
-		memcpy_to_page(dst->pages[i], 0, (const char *)&stamp,
-			       sizeof(stamp));
-	}
-}
-
-static u32 do_read(const struct span *src, u32 crc)
-{
-	u32 pos, piece;
-	void *from;
-
-	for (pos = 0; pos < src->len; pos += piece) {
-		from = span_map(src, pos, &piece);
-		crc = crc32_le(crc, from, piece);
-		kunmap_local(from);
-	}
-	return crc;
-}
-
-/* Each page has a number of its own, which a write that fails takes along. */
-static int rw_stamp(struct mdma_channel *ch, u64 iova)
-{
-	struct span page = { .iova = iova, .npages = 1 };
-	u64 seq;
-	int ret;
-
-	ret = mdma_ledger_reserve(&ch->dev->ledger, iova, 1);
-	if (ret)
-		return ret;
-	seq = span_number(ch, &page);
-	make_stamp(ch, iova, seq, ch->bounce);
-	ret = mdma_access_rw(&ch->dev->access, iova, ch->bounce,
-			     sizeof(struct mdma_stamp), true, ch->waited);
-	if (!ret)
-		span_written(ch, &page, seq);
-	return ret;
-}
-
-static int rw_read(struct mdma_channel *ch, u64 iova, u32 *crc)
-{
-	int ret;
-
-	ret = mdma_access_rw(&ch->dev->access, iova, ch->bounce, MDMA_PAGE_SIZE, false,
-			     ch->waited);
-	if (ret)
-		return ret;
-	*crc = crc32_le(*crc, ch->bounce, MDMA_PAGE_SIZE);
-	mdma_count(&ch->dev->stats, MDMA_STAT_PAGES_READ, 1);
-	return 0;
-}
-
-/* Executes the page at @done of a job, by vfio_dma_rw(). */
-static int execute_rw(struct mdma_channel *ch, struct mdma_job *job, u64 done)
-{
-	if (job->op == MDMA_OP_STAMP)
-		return rw_stamp(ch, job->dst + done);
-	return rw_read(ch, job->src + done, &job->result);
-}
-
-/* Executes the bytes [@done, @done + @len) of a job. */
-static int execute_piece(struct mdma_channel *ch, struct mdma_job *job,
-			 u64 done, u32 len)
-{
-	struct span dst = {}, src = {};
-	u64 seq = 0;
-	int ret;
-
-	if (job->rw)
-		return execute_rw(ch, job, done);
-	if (mdma_op_writes(job->op)) {
-		ret = span_pin_write(ch, &dst, job->dst + done, len);
-		if (ret)
-			return ret;
-	}
-	if (mdma_op_reads(job->op)) {
-		ret = span_pin_read(ch, &src, &dst, job->src + done, len);
-		if (ret) {
-			span_put(ch, &dst);
-			return ret;
-		}
-		mdma_count(&ch->dev->stats, MDMA_STAT_PAGES_READ, src.npages);
-	}
-	/* Nothing fails from here on: every number belongs to a write */
-	if (dst.npages)
-		seq = span_number(ch, &dst);
-	switch (job->op) {
-	case MDMA_OP_COPY:
-		do_copy(&dst, &src);
-		break;
-	case MDMA_OP_FILL:
-		do_fill(&dst, job->data, done);
-		break;
-	case MDMA_OP_STAMP:
-		do_stamp(ch, &dst, seq);
-		break;
-	case MDMA_OP_READ:
-		job->result = do_read(&src, job->result);
-		break;
-	}
-	if (dst.npages)
-		span_written(ch, &dst, seq);
-	span_done(ch, &dst, job);
-	span_done(ch, &src, job);
-	return 0;
-}
-
-/* Bytes from @done that touch no more pages than a piece has. */
-static u32 piece_len(const struct mdma_job *job, u64 done)
-{
-	u64 room = (job->pausable ? PIECE_PAGES : SPAN_PAGES) * MDMA_PAGE_SIZE;
-	u64 len = job->len - done;
-
-	if (job->rw)
-		return MDMA_PAGE_SIZE;
-	if (mdma_op_writes(job->op))
-		len = min(len, room - offset_in_page(job->dst + done));
-	if (mdma_op_reads(job->op))
-		len = min(len, room - offset_in_page(job->src + done));
-	return len;
-}
-
-/* Whether a descriptor is to stop before its next piece. */
-static bool stops_midway(struct mdma_device *dev, const struct mdma_job *job)
-{
-	u32 ms;
-
-	if (!job->pausable || !job->done)
-		return false;
-	/* Test hook: wait for who quiesces the device, so that it comes now */
-	for (ms = 0; ms < STALL_MS && !READ_ONCE(dev->pausing) &&
-	     job->done - 1 >= READ_ONCE(dev->stall_midway) - 1; ms++)
-		usleep_range(1000, 2000);
-	return READ_ONCE(dev->pausing);
-}
-
-/* Executes what is left of a job, piece by piece. */
-static int execute_pieces(struct mdma_channel *ch, struct mdma_job *job)
-{
-	u32 len;
-	int ret;
-
-	for (; job->done < job->len; job->done += len) {
-		if (stops_midway(ch->dev, job))
-			return -ERESTART;
-		len = piece_len(job, job->done);
-		do
-			ret = execute_piece(ch, job, job->done, len);
-		while (try_again(ch, ret));
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-static void trace_end(struct mdma_channel *ch, const struct mdma_job *job,
-		      enum mdma_status status)
-{
-	trace_mdma_descriptor(ch->dev->id, ch->index, job, status);
-}
-
-/**
- * mdma_engine_execute() - execute a descriptor, or the rest of one
- * @ch: gate held for reading, exec held
- * @job: checked; @result is set
- *
- * Return: 0, the error of vfio_pin_pages() or vfio_dma_rw(), or -ENOMEM. If it
- * failed, a part of it may have been done, and is in the ledger. -ERESTART if
- * @pausable and the device is being quiesced: @done and @result tell how far
- * it came.
- */
-int mdma_engine_execute(struct mdma_channel *ch, struct mdma_job *job)
-{
-	int ret;
-
-	if (!job->done) {
-		mdma_count(&ch->dev->stats, MDMA_STAT_DESCRIPTORS, !job->part);
-		job->result = job->op == MDMA_OP_READ ? ~0 : 0;
-	}
-	ret = execute_pieces(ch, job);
-	if (!ret)
-		trace_end(ch, job, MDMA_STATUS_DONE);
-	else if (ret != -ERESTART)
-		trace_end(ch, job,
-			  mdma_engine_status(ret, MDMA_STATUS_BAD_ADDRESS));
-	return ret;
-}
-
-/**
- * mdma_engine_load() - read guest memory that is no descriptor's data
- * @ch: gate held for reading, exec held
- * @iova: of the first byte
- * @data: gets a copy
- * @len: touches at most SPAN_PAGES pages, does not wrap around
- *
- * Return: 0 or the error of vfio_pin_pages().
- */
-int mdma_engine_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
-{
-	struct span src = {};
-	u32 pos, piece;
-	void *from;
-	int ret;
-
-	do
-		ret = span_pin(ch, &src, iova, len, false);
-	while (try_again(ch, ret));
-	if (ret)
-		return ret;
-	for (pos = 0; pos < len; pos += piece) {
-		from = span_map(&src, pos, &piece);
-		memcpy(data + pos, from, piece);
-		kunmap_local(from);
-	}
-	mdma_count(&ch->dev->stats, MDMA_STAT_PAGES_READ, src.npages);
-	span_put(ch, &src);
-	return 0;
-}
-
-/**
- * mdma_engine_status() - what an error is to the guest
- * @error: negative
- * @bad: status of an error that the guest made
- *
- * Return: @bad, or MDMA_STATUS_DEVICE_ERROR if the guest made none.
- */
-enum mdma_status mdma_engine_status(int error, enum mdma_status bad)
-{
-	return error == -ENOMEM || error == -ENOSPC ?
-	       MDMA_STATUS_DEVICE_ERROR : bad;
-}
-
-/*
- * The descriptor at HEAD is being given back: who sees its status may queue
- * another one in its place, though HEAD comes later.
- */
-static void begin_return(struct mdma_channel *ch)
-{
-	spin_lock(&ch->lock);
-	ch->returning = true;
-	spin_unlock(&ch->lock);
-}
-
-/**
- * mdma_engine_store_status() - write result and then status of a descriptor
- * @ch: gate held for reading, exec held; the descriptor is the one at HEAD
- * @iova: of the descriptor
- * @status: enum mdma_status
- * @result: of MDMA_OP_READ
- *
- * Return: 0, or the error of vfio_pin_pages(), or -ENOMEM.
- */
-int mdma_engine_store_status(struct mdma_channel *ch, u64 iova, u32 status,
-			     u32 result)
-{
-	struct mdma_desc *desc;
-	struct span dst = {};
-	u32 left;
-	u64 seq;
-	int ret;
-
-	do
-		ret = span_pin_write(ch, &dst, iova, sizeof(*desc));
-	while (try_again(ch, ret));
-	if (ret)
-		return ret;
-	seq = span_number(ch, &dst);
-	begin_return(ch);
-	desc = span_map(&dst, 0, &left);
-	WRITE_ONCE(desc->result, cpu_to_le32(result));
-	/* The guest sees the data and the result once it sees the status */
-	smp_store_release(&desc->status, cpu_to_le32(status));
-	kunmap_local(desc);
-	span_written(ch, &dst, seq);
-	span_put(ch, &dst);
-	return 0;
-}
-
-/* Does what is to be done now: whether there was anything. */
-static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
-{
-	struct mdma_device *dev = ch->dev;
-	ktime_t expire;
-	bool busy = false;
-
-	*next = KTIME_MAX;
-	down_read(&dev->gate);
-	if (dev->running) {
-		mutex_lock(&ch->exec);
-		busy = mdma_ring_poll(ch);
-		if (mdma_workload_poll(ch, next))
-			busy = true;
-		mutex_unlock(&ch->exec);
-	}
-	expire = mdma_held_expire(&dev->held, ch->index, ch->workload.hold_ms,
-				  mdma_workload_keep(ch));
-	up_read(&dev->gate);
-	*next = min(*next, expire);
-	return busy;
-}
-
-static int channel_thread(void *data)
-{
-	struct mdma_channel *ch = data;
-	struct mem_cgroup *old;
-	ktime_t next;
-
-	old = set_active_memcg(ch->dev->memcg);
-	while (!kthread_should_stop()) {
-		if (channel_poll(ch, &next)) {
-			cond_resched();
-			continue;
-		}
-		set_current_state(TASK_IDLE);
-		if (!test_and_clear_bit(KICKED, &ch->kicked) &&
-		    !kthread_should_stop())
-			schedule_hrtimeout_range(next == KTIME_MAX ?
-						 NULL : &next,
-						 50 * NSEC_PER_USEC,
-						 HRTIMER_MODE_ABS);
-		__set_current_state(TASK_RUNNING);
-	}
-	set_active_memcg(old);
-	return 0;
-}
-
-/**
- * mdma_channel_kick() - make a channel look for work
- * @ch: of a device that is open and cannot be closed meanwhile
- */
-void mdma_channel_kick(struct mdma_channel *ch)
-{
-	set_bit(KICKED, &ch->kicked);
-	if (ch->task)
-		wake_up_process(ch->task);
-}
-
-/**
- * mdma_channel_sync() - end the descriptor that a channel executes
- * @ch: disabled, or nothing is queued; the caller does not hold exec
- *
- * Waits for it. One that stopped midway does not go on.
- */
-void mdma_channel_sync(struct mdma_channel *ch)
-{
-	mutex_lock(&ch->exec);
-	ch->midway.done = 0;
-	mutex_unlock(&ch->exec);
-}
-
-/**
- * mdma_engine_run() - let the engine execute, or quiesce it
- * @dev: open
- * @run: false: nothing executes on return, nor until the next call
- */
-void mdma_engine_run(struct mdma_device *dev, bool run)
-{
-	u32 i;
-
-	WRITE_ONCE(dev->pausing, !run);
-	down_write(&dev->gate);
-	dev->running = run;
-	up_write(&dev->gate);
-	for (i = 0; run && i < dev->nr_channels; i++)
-		mdma_channel_kick(&dev->channels[i]);
-}
-
-/**
- * mdma_engine_start() - start the threads, for a device that is being opened
- * @dev: not running; @memcg is set
- *
- * Return: 0 or a negative error.
- */
-int mdma_engine_start(struct mdma_device *dev)
-{
-	struct task_struct *task;
-	u32 i;
-
-	for (i = 0; i < dev->nr_channels; i++) {
-		task = kthread_run(channel_thread, &dev->channels[i],
-				   "mdma%08x.%u", dev->id, i);
-		if (IS_ERR(task)) {
-			mdma_engine_stop(dev);
-			return PTR_ERR(task);
-		}
-		dev->channels[i].task = task;
-	}
-	return 0;
-}
-
-/**
- * mdma_engine_stop() - end the threads
- * @dev: not running, and nobody kicks it
- */
-void mdma_engine_stop(struct mdma_device *dev)
-{
-	struct mdma_channel *ch;
-	u32 i;
-
-	for (i = 0; i < dev->nr_channels; i++) {
-		ch = &dev->channels[i];
-		if (!ch->task)
-			continue;
-		kthread_stop(ch->task);
-		ch->task = NULL;
-	}
-}
-
-/**
- * mdma_engine_init() - make the channels
- * @dev: @nr_channels is set
+ * mdma_engine_init() - make the channels and all that they use
+ * @engine: zeroed; @id, @nr_channels and @interrupt are set
+ * @vdev: whose pins they will have
  *
  * Return: 0 or -ENOMEM; then mdma_engine_destroy() is still to be called.
  */
-int mdma_engine_init(struct mdma_device *dev)
+int mdma_engine_init(struct mdma_engine *engine, struct vfio_device *vdev)
 {
-	struct mdma_channel *ch;
+	int ret = 0;
 	u32 i;
 
-	dev->channels = kcalloc(dev->nr_channels, sizeof(*dev->channels),
-				GFP_KERNEL);
-	if (!dev->channels)
+	init_rwsem(&engine->gate);
+	mdma_access_init(&engine->access, vdev, engine->id, &engine->stats);
+	mdma_held_init(&engine->held, &engine->access);
+	mdma_manual_init(&engine->manual, &engine->access);
+	mdma_unmap_init(&engine->unmap, &engine->access, &engine->held,
+			&engine->manual);
+	mdma_ledger_init(&engine->ledger, &engine->gate);
+	mdma_dirty_log_init(&engine->dirty_log, engine->id);
+	engine->channels = kcalloc(engine->nr_channels,
+				   sizeof(*engine->channels), GFP_KERNEL);
+	if (!engine->channels)
 		return -ENOMEM;
-	for (i = 0; i < dev->nr_channels; i++) {
-		ch = &dev->channels[i];
-		ch->dev = dev;
-		ch->index = i;
-		spin_lock_init(&ch->lock);
-		mutex_init(&ch->exec);
-		ch->dst_pages = kcalloc(SPAN_PAGES, sizeof(*ch->dst_pages),
-					GFP_KERNEL);
-		ch->src_pages = kcalloc(SPAN_PAGES, sizeof(*ch->src_pages),
-					GFP_KERNEL);
-		ch->bounce = kmalloc(MDMA_PAGE_SIZE, GFP_KERNEL);
-		if (!ch->dst_pages || !ch->src_pages || !ch->bounce)
-			return -ENOMEM;
-	}
-	return 0;
+	for (i = 0; i < engine->nr_channels && !ret; i++)
+		ret = mdma_channel_init(&engine->channels[i], engine, i);
+	return ret;
 }
 
 /**
  * mdma_engine_destroy() - undo mdma_engine_init()
- * @dev: its threads have ended
+ * @engine: its threads have ended
  */
-void mdma_engine_destroy(struct mdma_device *dev)
+void mdma_engine_destroy(struct mdma_engine *engine)
 {
 	u32 i;
 
-	for (i = 0; dev->channels && i < dev->nr_channels; i++) {
-		kfree(dev->channels[i].dst_pages);
-		kfree(dev->channels[i].src_pages);
-		kfree(dev->channels[i].bounce);
-	}
-	kfree(dev->channels);
+	mdma_ledger_clear(&engine->ledger);
+	for (i = 0; engine->channels && i < engine->nr_channels; i++)
+		mdma_channel_destroy(&engine->channels[i]);
+	kfree(engine->channels);
+}
+
+/**
+ * mdma_engine_kick() - make all channels look for work
+ * @engine: gate held; nothing happens if it is not open
+ */
+void mdma_engine_kick(struct mdma_engine *engine)
+{
+	u32 i;
+
+	for (i = 0; engine->open && i < engine->nr_channels; i++)
+		mdma_channel_kick(&engine->channels[i]);
+}
+
+/**
+ * mdma_engine_run() - let the engine execute, or quiesce it
+ * @engine: open
+ * @run: false: nothing executes on return, nor until the next call
+ */
+void mdma_engine_run(struct mdma_engine *engine, bool run)
+{
+	u32 i;
+
+	WRITE_ONCE(engine->pausing, !run);
+	down_write(&engine->gate);
+	engine->running = run;
+	up_write(&engine->gate);
+	for (i = 0; run && i < engine->nr_channels; i++)
+		mdma_channel_kick(&engine->channels[i]);
 }

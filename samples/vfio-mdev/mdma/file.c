@@ -314,10 +314,10 @@ struct mdma_file *mdma_file_create(struct mdma_device *dev, bool saves)
 	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
 	if (!file)
 		return ERR_PTR(-ENOMEM);
-	file->id = dev->id;
+	file->id = dev->engine.id;
 	file->parsed = -EAGAIN;
 	file->precopy = saves;
-	file->snap.channels = dev->nr_channels;
+	file->snap.channels = dev->engine.nr_channels;
 	mutex_init(&file->io);
 	mutex_init(&file->lock);
 	init_waitqueue_head(&file->wait);

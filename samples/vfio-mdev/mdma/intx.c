@@ -17,6 +17,7 @@
 #include <linux/eventfd.h>
 #include <linux/kernel.h>
 
+#include "channel.h"
 #include "mdma.h"
 
 /**
@@ -30,8 +31,8 @@ bool mdma_intx_pending(struct mdma_device *dev)
 	bool pending = false;
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels && !pending; i++)
-		pending = mdma_irq_wanted(&dev->channels[i]);
+	for (i = 0; i < dev->engine.nr_channels && !pending; i++)
+		pending = mdma_channel_wants_irq(&dev->engine.channels[i]);
 	return pending;
 }
 
@@ -46,9 +47,9 @@ void mdma_intx_update(struct mdma_device *dev)
 	struct mdma_irqs *irqs = &dev->irqs;
 	bool asserted;
 
-	lockdep_assert_held(&dev->gate);
+	lockdep_assert_held(&dev->engine.gate);
 
-	asserted = dev->running && dev->intx_enabled && mdma_intx_pending(dev);
+	asserted = dev->engine.running && dev->intx_enabled && mdma_intx_pending(dev);
 	spin_lock(&irqs->lock);
 	if (asserted && irqs->intx && !irqs->intx_masked) {
 		irqs->intx_masked = true;
@@ -70,9 +71,9 @@ static int set_masked(struct mdma_device *dev, bool masked)
 	spin_unlock(&irqs->lock);
 	if (ret || masked)
 		return ret;
-	down_read(&dev->gate);
+	down_read(&dev->engine.gate);
 	mdma_intx_update(dev);
-	up_read(&dev->gate);
+	up_read(&dev->engine.gate);
 	return 0;
 }
 
@@ -120,9 +121,9 @@ static int set_trigger(struct mdma_device *dev, s32 fd)
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	set_eventfd(dev, ctx);
-	down_read(&dev->gate);
+	down_read(&dev->engine.gate);
 	mdma_intx_update(dev);
-	up_read(&dev->gate);
+	up_read(&dev->engine.gate);
 	return 0;
 }
 

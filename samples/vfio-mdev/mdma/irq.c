@@ -8,6 +8,7 @@
 #include <linux/eventfd.h>
 #include <linux/kernel.h>
 
+#include "channel.h"
 #include "mdma.h"
 
 /**
@@ -27,47 +28,25 @@ static void signal_one(struct mdma_irqs *irqs, struct eventfd_ctx **slot)
 	spin_unlock(&irqs->lock);
 }
 
-static bool channel_wants(struct mdma_channel *ch, bool raise)
-{
-	bool wants;
-
-	spin_lock(&ch->lock);
-	if (raise)
-		ch->irq = 1;
-	wants = ch->irq && (ch->ctrl & MDMA_CTRL_IRQ);
-	spin_unlock(&ch->lock);
-	return wants;
-}
-
-/**
- * mdma_irq_wanted() - whether a channel has an interrupt pending and enabled
- * @ch: any
- *
- * Return: whether it has.
- */
-bool mdma_irq_wanted(struct mdma_channel *ch)
-{
-	return channel_wants(ch, false);
-}
-
 /**
  * mdma_irq_raise() - a channel's interrupt becomes pending
- * @ch: gate held
+ * @dev: gate held
+ * @ch: of it
  *
  * The vector fires if the channel has it enabled and the device runs. A
  * device that does not run fires it when it runs again, see
  * mdma_irq_replay().
  */
-void mdma_irq_raise(struct mdma_channel *ch)
+void mdma_irq_raise(struct mdma_device *dev, struct mdma_channel *ch)
 {
-	struct mdma_irqs *irqs = &ch->dev->irqs;
+	struct mdma_irqs *irqs = &dev->irqs;
 
-	lockdep_assert_held(&ch->dev->gate);
+	lockdep_assert_held(&dev->engine.gate);
 
-	if (!channel_wants(ch, true) || !ch->dev->running)
+	if (!mdma_channel_raise(ch) || !dev->engine.running)
 		return;
 	signal_one(irqs, &irqs->msix[ch->index]);
-	mdma_intx_update(ch->dev);
+	mdma_intx_update(dev);
 }
 
 /**
@@ -81,12 +60,12 @@ void mdma_irq_replay(struct mdma_device *dev)
 {
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels; i++)
-		if (channel_wants(&dev->channels[i], false))
+	for (i = 0; i < dev->engine.nr_channels; i++)
+		if (mdma_channel_wants_irq(&dev->engine.channels[i]))
 			signal_one(&dev->irqs, &dev->irqs.msix[i]);
-	down_read(&dev->gate);
+	down_read(&dev->engine.gate);
 	mdma_intx_update(dev);
-	up_read(&dev->gate);
+	up_read(&dev->engine.gate);
 }
 
 /**
@@ -145,13 +124,13 @@ static void release(struct mdma_irqs *irqs, struct eventfd_ctx **slots, u32 n)
  */
 static void tell_pending(struct mdma_device *dev, u32 first, u32 begun)
 {
-	struct mdma_channel *ch = &dev->channels[first];
+	struct mdma_channel *ch = &dev->engine.channels[first];
 
-	down_read(&dev->gate);
-	for (; begun && dev->running; begun >>= 1, ch++)
-		if (begun & 1 && mdma_irq_wanted(ch))
+	down_read(&dev->engine.gate);
+	for (; begun && dev->engine.running; begun >>= 1, ch++)
+		if (begun & 1 && mdma_channel_wants_irq(ch))
 			signal_one(&dev->irqs, &dev->irqs.msix[ch->index]);
-	up_read(&dev->gate);
+	up_read(&dev->engine.gate);
 }
 
 static int set_eventfds(struct mdma_device *dev, struct eventfd_ctx **slots,
@@ -223,7 +202,7 @@ int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
  */
 void mdma_irq_release(struct mdma_device *dev)
 {
-	release(&dev->irqs, dev->irqs.msix, dev->nr_channels);
+	release(&dev->irqs, dev->irqs.msix, dev->engine.nr_channels);
 	release(&dev->irqs, &dev->irqs.req, 1);
 	mdma_intx_release(dev);
 }

@@ -44,7 +44,7 @@ static int make_copy(struct mdma_device *dev)
 	size_t size;
 	void *data;
 
-	data = mdma_ledger_copy(&dev->ledger, sizeof(*header), &size);
+	data = mdma_ledger_copy(&dev->engine.ledger, sizeof(*header), &size);
 	if (IS_ERR(data))
 		return PTR_ERR(data);
 	header = data;
@@ -54,9 +54,9 @@ static int make_copy(struct mdma_device *dev)
 		.records = cpu_to_le64((size - sizeof(*header)) /
 				       sizeof(struct mdma_ledger_record)),
 		/* Read after the copy, so that no record has a higher one */
-		.seq = cpu_to_le64(mdma_counted(&dev->stats,
+		.seq = cpu_to_le64(mdma_counted(&dev->engine.stats,
 							   MDMA_STAT_SEQ)),
-		.refused = cpu_to_le64(READ_ONCE(dev->ledger.refused)),
+		.refused = cpu_to_le64(READ_ONCE(dev->engine.ledger.refused)),
 	};
 	kvfree(view->data);
 	view->data = data;
@@ -73,7 +73,7 @@ static int make_copy(struct mdma_device *dev)
 u64 mdma_ledger_region_size(struct mdma_device *dev)
 {
 	return sizeof(struct mdma_ledger_header) +
-	       mdma_ledger_records_max(&dev->ledger) *
+	       mdma_ledger_records_max(&dev->engine.ledger) *
 	       sizeof(struct mdma_ledger_record);
 }
 

@@ -13,7 +13,7 @@ static struct mdma_ledger *to_ledger(struct device *dev)
 {
 	struct mdma_device *mdma = dev_get_drvdata(dev);
 
-	return &mdma->ledger;
+	return &mdma->engine.ledger;
 }
 
 static ssize_t records_show(struct device *dev, struct device_attribute *attr,

@@ -15,6 +15,9 @@
 #include <linux/unaligned.h>
 
 #include "mdma.h"
+#include "settings.h"
+#include "thread.h"
+#include "workload.h"
 
 #define MDMA_NAME		"mdma"
 #define MDMA_MAX_DEVICES	64
@@ -73,11 +76,11 @@ void mdma_device_reset(struct mdma_device *dev)
 {
 	lockdep_assert_held(&dev->regs_lock);
 
-	down_write(&dev->gate);
+	down_write(&dev->engine.gate);
 	mdma_regs_reset(dev);
-	mdma_workload_restart(dev);
-	mdma_unmap_all(&dev->unmap);
-	up_write(&dev->gate);
+	mdma_workload_restart(&dev->engine);
+	mdma_unmap_all(&dev->engine.unmap);
+	up_write(&dev->engine.gate);
 }
 
 /**
@@ -89,9 +92,14 @@ void mdma_device_reset(struct mdma_device *dev)
 void mdma_function_reset(struct mdma_device *dev)
 {
 	mdma_device_reset(dev);
-	down_write(&dev->gate);
+	down_write(&dev->engine.gate);
 	mdma_pci_reset(dev);
-	up_write(&dev->gate);
+	up_write(&dev->engine.gate);
+}
+
+static void raise_interrupt(struct mdma_engine *engine, struct mdma_channel *ch)
+{
+	mdma_irq_raise(container_of(engine, struct mdma_device, engine), ch);
 }
 
 static int mdma_init(struct vfio_device *vdev)
@@ -101,30 +109,22 @@ static int mdma_init(struct vfio_device *vdev)
 	int ret;
 
 	/* A guid_t has the first number of the UUID in little-endian order */
-	dev->id = get_unaligned_le32(mdev->uuid.b);
-	dev->nr_channels = container_of(mdev->type, struct mdma_type,
+	dev->engine.id = get_unaligned_le32(mdev->uuid.b);
+	dev->engine.nr_channels = container_of(mdev->type, struct mdma_type,
 					type)->nr_channels;
-	init_rwsem(&dev->gate);
+	dev->engine.interrupt = raise_interrupt;
 	mutex_init(&dev->regs_lock);
 	mutex_init(&dev->migration.lock);
 	dev->migration.state = VFIO_DEVICE_STATE_RUNNING;
-	mdma_access_init(&dev->access, vdev, dev->id, &dev->stats);
-	mdma_held_init(&dev->held, &dev->access);
-	mdma_manual_init(&dev->manual, &dev->access);
-	dev->unmap = (struct mdma_unmap) {
-		&dev->access, &dev->held, &dev->manual,
-	};
-	mdma_ledger_init(&dev->ledger, &dev->gate);
 	mdma_ledger_view_init(&dev->ledger_view);
-	mdma_dirty_log_init(&dev->dirty_log, dev->id);
 	mdma_irq_init(&dev->irqs);
 	mdma_replay_init(&dev->upload);
-	ret = mdma_engine_init(dev);
+	ret = mdma_engine_init(&dev->engine, vdev);
 	if (ret) {
-		mdma_engine_destroy(dev);
+		mdma_engine_destroy(&dev->engine);
 		return ret;
 	}
-	mdma_workload_init(dev);
+	mdma_workload_init(&dev->engine);
 	vdev->migration_flags = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |
 				VFIO_MIGRATION_PRE_COPY;
 	vdev->mig_ops = &mdma_migration_ops;
@@ -135,9 +135,8 @@ static void mdma_release(struct vfio_device *vdev)
 {
 	struct mdma_device *dev = to_mdma(vdev);
 
-	mdma_ledger_clear(&dev->ledger);
 	mdma_replay_destroy(dev);
-	mdma_engine_destroy(dev);
+	mdma_engine_destroy(&dev->engine);
 	mutex_destroy(&dev->migration.lock);
 	mutex_destroy(&dev->regs_lock);
 }
@@ -148,25 +147,25 @@ static int mdma_open(struct vfio_device *vdev)
 	struct mdma_device *dev = to_mdma(vdev);
 	int ret;
 
-	dev->memcg = get_mem_cgroup_from_mm(current->mm);
-	ret = mdma_engine_start(dev);
+	dev->engine.memcg = get_mem_cgroup_from_mm(current->mm);
+	ret = mdma_thread_start(&dev->engine);
 	if (ret) {
-		mem_cgroup_put(dev->memcg);
+		mem_cgroup_put(dev->engine.memcg);
 		return ret;
 	}
 
 	mutex_lock(&dev->regs_lock);
-	down_write(&dev->gate);
+	down_write(&dev->engine.gate);
 	mdma_pci_reset(dev);
 	mdma_regs_reset(dev);
-	mdma_workload_restart(dev);
-	mdma_ledger_clear(&dev->ledger);
-	mdma_stats_clear(&dev->stats);
-	dev->open = true;
-	up_write(&dev->gate);
+	mdma_workload_restart(&dev->engine);
+	mdma_ledger_clear(&dev->engine.ledger);
+	mdma_stats_clear(&dev->engine.stats);
+	dev->engine.open = true;
+	up_write(&dev->engine.gate);
 	mutex_unlock(&dev->regs_lock);
 
-	mdma_engine_run(dev, true);
+	mdma_engine_run(&dev->engine, true);
 	return 0;
 }
 
@@ -176,20 +175,20 @@ static void mdma_close(struct vfio_device *vdev)
 	struct mdma_device *dev = to_mdma(vdev);
 	void *trace;
 
-	down_write(&dev->gate);
-	dev->open = false;
-	dev->running = false;
-	trace = mdma_settings_restore(dev);
-	mdma_workload_end(dev);
-	up_write(&dev->gate);
+	down_write(&dev->engine.gate);
+	dev->engine.open = false;
+	dev->engine.running = false;
+	trace = mdma_settings_restore(&dev->engine);
+	mdma_workload_end(&dev->engine);
+	up_write(&dev->engine.gate);
 	kvfree(trace);
 	mdma_migration_reset(dev);
-	mdma_engine_stop(dev);
-	mdma_dirty_log_stop(&dev->dirty_log);
+	mdma_thread_stop(&dev->engine);
+	mdma_dirty_log_stop(&dev->engine.dirty_log);
 	mdma_irq_release(dev);
 	mdma_ledger_view_drop(&dev->ledger_view);
-	mem_cgroup_put(dev->memcg);
-	dev->memcg = NULL;
+	mem_cgroup_put(dev->engine.memcg);
+	dev->engine.memcg = NULL;
 }
 
 static void mdma_request(struct vfio_device *vdev, unsigned int count)
@@ -203,7 +202,7 @@ static void mdma_request(struct vfio_device *vdev, unsigned int count)
 
 static void mdma_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
-	mdma_unmap_range(&to_mdma(vdev)->unmap, iova, length);
+	mdma_unmap_range(&to_mdma(vdev)->engine.unmap, iova, length);
 }
 
 static const struct vfio_device_ops mdma_ops = {

@@ -23,9 +23,12 @@
 #include <linux/file.h>
 #include <linux/slab.h>
 
+#include "channel.h"
 #include "file.h"
 #include "mdma.h"
+#include "settings.h"
 #include "trace.h"
+#include "workload.h"
 
 static bool state_runs(enum vfio_device_mig_state state)
 {
@@ -47,165 +50,51 @@ static bool state_saves(enum vfio_device_mig_state state)
 	       state == VFIO_DEVICE_STATE_STOP_COPY;
 }
 
-/* Channels that stopped within a descriptor. */
-static void take_progress(struct mdma_device *dev, struct mdma_snapshot *snap)
-{
-	struct mdma_stream_progress *to = snap->progress;
-	struct mdma_channel *ch;
-
-	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
-		if (!ch->midway.done)
-			continue;
-		*to++ = (struct mdma_stream_progress) {
-			.channel = cpu_to_le32(ch->index),
-			.result = cpu_to_le32(ch->midway.result),
-			.done = cpu_to_le64(ch->midway.done),
-			.desc = ch->midway.desc,
-		};
-	}
-	snap->nr_progress = to - snap->progress;
-}
-
-static void take_channels(struct mdma_device *dev,
-			  struct mdma_stream_channel *to)
-{
-	struct mdma_channel *ch;
-
-	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
-		spin_lock(&ch->lock);
-		*to++ = (struct mdma_stream_channel) {
-			.ring = cpu_to_le64(ch->ring),
-			.ring_size = cpu_to_le32(ch->ring_size),
-			.ctrl = cpu_to_le32(ch->ctrl),
-			.tail = cpu_to_le32(ch->tail),
-			.head = cpu_to_le32(ch->head),
-			.status = cpu_to_le32(ch->status),
-			.irq = cpu_to_le32(ch->irq),
-		};
-		spin_unlock(&ch->lock);
-	}
-}
-
-static void take_window(struct mdma_device *dev, struct mdma_stream_window *to)
-{
-	*to = (struct mdma_stream_window) {
-		.table = cpu_to_le64(dev->window_regs.table),
-		.table_ranges = cpu_to_le32(dev->window_regs.ranges),
-		.table_status = cpu_to_le32(dev->window_regs.status),
-		.table_pending = cpu_to_le32(dev->window_regs.pending),
-		.origin = cpu_to_le32(dev->window.origin),
-		.nr_ranges = cpu_to_le32(dev->window.nr),
-	};
-	memcpy(to->ranges, dev->window.range, sizeof(to->ranges));
-}
-
 /*
  * The state of a device that is stopped, but for the runs that it held: they
  * do not fit, see save_finish().
  */
 static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
 {
+	u32 i;
+
 	memset(snap, 0, sizeof(*snap));
-	snap->channels = dev->nr_channels;
+	snap->channels = dev->engine.nr_channels;
 	mutex_lock(&dev->regs_lock);
-	down_write(&dev->gate);
-	take_channels(dev, snap->state.channel);
-	take_progress(dev, snap);
-	take_window(dev, &snap->state.window);
-	mdma_workload_take(dev, snap);
-	snap->trace = (struct mdma_entries) {
-		.nr = dev->replay.nr,
-		.size = sizeof(*dev->replay.entries),
-		.data = dev->replay.entries,
-	};
-	mdma_stats_save(&dev->stats, snap);
-	up_write(&dev->gate);
+	down_write(&dev->engine.gate);
+	for (i = 0; i < dev->engine.nr_channels; i++)
+		mdma_channel_save(&dev->engine.channels[i], snap);
+	mdma_regs_save(dev, snap);
+	mdma_window_save(&dev->engine.window, &snap->state.window);
+	mdma_workload_save(&dev->engine, snap);
+	mdma_replay_save(&dev->engine.replay, snap);
+	mdma_stats_save(&dev->engine.stats, snap);
+	up_write(&dev->engine.gate);
 	mutex_unlock(&dev->regs_lock);
-}
-
-static void apply_channels(struct mdma_device *dev,
-			   const struct mdma_stream_channel *from)
-{
-	struct mdma_channel *ch;
-
-	for (ch = dev->channels; ch < dev->channels + dev->nr_channels; ch++) {
-		spin_lock(&ch->lock);
-		ch->ring = le64_to_cpu(from->ring);
-		ch->ring_size = le32_to_cpu(from->ring_size);
-		ch->ctrl = le32_to_cpu(from->ctrl);
-		ch->tail = le32_to_cpu(from->tail);
-		ch->head = le32_to_cpu(from->head);
-		ch->status = le32_to_cpu(from->status);
-		ch->irq = le32_to_cpu(from->irq);
-		spin_unlock(&ch->lock);
-		ch->midway.done = 0;
-		from++;
-	}
-}
-
-static void apply_progress(struct mdma_device *dev,
-			   const struct mdma_snapshot *snap)
-{
-	const struct mdma_stream_progress *from = snap->progress;
-	struct mdma_midway *midway;
-
-	for (; from < snap->progress + snap->nr_progress; from++) {
-		midway = &dev->channels[le32_to_cpu(from->channel)].midway;
-		midway->done = le64_to_cpu(from->done);
-		midway->result = le32_to_cpu(from->result);
-		midway->desc = from->desc;
-	}
-}
-
-static void apply_window(struct mdma_device *dev,
-			 const struct mdma_stream_window *from)
-{
-	dev->window_regs.table = le64_to_cpu(from->table);
-	dev->window_regs.ranges = le32_to_cpu(from->table_ranges);
-	dev->window_regs.status = le32_to_cpu(from->table_status);
-	dev->window_regs.pending = le32_to_cpu(from->table_pending);
-	if (dev->keep_settings &&
-	    le32_to_cpu(from->origin) != MDMA_WINDOW_GUEST)
-		return;
-	mdma_workload_set_window(dev, le32_to_cpu(from->origin), from->ranges,
-				 le32_to_cpu(from->nr_ranges));
-}
-
-/* What only the administrator may set, and a stream until the close. */
-static void apply_settings(struct mdma_device *dev,
-			   const struct mdma_snapshot *snap,
-			   struct mdma_settings **settings,
-			   struct mdma_replay *replay)
-{
-	if (!dev->keep_settings)
-		mdma_settings_keep(dev, settings);
-	apply_window(dev, &snap->state.window);
-	if (dev->keep_settings)
-		return;
-	mdma_workload_apply(dev, snap);
-	swap(dev->replay, *replay);
 }
 
 /* A stopped device becomes what a valid snapshot says: 0 or -ENOMEM. */
 static int apply_snapshot(struct mdma_device *dev,
 			  const struct mdma_snapshot *snap)
 {
-	struct mdma_settings *settings = mdma_settings_alloc(dev);
+	struct mdma_settings *settings = mdma_settings_alloc(&dev->engine);
 	struct mdma_replay replay = {};
 	int ret = -ENOMEM;
+	u32 i;
 
 	if (settings)
-		ret = mdma_replay_copy(&replay, snap);
+		ret = mdma_replay_load(&replay, snap);
 	if (!ret)
-		ret = mdma_held_load(&dev->held, snap);
+		ret = mdma_held_load(&dev->engine.held, snap);
 	if (!ret) {
 		mutex_lock(&dev->regs_lock);
-		down_write(&dev->gate);
-		apply_channels(dev, snap->state.channel);
-		apply_progress(dev, snap);
-		apply_settings(dev, snap, &settings, &replay);
-		mdma_stats_load(&dev->stats, snap);
-		up_write(&dev->gate);
+		down_write(&dev->engine.gate);
+		for (i = 0; i < dev->engine.nr_channels; i++)
+			mdma_channel_load(&dev->engine.channels[i], snap);
+		mdma_regs_load(dev, snap);
+		mdma_settings_load(&dev->engine, snap, &settings, &replay);
+		mdma_stats_load(&dev->engine.stats, snap);
+		up_write(&dev->engine.gate);
 		mutex_unlock(&dev->regs_lock);
 	}
 	/* What there was before, or what was not needed */
@@ -222,7 +111,7 @@ static int save_finish(struct mdma_device *dev)
 	int ret;
 
 	take_snapshot(dev, snap);
-	ret = mdma_held_save(&dev->held, snap);
+	ret = mdma_held_save(&dev->engine.held, snap);
 	if (!ret)
 		ret = mdma_file_finish(file);
 	kvfree(snap->held.data);
@@ -259,17 +148,17 @@ static struct file *begin(struct mdma_device *dev, struct mdma_file **file,
 /* The window that the guest gave last comes before the first descriptor. */
 static void start_running(struct mdma_device *dev)
 {
-	mdma_held_unpark(&dev->held, dev->channels[0].dst_pages);
+	mdma_held_unpark(&dev->engine.held, dev->engine.channels[0].dst_pages);
 	mutex_lock(&dev->regs_lock);
 	mdma_regs_load_window(dev, true);
-	mdma_engine_run(dev, true);
+	mdma_engine_run(&dev->engine, true);
 	mutex_unlock(&dev->regs_lock);
 	mdma_irq_replay(dev);
 }
 
 static void set_state(struct mdma_device *dev, enum vfio_device_mig_state to)
 {
-	trace_mdma_state(dev->id, dev->migration.state, to);
+	trace_mdma_state(dev->engine.id, dev->migration.state, to);
 	WRITE_ONCE(dev->migration.state, to);
 }
 
@@ -287,9 +176,9 @@ static int arc(struct mdma_device *dev, enum vfio_device_mig_state from,
 		}
 	}
 	if (state_runs(from) && !state_runs(to))
-		mdma_engine_run(dev, false);
+		mdma_engine_run(&dev->engine, false);
 	if (state_stopped(to) && !state_stopped(from))
-		mdma_held_park(&dev->held);
+		mdma_held_park(&dev->engine.held);
 	return to == VFIO_DEVICE_STATE_STOP_COPY ? save_finish(dev) : 0;
 }
 
@@ -365,9 +254,9 @@ static int migration_get_data_size(struct vfio_device *vdev,
 
 	/* How many channels will stop midway, nobody knows */
 	*stop_copy_length = MDMA_STREAM_CONFIG_SIZE +
-			    mdma_stream_state_size(dev->nr_channels, 0,
-						   mdma_held_count(&dev->held),
-						   READ_ONCE(dev->replay.nr));
+			    mdma_stream_state_size(dev->engine.nr_channels, 0,
+						   mdma_held_count(&dev->engine.held),
+						   READ_ONCE(dev->engine.replay.nr));
 	return 0;
 }
 
@@ -387,7 +276,7 @@ const struct vfio_migration_ops mdma_migration_ops = {
 void mdma_migration_reset(struct mdma_device *dev)
 {
 	mutex_lock(&dev->migration.lock);
-	mdma_engine_run(dev, false);
+	mdma_engine_run(&dev->engine, false);
 	mdma_file_put(&dev->migration.saving);
 	mdma_file_put(&dev->migration.resuming);
 	mutex_lock(&dev->regs_lock);
@@ -395,6 +284,6 @@ void mdma_migration_reset(struct mdma_device *dev)
 	mutex_unlock(&dev->regs_lock);
 	if (dev->migration.state != VFIO_DEVICE_STATE_RUNNING)
 		set_state(dev, VFIO_DEVICE_STATE_RUNNING);
-	mdma_engine_run(dev, dev->open);
+	mdma_engine_run(&dev->engine, dev->engine.open);
 	mutex_unlock(&dev->migration.lock);
 }

@@ -53,14 +53,14 @@ void mdma_pci_reset(struct mdma_device *dev)
 	config[AF_CAP + PCI_CAP_LIST_ID] = PCI_CAP_ID_AF;
 	config[AF_CAP + PCI_AF_LENGTH] = PCI_CAP_AF_SIZEOF;
 	config[AF_CAP + PCI_AF_CAP] = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
-	put_unaligned_le16(dev->nr_channels - 1,
+	put_unaligned_le16(dev->engine.nr_channels - 1,
 			   &config[MSIX_CAP + PCI_MSIX_FLAGS]);
 	put_unaligned_le32(MDMA_MSIX_TABLE_OFFSET,
 			   &config[MSIX_CAP + PCI_MSIX_TABLE]);
 	put_unaligned_le32(MDMA_MSIX_PBA_OFFSET,
 			   &config[MSIX_CAP + PCI_MSIX_PBA]);
 	dev->memory = false;
-	dev->bus_master = false;
+	dev->engine.bus_master = false;
 	dev->intx_enabled = true;
 }
 
@@ -94,18 +94,16 @@ static void config_apply(struct mdma_device *dev)
 	bool master = command & PCI_COMMAND_MASTER;
 	bool intx = !(command & PCI_COMMAND_INTX_DISABLE) &&
 		    !(msix & PCI_MSIX_FLAGS_ENABLE);
-	u32 i;
 
 	dev->memory = command & PCI_COMMAND_MEMORY;
-	if (master == dev->bus_master && intx == dev->intx_enabled)
+	if (master == dev->engine.bus_master && intx == dev->intx_enabled)
 		return;
-	down_write(&dev->gate);
-	dev->bus_master = master;
+	down_write(&dev->engine.gate);
+	dev->engine.bus_master = master;
 	dev->intx_enabled = intx;
-	for (i = 0; i < dev->nr_channels; i++)
-		mdma_channel_kick(&dev->channels[i]);
+	mdma_engine_kick(&dev->engine);
 	mdma_intx_update(dev);
-	up_write(&dev->gate);
+	up_write(&dev->engine.gate);
 }
 
 /* Whether a write of config space is one of Initiate FLR. */
@@ -354,7 +352,7 @@ u32 mdma_pci_irq_count(struct mdma_device *dev, u32 index)
 	case VFIO_PCI_INTX_IRQ_INDEX:
 		return 1;
 	case VFIO_PCI_MSIX_IRQ_INDEX:
-		return dev->nr_channels;
+		return dev->engine.nr_channels;
 	case VFIO_PCI_REQ_IRQ_INDEX:
 		return 1;
 	default:

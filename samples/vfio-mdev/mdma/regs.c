@@ -11,7 +11,11 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 
+#include "channel.h"
+#include "job.h"
 #include "mdma.h"
+#include "ring.h"
+#include "workload.h"
 
 static void set_low(u64 *reg, u32 value)
 {
@@ -21,20 +25,6 @@ static void set_low(u64 *reg, u32 value)
 static void set_high(u64 *reg, u32 value)
 {
 	*reg = (*reg & U32_MAX) | (u64)value << 32;
-}
-
-static void channel_reset(struct mdma_channel *ch)
-{
-	spin_lock(&ch->lock);
-	ch->ring = 0;
-	ch->ring_size = 0;
-	ch->ctrl = 0;
-	ch->tail = 0;
-	ch->head = 0;
-	ch->status = MDMA_STATUS_NONE;
-	ch->irq = 0;
-	spin_unlock(&ch->lock);
-	ch->midway.done = 0;
 }
 
 /**
@@ -47,11 +37,11 @@ void mdma_regs_reset(struct mdma_device *dev)
 {
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels; i++)
-		channel_reset(&dev->channels[i]);
+	for (i = 0; i < dev->engine.nr_channels; i++)
+		mdma_channel_reset(&dev->engine.channels[i]);
 	dev->window_regs = (struct mdma_window_regs) {};
-	if (dev->window.origin == MDMA_WINDOW_GUEST)
-		mdma_workload_set_window(dev, MDMA_WINDOW_NONE, NULL, 0);
+	if (dev->engine.window.origin == MDMA_WINDOW_GUEST)
+		mdma_workload_set_window(&dev->engine, MDMA_WINDOW_NONE, NULL, 0);
 }
 
 static u32 channel_read(struct mdma_channel *ch, u32 reg)
@@ -89,7 +79,8 @@ static u32 channel_read(struct mdma_channel *ch, u32 reg)
 	return value;
 }
 
-static void write_ctrl(struct mdma_channel *ch, u32 value)
+static void write_ctrl(struct mdma_device *dev, struct mdma_channel *ch,
+		       u32 value)
 {
 	bool enable, disable, bad = false, replay;
 
@@ -111,7 +102,7 @@ static void write_ctrl(struct mdma_channel *ch, u32 value)
 	if (disable)
 		mdma_channel_sync(ch);
 	if (bad || replay)
-		mdma_irq_raise(ch);
+		mdma_irq_raise(dev, ch);
 }
 
 /*
@@ -131,7 +122,7 @@ static void write_tail(struct mdma_channel *ch, u32 value)
 	}
 	spin_unlock(&ch->lock);
 	if (bad)
-		mdma_channel_fail(ch, MDMA_STATUS_BAD_DOORBELL);
+		mdma_ring_fail(ch, MDMA_STATUS_BAD_DOORBELL);
 	if (taken_back)
 		mdma_channel_sync(ch);
 	mdma_channel_kick(ch);
@@ -152,7 +143,8 @@ static void write_ring(struct mdma_channel *ch, u32 reg, u32 value)
 	spin_unlock(&ch->lock);
 }
 
-static void channel_write(struct mdma_channel *ch, u32 reg, u32 value)
+static void channel_write(struct mdma_device *dev, struct mdma_channel *ch,
+			  u32 reg, u32 value)
 {
 	switch (reg) {
 	case MDMA_CHAN_RING:
@@ -161,7 +153,7 @@ static void channel_write(struct mdma_channel *ch, u32 reg, u32 value)
 		write_ring(ch, reg, value);
 		break;
 	case MDMA_CHAN_CTRL:
-		write_ctrl(ch, value);
+		write_ctrl(dev, ch, value);
 		break;
 	case MDMA_CHAN_TAIL:
 		write_tail(ch, value);
@@ -179,17 +171,17 @@ static void channel_write(struct mdma_channel *ch, u32 reg, u32 value)
 static u32 read_table(struct mdma_device *dev, u64 table,
 		      struct mdma_range *range, u32 nr)
 {
-	struct mdma_channel *ch = &dev->channels[0];
+	struct mdma_channel *ch = &dev->engine.channels[0];
 	int ret;
 
-	if (!dev->bus_master || nr > MDMA_MAX_RANGES ||
+	if (!dev->engine.bus_master || nr > MDMA_MAX_RANGES ||
 	    table + (nr * sizeof(*range) - 1) < table)
 		return MDMA_STATUS_BAD_WINDOW;
 	mutex_lock(&ch->exec);
-	ret = mdma_engine_load(ch, table, range, nr * sizeof(*range));
+	ret = mdma_job_load(ch, table, range, nr * sizeof(*range));
 	mutex_unlock(&ch->exec);
 	if (ret)
-		return mdma_engine_status(ret, MDMA_STATUS_BAD_WINDOW);
+		return mdma_job_status(ret, MDMA_STATUS_BAD_WINDOW);
 	if (mdma_window_check(range, nr))
 		return MDMA_STATUS_BAD_WINDOW;
 	return MDMA_STATUS_DONE;
@@ -210,21 +202,21 @@ void mdma_regs_load_window(struct mdma_device *dev, bool starts)
 
 	lockdep_assert_held(&dev->regs_lock);
 
-	down_read(&dev->gate);
+	down_read(&dev->engine.gate);
 	if (regs->pending && !regs->ranges)
 		regs->status = MDMA_STATUS_DONE;
-	else if (regs->pending && (dev->running || starts))
+	else if (regs->pending && (dev->engine.running || starts))
 		regs->status = read_table(dev, regs->table, range,
 					  regs->ranges);
-	up_read(&dev->gate);
+	up_read(&dev->engine.gate);
 	if (!regs->pending || regs->status == MDMA_STATUS_NONE)
 		return;
 	regs->pending = false;
 	if (regs->status != MDMA_STATUS_DONE)
 		return;
-	down_write(&dev->gate);
-	mdma_workload_set_window(dev, MDMA_WINDOW_GUEST, range, regs->ranges);
-	up_write(&dev->gate);
+	down_write(&dev->engine.gate);
+	mdma_workload_set_window(&dev->engine, MDMA_WINDOW_GUEST, range, regs->ranges);
+	up_write(&dev->engine.gate);
 }
 
 static void write_window(struct mdma_device *dev, u32 offset, u32 value)
@@ -251,9 +243,9 @@ static struct mdma_channel *channel_at(struct mdma_device *dev, u32 offset)
 {
 	u32 n = (offset - MDMA_REG_CHANNEL_BASE) / MDMA_REG_CHANNEL_SIZE;
 
-	if (offset < MDMA_REG_CHANNEL_BASE || n >= dev->nr_channels)
+	if (offset < MDMA_REG_CHANNEL_BASE || n >= dev->engine.nr_channels)
 		return NULL;
-	return &dev->channels[n];
+	return &dev->engine.channels[n];
 }
 
 /**
@@ -276,7 +268,7 @@ u32 mdma_regs_read(struct mdma_device *dev, u32 offset)
 	case MDMA_REG_VERSION:
 		return MDMA_VERSION;
 	case MDMA_REG_CHANNELS:
-		return dev->nr_channels;
+		return dev->engine.nr_channels;
 	case MDMA_REG_WINDOW_TABLE:
 		return lower_32_bits(dev->window_regs.table);
 	case MDMA_REG_WINDOW_TABLE + 4:
@@ -301,12 +293,42 @@ void mdma_regs_write(struct mdma_device *dev, u32 offset, u32 value)
 	struct mdma_channel *ch = channel_at(dev, offset);
 
 	if (ch) {
-		down_read(&dev->gate);
-		channel_write(ch, offset % MDMA_REG_CHANNEL_SIZE, value);
-		up_read(&dev->gate);
+		down_read(&dev->engine.gate);
+		channel_write(dev, ch, offset % MDMA_REG_CHANNEL_SIZE, value);
+		up_read(&dev->engine.gate);
 	} else if (offset == MDMA_REG_RESET) {
 		mdma_device_reset(dev);
 	} else {
 		write_window(dev, offset, value);
 	}
+}
+
+/**
+ * mdma_regs_save() - the registers of the window for a migration
+ * @dev: regs_lock held
+ * @snap: gets them
+ */
+void mdma_regs_save(struct mdma_device *dev, struct mdma_snapshot *snap)
+{
+	struct mdma_stream_window *to = &snap->state.window;
+
+	to->table = cpu_to_le64(dev->window_regs.table);
+	to->table_ranges = cpu_to_le32(dev->window_regs.ranges);
+	to->table_status = cpu_to_le32(dev->window_regs.status);
+	to->table_pending = cpu_to_le32(dev->window_regs.pending);
+}
+
+/**
+ * mdma_regs_load() - what a migration brought of them
+ * @dev: regs_lock held
+ * @snap: valid
+ */
+void mdma_regs_load(struct mdma_device *dev, const struct mdma_snapshot *snap)
+{
+	const struct mdma_stream_window *from = &snap->state.window;
+
+	dev->window_regs.table = le64_to_cpu(from->table);
+	dev->window_regs.ranges = le32_to_cpu(from->table_ranges);
+	dev->window_regs.status = le32_to_cpu(from->table_status);
+	dev->window_regs.pending = le32_to_cpu(from->table_pending);
 }

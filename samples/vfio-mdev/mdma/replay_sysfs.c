@@ -13,7 +13,8 @@
 #include <linux/sysfs.h>
 
 #include "mdma.h"
-#include "replay.h"
+#include "settings.h"
+#include "workload.h"
 
 #define HEADER_SIZE	sizeof(struct mdma_trace_header)
 
@@ -32,33 +33,9 @@ void mdma_replay_init(struct mdma_replay_upload *upload)
  */
 void mdma_replay_destroy(struct mdma_device *dev)
 {
-	kvfree(dev->replay.entries);
+	kvfree(dev->engine.replay.entries);
 	kvfree(dev->upload.entries);
 	mutex_destroy(&dev->upload.lock);
-}
-
-/**
- * mdma_replay_copy() - make a trace of that of a migration
- * @replay: gets it; the caller frees @entries
- * @snap: valid
- *
- * Return: 0 or -ENOMEM.
- */
-int mdma_replay_copy(struct mdma_replay *replay,
-		     const struct mdma_snapshot *snap)
-{
-	u32 i;
-
-	*replay = (struct mdma_replay) { .nr = snap->trace.nr };
-	if (!replay->nr)
-		return 0;
-	replay->entries = kvcalloc(replay->nr, sizeof(*replay->entries),
-				   GFP_KERNEL_ACCOUNT);
-	if (!replay->entries)
-		return -ENOMEM;
-	for (i = 0; i < replay->nr; i++)
-		replay->entries[i] = mdma_snapshot_trace(snap, i);
-	return 0;
 }
 
 static struct mdma_trace_header header_of(u32 entries)
@@ -79,16 +56,16 @@ static ssize_t trace_read(struct file *filp, struct kobject *kobj,
 	ssize_t head, body = 0;
 	loff_t at;
 
-	down_read(&dev->gate);
-	header = header_of(dev->replay.nr);
+	down_read(&dev->engine.gate);
+	header = header_of(dev->engine.replay.nr);
 	head = memory_read_from_buffer(buf, count, &pos, &header, HEADER_SIZE);
 	at = pos - HEADER_SIZE;
-	if (head >= 0 && at >= 0 && dev->replay.nr)
+	if (head >= 0 && at >= 0 && dev->engine.replay.nr)
 		body = memory_read_from_buffer(buf + head, count - head, &at,
-					       dev->replay.entries,
-					       dev->replay.nr *
-					       sizeof(*dev->replay.entries));
-	up_read(&dev->gate);
+					       dev->engine.replay.entries,
+					       dev->engine.replay.nr *
+					       sizeof(*dev->engine.replay.entries));
+	up_read(&dev->engine.gate);
 	return head < 0 ? head : head + body;
 }
 
@@ -139,16 +116,16 @@ static int finish_upload(struct mdma_device *dev)
 	if (ret)
 		return ret;
 	mutex_lock(&dev->migration.lock);
-	down_write(&dev->gate);
-	if (mdma_workload_started(dev)) {
+	down_write(&dev->engine.gate);
+	if (mdma_workload_started(&dev->engine)) {
 		ret = -EBUSY;
 	} else {
-		swap(dev->replay.entries, upload->entries);
-		WRITE_ONCE(dev->replay.nr, nr);
-		mdma_workload_restart(dev);
-		old = mdma_settings_drop_trace(dev);
+		swap(dev->engine.replay.entries, upload->entries);
+		WRITE_ONCE(dev->engine.replay.nr, nr);
+		mdma_workload_restart(&dev->engine);
+		old = mdma_settings_drop_trace(&dev->engine);
 	}
-	up_write(&dev->gate);
+	up_write(&dev->engine.gate);
 	mutex_unlock(&dev->migration.lock);
 	kvfree(old);
 	return ret;

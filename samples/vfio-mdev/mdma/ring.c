@@ -7,15 +7,17 @@
  * there. What the guest may act on comes last: the data before the status, and
  * the status before HEAD and the interrupt.
  *
- * All functions but mdma_channel_fail() run under the gate, held for reading,
+ * All functions but mdma_ring_fail() run under the gate, held for reading,
  * and mdma_channel.exec; registers are read and advanced under
  * mdma_channel.lock.
  */
 #include <linux/mm.h>
 #include <linux/spinlock.h>
 
-#include "mdma.h"
-#include "trace.h"
+#include "channel.h"
+#include "engine.h"
+#include "job.h"
+#include "ring.h"
 
 static bool wraps(u64 iova, u64 len)
 {
@@ -67,14 +69,14 @@ static enum mdma_status execute_desc(struct mdma_channel *ch,
 	status = check_desc(desc, &job);
 	if (status != MDMA_STATUS_DONE) {
 		midway->done = 0;
-		mdma_count(&ch->dev->stats, MDMA_STAT_DESCRIPTORS, 1);
-		trace_mdma_descriptor(ch->dev->id, ch->index, &job, status);
+		mdma_count(&ch->engine->stats, MDMA_STAT_DESCRIPTORS, 1);
+		mdma_job_ended(ch, &job, status);
 		return status;
 	}
 	job.done = midway->done;
 	job.result = midway->result;
 	midway->done = 0;
-	ret = mdma_engine_execute(ch, &job);
+	ret = mdma_job_execute(ch, &job);
 	if (ret == -ERESTART) {
 		midway->desc = *desc;
 		midway->done = job.done;
@@ -82,23 +84,23 @@ static enum mdma_status execute_desc(struct mdma_channel *ch,
 		return MDMA_STATUS_NONE;
 	}
 	if (ret)
-		return mdma_engine_status(ret, MDMA_STATUS_BAD_ADDRESS);
+		return mdma_job_status(ret, MDMA_STATUS_BAD_ADDRESS);
 	*result = job.result;
 	return MDMA_STATUS_DONE;
 }
 
 /**
- * mdma_channel_fail() - halt a ring
+ * mdma_ring_fail() - halt a ring
  * @ch: any
  * @status: not MDMA_STATUS_NONE; the first one stays
  */
-void mdma_channel_fail(struct mdma_channel *ch, enum mdma_status status)
+void mdma_ring_fail(struct mdma_channel *ch, enum mdma_status status)
 {
 	spin_lock(&ch->lock);
 	if (ch->status == MDMA_STATUS_NONE)
 		ch->status = status;
 	spin_unlock(&ch->lock);
-	mdma_irq_raise(ch);
+	ch->engine->interrupt(ch->engine, ch);
 }
 
 /* The IOVA of the next descriptor in the guest's ring, if there is one. */
@@ -120,7 +122,7 @@ static bool ring_next(struct mdma_channel *ch, u64 *iova)
 static int load_desc(struct mdma_channel *ch, u64 iova, struct mdma_desc *desc)
 {
 	if (!ch->midway.done)
-		return mdma_engine_load(ch, iova, desc, sizeof(*desc));
+		return mdma_job_load(ch, iova, desc, sizeof(*desc));
 	*desc = ch->midway.desc;
 	return 0;
 }
@@ -153,24 +155,23 @@ bool mdma_ring_poll(struct mdma_channel *ch)
 	u64 iova;
 	int ret;
 
-	if (!ch->dev->bus_master || !ring_next(ch, &iova))
+	if (!ch->engine->bus_master || !ring_next(ch, &iova))
 		return false;
 	ret = load_desc(ch, iova, &desc);
 	if (!ret) {
 		status = execute_desc(ch, &desc, &result);
 		if (status == MDMA_STATUS_NONE)
 			return true;
-		ret = mdma_engine_store_status(ch, iova, status, result);
+		ret = mdma_job_store_status(ch, iova, status, result);
 	}
 	if (ret) {
-		mdma_channel_fail(ch, mdma_engine_status(ret,
-							 MDMA_STATUS_BAD_RING));
+		mdma_ring_fail(ch, mdma_job_status(ret, MDMA_STATUS_BAD_RING));
 		return true;
 	}
 	if (!ring_advance(ch))
-		mdma_channel_fail(ch, MDMA_STATUS_BAD_DOORBELL);
+		mdma_ring_fail(ch, MDMA_STATUS_BAD_DOORBELL);
 	else if (le32_to_cpu(desc.flags) & MDMA_DESC_IRQ ||
 		 status != MDMA_STATUS_DONE)
-		mdma_irq_raise(ch);
+		ch->engine->interrupt(ch->engine, ch);
 	return true;
 }

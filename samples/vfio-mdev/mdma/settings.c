@@ -12,83 +12,139 @@
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
-#include "mdma.h"
+#include "channel.h"
+#include "engine.h"
+#include "settings.h"
+#include "snapshot.h"
+#include "workload.h"
 
 /**
  * mdma_settings_alloc() - room for the administrator's settings
- * @dev: any
+ * @engine: any
  *
  * Return: to be given to mdma_settings_keep(), or NULL without memory.
  */
-struct mdma_settings *mdma_settings_alloc(struct mdma_device *dev)
+struct mdma_settings *mdma_settings_alloc(struct mdma_engine *engine)
 {
 	struct mdma_settings *settings;
 
-	return kzalloc(struct_size(settings, workload, dev->nr_channels),
+	return kzalloc(struct_size(settings, workload, engine->nr_channels),
 		       GFP_KERNEL_ACCOUNT);
 }
 
 /**
  * mdma_settings_keep() - those of a stream are about to replace them
- * @dev: gate held for writing
+ * @engine: gate held for writing
  * @settings: of mdma_settings_alloc(); NULL afterwards if it was needed
  *
  * What an earlier stream replaced is still kept.
  */
-void mdma_settings_keep(struct mdma_device *dev,
+void mdma_settings_keep(struct mdma_engine *engine,
 			struct mdma_settings **settings)
 {
 	struct mdma_settings *to = *settings;
 	u32 i;
 
-	if (dev->settings)
+	if (engine->settings)
 		return;
 	*settings = NULL;
-	dev->settings = to;
-	for (i = 0; i < dev->nr_channels; i++)
-		to->workload[i] = dev->channels[i].workload;
-	if (dev->window.origin == MDMA_WINDOW_ADMIN)
-		to->window = dev->window;
-	swap(to->replay, dev->replay);
+	engine->settings = to;
+	for (i = 0; i < engine->nr_channels; i++)
+		to->workload[i] = engine->channels[i].workload;
+	if (engine->window.origin == MDMA_WINDOW_ADMIN)
+		to->window = engine->window;
+	swap(to->replay, engine->replay);
 	to->has_replay = true;
 }
 
 /**
  * mdma_settings_restore() - the device is closed
- * @dev: gate held for writing, nothing executes any more
+ * @engine: gate held for writing, nothing executes any more
  *
  * Return: the stream's trace, to be freed with kvfree(), or NULL.
  */
-void *mdma_settings_restore(struct mdma_device *dev)
+void *mdma_settings_restore(struct mdma_engine *engine)
 {
-	struct mdma_settings *settings = dev->settings;
+	struct mdma_settings *settings = engine->settings;
 	void *trace = NULL;
 	u32 i;
 
 	if (!settings)
 		return NULL;
-	for (i = 0; i < dev->nr_channels; i++)
-		dev->channels[i].workload = settings->workload[i];
-	mdma_workload_set_window(dev, settings->window.origin,
+	for (i = 0; i < engine->nr_channels; i++)
+		engine->channels[i].workload = settings->workload[i];
+	mdma_workload_set_window(engine, settings->window.origin,
 				 settings->window.range, settings->window.nr);
 	if (settings->has_replay) {
-		trace = dev->replay.entries;
-		dev->replay = settings->replay;
+		trace = engine->replay.entries;
+		engine->replay = settings->replay;
 	}
 	kfree(settings);
-	dev->settings = NULL;
+	engine->settings = NULL;
 	return trace;
 }
 
 /**
+ * mdma_settings_set() - the administrator sets an attribute of a workload
+ * @ch: any
+ * @knob: which
+ * @value: in its range
+ *
+ * Return: 0, or -EBUSY for an attribute that cannot change while the workload
+ * is started.
+ */
+int mdma_settings_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value)
+{
+	struct mdma_engine *engine = ch->engine;
+	int ret = 0;
+
+	down_write(&engine->gate);
+	if (ch->workload.run && !mdma_knobs_live(knob))
+		ret = -EBUSY;
+	else
+		mdma_knobs_set(&ch->workload, knob, value);
+	if (!ret && engine->settings)
+		mdma_knobs_set(&engine->settings->workload[ch->index], knob,
+			       value);
+	if (engine->open)
+		mdma_channel_kick(ch);
+	up_write(&engine->gate);
+	return ret;
+}
+
+/**
+ * mdma_settings_set_window() - the administrator sets the window
+ * @engine: any
+ * @range: checked
+ * @nr: number, 0 for an empty window
+ *
+ * Return: 0, or -EBUSY while a workload is started.
+ */
+int mdma_settings_set_window(struct mdma_engine *engine,
+			     const struct mdma_range *range, u32 nr)
+{
+	int ret = -EBUSY;
+
+	down_write(&engine->gate);
+	if (!mdma_workload_started(engine)) {
+		mdma_workload_set_window(engine, MDMA_WINDOW_ADMIN, range, nr);
+		if (engine->settings)
+			engine->settings->window = engine->window;
+		ret = 0;
+	}
+	up_write(&engine->gate);
+	return ret;
+}
+
+/**
  * mdma_settings_drop_trace() - the administrator has another trace
- * @dev: gate held for writing
+ * @engine: gate held for writing
  *
  * Return: the one before, to be freed with kvfree(), or NULL.
  */
-void *mdma_settings_drop_trace(struct mdma_device *dev)
+void *mdma_settings_drop_trace(struct mdma_engine *engine)
 {
-	struct mdma_settings *settings = dev->settings;
+	struct mdma_settings *settings = engine->settings;
 	void *trace;
 
 	if (!settings || !settings->has_replay)
@@ -96,4 +152,37 @@ void *mdma_settings_drop_trace(struct mdma_device *dev)
 	trace = settings->replay.entries;
 	settings->has_replay = false;
 	return trace;
+}
+
+/* Of a stream, also where its settings do not count: the window of the guest. */
+static void load_window(struct mdma_engine *engine,
+			const struct mdma_stream_window *from)
+{
+	u32 origin = le32_to_cpu(from->origin);
+
+	if (engine->keep_settings && origin != MDMA_WINDOW_GUEST)
+		return;
+	mdma_workload_set_window(engine, origin, from->ranges,
+				 le32_to_cpu(from->nr_ranges));
+}
+
+/**
+ * mdma_settings_load() - the settings that a migration brought
+ * @engine: gate held for writing
+ * @snap: valid
+ * @settings: of mdma_settings_alloc(); NULL afterwards if it was needed
+ * @replay: the trace of @snap; afterwards the one before
+ */
+void mdma_settings_load(struct mdma_engine *engine,
+			const struct mdma_snapshot *snap,
+			struct mdma_settings **settings,
+			struct mdma_replay *replay)
+{
+	if (!engine->keep_settings)
+		mdma_settings_keep(engine, settings);
+	load_window(engine, &snap->state.window);
+	if (engine->keep_settings)
+		return;
+	mdma_workload_load(engine, snap);
+	swap(engine->replay, *replay);
 }

@@ -97,4 +97,8 @@ static inline u64 mdma_stream_counter(__le64 value)
 	return min(le64_to_cpu(value), MDMA_STREAM_COUNTER_MAX);
 }
 
+void mdma_snapshot_workload(struct mdma_stream_workload *workload,
+			    struct mdma_stream_knobs *knobs);
+void mdma_snapshot_init(struct mdma_snapshot *snap);
+
 #endif /* MDMA_SNAPSHOT_H */

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The migration stream: serializer and parser.
+ * The bytes of the migration stream: serializer and parser of its records. What the
+ * records say is checked in stream_values.c.
  *
- * The parser takes what it is given for hostile: a value is accepted only if
- * a guest or the administrator could have set it on a running device. Takes
- * no lock; the caller owns buffer and snapshot.
+ * Takes no lock; the caller owns buffer and snapshot.
  */
 #include <linux/crc32.h>
 #include <linux/errno.h>
@@ -14,9 +13,8 @@
 
 #include <asm/byteorder.h>
 
-#include "replay.h"
 #include "stream.h"
-#include "window.h"
+#include "stream_values.h"
 
 static u32 record_crc(const struct mdma_stream_record *record,
 		      const void *payload, size_t length)
@@ -73,42 +71,6 @@ static size_t entries_size(u32 count, size_t size)
 {
 	return count ? sizeof(struct mdma_stream_record) +
 		       sizeof(struct mdma_stream_array) + count * size : 0;
-}
-
-/**
- * mdma_knobs_init() - as a new device has them
- * @knobs: any
- */
-void mdma_knobs_init(struct mdma_stream_knobs *knobs)
-{
-	*knobs = (struct mdma_stream_knobs) {
-		.access = cpu_to_le32(MDMA_ACCESS_PIN),
-		.on_error = cpu_to_le32(MDMA_ON_ERROR_SKIP),
-		.write_percent = cpu_to_le32(50),
-		.ring = cpu_to_le32(8),
-		.stride = cpu_to_le32(16),
-		.theta = cpu_to_le32(990),
-		.hot = cpu_to_le32(16),
-		.hot_percent = cpu_to_le32(90),
-	};
-}
-
-/**
- * mdma_stream_workload_init() - as a new device has it
- * @workload: any
- */
-void mdma_stream_workload_init(struct mdma_stream_workload *workload)
-{
-	*workload = (struct mdma_stream_workload) { .batch = cpu_to_le32(1) };
-}
-
-static void channel_workload_init(struct mdma_stream_channel_workload *to,
-				  u32 channel)
-{
-	to->channel = cpu_to_le32(channel);
-	to->reserved = 0;
-	mdma_stream_workload_init(&to->workload);
-	mdma_knobs_init(&to->knobs);
 }
 
 /**
@@ -175,186 +137,6 @@ size_t mdma_stream_write_state(void *buf, const struct mdma_snapshot *snap)
 			  sizeof(struct mdma_stream_held));
 	at += seal_record(at, MDMA_RECORD_END, 0);
 	return at - buf;
-}
-
-static bool all_zero(const void *buf, size_t size)
-{
-	return !memchr_inv(buf, 0, size);
-}
-
-static bool channel_valid(const struct mdma_stream_channel *channel)
-{
-	u64 ring = le64_to_cpu(channel->ring);
-	u32 size = le32_to_cpu(channel->ring_size);
-	u32 ctrl = le32_to_cpu(channel->ctrl);
-	u32 status = le32_to_cpu(channel->status);
-	u32 queued = le32_to_cpu(channel->tail) - le32_to_cpu(channel->head);
-
-	if (ctrl & ~(MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ))
-		return false;
-	if (le32_to_cpu(channel->irq) > 1)
-		return false;
-	if (status != MDMA_STATUS_NONE && status != MDMA_STATUS_BAD_RING &&
-	    status != MDMA_STATUS_BAD_DOORBELL &&
-	    status != MDMA_STATUS_DEVICE_ERROR)
-		return false;
-	if (!(ctrl & MDMA_CTRL_ENABLE) || status != MDMA_STATUS_NONE)
-		return true;
-	return mdma_ring_valid(ring, size) && queued <= size;
-}
-
-static bool window_valid(const struct mdma_stream_window *window)
-{
-	u32 nr = le32_to_cpu(window->nr_ranges);
-	u32 origin = le32_to_cpu(window->origin);
-	u32 status = le32_to_cpu(window->table_status);
-
-	if (mdma_window_check(window->ranges, nr))
-		return false;
-	if (origin > MDMA_WINDOW_GUEST || !nr != !origin)
-		return false;
-	if (status != MDMA_STATUS_NONE && status != MDMA_STATUS_DONE &&
-	    status != MDMA_STATUS_BAD_WINDOW &&
-	    status != MDMA_STATUS_DEVICE_ERROR)
-		return false;
-	return le32_to_cpu(window->table_pending) <= 1 && !window->reserved &&
-	       all_zero(&window->ranges[nr],
-			(MDMA_MAX_RANGES - nr) * sizeof(window->ranges[0]));
-}
-
-static bool workload_valid(const struct mdma_stream_workload *workload)
-{
-	u32 batch = le32_to_cpu(workload->batch);
-
-	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_TRACE &&
-	       le32_to_cpu(workload->direction) <= MDMA_DIRECTION_MIXED &&
-	       batch >= 1 && batch <= MDMA_BATCH_MAX &&
-	       le32_to_cpu(workload->hold_ms) <= MDMA_HOLD_MS_MAX &&
-	       le32_to_cpu(workload->run) <= 1;
-}
-
-static bool knobs_valid(const struct mdma_stream_knobs *knobs)
-{
-	u32 ring = le32_to_cpu(knobs->ring);
-
-	return le32_to_cpu(knobs->access) <= MDMA_ACCESS_RW &&
-	       le32_to_cpu(knobs->on_error) <= MDMA_ON_ERROR_RETRY &&
-	       le32_to_cpu(knobs->write_percent) <= 100 &&
-	       ring >= 1 && ring <= MDMA_RING_MAX &&
-	       knobs->stride && knobs->hot &&
-	       le32_to_cpu(knobs->theta) <= MDMA_THETA_MAX &&
-	       le32_to_cpu(knobs->hot_percent) <= 100 &&
-	       le32_to_cpu(knobs->pause_ms) <= MDMA_PAUSE_MS_MAX;
-}
-
-static bool state_valid(const struct mdma_stream_state *state, u32 channels)
-{
-	u32 i;
-
-	for (i = 0; i < channels; i++)
-		if (!channel_valid(&state->channel[i]))
-			return false;
-	return all_zero(&state->channel[channels],
-			(MDMA_MAX_CHANNELS - channels) *
-			sizeof(state->channel[0])) &&
-	       window_valid(&state->window) &&
-	       workload_valid(&state->workload);
-}
-
-/* A channel that can have stopped within a descriptor, and where. */
-static bool progress_valid(const struct mdma_snapshot *snap,
-			   const struct mdma_stream_progress *progress)
-{
-	const struct mdma_stream_channel *channel;
-	u32 n = le32_to_cpu(progress->channel);
-	u64 len = le64_to_cpu(progress->desc.len);
-	u64 done = le64_to_cpu(progress->done);
-
-	if (n >= snap->channels)
-		return false;
-	channel = &snap->state.channel[n];
-	return le32_to_cpu(channel->ctrl) & MDMA_CTRL_ENABLE &&
-	       channel->head != channel->tail &&
-	       done && done < len && len <= MDMA_DESC_MAX_LEN;
-}
-
-static int take_progress(struct mdma_snapshot *snap, const void *entries,
-			 u32 count, u32 size)
-{
-	u32 i;
-
-	if (count > MDMA_MAX_CHANNELS)
-		return -EINVAL;
-	for (i = 0; i < count; i++) {
-		memcpy(&snap->progress[i], entries + (size_t)i * size,
-		       sizeof(snap->progress[i]));
-		if (!progress_valid(snap, &snap->progress[i]))
-			return -EINVAL;
-		if (i && le32_to_cpu(snap->progress[i].channel) <=
-			 le32_to_cpu(snap->progress[i - 1].channel))
-			return -EINVAL;
-	}
-	snap->nr_progress = count;
-	return 0;
-}
-
-static int take_workloads(struct mdma_snapshot *snap, const void *entries,
-			  u32 count, u32 size)
-{
-	struct mdma_stream_channel_workload from;
-	u32 i, channel, last = 0;
-
-	for (i = 0; i < count; i++) {
-		memcpy(&from, entries + (size_t)i * size, sizeof(from));
-		channel = le32_to_cpu(from.channel);
-		if (channel <= last || channel >= snap->channels ||
-		    from.reserved || !workload_valid(&from.workload) ||
-		    !knobs_valid(&from.knobs) || from.knobs.skipped ||
-		    from.knobs.stopped || from.knobs.retried)
-			return -EINVAL;
-		snap->workload[channel - 1] = from;
-		last = channel;
-	}
-	return 0;
-}
-
-static int take_trace(struct mdma_snapshot *snap, const void *entries,
-		      u32 count, u32 size)
-{
-	snap->trace = (struct mdma_entries) { count, size, entries };
-	return mdma_trace_check(entries, count, size);
-}
-
-static bool held_valid(const struct mdma_stream_held *held, u32 channels)
-{
-	u64 iova = le64_to_cpu(held->iova);
-	u64 npages = le32_to_cpu(held->npages);
-
-	return npages && npages <= MDMA_BATCH_MAX &&
-	       !(iova & (MDMA_PAGE_SIZE - 1)) &&
-	       iova + ((npages << MDMA_PAGE_SHIFT) - 1) >= iova &&
-	       !(le32_to_cpu(held->flags) & ~MDMA_HELD_WRITE) &&
-	       le32_to_cpu(held->channel) < channels &&
-	       le32_to_cpu(held->hold_ms) <= MDMA_HOLD_MS_MAX;
-}
-
-static int take_held(struct mdma_snapshot *snap, const void *entries,
-		     u32 count, u32 size)
-{
-	struct mdma_stream_held held;
-	u64 pages = 0;
-	u32 i;
-
-	snap->held = (struct mdma_entries) { count, size, entries };
-	for (i = 0; i < count; i++) {
-		held = mdma_snapshot_held(snap, i);
-		if (!held_valid(&held, snap->channels))
-			return -EINVAL;
-		pages += le32_to_cpu(held.npages);
-		if (pages > MDMA_HELD_PAGES_MAX)
-			return -EINVAL;
-	}
-	return 0;
 }
 
 /* Place of a record in the stream; 0 is before the first. */
@@ -501,13 +283,13 @@ static int take_array(const struct mdma_stream_record *record,
 	payload += sizeof(array);
 	switch (type) {
 	case MDMA_RECORD_WORKLOADS:
-		return take_workloads(snap, payload, count, size);
+		return mdma_values_take_workloads(snap, payload, count, size);
 	case MDMA_RECORD_TRACE:
-		return take_trace(snap, payload, count, size);
+		return mdma_values_take_trace(snap, payload, count, size);
 	case MDMA_RECORD_PROGRESS:
-		return take_progress(snap, payload, count, size);
+		return mdma_values_take_progress(snap, payload, count, size);
 	default:
-		return take_held(snap, payload, count, size);
+		return mdma_values_take_held(snap, payload, count, size);
 	}
 }
 
@@ -525,10 +307,10 @@ static int take_payload(const struct mdma_stream_record *record,
 		return 0;
 	case MDMA_RECORD_STATE:
 		memcpy(&snap->state, payload, sizeof(snap->state));
-		return state_valid(&snap->state, snap->channels) ? 0 : -EINVAL;
+		return mdma_values_state(&snap->state, snap->channels) ? 0 : -EINVAL;
 	case MDMA_RECORD_KNOBS:
 		memcpy(&snap->knobs, payload, sizeof(snap->knobs));
-		return knobs_valid(&snap->knobs) ? 0 : -EINVAL;
+		return mdma_values_knobs(&snap->knobs) ? 0 : -EINVAL;
 	case MDMA_RECORD_WORKLOADS:
 	case MDMA_RECORD_TRACE:
 	case MDMA_RECORD_PROGRESS:
@@ -537,19 +319,6 @@ static int take_payload(const struct mdma_stream_record *record,
 	default:
 		return 0;
 	}
-}
-
-/* What a stream that does not say anything else means. */
-static void snapshot_init(struct mdma_snapshot *snap)
-{
-	u32 i;
-
-	snap->nr_progress = 0;
-	snap->held.nr = 0;
-	snap->trace.nr = 0;
-	mdma_knobs_init(&snap->knobs);
-	for (i = 0; i + 1 < MDMA_MAX_CHANNELS; i++)
-		channel_workload_init(&snap->workload[i], i + 1);
 }
 
 /* One more record: 0 or a negative error, -EAGAIN if it is not complete. */
@@ -595,7 +364,7 @@ void mdma_stream_begin(struct mdma_stream_parser *parser,
 		       struct mdma_snapshot *snap)
 {
 	*parser = (struct mdma_stream_parser) {};
-	snapshot_init(snap);
+	mdma_snapshot_init(snap);
 }
 
 /**

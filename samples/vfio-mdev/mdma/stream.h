@@ -6,7 +6,6 @@
 #ifndef MDMA_STREAM_H
 #define MDMA_STREAM_H
 
-#include <linux/log2.h>
 #include <linux/mdma.h>
 #include <linux/types.h>
 
@@ -30,25 +29,6 @@ struct mdma_stream_parser {
 #define MDMA_STREAM_CONFIG_SIZE \
 	(sizeof(struct mdma_stream_record) + sizeof(struct mdma_stream_config))
 
-/**
- * mdma_ring_valid() - whether a ring can be enabled
- * @ring: IOVA
- * @size: entries
- *
- * Return: false if the size is out of range or no power of two, or if the ring
- * is not aligned or wraps around.
- */
-static inline bool mdma_ring_valid(u64 ring, u32 size)
-{
-	u64 bytes = (u64)size * sizeof(struct mdma_desc);
-
-	return size >= MDMA_RING_SIZE_MIN && size <= MDMA_RING_SIZE_MAX &&
-	       is_power_of_2(size) && !(ring % sizeof(struct mdma_desc)) &&
-	       ring + (bytes - 1) >= ring;
-}
-
-void mdma_knobs_init(struct mdma_stream_knobs *knobs);
-void mdma_stream_workload_init(struct mdma_stream_workload *workload);
 size_t mdma_stream_state_size(u32 channels, u32 nr_progress, u32 nr_held,
 			      u32 nr_trace);
 size_t mdma_stream_write_config(void *buf, const struct mdma_snapshot *snap);

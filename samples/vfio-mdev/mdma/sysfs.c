@@ -10,6 +10,7 @@
 #include <linux/sysfs.h>
 
 #include "mdma.h"
+#include "settings.h"
 
 static struct mdma_device *to_mdma(struct device *dev)
 {
@@ -20,11 +21,11 @@ static ssize_t window_show(struct device *dev, struct device_attribute *attr,
 			   char *buf)
 {
 	struct mdma_device *mdma = to_mdma(dev);
-	struct mdma_window *window = &mdma->window;
+	struct mdma_window *window = &mdma->engine.window;
 	int at = 0;
 	u32 i;
 
-	down_read(&mdma->gate);
+	down_read(&mdma->engine.gate);
 	for (i = 0; i < window->nr; i++) {
 		u64 first = le64_to_cpu(window->range[i].iova);
 		u64 size = le64_to_cpu(window->range[i].size);
@@ -32,7 +33,7 @@ static ssize_t window_show(struct device *dev, struct device_attribute *attr,
 		at += sysfs_emit_at(buf, at, "%s0x%llx-0x%llx", i ? "," : "",
 				    first, first + (size - 1));
 	}
-	up_read(&mdma->gate);
+	up_read(&mdma->engine.gate);
 	return at + sysfs_emit_at(buf, at, "\n");
 }
 
@@ -90,17 +91,8 @@ static ssize_t window_store(struct device *dev, struct device_attribute *attr,
 	if (!range)
 		return -ENOMEM;
 	ret = parse_window(buf, range);
-	if (ret >= 0) {
-		down_write(&mdma->gate);
-		if (mdma_workload_started(mdma))
-			ret = -EBUSY;
-		else
-			mdma_workload_set_window(mdma, MDMA_WINDOW_ADMIN,
-						 range, ret);
-		if (ret >= 0 && mdma->settings)
-			mdma->settings->window = mdma->window;
-		up_write(&mdma->gate);
-	}
+	if (ret >= 0)
+		ret = mdma_settings_set_window(&mdma->engine, range, ret);
 	kfree(range);
 	return ret < 0 ? ret : count;
 }
@@ -121,7 +113,7 @@ static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
 	struct mdma_device *mdma = to_mdma(dev);
 
 	return sysfs_emit(buf, "%llu\n",
-			  mdma_counted(&mdma->stats, stat->stat));
+			  mdma_counted(&mdma->engine.stats, stat->stat));
 }
 
 #define STAT(_name, _id)						\
@@ -165,7 +157,7 @@ static const struct attribute_group stats_group = {
 static ssize_t channels_show(struct device *dev, struct device_attribute *attr,
 			     char *buf)
 {
-	return sysfs_emit(buf, "%u\n", to_mdma(dev)->nr_channels);
+	return sysfs_emit(buf, "%u\n", to_mdma(dev)->engine.nr_channels);
 }
 static DEVICE_ATTR_RO(channels);
 
@@ -194,7 +186,7 @@ static const char * const stream_settings_words[] = { "take", "keep", NULL };
 static ssize_t stream_settings_show(struct device *dev,
 				    struct device_attribute *attr, char *buf)
 {
-	bool keep = READ_ONCE(to_mdma(dev)->keep_settings);
+	bool keep = READ_ONCE(to_mdma(dev)->engine.keep_settings);
 
 	return sysfs_emit(buf, "%s\n", stream_settings_words[keep]);
 }
@@ -209,9 +201,9 @@ static ssize_t stream_settings_store(struct device *dev,
 	ret = __sysfs_match_string(stream_settings_words, -1, buf);
 	if (ret < 0)
 		return ret;
-	down_write(&mdma->gate);
-	WRITE_ONCE(mdma->keep_settings, ret);
-	up_write(&mdma->gate);
+	down_write(&mdma->engine.gate);
+	WRITE_ONCE(mdma->engine.keep_settings, ret);
+	up_write(&mdma->engine.gate);
 	return count;
 }
 static DEVICE_ATTR_RW(stream_settings);

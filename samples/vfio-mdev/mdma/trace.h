@@ -12,8 +12,6 @@
 #include <linux/tracepoint.h>
 #include <linux/types.h>
 
-#include "mdma.h"
-
 /* A call of vfio_pin_pages() ended with @ret: pages or a negative error. */
 TRACE_EVENT(mdma_pin,
 	    TP_PROTO(u32 device, u64 iova, u32 npages, bool write, int ret),
@@ -73,9 +71,9 @@ TRACE_EVENT(mdma_write,
  * for each of its pages; all but the first are a @part.
  */
 TRACE_EVENT(mdma_descriptor,
-	    TP_PROTO(u32 device, u32 channel, const struct mdma_job *job,
-		     u32 status),
-	    TP_ARGS(device, channel, job, status),
+	    TP_PROTO(u32 device, u32 channel, bool ring, bool part, u32 op,
+		     u64 dst, u64 src, u64 len, u32 status),
+	    TP_ARGS(device, channel, ring, part, op, dst, src, len, status),
 	    TP_STRUCT__entry(__field(u32, device)
 			     __field(u32, channel)
 			     __field(bool, ring)
@@ -87,12 +85,12 @@ TRACE_EVENT(mdma_descriptor,
 			     __field(u32, status)),
 	    TP_fast_assign(__entry->device = device;
 			   __entry->channel = channel;
-			   __entry->ring = job->pausable;
-			   __entry->part = job->part;
-			   __entry->op = job->op;
-			   __entry->dst = job->dst;
-			   __entry->src = job->src;
-			   __entry->len = job->len;
+			   __entry->ring = ring;
+			   __entry->part = part;
+			   __entry->op = op;
+			   __entry->dst = dst;
+			   __entry->src = src;
+			   __entry->len = len;
 			   __entry->status = status;),
 	    TP_printk("device=%08x channel=%u ring=%d part=%d op=%u dst=0x%llx src=0x%llx len=%llu status=%u",
 		      __entry->device, __entry->channel, __entry->ring,

@@ -26,6 +26,21 @@
 
 #define ASK_MS	50	/* longest wait for calls that can wait for user memory */
 
+/**
+ * mdma_unmap_init() - nothing is to be given back
+ * @unmap: zeroed
+ * @access: of the device
+ * @held: likewise
+ * @manual: likewise
+ */
+void mdma_unmap_init(struct mdma_unmap *unmap, struct mdma_access *access,
+		     struct mdma_held *held, struct mdma_manual *manual)
+{
+	unmap->access = access;
+	unmap->held = held;
+	unmap->manual = manual;
+}
+
 /*
  * Looks once at the runs that touch a range: forgets the parked ones, makes the
  * held ones busy and lists them in @mine, asks for those that wait for user memory.

@@ -23,6 +23,8 @@ struct mdma_unmap {
 	bool stall;
 };
 
+void mdma_unmap_init(struct mdma_unmap *unmap, struct mdma_access *access,
+		     struct mdma_held *held, struct mdma_manual *manual);
 void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length);
 void mdma_unmap_all(struct mdma_unmap *unmap);
 

@@ -10,7 +10,7 @@
 
 static struct mdma_dirty_log *to_log(struct vfio_device *vdev)
 {
-	return &container_of(vdev, struct mdma_device, vdev)->dirty_log;
+	return &container_of(vdev, struct mdma_device, vdev)->engine.dirty_log;
 }
 
 static int log_start(struct vfio_device *vdev, struct rb_root_cached *ranges,
@@ -53,12 +53,12 @@ int mdma_dirty_log_enable(struct mdma_device *dev, bool on)
 
 	if (on && !IS_ENABLED(CONFIG_IOMMUFD_DRIVER))
 		return -EOPNOTSUPP;
-	down_write(&dev->gate);
-	if (!dev->open) {
+	down_write(&dev->engine.gate);
+	if (!dev->engine.open) {
 		dev->vdev.log_ops = on ? &log_ops : NULL;
-		dev->dirty_log.enabled = on;
+		dev->engine.dirty_log.enabled = on;
 		ret = 0;
 	}
-	up_write(&dev->gate);
+	up_write(&dev->engine.gate);
 	return ret;
 }

@@ -9,6 +9,7 @@
 #include <linux/errno.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
+#include <linux/string.h>
 
 #include <asm/byteorder.h>
 
@@ -135,4 +136,17 @@ u32 mdma_window_slot(const struct mdma_window *window, u32 batch, u64 limit,
 		left -= pages;
 	}
 	return 0;
+}
+
+/**
+ * mdma_window_save() - the window for a migration
+ * @window: checked
+ * @to: gets it; the registers of the window stay as they are
+ */
+void mdma_window_save(const struct mdma_window *window,
+		      struct mdma_stream_window *to)
+{
+	to->origin = cpu_to_le32(window->origin);
+	to->nr_ranges = cpu_to_le32(window->nr);
+	memcpy(to->ranges, window->range, sizeof(to->ranges));
 }

@@ -21,6 +21,8 @@ struct mdma_window {
 	struct mdma_range range[MDMA_MAX_RANGES];
 };
 
+void mdma_window_save(const struct mdma_window *window,
+		      struct mdma_stream_window *to);
 int mdma_window_check(const struct mdma_range *range, u32 nr);
 u64 mdma_window_pages(const struct mdma_window *window, u64 limit);
 u64 mdma_window_slots(const struct mdma_window *window, u32 batch, u64 limit);

@@ -9,88 +9,72 @@
  */
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/stddef.h>
+#include <linux/string.h>
 
-#include "mdma.h"
+#include "channel.h"
+#include "engine.h"
+#include "job.h"
+#include "snapshot.h"
+#include "workload.h"
 
 /* A workload that is late by more than this does not catch up. */
 #define LATE_MAX	NSEC_PER_SEC
 /* Pause after a failed descriptor of a workload without limit. */
 #define ERROR_PAUSE	NSEC_PER_MSEC
 
-static void apply_workload(struct mdma_channel *ch,
-			   const struct mdma_stream_workload *from,
-			   const struct mdma_stream_knobs *knobs);
-
 /**
  * mdma_workload_init() - workloads as a new device has them
- * @dev: nobody else knows it
+ * @engine: nobody else knows it
  */
-void mdma_workload_init(struct mdma_device *dev)
+void mdma_workload_init(struct mdma_engine *engine)
 {
 	struct mdma_stream_workload first;
 	struct mdma_stream_knobs knobs;
 	u32 i;
 
-	mdma_stream_workload_init(&first);
-	mdma_knobs_init(&knobs);
-	for (i = 0; i < dev->nr_channels; i++)
-		apply_workload(&dev->channels[i], &first, &knobs);
-}
-
-static void restart(struct mdma_workload *workload)
-{
-	mdma_sequence_restart(&workload->sequence);
-	workload->burst_done = 0;
-	workload->due = 0;
+	mdma_snapshot_workload(&first, &knobs);
+	for (i = 0; i < engine->nr_channels; i++)
+		mdma_knobs_load(&engine->channels[i].workload, &first, &knobs);
 }
 
 /**
  * mdma_workload_restart() - every channel's next descriptor is the first again
- * @dev: gate held for writing
+ * @engine: gate held for writing
  */
-void mdma_workload_restart(struct mdma_device *dev)
+void mdma_workload_restart(struct mdma_engine *engine)
 {
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels; i++)
-		restart(&dev->channels[i].workload);
+	for (i = 0; i < engine->nr_channels; i++)
+		mdma_knobs_restart(&engine->channels[i].workload);
 }
 
 /**
  * mdma_workload_end() - no channel's workload is started any more
- * @dev: gate held for writing
+ * @engine: gate held for writing
  */
-void mdma_workload_end(struct mdma_device *dev)
+void mdma_workload_end(struct mdma_engine *engine)
 {
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels; i++)
-		dev->channels[i].workload.run = 0;
+	for (i = 0; i < engine->nr_channels; i++)
+		engine->channels[i].workload.run = 0;
 }
 
 /**
  * mdma_workload_started() - whether that of any channel is
- * @dev: gate held
+ * @engine: gate held
  *
  * Return: true if one is.
  */
-bool mdma_workload_started(struct mdma_device *dev)
+bool mdma_workload_started(struct mdma_engine *engine)
 {
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels; i++)
-		if (READ_ONCE(dev->channels[i].workload.run))
+	for (i = 0; i < engine->nr_channels; i++)
+		if (READ_ONCE(engine->channels[i].workload.run))
 			return true;
 	return false;
-}
-
-static void kick_all(struct mdma_device *dev)
-{
-	u32 i;
-
-	for (i = 0; dev->open && i < dev->nr_channels; i++)
-		mdma_channel_kick(&dev->channels[i]);
 }
 
 static bool next_writes(struct mdma_workload *workload)
@@ -110,7 +94,7 @@ static u32 slot_pages(const struct mdma_workload *workload)
 
 static u64 nr_slots(struct mdma_channel *ch)
 {
-	return mdma_window_slots(&ch->dev->window, slot_pages(&ch->workload),
+	return mdma_window_slots(&ch->engine->window, slot_pages(&ch->workload),
 				 ch->workload.pages);
 }
 
@@ -122,12 +106,12 @@ static int execute_slot(struct mdma_channel *ch, struct mdma_job *job,
 	u64 slot = mdma_sequence_next(&workload->sequence, slots);
 	u32 npages;
 
-	npages = mdma_window_slot(&ch->dev->window, slot_pages(workload),
+	npages = mdma_window_slot(&ch->engine->window, slot_pages(workload),
 				  workload->pages, slot, &job->dst);
 	job->src = job->dst;
 	job->len = (u64)npages << MDMA_PAGE_SHIFT;
 	job->done = 0;
-	return mdma_engine_execute(ch, job);
+	return mdma_job_execute(ch, job);
 }
 
 /* Executes the next descriptor in the window; -ENODATA if that is empty. */
@@ -163,7 +147,7 @@ static u32 next_entry(struct mdma_channel *ch)
 {
 	u64 position = ch->workload.sequence.position;
 
-	return position < ch->dev->replay.nr ? position : 0;
+	return position < ch->engine->replay.nr ? position : 0;
 }
 
 /* Executes the next entry of the trace; -ENODATA if there is none. */
@@ -174,9 +158,9 @@ static int execute_entry(struct mdma_channel *ch)
 	struct mdma_job job = {};
 	u32 i = next_entry(ch);
 
-	if (!ch->dev->replay.nr)
+	if (!ch->engine->replay.nr)
 		return -ENODATA;
-	entry = &ch->dev->replay.entries[i];
+	entry = &ch->engine->replay.entries[i];
 	workload->sequence.position = i + 1;
 	job.op = le32_to_cpu(entry->flags) & MDMA_TRACE_WRITE ? MDMA_OP_STAMP :
 								MDMA_OP_READ;
@@ -186,7 +170,7 @@ static int execute_entry(struct mdma_channel *ch)
 	job.dst = le64_to_cpu(entry->iova);
 	job.src = job.dst;
 	job.len = (u64)le32_to_cpu(entry->npages) << MDMA_PAGE_SHIFT;
-	return mdma_engine_execute(ch, &job);
+	return mdma_job_execute(ch, &job);
 }
 
 static void count_failure(struct mdma_channel *ch)
@@ -195,13 +179,13 @@ static void count_failure(struct mdma_channel *ch)
 	case MDMA_ON_ERROR_STOP:
 		/* Under exec; who holds the gate for writing comes later */
 		WRITE_ONCE(ch->workload.run, 0);
-		mdma_count(&ch->dev->stats, MDMA_STAT_STOPPED, 1);
+		mdma_count(&ch->engine->stats, MDMA_STAT_STOPPED, 1);
 		break;
 	case MDMA_ON_ERROR_RETRY:
-		mdma_count(&ch->dev->stats, MDMA_STAT_RETRIED, 1);
+		mdma_count(&ch->engine->stats, MDMA_STAT_RETRIED, 1);
 		break;
 	default:
-		mdma_count(&ch->dev->stats, MDMA_STAT_SKIPPED, 1);
+		mdma_count(&ch->engine->stats, MDMA_STAT_SKIPPED, 1);
 	}
 }
 
@@ -234,13 +218,13 @@ static bool pause_is_due(struct mdma_workload *workload)
 static bool trace_ended(struct mdma_channel *ch)
 {
 	return replays(&ch->workload) &&
-	       ch->workload.sequence.position == ch->dev->replay.nr;
+	       ch->workload.sequence.position == ch->engine->replay.nr;
 }
 
 /* Nanoseconds from the entry of a trace before the next one to that. */
 static u64 trace_interval(struct mdma_channel *ch)
 {
-	const struct mdma_trace_entry *entry = ch->dev->replay.entries;
+	const struct mdma_trace_entry *entry = ch->engine->replay.entries;
 	u32 next = next_entry(ch);
 
 	if (!next)
@@ -276,12 +260,12 @@ static void schedule_next(struct mdma_channel *ch, ktime_t now, int ret)
  */
 static bool has_work(struct mdma_channel *ch)
 {
-	struct mdma_device *dev = ch->dev;
+	struct mdma_engine *engine = ch->engine;
 
 	if (replays(&ch->workload))
-		return dev->replay.nr;
-	return dev->window.nr && (dev->window.origin != MDMA_WINDOW_GUEST ||
-				  dev->bus_master);
+		return engine->replay.nr;
+	return engine->window.nr && (engine->window.origin != MDMA_WINDOW_GUEST ||
+				  engine->bus_master);
 }
 
 /**
@@ -333,7 +317,7 @@ static void expire(struct mdma_channel *ch)
 {
 	ktime_t next;
 
-	next = mdma_held_expire(&ch->dev->held, ch->index, ch->workload.hold_ms,
+	next = mdma_held_expire(&ch->engine->held, ch->index, ch->workload.hold_ms,
 				mdma_workload_keep(ch));
 	if (next != KTIME_MAX)
 		mdma_channel_kick(ch);
@@ -342,20 +326,20 @@ static void expire(struct mdma_channel *ch)
 /* What that costs is charged to the user, as what the thread does. */
 static int step_one(struct mdma_channel *ch, int *error)
 {
-	struct mdma_device *dev = ch->dev;
+	struct mdma_engine *engine = ch->engine;
 	struct mem_cgroup *old;
 	int ret;
 
-	down_read(&dev->gate);
-	if (!dev->open) {
+	down_read(&engine->gate);
+	if (!engine->open) {
 		ret = -ENODEV;
-	} else if (!dev->running || ch->workload.run) {
+	} else if (!engine->running || ch->workload.run) {
 		ret = -EBUSY;
 	} else if (!has_work(ch)) {
 		ret = -ENODATA;
 	} else {
 		mutex_lock(&ch->exec);
-		old = set_active_memcg(dev->memcg);
+		old = set_active_memcg(engine->memcg);
 		ret = execute_next(ch);
 		set_active_memcg(old);
 		mutex_unlock(&ch->exec);
@@ -364,7 +348,7 @@ static int step_one(struct mdma_channel *ch, int *error)
 		ret = 0;
 		expire(ch);
 	}
-	up_read(&dev->gate);
+	up_read(&engine->gate);
 	return ret;
 }
 
@@ -398,217 +382,62 @@ int mdma_workload_step(struct mdma_channel *ch, u32 n)
 	return ret ?: error;
 }
 
-/*
- * Where the value of an attribute is. @live: it can change while the workload
- * is started. @shape: it makes another sequence, which restarts.
- */
-struct knob {
-	u16 offset;
-	bool wide;
-	bool live;
-	bool shape;
-};
-
-#define AT(_field)	offsetof(struct mdma_workload, _field)
-
-static const struct knob knobs[] = {
-	[MDMA_KNOB_PATTERN] = { AT(sequence.kind), .shape = true },
-	[MDMA_KNOB_ACCESS] = { AT(access) },
-	[MDMA_KNOB_DIRECTION] = { AT(direction) },
-	[MDMA_KNOB_WRITE_PERCENT] = { AT(write_percent) },
-	[MDMA_KNOB_ON_ERROR] = { AT(on_error) },
-	[MDMA_KNOB_BATCH] = { AT(batch), .shape = true },
-	[MDMA_KNOB_RING] = { AT(ring) },
-	[MDMA_KNOB_STRIDE] = { AT(sequence.stride), .shape = true },
-	[MDMA_KNOB_THETA] = { AT(sequence.theta), .shape = true },
-	[MDMA_KNOB_HOT] = { AT(sequence.hot), .shape = true },
-	[MDMA_KNOB_HOT_PERCENT] = { AT(sequence.hot_percent), .shape = true },
-	[MDMA_KNOB_DRIFT] = { AT(sequence.drift), .shape = true },
-	[MDMA_KNOB_PAGES] = { AT(pages), .wide = true, .shape = true },
-	[MDMA_KNOB_SEED] = { AT(sequence.seed), .wide = true, .shape = true },
-	[MDMA_KNOB_HOLD_MS] = { AT(hold_ms), .live = true },
-	[MDMA_KNOB_RATE] = { AT(rate), .live = true },
-	[MDMA_KNOB_BURST] = { AT(burst), .live = true },
-	[MDMA_KNOB_PAUSE_MS] = { AT(pause_ms), .live = true },
-	[MDMA_KNOB_RUN] = { AT(run), .live = true },
-};
-
-/**
- * mdma_workload_get() - value of an attribute
- * @ch: any
- * @knob: which
- *
- * Return: the value.
- */
-u64 mdma_workload_get(struct mdma_channel *ch, enum mdma_knob knob)
-{
-	void *at = (void *)&ch->workload + knobs[knob].offset;
-
-	return knobs[knob].wide ? READ_ONCE(*(u64 *)at) :
-				  READ_ONCE(*(u32 *)at);
-}
-
-static void set_knob(struct mdma_workload *workload, const struct knob *knob,
-		     u64 value)
-{
-	void *at = (void *)workload + knob->offset;
-
-	if (knob->wide)
-		WRITE_ONCE(*(u64 *)at, value);
-	else
-		WRITE_ONCE(*(u32 *)at, value);
-	if (knob->live)
-		workload->due = 0;
-	if (knob->shape)
-		restart(workload);
-}
-
-/**
- * mdma_workload_set() - set an attribute
- * @ch: any
- * @knob: which
- * @value: in its range
- *
- * Return: 0, or -EBUSY for an attribute that cannot change while the workload
- * is started.
- */
-int mdma_workload_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value)
-{
-	int ret = 0;
-
-	down_write(&ch->dev->gate);
-	if (ch->workload.run && !knobs[knob].live)
-		ret = -EBUSY;
-	else
-		set_knob(&ch->workload, &knobs[knob], value);
-	if (!ret && ch->dev->settings)
-		set_knob(&ch->dev->settings->workload[ch->index], &knobs[knob],
-			 value);
-	if (ch->dev->open)
-		mdma_channel_kick(ch);
-	up_write(&ch->dev->gate);
-	return ret;
-}
-
 /**
  * mdma_workload_set_window() - the window gets new ranges
- * @dev: gate held for writing
+ * @engine: gate held for writing
  * @origin: who sets it
  * @range: checked
  * @nr: number, 0 for an empty window
  */
-void mdma_workload_set_window(struct mdma_device *dev,
+void mdma_workload_set_window(struct mdma_engine *engine,
 			      enum mdma_window_origin origin,
 			      const struct mdma_range *range, u32 nr)
 {
-	struct mdma_window *window = &dev->window;
+	struct mdma_window *window = &engine->window;
 
 	memset(window, 0, sizeof(*window));
 	window->origin = nr ? origin : MDMA_WINDOW_NONE;
 	window->nr = nr;
 	if (nr)
 		memcpy(window->range, range, nr * sizeof(*range));
-	mdma_workload_restart(dev);
-	kick_all(dev);
-}
-
-static void take_workload(const struct mdma_channel *ch,
-			  struct mdma_stream_workload *to,
-			  struct mdma_stream_knobs *knobs)
-{
-	const struct mdma_workload *from = &ch->workload;
-	const struct mdma_sequence *sequence = &from->sequence;
-
-	*to = (struct mdma_stream_workload) {
-		.pattern = cpu_to_le32(sequence->kind),
-		.direction = cpu_to_le32(from->direction),
-		.batch = cpu_to_le32(from->batch),
-		.hold_ms = cpu_to_le32(from->hold_ms),
-		.rate = cpu_to_le32(from->rate),
-		.run = cpu_to_le32(from->run),
-		.pages = cpu_to_le64(from->pages),
-		.seed = cpu_to_le64(sequence->seed),
-		.prng = cpu_to_le64(sequence->prng),
-		.position = cpu_to_le64(sequence->position),
-	};
-	*knobs = (struct mdma_stream_knobs) {
-		.access = cpu_to_le32(from->access),
-		.on_error = cpu_to_le32(from->on_error),
-		.write_percent = cpu_to_le32(from->write_percent),
-		.ring = cpu_to_le32(from->ring),
-		.stride = cpu_to_le32(sequence->stride),
-		.theta = cpu_to_le32(sequence->theta),
-		.hot = cpu_to_le32(sequence->hot),
-		.hot_percent = cpu_to_le32(sequence->hot_percent),
-		.drift = cpu_to_le32(sequence->drift),
-		.burst = cpu_to_le32(from->burst),
-		.pause_ms = cpu_to_le32(from->pause_ms),
-		.burst_done = cpu_to_le32(from->burst_done),
-	};
+	mdma_workload_restart(engine);
+	mdma_engine_kick(engine);
 }
 
 /**
- * mdma_workload_take() - the workloads for a migration
- * @dev: gate held for writing
+ * mdma_workload_save() - the workloads for a migration
+ * @engine: gate held for writing
  * @snap: gets all of them, but no counters
  */
-void mdma_workload_take(struct mdma_device *dev, struct mdma_snapshot *snap)
+void mdma_workload_save(struct mdma_engine *engine, struct mdma_snapshot *snap)
 {
 	struct mdma_stream_channel_workload *to = snap->workload;
+	struct mdma_channel *ch = engine->channels;
 	u32 i;
 
-	take_workload(dev->channels, &snap->state.workload, &snap->knobs);
-	for (i = 1; i < dev->nr_channels; i++, to++) {
+	mdma_knobs_save(&ch->workload, &snap->state.workload, &snap->knobs);
+	for (i = 1; i < engine->nr_channels; i++, to++) {
+		ch = &engine->channels[i];
 		to->channel = cpu_to_le32(i);
-		take_workload(&dev->channels[i], &to->workload, &to->knobs);
+		mdma_knobs_save(&ch->workload, &to->workload, &to->knobs);
 	}
 }
 
-static void apply_workload(struct mdma_channel *ch,
-			   const struct mdma_stream_workload *from,
-			   const struct mdma_stream_knobs *knobs)
-{
-	ch->workload = (struct mdma_workload) {
-		.sequence = {
-			.kind = le32_to_cpu(from->pattern),
-			.stride = le32_to_cpu(knobs->stride),
-			.theta = le32_to_cpu(knobs->theta),
-			.hot = le32_to_cpu(knobs->hot),
-			.hot_percent = le32_to_cpu(knobs->hot_percent),
-			.drift = le32_to_cpu(knobs->drift),
-			.seed = le64_to_cpu(from->seed),
-			.prng = le64_to_cpu(from->prng),
-			.position = le64_to_cpu(from->position),
-		},
-		.access = le32_to_cpu(knobs->access),
-		.direction = le32_to_cpu(from->direction),
-		.write_percent = le32_to_cpu(knobs->write_percent),
-		.on_error = le32_to_cpu(knobs->on_error),
-		.batch = le32_to_cpu(from->batch),
-		.ring = le32_to_cpu(knobs->ring),
-		.hold_ms = le32_to_cpu(from->hold_ms),
-		.rate = le32_to_cpu(from->rate),
-		.burst = le32_to_cpu(knobs->burst),
-		.pause_ms = le32_to_cpu(knobs->pause_ms),
-		.burst_done = le32_to_cpu(knobs->burst_done),
-		.run = le32_to_cpu(from->run),
-		.pages = le64_to_cpu(from->pages),
-	};
-}
-
 /**
- * mdma_workload_apply() - the workloads that a migration brought
- * @dev: gate held for writing
+ * mdma_workload_load() - the workloads that a migration brought
+ * @engine: gate held for writing
  * @snap: valid
  */
-void mdma_workload_apply(struct mdma_device *dev,
-			 const struct mdma_snapshot *snap)
+void mdma_workload_load(struct mdma_engine *engine,
+			const struct mdma_snapshot *snap)
 {
 	const struct mdma_stream_channel_workload *from = snap->workload;
+	struct mdma_channel *ch = engine->channels;
 	u32 i;
 
-	apply_workload(dev->channels, &snap->state.workload, &snap->knobs);
-	for (i = 1; i < dev->nr_channels; i++, from++)
-		apply_workload(&dev->channels[i], &from->workload,
-			       &from->knobs);
+	mdma_knobs_load(&ch->workload, &snap->state.workload, &snap->knobs);
+	for (i = 1; i < engine->nr_channels; i++, from++) {
+		ch = &engine->channels[i];
+		mdma_knobs_load(&ch->workload, &from->workload, &from->knobs);
+	}
 }

@@ -10,7 +10,10 @@
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
+#include "channel.h"
 #include "mdma.h"
+#include "settings.h"
+#include "workload.h"
 
 /* A file with an attribute: a number from @min to @max, or one of @words. */
 struct knob_file {
@@ -107,7 +110,7 @@ static ssize_t knob_show(struct device *dev, struct device_attribute *attr,
 {
 	struct channel_file *file = to_file(attr);
 	const struct knob_file *knob = &knob_files[file->knob];
-	u64 value = mdma_workload_get(file->ch, file->knob);
+	u64 value = mdma_knobs_get(&file->ch->workload, file->knob);
 
 	if (knob->words)
 		return sysfs_emit(buf, "%s\n", knob->words[value]);
@@ -140,7 +143,7 @@ static ssize_t knob_store(struct device *dev, struct device_attribute *attr,
 
 	ret = parse_knob(&knob_files[file->knob], buf, &value);
 	if (!ret)
-		ret = mdma_workload_set(file->ch, file->knob, value);
+		ret = mdma_settings_set(file->ch, file->knob, value);
 	return ret ?: count;
 }
 
@@ -207,11 +210,11 @@ int mdma_workload_sysfs_add(struct mdma_device *dev)
 	u32 i;
 	int ret;
 
-	dev->dirs = kcalloc(dev->nr_channels, sizeof(*dev->dirs), GFP_KERNEL);
+	dev->dirs = kcalloc(dev->engine.nr_channels, sizeof(*dev->dirs), GFP_KERNEL);
 	if (!dev->dirs)
 		return -ENOMEM;
-	for (i = 0; i < dev->nr_channels; i++) {
-		fill_dir(&dev->dirs[i], &dev->channels[i]);
+	for (i = 0; i < dev->engine.nr_channels; i++) {
+		fill_dir(&dev->dirs[i], &dev->engine.channels[i]);
 		ret = sysfs_create_group(&parent->kobj, &dev->dirs[i].group);
 		if (ret)
 			goto err_remove;
@@ -235,7 +238,7 @@ void mdma_workload_sysfs_remove(struct mdma_device *dev)
 {
 	u32 i;
 
-	for (i = 0; i < dev->nr_channels; i++)
+	for (i = 0; i < dev->engine.nr_channels; i++)
 		sysfs_remove_group(&dev->vdev.dev->kobj, &dev->dirs[i].group);
 	kfree(dev->dirs);
 }

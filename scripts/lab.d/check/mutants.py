@@ -26,7 +26,9 @@ UNITS = {"drivers/vfio/pin_store.": "pin_store_test",
          "drivers/vfio/type1_report.": "type1_report_test",
          "drivers/vfio/type1_unmap.": "type1_unmap_test",
          "samples/vfio-mdev/mdma/replay.": "stream_test",
+         "samples/vfio-mdev/mdma/snapshot.": "stream_test",
          "samples/vfio-mdev/mdma/stream.": "stream_test",
+         "samples/vfio-mdev/mdma/stream_values.": "stream_test",
          "samples/vfio-mdev/mdma/window.": "stream_test"}
 UNIT_SECONDS = 180
 BOOT_SECONDS = 240
