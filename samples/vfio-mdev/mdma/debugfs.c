@@ -11,8 +11,9 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "debugfs.h"
+#include "device.h"
 #include "job.h"
-#include "mdma.h"
 
 #define COMMAND_MAX	80	/* bytes of a command line */
 

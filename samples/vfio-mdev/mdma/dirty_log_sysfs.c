@@ -7,7 +7,9 @@
 #include <linux/kernel.h>
 #include <linux/sysfs.h>
 
-#include "mdma.h"
+#include "device.h"
+#include "dirty_log_sysfs.h"
+#include "vfio.h"
 
 static struct mdma_device *to_mdma(struct device *dev)
 {
@@ -28,7 +30,7 @@ static ssize_t enabled_store(struct device *dev, struct device_attribute *attr,
 
 	ret = kstrtobool(buf, &on);
 	if (!ret)
-		ret = mdma_dirty_log_enable(to_mdma(dev), on);
+		ret = mdma_vfio_offer_log(to_mdma(dev), on);
 	return ret ?: count;
 }
 static DEVICE_ATTR_RW(enabled);

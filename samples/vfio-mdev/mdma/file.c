@@ -16,9 +16,11 @@
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/vfio.h>
+#include <linux/wait.h>
 
 #include "file.h"
-#include "mdma.h"
+#include "stream.h"
 
 #define FIRST_ROOM	4096	/* of a file, in bytes */
 #define PIECE		65536	/* most that is copied at once */
@@ -301,12 +303,13 @@ static const struct file_operations resume_fops = {
 
 /**
  * mdma_file_create() - a new file
- * @dev: that the stream is of, or is for
+ * @id: of the device that the stream is of, or is for
+ * @channels: of that device
  * @saves: it is read from and has the CONFIG record; else it is written to
  *
  * Return: to be given to mdma_file_put(), or an ERR_PTR().
  */
-struct mdma_file *mdma_file_create(struct mdma_device *dev, bool saves)
+struct mdma_file *mdma_file_create(u32 id, u32 channels, bool saves)
 {
 	struct mdma_file *file;
 	int ret;
@@ -314,10 +317,10 @@ struct mdma_file *mdma_file_create(struct mdma_device *dev, bool saves)
 	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
 	if (!file)
 		return ERR_PTR(-ENOMEM);
-	file->id = dev->engine.id;
+	file->id = id;
 	file->parsed = -EAGAIN;
 	file->precopy = saves;
-	file->snap.channels = dev->engine.nr_channels;
+	file->snap.channels = channels;
 	mutex_init(&file->io);
 	mutex_init(&file->lock);
 	init_waitqueue_head(&file->wait);

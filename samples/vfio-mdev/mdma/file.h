@@ -3,14 +3,13 @@
 #ifndef MDMA_FILE_H
 #define MDMA_FILE_H
 
-#include <linux/fs.h>
+#include <linux/types.h>
 
-#include "stream.h"
-
-struct mdma_device;
+struct file;
 struct mdma_file;
+struct mdma_snapshot;
 
-struct mdma_file *mdma_file_create(struct mdma_device *dev, bool saves);
+struct mdma_file *mdma_file_create(u32 id, u32 channels, bool saves);
 struct file *mdma_file_get(struct mdma_file *file);
 void mdma_file_end(struct mdma_file *file);
 void mdma_file_put(struct mdma_file **file);

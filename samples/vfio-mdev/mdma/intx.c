@@ -11,69 +11,80 @@
  * Nothing of this moves with a migration: pending interrupts do, config space
  * is the VMM's, and the line is told anew when the device runs.
  *
- * Takes the gate and, under it, mdma_irqs.lock and mdma_channel.lock.
+ * Takes the gate and, under it, mdma_intx.lock and mdma_channel.lock.
  */
 #include <linux/bitops.h>
 #include <linux/eventfd.h>
 #include <linux/kernel.h>
+#include <linux/vfio.h>
 
 #include "channel.h"
-#include "mdma.h"
+#include "engine.h"
+#include "intx.h"
+
+/**
+ * mdma_intx_init() - nobody is told of the line
+ * @intx: zeroed
+ * @engine: whose channels raise it
+ */
+void mdma_intx_init(struct mdma_intx *intx, struct mdma_engine *engine)
+{
+	intx->engine = engine;
+	spin_lock_init(&intx->lock);
+}
 
 /**
  * mdma_intx_pending() - the Interrupt Status bit of config space
- * @dev: any
+ * @intx: any
  *
  * Return: whether the line would be asserted, if nothing kept it from it.
  */
-bool mdma_intx_pending(struct mdma_device *dev)
+bool mdma_intx_pending(struct mdma_intx *intx)
 {
 	bool pending = false;
 	u32 i;
 
-	for (i = 0; i < dev->engine.nr_channels && !pending; i++)
-		pending = mdma_channel_wants_irq(&dev->engine.channels[i]);
+	for (i = 0; i < intx->engine->nr_channels && !pending; i++)
+		pending = mdma_channel_wants_irq(&intx->engine->channels[i]);
 	return pending;
 }
 
 /**
  * mdma_intx_update() - tell the user of a line that is asserted
- * @dev: gate held
+ * @intx: gate held
  *
  * To be called wherever the line may have become asserted.
  */
-void mdma_intx_update(struct mdma_device *dev)
+void mdma_intx_update(struct mdma_intx *intx)
 {
-	struct mdma_irqs *irqs = &dev->irqs;
 	bool asserted;
 
-	lockdep_assert_held(&dev->engine.gate);
+	lockdep_assert_held(&intx->engine->gate);
 
-	asserted = dev->engine.running && dev->intx_enabled && mdma_intx_pending(dev);
-	spin_lock(&irqs->lock);
-	if (asserted && irqs->intx && !irqs->intx_masked) {
-		irqs->intx_masked = true;
-		eventfd_signal(irqs->intx);
+	asserted = intx->engine->running && intx->enabled && mdma_intx_pending(intx);
+	spin_lock(&intx->lock);
+	if (asserted && intx->eventfd && !intx->masked) {
+		intx->masked = true;
+		eventfd_signal(intx->eventfd);
 	}
-	spin_unlock(&irqs->lock);
+	spin_unlock(&intx->lock);
 }
 
 /* 0, or -EINVAL: nobody is told of the line, so there is nothing to mask. */
-static int set_masked(struct mdma_device *dev, bool masked)
+static int set_masked(struct mdma_intx *intx, bool masked)
 {
-	struct mdma_irqs *irqs = &dev->irqs;
 	int ret;
 
-	spin_lock(&irqs->lock);
-	ret = irqs->intx ? 0 : -EINVAL;
+	spin_lock(&intx->lock);
+	ret = intx->eventfd ? 0 : -EINVAL;
 	if (!ret)
-		irqs->intx_masked = masked;
-	spin_unlock(&irqs->lock);
+		intx->masked = masked;
+	spin_unlock(&intx->lock);
 	if (ret || masked)
 		return ret;
-	down_read(&dev->engine.gate);
-	mdma_intx_update(dev);
-	up_read(&dev->engine.gate);
+	down_read(&intx->engine->gate);
+	mdma_intx_update(intx);
+	up_read(&intx->engine->gate);
 	return 0;
 }
 
@@ -84,81 +95,80 @@ static void unmask_thread(void *opaque, void *data)
 }
 
 /* Who is told of the line: @ctx, or nobody. A new user finds it unmasked. */
-static void set_eventfd(struct mdma_device *dev, struct eventfd_ctx *ctx)
+static void set_eventfd(struct mdma_intx *intx, struct eventfd_ctx *ctx)
 {
-	struct mdma_irqs *irqs = &dev->irqs;
 	bool begins;
 
-	spin_lock(&irqs->lock);
-	begins = !irqs->intx;
-	swap(irqs->intx, ctx);
+	spin_lock(&intx->lock);
+	begins = !intx->eventfd;
+	swap(intx->eventfd, ctx);
 	if (begins)
-		irqs->intx_masked = false;
-	spin_unlock(&irqs->lock);
+		intx->masked = false;
+	spin_unlock(&intx->lock);
 	if (ctx)
 		eventfd_ctx_put(ctx);
 }
 
 /**
  * mdma_intx_release() - nobody is told of the line any more
- * @dev: gate not held
+ * @intx: gate not held
  */
-void mdma_intx_release(struct mdma_device *dev)
+void mdma_intx_release(struct mdma_intx *intx)
 {
-	set_eventfd(dev, NULL);
-	vfio_virqfd_disable(&dev->irqs.intx_unmask);
+	set_eventfd(intx, NULL);
+	vfio_virqfd_disable(&intx->unmask);
 }
 
-static int set_trigger(struct mdma_device *dev, s32 fd)
+static int set_trigger(struct mdma_intx *intx, s32 fd)
 {
 	struct eventfd_ctx *ctx;
 
 	if (fd < 0) {
-		mdma_intx_release(dev);
+		mdma_intx_release(intx);
 		return 0;
 	}
 	ctx = eventfd_ctx_fdget(fd);
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
-	set_eventfd(dev, ctx);
-	down_read(&dev->engine.gate);
-	mdma_intx_update(dev);
-	up_read(&dev->engine.gate);
+	set_eventfd(intx, ctx);
+	down_read(&intx->engine->gate);
+	mdma_intx_update(intx);
+	up_read(&intx->engine->gate);
 	return 0;
 }
 
-static int set_unmask(struct mdma_device *dev, s32 fd)
+static int set_unmask(struct mdma_intx *intx, s32 fd)
 {
-	struct virqfd **unmask = &dev->irqs.intx_unmask;
+	struct virqfd **unmask = &intx->unmask;
 
 	if (fd >= 0)
-		return vfio_virqfd_enable(dev, NULL, unmask_thread, NULL,
+		return vfio_virqfd_enable(intx, NULL, unmask_thread, NULL,
 					  unmask, fd);
 	vfio_virqfd_disable(unmask);
 	return 0;
 }
 
 /* The user wants to see that it is told. */
-static int fire(struct mdma_irqs *irqs)
+static int fire(struct mdma_intx *intx)
 {
 	int ret = -EINVAL;
 
-	spin_lock(&irqs->lock);
-	if (irqs->intx) {
-		eventfd_signal(irqs->intx);
+	spin_lock(&intx->lock);
+	if (intx->eventfd) {
+		eventfd_signal(intx->eventfd);
 		ret = 0;
 	}
-	spin_unlock(&irqs->lock);
+	spin_unlock(&intx->lock);
 	return ret;
 }
 
-static int set_by_eventfd(struct mdma_device *dev, u32 action, s32 fd)
+static int set_by_eventfd(struct mdma_intx *intx, u32 action, s32 fd)
 {
 	switch (action) {
 	case VFIO_IRQ_SET_ACTION_TRIGGER:
-		return set_trigger(dev, fd);
+		return set_trigger(intx, fd);
 	case VFIO_IRQ_SET_ACTION_UNMASK:
-		return set_unmask(dev, fd);
+		return set_unmask(intx, fd);
 	default:
 		return -ENOTTY;
 	}
@@ -166,8 +176,8 @@ static int set_by_eventfd(struct mdma_device *dev, u32 action, s32 fd)
 
 /**
  * mdma_intx_set() - VFIO_DEVICE_SET_IRQS for the line
- * @dev: open, gate not held
- * @hdr: validated against mdma_pci_irq_count()
+ * @intx: open, gate not held
+ * @hdr: validated against mdma_irq_count()
  * @data: of @hdr->count elements, for the data types that have any
  *
  * Return: 0, -EINVAL if there is nobody to tell of the line or if @hdr means
@@ -175,7 +185,7 @@ static int set_by_eventfd(struct mdma_device *dev, u32 action, s32 fd)
  * done by an eventfd, -EBUSY if another eventfd unmasks, or what is wrong with
  * an eventfd.
  */
-int mdma_intx_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
+int mdma_intx_set(struct mdma_intx *intx, const struct vfio_irq_set *hdr,
 		  const void *data)
 {
 	u32 action = hdr->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
@@ -185,16 +195,16 @@ int mdma_intx_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
 		return -ENOTTY;
 	if (!hdr->count && type == VFIO_IRQ_SET_DATA_NONE &&
 	    action == VFIO_IRQ_SET_ACTION_TRIGGER) {
-		mdma_intx_release(dev);
+		mdma_intx_release(intx);
 		return 0;
 	}
 	if (hdr->count != 1)
 		return -EINVAL;
 	if (type == VFIO_IRQ_SET_DATA_EVENTFD)
-		return set_by_eventfd(dev, action, *(const s32 *)data);
+		return set_by_eventfd(intx, action, *(const s32 *)data);
 	if (type == VFIO_IRQ_SET_DATA_BOOL && !*(const u8 *)data)
 		return 0;
 	if (action == VFIO_IRQ_SET_ACTION_TRIGGER)
-		return fire(&dev->irqs);
-	return set_masked(dev, action == VFIO_IRQ_SET_ACTION_MASK);
+		return fire(intx);
+	return set_masked(intx, action == VFIO_IRQ_SET_ACTION_MASK);
 }

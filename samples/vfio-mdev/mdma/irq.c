@@ -7,17 +7,46 @@
  */
 #include <linux/eventfd.h>
 #include <linux/kernel.h>
+#include <linux/vfio.h>
 
 #include "channel.h"
-#include "mdma.h"
+#include "engine.h"
+#include "intx.h"
+#include "irq.h"
 
 /**
  * mdma_irq_init() - no eventfds
  * @irqs: zeroed
+ * @engine: whose channels raise interrupts
+ * @intx: the line
  */
-void mdma_irq_init(struct mdma_irqs *irqs)
+void mdma_irq_init(struct mdma_irqs *irqs, struct mdma_engine *engine,
+		   struct mdma_intx *intx)
 {
+	irqs->engine = engine;
+	irqs->intx = intx;
 	spin_lock_init(&irqs->lock);
+}
+
+/**
+ * mdma_irq_count() - vectors of an interrupt index
+ * @irqs: any
+ * @index: VFIO_PCI_*_IRQ_INDEX
+ *
+ * Return: number, 0 for an index that the device does not have.
+ */
+u32 mdma_irq_count(struct mdma_irqs *irqs, u32 index)
+{
+	switch (index) {
+	case VFIO_PCI_INTX_IRQ_INDEX:
+		return 1;
+	case VFIO_PCI_MSIX_IRQ_INDEX:
+		return irqs->engine->nr_channels;
+	case VFIO_PCI_REQ_IRQ_INDEX:
+		return 1;
+	default:
+		return 0;
+	}
 }
 
 static void signal_one(struct mdma_irqs *irqs, struct eventfd_ctx **slot)
@@ -30,60 +59,58 @@ static void signal_one(struct mdma_irqs *irqs, struct eventfd_ctx **slot)
 
 /**
  * mdma_irq_raise() - a channel's interrupt becomes pending
- * @dev: gate held
+ * @irqs: gate held
  * @ch: of it
  *
  * The vector fires if the channel has it enabled and the device runs. A
  * device that does not run fires it when it runs again, see
  * mdma_irq_replay().
  */
-void mdma_irq_raise(struct mdma_device *dev, struct mdma_channel *ch)
+void mdma_irq_raise(struct mdma_irqs *irqs, struct mdma_channel *ch)
 {
-	struct mdma_irqs *irqs = &dev->irqs;
+	lockdep_assert_held(&irqs->engine->gate);
 
-	lockdep_assert_held(&dev->engine.gate);
-
-	if (!mdma_channel_raise(ch) || !dev->engine.running)
+	if (!mdma_channel_raise(ch) || !irqs->engine->running)
 		return;
 	signal_one(irqs, &irqs->msix[ch->index]);
-	mdma_intx_update(dev);
+	mdma_intx_update(irqs->intx);
 }
 
 /**
  * mdma_irq_replay() - fire the vectors that are pending
- * @dev: started to run, gate not held
+ * @irqs: started to run, gate not held
  *
  * One more interrupt is harmless, one less is not: a vector that fired on the
  * source of a migration may not have reached the guest.
  */
-void mdma_irq_replay(struct mdma_device *dev)
+void mdma_irq_replay(struct mdma_irqs *irqs)
 {
 	u32 i;
 
-	for (i = 0; i < dev->engine.nr_channels; i++)
-		if (mdma_channel_wants_irq(&dev->engine.channels[i]))
-			signal_one(&dev->irqs, &dev->irqs.msix[i]);
-	down_read(&dev->engine.gate);
-	mdma_intx_update(dev);
-	up_read(&dev->engine.gate);
+	for (i = 0; i < irqs->engine->nr_channels; i++)
+		if (mdma_channel_wants_irq(&irqs->engine->channels[i]))
+			signal_one(irqs, &irqs->msix[i]);
+	down_read(&irqs->engine->gate);
+	mdma_intx_update(irqs->intx);
+	up_read(&irqs->engine->gate);
 }
 
 /**
  * mdma_irq_request() - ask the user to give the device back
- * @dev: any
+ * @irqs: any
  */
-void mdma_irq_request(struct mdma_device *dev)
+void mdma_irq_request(struct mdma_irqs *irqs)
 {
-	signal_one(&dev->irqs, &dev->irqs.req);
+	signal_one(irqs, &irqs->req);
 }
 
-static struct eventfd_ctx **irq_slots(struct mdma_device *dev, u32 index)
+static struct eventfd_ctx **irq_slots(struct mdma_irqs *irqs, u32 index)
 {
 	switch (index) {
 	case VFIO_PCI_MSIX_IRQ_INDEX:
-		return dev->irqs.msix;
+		return irqs->msix;
 	case VFIO_PCI_REQ_IRQ_INDEX:
-		return &dev->irqs.req;
+		return &irqs->req;
 	default:
 		return NULL;
 	}
@@ -122,18 +149,18 @@ static void release(struct mdma_irqs *irqs, struct eventfd_ctx **slots, u32 n)
  * Vectors from @first on have got an eventfd: what became pending while they had
  * none was told to nobody. That is how a user masks a vector.
  */
-static void tell_pending(struct mdma_device *dev, u32 first, u32 begun)
+static void tell_pending(struct mdma_irqs *irqs, u32 first, u32 begun)
 {
-	struct mdma_channel *ch = &dev->engine.channels[first];
+	struct mdma_channel *ch = &irqs->engine->channels[first];
 
-	down_read(&dev->engine.gate);
-	for (; begun && dev->engine.running; begun >>= 1, ch++)
+	down_read(&irqs->engine->gate);
+	for (; begun && irqs->engine->running; begun >>= 1, ch++)
 		if (begun & 1 && mdma_channel_wants_irq(ch))
-			signal_one(&dev->irqs, &dev->irqs.msix[ch->index]);
-	up_read(&dev->engine.gate);
+			signal_one(irqs, &irqs->msix[ch->index]);
+	up_read(&irqs->engine->gate);
 }
 
-static int set_eventfds(struct mdma_device *dev, struct eventfd_ctx **slots,
+static int set_eventfds(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 			const struct vfio_irq_set *hdr, const s32 *fds)
 {
 	struct eventfd_ctx *ctx[MDMA_MAX_CHANNELS] = {};
@@ -152,16 +179,16 @@ static int set_eventfds(struct mdma_device *dev, struct eventfd_ctx **slots,
 			return ret;
 		}
 	}
-	begun = replace(&dev->irqs, &slots[hdr->start], ctx, n);
+	begun = replace(irqs, &slots[hdr->start], ctx, n);
 	if (hdr->index == VFIO_PCI_MSIX_IRQ_INDEX)
-		tell_pending(dev, hdr->start, begun);
+		tell_pending(irqs, hdr->start, begun);
 	return 0;
 }
 
 /**
  * mdma_irq_set() - VFIO_DEVICE_SET_IRQS
- * @dev: open, gate not held
- * @hdr: validated against mdma_pci_irq_count()
+ * @irqs: open, gate not held
+ * @hdr: validated against mdma_irq_count()
  * @data: of @hdr->count elements, for the data types that have any
  *
  * Nothing is changed if an error is returned.
@@ -169,40 +196,40 @@ static int set_eventfds(struct mdma_device *dev, struct eventfd_ctx **slots,
  * Return: 0, -ENOTTY for an action that the interrupt does not have, what
  * mdma_intx_set() returns, or what is wrong with an eventfd.
  */
-int mdma_irq_set(struct mdma_device *dev, const struct vfio_irq_set *hdr,
+int mdma_irq_set(struct mdma_irqs *irqs, const struct vfio_irq_set *hdr,
 		 const void *data)
 {
-	struct eventfd_ctx **slots = irq_slots(dev, hdr->index);
-	u32 i, count = mdma_pci_irq_count(dev, hdr->index);
+	struct eventfd_ctx **slots = irq_slots(irqs, hdr->index);
+	u32 i, count = mdma_irq_count(irqs, hdr->index);
 	const u8 *fire = data;
 
 	if (hdr->index == VFIO_PCI_INTX_IRQ_INDEX)
-		return mdma_intx_set(dev, hdr, data);
+		return mdma_intx_set(irqs->intx, hdr, data);
 	if (!slots || (hdr->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK) !=
 		      VFIO_IRQ_SET_ACTION_TRIGGER)
 		return -ENOTTY;
 	switch (hdr->flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {
 	case VFIO_IRQ_SET_DATA_EVENTFD:
-		return set_eventfds(dev, slots, hdr, data);
+		return set_eventfds(irqs, slots, hdr, data);
 	case VFIO_IRQ_SET_DATA_NONE:
 		if (!hdr->count)
-			release(&dev->irqs, slots, count);
+			release(irqs, slots, count);
 		fire = NULL;
 		break;
 	}
 	for (i = 0; i < hdr->count; i++)
 		if (!fire || fire[i])
-			signal_one(&dev->irqs, &slots[hdr->start + i]);
+			signal_one(irqs, &slots[hdr->start + i]);
 	return 0;
 }
 
 /**
  * mdma_irq_release() - give all eventfds back
- * @dev: nothing executes
+ * @irqs: nothing executes
  */
-void mdma_irq_release(struct mdma_device *dev)
+void mdma_irq_release(struct mdma_irqs *irqs)
 {
-	release(&dev->irqs, dev->irqs.msix, dev->engine.nr_channels);
-	release(&dev->irqs, &dev->irqs.req, 1);
-	mdma_intx_release(dev);
+	release(irqs, irqs->msix, irqs->engine->nr_channels);
+	release(irqs, &irqs->req, 1);
+	mdma_intx_release(irqs->intx);
 }

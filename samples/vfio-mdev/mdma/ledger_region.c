@@ -8,18 +8,26 @@
  * meanwhile. There is one copy, and it is charged to who reads. Takes
  * mdma_ledger_view.lock and, under it, what mdma_ledger_copy() takes.
  */
+#include <linux/mdma.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "mdma.h"
+#include "ledger.h"
+#include "ledger_region.h"
+#include "stats.h"
 
 /**
  * mdma_ledger_view_init() - no copy yet
  * @view: zeroed
+ * @ledger: of the device
+ * @stats: of the device
  */
-void mdma_ledger_view_init(struct mdma_ledger_view *view)
+void mdma_ledger_view_init(struct mdma_ledger_view *view,
+			   struct mdma_ledger *ledger, struct mdma_stats *stats)
 {
+	view->ledger = ledger;
+	view->stats = stats;
 	mutex_init(&view->lock);
 }
 
@@ -37,14 +45,13 @@ void mdma_ledger_view_drop(struct mdma_ledger_view *view)
 }
 
 /* 0 or -ENOMEM; then the old copy stays. */
-static int make_copy(struct mdma_device *dev)
+static int make_copy(struct mdma_ledger_view *view)
 {
-	struct mdma_ledger_view *view = &dev->ledger_view;
 	struct mdma_ledger_header *header;
 	size_t size;
 	void *data;
 
-	data = mdma_ledger_copy(&dev->engine.ledger, sizeof(*header), &size);
+	data = mdma_ledger_copy(view->ledger, sizeof(*header), &size);
 	if (IS_ERR(data))
 		return PTR_ERR(data);
 	header = data;
@@ -54,9 +61,9 @@ static int make_copy(struct mdma_device *dev)
 		.records = cpu_to_le64((size - sizeof(*header)) /
 				       sizeof(struct mdma_ledger_record)),
 		/* Read after the copy, so that no record has a higher one */
-		.seq = cpu_to_le64(mdma_counted(&dev->engine.stats,
+		.seq = cpu_to_le64(mdma_counted(view->stats,
 							   MDMA_STAT_SEQ)),
-		.refused = cpu_to_le64(READ_ONCE(dev->engine.ledger.refused)),
+		.refused = cpu_to_le64(READ_ONCE(view->ledger->refused)),
 	};
 	kvfree(view->data);
 	view->data = data;
@@ -66,20 +73,20 @@ static int make_copy(struct mdma_device *dev)
 
 /**
  * mdma_ledger_region_size() - size of the region
- * @dev: any
+ * @view: any
  *
  * Return: bytes, of the header and the most records that the ledger can have.
  */
-u64 mdma_ledger_region_size(struct mdma_device *dev)
+u64 mdma_ledger_region_size(const struct mdma_ledger_view *view)
 {
 	return sizeof(struct mdma_ledger_header) +
-	       mdma_ledger_records_max(&dev->engine.ledger) *
+	       mdma_ledger_records_max(view->ledger) *
 	       sizeof(struct mdma_ledger_record);
 }
 
 /**
  * mdma_ledger_region_read() - read from the region
- * @dev: open
+ * @view: open
  * @buf: of the user
  * @count: bytes
  * @offset: 0 makes the copy that this and later reads see
@@ -88,16 +95,15 @@ u64 mdma_ledger_region_size(struct mdma_device *dev)
  *
  * Return: @count, -ENOMEM or -EFAULT.
  */
-ssize_t mdma_ledger_region_read(struct mdma_device *dev, char __user *buf,
+ssize_t mdma_ledger_region_read(struct mdma_ledger_view *view, char __user *buf,
 				size_t count, u64 offset)
 {
-	struct mdma_ledger_view *view = &dev->ledger_view;
 	size_t have = 0;
 	int ret = 0;
 
 	mutex_lock(&view->lock);
 	if (!offset || !view->data)
-		ret = make_copy(dev);
+		ret = make_copy(view);
 	if (!ret && offset < view->size)
 		have = min_t(u64, count, view->size - offset);
 	if (!ret && (copy_to_user(buf, view->data + offset, have) ||

@@ -7,7 +7,8 @@
 #include <linux/kernel.h>
 #include <linux/sysfs.h>
 
-#include "mdma.h"
+#include "device.h"
+#include "ledger_sysfs.h"
 
 static struct mdma_ledger *to_ledger(struct device *dev)
 {

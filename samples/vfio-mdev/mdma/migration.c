@@ -19,16 +19,17 @@
  *
  * Takes mdma_migration.lock.
  */
-#include <linux/fs.h>
+#include <linux/err.h>
 #include <linux/file.h>
-#include <linux/slab.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
 
 #include "channel.h"
+#include "engine.h"
 #include "file.h"
-#include "mdma.h"
-#include "settings.h"
+#include "migration.h"
+#include "stream.h"
 #include "trace.h"
-#include "workload.h"
 
 static bool state_runs(enum vfio_device_mig_state state)
 {
@@ -50,68 +51,14 @@ static bool state_saves(enum vfio_device_mig_state state)
 	       state == VFIO_DEVICE_STATE_STOP_COPY;
 }
 
-/*
- * The state of a device that is stopped, but for the runs that it held: they
- * do not fit, see save_finish().
- */
-static void take_snapshot(struct mdma_device *dev, struct mdma_snapshot *snap)
-{
-	u32 i;
-
-	memset(snap, 0, sizeof(*snap));
-	snap->channels = dev->engine.nr_channels;
-	mutex_lock(&dev->regs_lock);
-	down_write(&dev->engine.gate);
-	for (i = 0; i < dev->engine.nr_channels; i++)
-		mdma_channel_save(&dev->engine.channels[i], snap);
-	mdma_regs_save(dev, snap);
-	mdma_window_save(&dev->engine.window, &snap->state.window);
-	mdma_workload_save(&dev->engine, snap);
-	mdma_replay_save(&dev->engine.replay, snap);
-	mdma_stats_save(&dev->engine.stats, snap);
-	up_write(&dev->engine.gate);
-	mutex_unlock(&dev->regs_lock);
-}
-
-/* A stopped device becomes what a valid snapshot says: 0 or -ENOMEM. */
-static int apply_snapshot(struct mdma_device *dev,
-			  const struct mdma_snapshot *snap)
-{
-	struct mdma_settings *settings = mdma_settings_alloc(&dev->engine);
-	struct mdma_replay replay = {};
-	int ret = -ENOMEM;
-	u32 i;
-
-	if (settings)
-		ret = mdma_replay_load(&replay, snap);
-	if (!ret)
-		ret = mdma_held_load(&dev->engine.held, snap);
-	if (!ret) {
-		mutex_lock(&dev->regs_lock);
-		down_write(&dev->engine.gate);
-		for (i = 0; i < dev->engine.nr_channels; i++)
-			mdma_channel_load(&dev->engine.channels[i], snap);
-		mdma_regs_load(dev, snap);
-		mdma_settings_load(&dev->engine, snap, &settings, &replay);
-		mdma_stats_load(&dev->engine.stats, snap);
-		up_write(&dev->engine.gate);
-		mutex_unlock(&dev->regs_lock);
-	}
-	/* What there was before, or what was not needed */
-	kvfree(replay.entries);
-	kfree(settings);
-	return ret;
-}
-
 /* The rest of the stream: 0 or -ENOMEM; then nothing has changed. */
-static int save_finish(struct mdma_device *dev)
+static int save_finish(struct mdma_migration *migration)
 {
-	struct mdma_file *file = dev->migration.saving;
+	struct mdma_file *file = migration->saving;
 	struct mdma_snapshot *snap = mdma_file_snapshot(file);
 	int ret;
 
-	take_snapshot(dev, snap);
-	ret = mdma_held_save(&dev->engine.held, snap);
+	ret = migration->hooks->save(migration, snap);
 	if (!ret)
 		ret = mdma_file_finish(file);
 	kvfree(snap->held.data);
@@ -120,24 +67,27 @@ static int save_finish(struct mdma_device *dev)
 	return ret;
 }
 
-static int resume_finish(struct mdma_device *dev)
+static int resume_finish(struct mdma_migration *migration)
 {
-	struct mdma_file *file = dev->migration.resuming;
+	struct mdma_file *file = migration->resuming;
 	int ret;
 
 	mdma_file_end(file);
 	ret = mdma_file_result(file);
 	if (!ret)
-		ret = apply_snapshot(dev, mdma_file_snapshot(file));
-	mdma_file_put(&dev->migration.resuming);
+		ret = migration->hooks->load(migration,
+					     mdma_file_snapshot(file));
+	mdma_file_put(&migration->resuming);
 	return ret;
 }
 
 /* A new file of one kind or the other, and what the user gets of it. */
-static struct file *begin(struct mdma_device *dev, struct mdma_file **file,
-			  bool saves)
+static struct file *begin(struct mdma_migration *migration,
+			  struct mdma_file **file, bool saves)
 {
-	struct mdma_file *new = mdma_file_create(dev, saves);
+	struct mdma_file *new = mdma_file_create(migration->engine->id,
+						 migration->engine->nr_channels,
+						 saves);
 
 	if (IS_ERR(new))
 		return ERR_CAST(new);
@@ -145,79 +95,101 @@ static struct file *begin(struct mdma_device *dev, struct mdma_file **file,
 	return mdma_file_get(new);
 }
 
-/* The window that the guest gave last comes before the first descriptor. */
-static void start_running(struct mdma_device *dev)
+/* What was held is pinned again before the first descriptor. */
+static void start_running(struct mdma_migration *migration)
 {
-	mdma_held_unpark(&dev->engine.held, dev->engine.channels[0].dst_pages);
-	mutex_lock(&dev->regs_lock);
-	mdma_regs_load_window(dev, true);
-	mdma_engine_run(&dev->engine, true);
-	mutex_unlock(&dev->regs_lock);
-	mdma_irq_replay(dev);
+	mdma_held_unpark(&migration->engine->held,
+			 migration->engine->channels[0].dst_pages);
+	migration->hooks->start(migration);
 }
 
-static void set_state(struct mdma_device *dev, enum vfio_device_mig_state to)
+static void set_state(struct mdma_migration *migration,
+		      enum vfio_device_mig_state to)
 {
-	trace_mdma_state(dev->engine.id, dev->migration.state, to);
-	WRITE_ONCE(dev->migration.state, to);
+	trace_mdma_state(migration->engine->id, migration->state, to);
+	WRITE_ONCE(migration->state, to);
 }
 
 /* What an arc does that can fail; then the device has not left its state. */
-static int arc(struct mdma_device *dev, enum vfio_device_mig_state from,
-	       enum vfio_device_mig_state to)
+static int arc(struct mdma_migration *migration,
+	       enum vfio_device_mig_state from, enum vfio_device_mig_state to)
 {
 	int ret;
 
 	if (from == VFIO_DEVICE_STATE_RESUMING) {
-		ret = resume_finish(dev);
+		ret = resume_finish(migration);
 		if (ret) {
-			set_state(dev, VFIO_DEVICE_STATE_ERROR);
+			set_state(migration, VFIO_DEVICE_STATE_ERROR);
 			return ret;
 		}
 	}
 	if (state_runs(from) && !state_runs(to))
-		mdma_engine_run(&dev->engine, false);
+		mdma_engine_run(migration->engine, false);
 	if (state_stopped(to) && !state_stopped(from))
-		mdma_held_park(&dev->engine.held);
-	return to == VFIO_DEVICE_STATE_STOP_COPY ? save_finish(dev) : 0;
+		mdma_held_park(&migration->engine->held);
+	return to == VFIO_DEVICE_STATE_STOP_COPY ? save_finish(migration) : 0;
 }
 
 /* One arc of the state machine: a file for the user, NULL or an ERR_PTR(). */
-static struct file *step(struct mdma_device *dev, enum vfio_device_mig_state to)
+static struct file *step(struct mdma_migration *migration,
+			 enum vfio_device_mig_state to)
 {
-	enum vfio_device_mig_state from = dev->migration.state;
+	enum vfio_device_mig_state from = migration->state;
 	bool saves = state_saves(to) && !state_saves(from);
 	struct file *filp = NULL;
 	int ret;
 
 	if (to == VFIO_DEVICE_STATE_RESUMING)
-		filp = begin(dev, &dev->migration.resuming, false);
+		filp = begin(migration, &migration->resuming, false);
 	else if (saves)
-		filp = begin(dev, &dev->migration.saving, true);
+		filp = begin(migration, &migration->saving, true);
 	if (IS_ERR(filp))
 		return filp;
 
-	ret = arc(dev, from, to);
+	ret = arc(migration, from, to);
 	if (ret && saves)
-		mdma_file_put(&dev->migration.saving);
+		mdma_file_put(&migration->saving);
 	if (ret) {
 		if (filp)
 			fput(filp);
 		return ERR_PTR(ret);
 	}
 	if (state_saves(from) && !state_saves(to))
-		mdma_file_put(&dev->migration.saving);
-	set_state(dev, to);
+		mdma_file_put(&migration->saving);
+	set_state(migration, to);
 	if (state_runs(to) && !state_runs(from))
-		start_running(dev);
+		start_running(migration);
 	return filp;
 }
 
-static struct file *migration_set_state(struct vfio_device *vdev,
-					enum vfio_device_mig_state new_state)
+/**
+ * mdma_migration_init() - a device that runs
+ * @migration: zeroed
+ * @vdev: vfio's part of the device
+ * @engine: of the device
+ * @hooks: likewise
+ */
+void mdma_migration_init(struct mdma_migration *migration,
+			 struct vfio_device *vdev, struct mdma_engine *engine,
+			 const struct mdma_migration_hooks *hooks)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
-	struct mdma_migration *migration = &dev->migration;
+	migration->vdev = vdev;
+	migration->engine = engine;
+	migration->hooks = hooks;
+	mutex_init(&migration->lock);
+	migration->state = VFIO_DEVICE_STATE_RUNNING;
+}
+
+/**
+ * mdma_migration_set_state() - go to a state, through those on the way
+ * @migration: of a device that is open
+ * @new_state: from the user
+ *
+ * Return: the file that the state has, NULL for none, or an ERR_PTR().
+ */
+struct file *mdma_migration_set_state(struct mdma_migration *migration,
+				      enum vfio_device_mig_state new_state)
+{
 	enum vfio_device_mig_state next;
 	struct file *filp = NULL;
 	int ret;
@@ -228,62 +200,59 @@ static struct file *migration_set_state(struct vfio_device *vdev,
 	    new_state == VFIO_DEVICE_STATE_ERROR)
 		filp = ERR_PTR(-EINVAL);
 	while (!filp && migration->state != new_state) {
-		ret = vfio_mig_get_next_state(vdev, migration->state,
+		ret = vfio_mig_get_next_state(migration->vdev, migration->state,
 					      new_state, &next);
-		filp = ret ? ERR_PTR(ret) : step(dev, next);
+		filp = ret ? ERR_PTR(ret) : step(migration, next);
 	}
 	mutex_unlock(&migration->lock);
 	return filp;
 }
 
-static int migration_get_state(struct vfio_device *vdev,
-			       enum vfio_device_mig_state *state)
+/**
+ * mdma_migration_get_state() - the state when nobody is changing it
+ * @migration: any
+ *
+ * Return: the state.
+ */
+enum vfio_device_mig_state
+mdma_migration_get_state(struct mdma_migration *migration)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
+	enum vfio_device_mig_state state;
 
-	mutex_lock(&dev->migration.lock);
-	*state = dev->migration.state;
-	mutex_unlock(&dev->migration.lock);
-	return 0;
+	mutex_lock(&migration->lock);
+	state = migration->state;
+	mutex_unlock(&migration->lock);
+	return state;
 }
 
-static int migration_get_data_size(struct vfio_device *vdev,
-				   unsigned long *stop_copy_length)
+/**
+ * mdma_migration_data_size() - how long the stream will be
+ * @migration: any
+ *
+ * Return: bytes, those of descriptors that stop midway left out: nobody knows how
+ * many will.
+ */
+size_t mdma_migration_data_size(struct mdma_migration *migration)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
-
-	/* How many channels will stop midway, nobody knows */
-	*stop_copy_length = MDMA_STREAM_CONFIG_SIZE +
-			    mdma_stream_state_size(dev->engine.nr_channels, 0,
-						   mdma_held_count(&dev->engine.held),
-						   READ_ONCE(dev->engine.replay.nr));
-	return 0;
+	return MDMA_STREAM_CONFIG_SIZE + migration->hooks->size(migration);
 }
-
-const struct vfio_migration_ops mdma_migration_ops = {
-	.migration_set_state = migration_set_state,
-	.migration_get_state = migration_get_state,
-	.migration_get_data_size = migration_get_data_size,
-};
 
 /**
  * mdma_migration_reset() - reset the function: VFIO_DEVICE_RESET, and close
- * @dev: takes migration.lock, regs_lock and the gate
+ * @migration: takes its lock
  *
  * Ends a migration, gives back what is pinned, and resets config space and
  * registers. The device runs afterwards, if it is open.
  */
-void mdma_migration_reset(struct mdma_device *dev)
+void mdma_migration_reset(struct mdma_migration *migration)
 {
-	mutex_lock(&dev->migration.lock);
-	mdma_engine_run(&dev->engine, false);
-	mdma_file_put(&dev->migration.saving);
-	mdma_file_put(&dev->migration.resuming);
-	mutex_lock(&dev->regs_lock);
-	mdma_function_reset(dev);
-	mutex_unlock(&dev->regs_lock);
-	if (dev->migration.state != VFIO_DEVICE_STATE_RUNNING)
-		set_state(dev, VFIO_DEVICE_STATE_RUNNING);
-	mdma_engine_run(&dev->engine, dev->engine.open);
-	mutex_unlock(&dev->migration.lock);
+	mutex_lock(&migration->lock);
+	mdma_engine_run(migration->engine, false);
+	mdma_file_put(&migration->saving);
+	mdma_file_put(&migration->resuming);
+	migration->hooks->reset(migration);
+	if (migration->state != VFIO_DEVICE_STATE_RUNNING)
+		set_state(migration, VFIO_DEVICE_STATE_RUNNING);
+	mdma_engine_run(migration->engine, migration->engine->open);
+	mutex_unlock(&migration->lock);
 }

@@ -3,17 +3,25 @@
  * The PCI function as vfio-pci shows it: config space, regions, interrupts,
  * ioctls. A conventional function with one memory BAR, INTx, MSI-X, and a reset
  * by its Advanced Features; and a region for the ledger, which no function has.
- * Takes regs_lock, and the gate for what the engine looks at.
+ * Takes mdma_regs.lock, and the gate for what the engine looks at.
  */
 #include <linux/kernel.h>
+#include <linux/mdma.h>
 #include <linux/pci_regs.h>
 #include <linux/pci_ids.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/unaligned.h>
+#include <linux/vfio.h>
 
-#include "mdma.h"
+#include "engine.h"
+#include "intx.h"
+#include "irq.h"
+#include "ledger_region.h"
+#include "migration.h"
+#include "pci.h"
+#include "regs.h"
 
 /* A region's offset in the device's file, as vfio-pci has it. */
 #define REGION_SHIFT	40
@@ -28,13 +36,13 @@
 
 /**
  * mdma_pci_reset() - config space gets its first values
- * @dev: regs_lock held, gate held for writing
+ * @pci: lock of mdma_regs held, gate held for writing
  */
-void mdma_pci_reset(struct mdma_device *dev)
+void mdma_pci_reset(struct mdma_pci *pci)
 {
-	u8 *config = dev->config;
+	u8 *config = pci->config;
 
-	memset(config, 0, sizeof(dev->config));
+	memset(config, 0, sizeof(pci->config));
 	put_unaligned_le16(MDMA_PCI_VENDOR_ID, &config[PCI_VENDOR_ID]);
 	put_unaligned_le16(MDMA_PCI_DEVICE_ID, &config[PCI_DEVICE_ID]);
 	put_unaligned_le16(PCI_STATUS_CAP_LIST, &config[PCI_STATUS]);
@@ -53,15 +61,29 @@ void mdma_pci_reset(struct mdma_device *dev)
 	config[AF_CAP + PCI_CAP_LIST_ID] = PCI_CAP_ID_AF;
 	config[AF_CAP + PCI_AF_LENGTH] = PCI_CAP_AF_SIZEOF;
 	config[AF_CAP + PCI_AF_CAP] = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
-	put_unaligned_le16(dev->engine.nr_channels - 1,
+	put_unaligned_le16(pci->engine->nr_channels - 1,
 			   &config[MSIX_CAP + PCI_MSIX_FLAGS]);
 	put_unaligned_le32(MDMA_MSIX_TABLE_OFFSET,
 			   &config[MSIX_CAP + PCI_MSIX_TABLE]);
 	put_unaligned_le32(MDMA_MSIX_PBA_OFFSET,
 			   &config[MSIX_CAP + PCI_MSIX_PBA]);
-	dev->memory = false;
-	dev->engine.bus_master = false;
-	dev->intx_enabled = true;
+	pci->memory = false;
+	pci->engine->bus_master = false;
+	pci->intx->enabled = true;
+}
+
+/**
+ * mdma_pci_reset_function() - the reset of a PCI function
+ * @pci: of a device that is open, lock of mdma_regs held, not the gate
+ *
+ * What mdma_regs_reset_device() does, and config space gets its first values.
+ */
+void mdma_pci_reset_function(struct mdma_pci *pci)
+{
+	mdma_regs_reset_device(pci->regs);
+	down_write(&pci->engine->gate);
+	mdma_pci_reset(pci);
+	up_write(&pci->engine->gate);
 }
 
 /* The bits of a byte of config space that can be written. */
@@ -87,23 +109,23 @@ static u8 config_mask(u32 offset)
 }
 
 /* What the engine looks at follows what was written. */
-static void config_apply(struct mdma_device *dev)
+static void config_apply(struct mdma_pci *pci)
 {
-	u16 command = get_unaligned_le16(&dev->config[PCI_COMMAND]);
-	u16 msix = get_unaligned_le16(&dev->config[MSIX_CAP + PCI_MSIX_FLAGS]);
+	u16 command = get_unaligned_le16(&pci->config[PCI_COMMAND]);
+	u16 msix = get_unaligned_le16(&pci->config[MSIX_CAP + PCI_MSIX_FLAGS]);
 	bool master = command & PCI_COMMAND_MASTER;
 	bool intx = !(command & PCI_COMMAND_INTX_DISABLE) &&
 		    !(msix & PCI_MSIX_FLAGS_ENABLE);
 
-	dev->memory = command & PCI_COMMAND_MEMORY;
-	if (master == dev->engine.bus_master && intx == dev->intx_enabled)
+	pci->memory = command & PCI_COMMAND_MEMORY;
+	if (master == pci->engine->bus_master && intx == pci->intx->enabled)
 		return;
-	down_write(&dev->engine.gate);
-	dev->engine.bus_master = master;
-	dev->intx_enabled = intx;
-	mdma_engine_kick(&dev->engine);
-	mdma_intx_update(dev);
-	up_write(&dev->engine.gate);
+	down_write(&pci->engine->gate);
+	pci->engine->bus_master = master;
+	pci->intx->enabled = intx;
+	mdma_engine_kick(pci->engine);
+	mdma_intx_update(pci->intx);
+	up_write(&pci->engine->gate);
 }
 
 /* Whether a write of config space is one of Initiate FLR. */
@@ -115,74 +137,74 @@ static bool initiates_flr(u32 offset, const u8 *data, u32 count)
 	       data[ctrl - offset] & PCI_AF_CTRL_FLR;
 }
 
-static void config_write(struct mdma_device *dev, u32 offset, const u8 *data,
+static void config_write(struct mdma_pci *pci, u32 offset, const u8 *data,
 			 u32 count)
 {
 	u32 i;
 
 	if (initiates_flr(offset, data, count)) {
-		mdma_function_reset(dev);
+		mdma_pci_reset_function(pci);
 		return;
 	}
 	for (i = 0; i < count; i++) {
 		u8 mask = config_mask(offset + i);
-		u8 *byte = &dev->config[offset + i];
+		u8 *byte = &pci->config[offset + i];
 
 		*byte = (*byte & ~mask) | (data[i] & mask);
 	}
-	config_apply(dev);
+	config_apply(pci);
 }
 
-static void config_read(struct mdma_device *dev, u32 offset, u8 *data,
+static void config_read(struct mdma_pci *pci, u32 offset, u8 *data,
 			u32 count)
 {
-	u8 *status = &dev->config[PCI_STATUS];
+	u8 *status = &pci->config[PCI_STATUS];
 
 	*status &= ~PCI_STATUS_INTERRUPT;
-	if (mdma_intx_pending(dev))
+	if (mdma_intx_pending(pci->intx))
 		*status |= PCI_STATUS_INTERRUPT;
-	memcpy(data, &dev->config[offset], count);
+	memcpy(data, &pci->config[offset], count);
 }
 
 /* Access to BAR0: anything but aligned 4 or 8 bytes is nowhere. */
-static void bar_read(struct mdma_device *dev, u32 offset, u8 *data, u32 count)
+static void bar_read(struct mdma_pci *pci, u32 offset, u8 *data, u32 count)
 {
 	u32 i;
 
 	memset(data, 0xff, count);
-	if (!dev->memory || count < 4)
+	if (!pci->memory || count < 4)
 		return;
 	for (i = 0; i < count; i += 4)
-		put_unaligned_le32(mdma_regs_read(dev, offset + i), data + i);
+		put_unaligned_le32(mdma_regs_read(pci->regs, offset + i), data + i);
 }
 
-static void bar_write(struct mdma_device *dev, u32 offset, const u8 *data,
+static void bar_write(struct mdma_pci *pci, u32 offset, const u8 *data,
 		      u32 count)
 {
 	u32 i;
 
-	if (!dev->memory || count < 4)
+	if (!pci->memory || count < 4)
 		return;
 	for (i = 0; i < count; i += 4)
-		mdma_regs_write(dev, offset + i, get_unaligned_le32(data + i));
+		mdma_regs_write(pci->regs, offset + i, get_unaligned_le32(data + i));
 }
 
-static void region_access(struct mdma_device *dev, u32 index, u32 offset,
+static void region_access(struct mdma_pci *pci, u32 index, u32 offset,
 			  u8 *data, u32 count, bool write)
 {
-	mutex_lock(&dev->regs_lock);
+	mutex_lock(&pci->regs->lock);
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX && write)
-		config_write(dev, offset, data, count);
+		config_write(pci, offset, data, count);
 	else if (index == VFIO_PCI_CONFIG_REGION_INDEX)
-		config_read(dev, offset, data, count);
+		config_read(pci, offset, data, count);
 	else if (write)
-		bar_write(dev, offset, data, count);
+		bar_write(pci, offset, data, count);
 	else
-		bar_read(dev, offset, data, count);
-	mutex_unlock(&dev->regs_lock);
+		bar_read(pci, offset, data, count);
+	mutex_unlock(&pci->regs->lock);
 }
 
-static u64 region_size(struct mdma_device *dev, u32 index)
+static u64 region_size(struct mdma_pci *pci, u32 index)
 {
 	switch (index) {
 	case VFIO_PCI_CONFIG_REGION_INDEX:
@@ -190,7 +212,7 @@ static u64 region_size(struct mdma_device *dev, u32 index)
 	case VFIO_PCI_BAR0_REGION_INDEX:
 		return MDMA_BAR0_SIZE;
 	case LEDGER_REGION:
-		return mdma_ledger_region_size(dev);
+		return mdma_ledger_region_size(pci->ledger_view);
 	default:
 		return 0;
 	}
@@ -206,22 +228,22 @@ static u32 access_size(u32 offset, size_t left)
 	return size;
 }
 
-static ssize_t read_ledger(struct mdma_device *dev, char __user *buf,
+static ssize_t read_ledger(struct mdma_pci *pci, char __user *buf,
 			   size_t count, loff_t *ppos, u64 offset)
 {
-	ssize_t ret = mdma_ledger_region_read(dev, buf, count, offset);
+	ssize_t ret = mdma_ledger_region_read(pci->ledger_view, buf, count, offset);
 
 	if (ret > 0)
 		*ppos += ret;
 	return ret;
 }
 
-static ssize_t region_rw(struct mdma_device *dev, char __user *buf,
+static ssize_t region_rw(struct mdma_pci *pci, char __user *buf,
 			 size_t count, loff_t *ppos, bool write)
 {
 	u64 index = (u64)*ppos >> REGION_SHIFT;
 	u64 offset = *ppos & (REGION_OFFSET(1) - 1);
-	u64 limit = index < NUM_REGIONS ? region_size(dev, index) : 0;
+	u64 limit = index < NUM_REGIONS ? region_size(pci, index) : 0;
 	size_t done, size;
 	u8 data[8];
 
@@ -231,12 +253,12 @@ static ssize_t region_rw(struct mdma_device *dev, char __user *buf,
 		return -EINVAL;
 	count = min_t(u64, count, limit - offset);
 	if (index == LEDGER_REGION)
-		return read_ledger(dev, buf, count, ppos, offset);
+		return read_ledger(pci, buf, count, ppos, offset);
 	for (done = 0; done < count; done += size) {
 		size = access_size(offset + done, count - done);
 		if (write && copy_from_user(data, buf + done, size))
 			return -EFAULT;
-		region_access(dev, index, offset + done, data, size, write);
+		region_access(pci, index, offset + done, data, size, write);
 		if (!write && copy_to_user(buf + done, data, size))
 			return -EFAULT;
 	}
@@ -246,36 +268,32 @@ static ssize_t region_rw(struct mdma_device *dev, char __user *buf,
 
 /**
  * mdma_pci_read() - read from a region
- * @vdev: open
+ * @pci: of a device that is open
  * @buf: of the user
  * @count: bytes; what is beyond the region's end is left out
  * @ppos: region and offset
  *
  * Return: bytes, -EINVAL if there is no such region, -EFAULT.
  */
-ssize_t mdma_pci_read(struct vfio_device *vdev, char __user *buf, size_t count,
+ssize_t mdma_pci_read(struct mdma_pci *pci, char __user *buf, size_t count,
 		      loff_t *ppos)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
-
-	return region_rw(dev, buf, count, ppos, false);
+	return region_rw(pci, buf, count, ppos, false);
 }
 
 /**
  * mdma_pci_write() - write to a region
- * @vdev: open
+ * @pci: of a device that is open
  * @buf: of the user
  * @count: bytes; what is beyond the region's end is left out
  * @ppos: region and offset
  *
  * Return: bytes, -EINVAL if there is no such region, -EFAULT.
  */
-ssize_t mdma_pci_write(struct vfio_device *vdev, const char __user *buf,
+ssize_t mdma_pci_write(struct mdma_pci *pci, const char __user *buf,
 		       size_t count, loff_t *ppos)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
-
-	return region_rw(dev, (char __user *)buf, count, ppos, true);
+	return region_rw(pci, (char __user *)buf, count, ppos, true);
 }
 
 static int get_info(void __user *arg)
@@ -317,7 +335,7 @@ static int tell_ledger_type(struct vfio_region_info *info, void __user *arg)
 	       -EFAULT : 0;
 }
 
-static int get_region_info(struct mdma_device *dev, void __user *arg)
+static int get_region_info(struct mdma_pci *pci, void __user *arg)
 {
 	size_t minsz = offsetofend(struct vfio_region_info, offset);
 	struct vfio_region_info info;
@@ -327,7 +345,7 @@ static int get_region_info(struct mdma_device *dev, void __user *arg)
 		return -EFAULT;
 	if (info.argsz < minsz || info.index >= NUM_REGIONS)
 		return -EINVAL;
-	info.size = region_size(dev, info.index);
+	info.size = region_size(pci, info.index);
 	info.offset = REGION_OFFSET(info.index);
 	info.flags = info.size ? VFIO_REGION_INFO_FLAG_READ |
 				 VFIO_REGION_INFO_FLAG_WRITE : 0;
@@ -339,28 +357,7 @@ static int get_region_info(struct mdma_device *dev, void __user *arg)
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
-/**
- * mdma_pci_irq_count() - vectors of an interrupt index
- * @dev: any
- * @index: VFIO_PCI_*_IRQ_INDEX
- *
- * Return: number, 0 for an index that the device does not have.
- */
-u32 mdma_pci_irq_count(struct mdma_device *dev, u32 index)
-{
-	switch (index) {
-	case VFIO_PCI_INTX_IRQ_INDEX:
-		return 1;
-	case VFIO_PCI_MSIX_IRQ_INDEX:
-		return dev->engine.nr_channels;
-	case VFIO_PCI_REQ_IRQ_INDEX:
-		return 1;
-	default:
-		return 0;
-	}
-}
-
-static int get_irq_info(struct mdma_device *dev, void __user *arg)
+static int get_irq_info(struct mdma_pci *pci, void __user *arg)
 {
 	size_t minsz = offsetofend(struct vfio_irq_info, count);
 	struct vfio_irq_info info;
@@ -371,14 +368,14 @@ static int get_irq_info(struct mdma_device *dev, void __user *arg)
 	if (info.argsz < minsz || info.index >= VFIO_PCI_NUM_IRQS ||
 	    info.index == VFIO_PCI_ERR_IRQ_INDEX)
 		return -EINVAL;
-	info.count = mdma_pci_irq_count(dev, info.index);
+	info.count = mdma_irq_count(pci->irqs, info.index);
 	info.flags = info.count ? VFIO_IRQ_INFO_EVENTFD : 0;
 	if (info.index == VFIO_PCI_INTX_IRQ_INDEX)
 		info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
-static int set_irqs(struct mdma_device *dev, void __user *arg)
+static int set_irqs(struct mdma_pci *pci, void __user *arg)
 {
 	size_t minsz = offsetofend(struct vfio_irq_set, count);
 	struct vfio_irq_set hdr;
@@ -389,7 +386,7 @@ static int set_irqs(struct mdma_device *dev, void __user *arg)
 	if (copy_from_user(&hdr, arg, minsz))
 		return -EFAULT;
 	ret = vfio_set_irqs_validate_and_prepare(&hdr,
-						 mdma_pci_irq_count(dev, hdr.index),
+						 mdma_irq_count(pci->irqs, hdr.index),
 						 VFIO_PCI_NUM_IRQS, &size);
 	if (ret)
 		return ret;
@@ -398,36 +395,35 @@ static int set_irqs(struct mdma_device *dev, void __user *arg)
 		if (IS_ERR(data))
 			return PTR_ERR(data);
 	}
-	ret = mdma_irq_set(dev, &hdr, data);
+	ret = mdma_irq_set(pci->irqs, &hdr, data);
 	kfree(data);
 	return ret;
 }
 
 /**
  * mdma_pci_ioctl() - VFIO_DEVICE_*
- * @vdev: open
+ * @pci: of a device that is open
  * @cmd: number
  * @arg: address of a structure of the user
  *
  * Return: 0 or a negative error.
  */
-long mdma_pci_ioctl(struct vfio_device *vdev, unsigned int cmd,
+long mdma_pci_ioctl(struct mdma_pci *pci, unsigned int cmd,
 		    unsigned long arg)
 {
-	struct mdma_device *dev = container_of(vdev, struct mdma_device, vdev);
 	void __user *uarg = (void __user *)arg;
 
 	switch (cmd) {
 	case VFIO_DEVICE_GET_INFO:
 		return get_info(uarg);
 	case VFIO_DEVICE_GET_REGION_INFO:
-		return get_region_info(dev, uarg);
+		return get_region_info(pci, uarg);
 	case VFIO_DEVICE_GET_IRQ_INFO:
-		return get_irq_info(dev, uarg);
+		return get_irq_info(pci, uarg);
 	case VFIO_DEVICE_SET_IRQS:
-		return set_irqs(dev, uarg);
+		return set_irqs(pci, uarg);
 	case VFIO_DEVICE_RESET:
-		mdma_migration_reset(dev);
+		mdma_migration_reset(pci->migration);
 		return 0;
 	default:
 		return -ENOTTY;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The registers of BAR0, see <linux/mdma.h>. pci.c cuts every access into
- * aligned ones of 4 bytes. All functions run under regs_lock; what the engine
+ * aligned ones of 4 bytes. All functions run under mdma_regs.lock; what the engine
  * reads as well is changed under mdma_channel.lock or with the gate held for
  * writing.
  *
@@ -12,10 +12,27 @@
 #include <linux/string.h>
 
 #include "channel.h"
+#include "engine.h"
+#include "irq.h"
 #include "job.h"
-#include "mdma.h"
+#include "regs.h"
 #include "ring.h"
+#include "snapshot.h"
 #include "workload.h"
+
+/**
+ * mdma_regs_init() - no register was written
+ * @regs: zeroed
+ * @engine: that they control
+ * @irqs: that they raise
+ */
+void mdma_regs_init(struct mdma_regs *regs, struct mdma_engine *engine,
+		    struct mdma_irqs *irqs)
+{
+	regs->engine = engine;
+	regs->irqs = irqs;
+	mutex_init(&regs->lock);
+}
 
 static void set_low(u64 *reg, u32 value)
 {
@@ -29,19 +46,36 @@ static void set_high(u64 *reg, u32 value)
 
 /**
  * mdma_regs_reset() - all registers get their first values
- * @dev: regs_lock held, gate held for writing
+ * @regs: lock held, gate held for writing
  *
  * A window that the guest gave is dropped; the administrator's stays.
  */
-void mdma_regs_reset(struct mdma_device *dev)
+void mdma_regs_reset(struct mdma_regs *regs)
 {
 	u32 i;
 
-	for (i = 0; i < dev->engine.nr_channels; i++)
-		mdma_channel_reset(&dev->engine.channels[i]);
-	dev->window_regs = (struct mdma_window_regs) {};
-	if (dev->engine.window.origin == MDMA_WINDOW_GUEST)
-		mdma_workload_set_window(&dev->engine, MDMA_WINDOW_NONE, NULL, 0);
+	for (i = 0; i < regs->engine->nr_channels; i++)
+		mdma_channel_reset(&regs->engine->channels[i]);
+	regs->window = (struct mdma_window_regs) {};
+	if (regs->engine->window.origin == MDMA_WINDOW_GUEST)
+		mdma_workload_set_window(regs->engine, MDMA_WINDOW_NONE, NULL, 0);
+}
+
+/**
+ * mdma_regs_reset_device() - back to the registers' first values, nothing pinned
+ * @regs: of a device that is open, lock held, not the gate
+ *
+ * The workload's attributes and a window of the administrator stay.
+ */
+void mdma_regs_reset_device(struct mdma_regs *regs)
+{
+	lockdep_assert_held(&regs->lock);
+
+	down_write(&regs->engine->gate);
+	mdma_regs_reset(regs);
+	mdma_workload_restart(regs->engine);
+	mdma_unmap_all(&regs->engine->unmap);
+	up_write(&regs->engine->gate);
 }
 
 static u32 channel_read(struct mdma_channel *ch, u32 reg)
@@ -79,7 +113,7 @@ static u32 channel_read(struct mdma_channel *ch, u32 reg)
 	return value;
 }
 
-static void write_ctrl(struct mdma_device *dev, struct mdma_channel *ch,
+static void write_ctrl(struct mdma_regs *regs, struct mdma_channel *ch,
 		       u32 value)
 {
 	bool enable, disable, bad = false, replay;
@@ -102,7 +136,7 @@ static void write_ctrl(struct mdma_device *dev, struct mdma_channel *ch,
 	if (disable)
 		mdma_channel_sync(ch);
 	if (bad || replay)
-		mdma_irq_raise(dev, ch);
+		mdma_irq_raise(regs->irqs, ch);
 }
 
 /*
@@ -143,7 +177,7 @@ static void write_ring(struct mdma_channel *ch, u32 reg, u32 value)
 	spin_unlock(&ch->lock);
 }
 
-static void channel_write(struct mdma_device *dev, struct mdma_channel *ch,
+static void channel_write(struct mdma_regs *regs, struct mdma_channel *ch,
 			  u32 reg, u32 value)
 {
 	switch (reg) {
@@ -153,7 +187,7 @@ static void channel_write(struct mdma_device *dev, struct mdma_channel *ch,
 		write_ring(ch, reg, value);
 		break;
 	case MDMA_CHAN_CTRL:
-		write_ctrl(dev, ch, value);
+		write_ctrl(regs, ch, value);
 		break;
 	case MDMA_CHAN_TAIL:
 		write_tail(ch, value);
@@ -168,13 +202,13 @@ static void channel_write(struct mdma_device *dev, struct mdma_channel *ch,
 }
 
 /* Reads and checks the guest's table into @range, with the gate held. */
-static u32 read_table(struct mdma_device *dev, u64 table,
+static u32 read_table(struct mdma_regs *regs, u64 table,
 		      struct mdma_range *range, u32 nr)
 {
-	struct mdma_channel *ch = &dev->engine.channels[0];
+	struct mdma_channel *ch = &regs->engine->channels[0];
 	int ret;
 
-	if (!dev->engine.bus_master || nr > MDMA_MAX_RANGES ||
+	if (!regs->engine->bus_master || nr > MDMA_MAX_RANGES ||
 	    table + (nr * sizeof(*range) - 1) < table)
 		return MDMA_STATUS_BAD_WINDOW;
 	mutex_lock(&ch->exec);
@@ -189,76 +223,76 @@ static u32 read_table(struct mdma_device *dev, u64 table,
 
 /**
  * mdma_regs_load_window() - do what WINDOW_RANGES was written for
- * @dev: regs_lock held, not the gate
+ * @regs: lock held, not the gate
  * @starts: the device is about to run
  *
  * Does nothing if nothing is pending. A table is read only if the device runs
  * or starts to; to take the window back needs no DMA.
  */
-void mdma_regs_load_window(struct mdma_device *dev, bool starts)
+void mdma_regs_load_window(struct mdma_regs *regs, bool starts)
 {
-	struct mdma_window_regs *regs = &dev->window_regs;
+	struct mdma_window_regs *window = &regs->window;
 	struct mdma_range range[MDMA_MAX_RANGES];
 
-	lockdep_assert_held(&dev->regs_lock);
+	lockdep_assert_held(&regs->lock);
 
-	down_read(&dev->engine.gate);
-	if (regs->pending && !regs->ranges)
-		regs->status = MDMA_STATUS_DONE;
-	else if (regs->pending && (dev->engine.running || starts))
-		regs->status = read_table(dev, regs->table, range,
-					  regs->ranges);
-	up_read(&dev->engine.gate);
-	if (!regs->pending || regs->status == MDMA_STATUS_NONE)
+	down_read(&regs->engine->gate);
+	if (window->pending && !window->ranges)
+		window->status = MDMA_STATUS_DONE;
+	else if (window->pending && (regs->engine->running || starts))
+		window->status = read_table(regs, window->table, range,
+					  window->ranges);
+	up_read(&regs->engine->gate);
+	if (!window->pending || window->status == MDMA_STATUS_NONE)
 		return;
-	regs->pending = false;
-	if (regs->status != MDMA_STATUS_DONE)
+	window->pending = false;
+	if (window->status != MDMA_STATUS_DONE)
 		return;
-	down_write(&dev->engine.gate);
-	mdma_workload_set_window(&dev->engine, MDMA_WINDOW_GUEST, range, regs->ranges);
-	up_write(&dev->engine.gate);
+	down_write(&regs->engine->gate);
+	mdma_workload_set_window(regs->engine, MDMA_WINDOW_GUEST, range, window->ranges);
+	up_write(&regs->engine->gate);
 }
 
-static void write_window(struct mdma_device *dev, u32 offset, u32 value)
+static void write_window(struct mdma_regs *regs, u32 offset, u32 value)
 {
-	struct mdma_window_regs *regs = &dev->window_regs;
+	struct mdma_window_regs *window = &regs->window;
 
 	switch (offset) {
 	case MDMA_REG_WINDOW_TABLE:
-		set_low(&regs->table, value);
+		set_low(&window->table, value);
 		break;
 	case MDMA_REG_WINDOW_TABLE + 4:
-		set_high(&regs->table, value);
+		set_high(&window->table, value);
 		break;
 	case MDMA_REG_WINDOW_RANGES:
-		regs->ranges = value;
-		regs->status = MDMA_STATUS_NONE;
-		regs->pending = true;
-		mdma_regs_load_window(dev, false);
+		window->ranges = value;
+		window->status = MDMA_STATUS_NONE;
+		window->pending = true;
+		mdma_regs_load_window(regs, false);
 		break;
 	}
 }
 
-static struct mdma_channel *channel_at(struct mdma_device *dev, u32 offset)
+static struct mdma_channel *channel_at(struct mdma_regs *regs, u32 offset)
 {
 	u32 n = (offset - MDMA_REG_CHANNEL_BASE) / MDMA_REG_CHANNEL_SIZE;
 
-	if (offset < MDMA_REG_CHANNEL_BASE || n >= dev->engine.nr_channels)
+	if (offset < MDMA_REG_CHANNEL_BASE || n >= regs->engine->nr_channels)
 		return NULL;
-	return &dev->engine.channels[n];
+	return &regs->engine->channels[n];
 }
 
 /**
  * mdma_regs_read() - read a register
- * @dev: regs_lock held
+ * @regs: lock held
  * @offset: in BAR0, a multiple of 4
  *
  * Return: 4 bytes of the register; 0 where there is none, as in the MSI-X
  * table, which the VMM emulates.
  */
-u32 mdma_regs_read(struct mdma_device *dev, u32 offset)
+u32 mdma_regs_read(struct mdma_regs *regs, u32 offset)
 {
-	struct mdma_channel *ch = channel_at(dev, offset);
+	struct mdma_channel *ch = channel_at(regs, offset);
 
 	if (ch)
 		return channel_read(ch, offset % MDMA_REG_CHANNEL_SIZE);
@@ -268,15 +302,15 @@ u32 mdma_regs_read(struct mdma_device *dev, u32 offset)
 	case MDMA_REG_VERSION:
 		return MDMA_VERSION;
 	case MDMA_REG_CHANNELS:
-		return dev->engine.nr_channels;
+		return regs->engine->nr_channels;
 	case MDMA_REG_WINDOW_TABLE:
-		return lower_32_bits(dev->window_regs.table);
+		return lower_32_bits(regs->window.table);
 	case MDMA_REG_WINDOW_TABLE + 4:
-		return upper_32_bits(dev->window_regs.table);
+		return upper_32_bits(regs->window.table);
 	case MDMA_REG_WINDOW_RANGES:
-		return dev->window_regs.ranges;
+		return regs->window.ranges;
 	case MDMA_REG_WINDOW_STATUS:
-		return dev->window_regs.status;
+		return regs->window.status;
 	default:
 		return 0;
 	}
@@ -284,51 +318,51 @@ u32 mdma_regs_read(struct mdma_device *dev, u32 offset)
 
 /**
  * mdma_regs_write() - write a register
- * @dev: regs_lock held
+ * @regs: lock held
  * @offset: in BAR0, a multiple of 4
  * @value: from the guest
  */
-void mdma_regs_write(struct mdma_device *dev, u32 offset, u32 value)
+void mdma_regs_write(struct mdma_regs *regs, u32 offset, u32 value)
 {
-	struct mdma_channel *ch = channel_at(dev, offset);
+	struct mdma_channel *ch = channel_at(regs, offset);
 
 	if (ch) {
-		down_read(&dev->engine.gate);
-		channel_write(dev, ch, offset % MDMA_REG_CHANNEL_SIZE, value);
-		up_read(&dev->engine.gate);
+		down_read(&regs->engine->gate);
+		channel_write(regs, ch, offset % MDMA_REG_CHANNEL_SIZE, value);
+		up_read(&regs->engine->gate);
 	} else if (offset == MDMA_REG_RESET) {
-		mdma_device_reset(dev);
+		mdma_regs_reset_device(regs);
 	} else {
-		write_window(dev, offset, value);
+		write_window(regs, offset, value);
 	}
 }
 
 /**
  * mdma_regs_save() - the registers of the window for a migration
- * @dev: regs_lock held
+ * @regs: lock held
  * @snap: gets them
  */
-void mdma_regs_save(struct mdma_device *dev, struct mdma_snapshot *snap)
+void mdma_regs_save(const struct mdma_regs *regs, struct mdma_snapshot *snap)
 {
 	struct mdma_stream_window *to = &snap->state.window;
 
-	to->table = cpu_to_le64(dev->window_regs.table);
-	to->table_ranges = cpu_to_le32(dev->window_regs.ranges);
-	to->table_status = cpu_to_le32(dev->window_regs.status);
-	to->table_pending = cpu_to_le32(dev->window_regs.pending);
+	to->table = cpu_to_le64(regs->window.table);
+	to->table_ranges = cpu_to_le32(regs->window.ranges);
+	to->table_status = cpu_to_le32(regs->window.status);
+	to->table_pending = cpu_to_le32(regs->window.pending);
 }
 
 /**
  * mdma_regs_load() - what a migration brought of them
- * @dev: regs_lock held
+ * @regs: lock held
  * @snap: valid
  */
-void mdma_regs_load(struct mdma_device *dev, const struct mdma_snapshot *snap)
+void mdma_regs_load(struct mdma_regs *regs, const struct mdma_snapshot *snap)
 {
 	const struct mdma_stream_window *from = &snap->state.window;
 
-	dev->window_regs.table = le64_to_cpu(from->table);
-	dev->window_regs.ranges = le32_to_cpu(from->table_ranges);
-	dev->window_regs.status = le32_to_cpu(from->table_status);
-	dev->window_regs.pending = le32_to_cpu(from->table_pending);
+	regs->window.table = le64_to_cpu(from->table);
+	regs->window.ranges = le32_to_cpu(from->table_ranges);
+	regs->window.status = le32_to_cpu(from->table_status);
+	regs->window.pending = le32_to_cpu(from->table_pending);
 }

@@ -9,8 +9,11 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "mdma.h"
+#include "device.h"
+#include "dirty_log_sysfs.h"
+#include "ledger_sysfs.h"
 #include "settings.h"
+#include "sysfs.h"
 
 static struct mdma_device *to_mdma(struct device *dev)
 {

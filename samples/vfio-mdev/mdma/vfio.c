@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What vfio calls for device-side dirty tracking: from vfio's device to ours.
- * Takes the gate.
+ * What vfio calls: from vfio's device to ours. Takes the gate.
  */
+#include <linux/err.h>
 #include <linux/kconfig.h>
 #include <linux/vfio.h>
 
-#include "mdma.h"
+#include "device.h"
+#include "vfio.h"
+
+/* --- device-side dirty tracking ------------------------------------------ */
 
 static struct mdma_dirty_log *to_log(struct vfio_device *vdev)
 {
-	return &container_of(vdev, struct mdma_device, vdev)->engine.dirty_log;
+	return &mdma_of(vdev)->engine.dirty_log;
 }
 
 static int log_start(struct vfio_device *vdev, struct rb_root_cached *ranges,
@@ -38,7 +41,7 @@ static const struct vfio_log_ops log_ops = {
 };
 
 /**
- * mdma_dirty_log_enable() - offer device-side dirty tracking, or do not
+ * mdma_vfio_offer_log() - offer device-side dirty tracking, or do not
  * @dev: any
  * @on: offer it
  *
@@ -47,7 +50,7 @@ static const struct vfio_log_ops log_ops = {
  *
  * Return: 0, -EBUSY while the device is open, or -EOPNOTSUPP.
  */
-int mdma_dirty_log_enable(struct mdma_device *dev, bool on)
+int mdma_vfio_offer_log(struct mdma_device *dev, bool on)
 {
 	int ret = -EBUSY;
 
@@ -62,3 +65,102 @@ int mdma_dirty_log_enable(struct mdma_device *dev, bool on)
 	up_write(&dev->engine.gate);
 	return ret;
 }
+
+/* --- migration ----------------------------------------------------------- */
+
+static struct file *set_state(struct vfio_device *vdev,
+			      enum vfio_device_mig_state state)
+{
+	return mdma_migration_set_state(&mdma_of(vdev)->migration, state);
+}
+
+static int get_state(struct vfio_device *vdev,
+		     enum vfio_device_mig_state *state)
+{
+	*state = mdma_migration_get_state(&mdma_of(vdev)->migration);
+	return 0;
+}
+
+static int get_data_size(struct vfio_device *vdev, unsigned long *length)
+{
+	*length = mdma_migration_data_size(&mdma_of(vdev)->migration);
+	return 0;
+}
+
+static const struct vfio_migration_ops migration_ops = {
+	.migration_set_state		= set_state,
+	.migration_get_state		= get_state,
+	.migration_get_data_size	= get_data_size,
+};
+
+/* --- the device ---------------------------------------------------------- */
+
+static int device_init(struct vfio_device *vdev)
+{
+	vdev->migration_flags = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P |
+				VFIO_MIGRATION_PRE_COPY;
+	vdev->mig_ops = &migration_ops;
+	return mdma_device_init(mdma_of(vdev), to_mdev_device(vdev->dev));
+}
+
+static void device_release(struct vfio_device *vdev)
+{
+	mdma_device_release(mdma_of(vdev));
+}
+
+static int device_open(struct vfio_device *vdev)
+{
+	return mdma_device_open(mdma_of(vdev));
+}
+
+static void device_close(struct vfio_device *vdev)
+{
+	mdma_device_close(mdma_of(vdev));
+}
+
+static ssize_t device_read(struct vfio_device *vdev, char __user *buf,
+			   size_t count, loff_t *ppos)
+{
+	return mdma_pci_read(&mdma_of(vdev)->pci, buf, count, ppos);
+}
+
+static ssize_t device_write(struct vfio_device *vdev, const char __user *buf,
+			    size_t count, loff_t *ppos)
+{
+	return mdma_pci_write(&mdma_of(vdev)->pci, buf, count, ppos);
+}
+
+static long device_ioctl(struct vfio_device *vdev, unsigned int cmd,
+			 unsigned long arg)
+{
+	return mdma_pci_ioctl(&mdma_of(vdev)->pci, cmd, arg);
+}
+
+static void device_request(struct vfio_device *vdev, unsigned int count)
+{
+	if (!count)
+		dev_notice(vdev->dev, "in use, asking the user to release it\n");
+	mdma_irq_request(&mdma_of(vdev)->irqs);
+}
+
+static void device_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	mdma_unmap_range(&mdma_of(vdev)->engine.unmap, iova, length);
+}
+
+const struct vfio_device_ops mdma_vfio_ops = {
+	.name		= "mdma",
+	.init		= device_init,
+	.release	= device_release,
+	.open_device	= device_open,
+	.close_device	= device_close,
+	.read		= device_read,
+	.write		= device_write,
+	.ioctl		= device_ioctl,
+	.request	= device_request,
+	.dma_unmap	= device_dma_unmap,
+	.bind_iommufd	= vfio_iommufd_emulated_bind,
+	.unbind_iommufd	= vfio_iommufd_emulated_unbind,
+	.attach_ioas	= vfio_iommufd_emulated_attach_ioas,
+	.detach_ioas	= vfio_iommufd_emulated_detach_ioas,
+};

@@ -11,9 +11,12 @@
 #include <linux/sysfs.h>
 
 #include "channel.h"
-#include "mdma.h"
+#include "device.h"
+#include "replay_sysfs.h"
 #include "settings.h"
+#include "sysfs.h"
 #include "workload.h"
+#include "workload_sysfs.h"
 
 /* A file with an attribute: a number from @min to @max, or one of @words. */
 struct knob_file {

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One mediated device: its parts, put together.
+ *
+ * Locking order, outermost first:
+ *
+ *	vfio's dev_set->lock, mdma_replay_upload.lock
+ *	  mdma_migration.lock		migration state, VFIO_DEVICE_RESET
+ *	    mdma_regs.lock		config space, BAR0
+ *	      mdma_engine.gate		and what is under it, see engine.h
+ *	        mdma_irqs.lock, mdma_intx.lock, mdma_file.lock
+ *					leaves, none taken under another
+ *
+ * mdma_ledger_view.lock is taken under nothing, mdma_ledger.copy_lock under it,
+ * and the gate under that; mdma_file.io is taken under nothing, and
+ * mdma_file.lock under it. User memory is copied under mdma_ledger_view.lock and
+ * mdma_file.io, and under no other lock: only readers and writers of that file
+ * take them.
+ *
+ * type1 calls ->dma_unmap() under its own device_list_lock, which a pin may have
+ * to wait for. So ->dma_unmap() takes only mdma_access.lock, and waits only for
+ * runs in use, whose owners wait for nothing but the container's lock; for a call
+ * that can wait for user memory it waits 50 ms at most (unmap.c).
+ */
+#ifndef MDMA_DEVICE_H
+#define MDMA_DEVICE_H
+
+#include <linux/mdev.h>
+#include <linux/vfio.h>
+
+#include "engine.h"
+#include "intx.h"
+#include "irq.h"
+#include "ledger_region.h"
+#include "migration.h"
+#include "pci.h"
+#include "regs.h"
+#include "upload.h"
+
+struct dentry;
+struct mdma_workload_dir;
+
+/**
+ * struct mdma_type - a type of device that can be created
+ * @type: of mdev
+ * @nr_channels: that a device has
+ */
+struct mdma_type {
+	struct mdev_type type;
+	u32 nr_channels;
+};
+
+/**
+ * struct mdma_device - one mediated device
+ * @vdev: vfio's part
+ * @engine: does DMA
+ * @migration: protocol state
+ * @regs: registers of BAR0
+ * @irqs: interrupts
+ * @intx: the interrupt line
+ * @ledger_view: the user's copy of the ledger
+ * @pci: the function
+ * @upload: a trace on its way
+ * @dirs: of the channels' workloads in sysfs
+ * @debugfs: directory
+ */
+struct mdma_device {
+	struct vfio_device vdev;
+	struct mdma_engine engine;
+	struct mdma_migration migration;
+	struct mdma_regs regs;
+	struct mdma_irqs irqs;
+	struct mdma_intx intx;
+	struct mdma_ledger_view ledger_view;
+	struct mdma_pci pci;
+	struct mdma_replay_upload upload;
+	struct mdma_workload_dir *dirs;
+	struct dentry *debugfs;
+};
+
+static inline struct mdma_device *mdma_of(struct vfio_device *vdev)
+{
+	return container_of(vdev, struct mdma_device, vdev);
+}
+
+int mdma_device_init(struct mdma_device *dev, struct mdev_device *mdev);
+void mdma_device_release(struct mdma_device *dev);
+int mdma_device_open(struct mdma_device *dev);
+void mdma_device_close(struct mdma_device *dev);
+
+#endif /* MDMA_DEVICE_H */
