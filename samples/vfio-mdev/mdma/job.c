@@ -135,7 +135,7 @@ static u64 span_number(struct mdma_channel *ch, const struct span *span)
  * event of the write before it.
  */
 void mdma_job_written(struct mdma_engine *engine, u32 channel, u64 iova,
-			 u32 npages, u64 seq)
+		      u32 npages, u64 seq)
 {
 	mdma_ledger_record(&engine->ledger, iova, npages, seq, channel);
 	mdma_count(&engine->stats, MDMA_STAT_PAGES_WRITTEN, npages);
@@ -406,7 +406,7 @@ int mdma_job_execute(struct mdma_channel *ch, struct mdma_job *job)
 		mdma_job_ended(ch, job, MDMA_STATUS_DONE);
 	else if (ret != -ERESTART)
 		mdma_job_ended(ch, job,
-			  mdma_job_status(ret, MDMA_STATUS_BAD_ADDRESS));
+			       mdma_job_status(ret, MDMA_STATUS_BAD_ADDRESS));
 	return ret;
 }
 
@@ -475,7 +475,7 @@ static void begin_return(struct mdma_channel *ch)
  * Return: 0, or the error of vfio_pin_pages(), or -ENOMEM.
  */
 int mdma_job_store_status(struct mdma_channel *ch, u64 iova, u32 status,
-			     u32 result)
+			  u32 result)
 {
 	struct mdma_desc *desc;
 	struct span dst = {};

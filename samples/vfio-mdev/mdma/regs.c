@@ -241,7 +241,7 @@ void mdma_regs_load_window(struct mdma_regs *regs, bool starts)
 		window->status = MDMA_STATUS_DONE;
 	else if (window->pending && (regs->engine->running || starts))
 		window->status = read_table(regs, window->table, range,
-					  window->ranges);
+					    window->ranges);
 	up_read(&regs->engine->gate);
 	if (!window->pending || window->status == MDMA_STATUS_NONE)
 		return;

@@ -65,24 +65,20 @@ TRACE_EVENT(mdma_write,
 );
 
 /*
- * A descriptor ended, of the guest's @ring or of the workload. One event for
- * each that stats/descriptors counts, but for one that goes on, or that its
- * guest gave up, after it stopped midway. One that is scattered has an event
- * for each of its pages; all but the first are a @part.
+ * A descriptor ended, of the guest's @ring or of the workload. There is one event for
+ * each that stats/descriptors counts, except for one that stopped midway and goes on
+ * or was given up. A scattered one has an event for each page: all but the first are a
+ * @part.
  */
 TRACE_EVENT(mdma_descriptor,
 	    TP_PROTO(u32 device, u32 channel, bool ring, bool part, u32 op,
 		     u64 dst, u64 src, u64 len, u32 status),
 	    TP_ARGS(device, channel, ring, part, op, dst, src, len, status),
-	    TP_STRUCT__entry(__field(u32, device)
-			     __field(u32, channel)
-			     __field(bool, ring)
-			     __field(bool, part)
+	    TP_STRUCT__entry(__field(u32, device) __field(u32, channel)
+			     __field(bool, ring) __field(bool, part)
 			     __field(u32, op)
-			     __field(u64, dst)
-			     __field(u64, src)
-			     __field(u64, len)
-			     __field(u32, status)),
+			     __field(u64, dst) __field(u64, src)
+			     __field(u64, len) __field(u32, status)),
 	    TP_fast_assign(__entry->device = device;
 			   __entry->channel = channel;
 			   __entry->ring = ring;

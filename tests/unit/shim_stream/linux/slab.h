@@ -4,6 +4,11 @@
 
 #include <stdlib.h>
 
-#define kvcalloc(n, size, flags)	calloc(n, size)
+#define GFP_KERNEL_ACCOUNT	0
+
+static inline void *kvcalloc(size_t n, size_t size, int flags)
+{
+	return flags ? NULL : calloc(n, size);
+}
 
 #endif
