@@ -4,8 +4,10 @@
 import errno
 import os
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -128,8 +130,48 @@ class Signals(unittest.TestCase):
             self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
             self.assertIsInstance(signal.getsignal(signal.SIGTERM), process.Stopper)
         finally:
+            sys.unraisablehook = sys.__unraisablehook__
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    # In a process of its own: the signal comes while Python frees an object.
+    FREES = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import process
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+process.catch_signals()
+try:
+    freed = Freed()
+    del freed
+    time.sleep(20)
+    print("nothing came")
+except process.Stopped as stopped:
+    print(stopped)
+"""
+
+    def test_not_lost_in_a_finalizer(self):
+        """A signal whose exception Python drops is sent again."""
+        done = subprocess.run([sys.executable, "-c", self.FREES, paths.LAB_D], text=True,
+                              capture_output=True, check=False)
+        self.assertEqual((done.stdout, done.stderr), ("stopped by SIGTERM\n", ""))
+
+    def test_read_all(self):
+        """All of standard input, in whatever parts it comes."""
+        ours, theirs = os.pipe()
+        with open(ours, "rb") as stream, mock.patch.object(process, "READ_SECONDS", 0.01):
+            def write():
+                for part in (b"echo ", b"one\n", b"x" * 100000):
+                    time.sleep(0.03)
+                    os.write(theirs, part)
+                os.close(theirs)
+            writer = threading.Thread(target=write)
+            writer.start()
+            self.assertEqual(process.read_all(stream), b"echo one\n" + b"x" * 100000)
+            writer.join()
 
 
 class Environment(unittest.TestCase):

@@ -8,10 +8,12 @@ itself is in its process group, or in its PID namespace (see make/chroot.py), an
 import ctypes
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from base import files, say
@@ -47,6 +49,10 @@ ENVIRONMENT = environment(os.environ)
 
 # Seconds that the cleanup after a stop may take, see stop().
 CLEANUP = 20
+# Seconds until a signal whose exception was lost is sent again.
+AGAIN = 0.05
+# Seconds between two looks for signals while nobody types.
+READ_SECONDS = 0.5
 
 
 class Stopped(BaseException):
@@ -64,13 +70,22 @@ class Stopper:
         self.at = None
 
     def __call__(self, number, _frame):
-        """A second signal does not cut short the cleanup that the first one began. If the
-        exception of the first one got lost, as can happen while Python frees an object, a later
-        signal raises it again."""
+        """A second signal does not cut short the cleanup that the first one began."""
         now = time.monotonic()
         if self.at is None or now > self.at + CLEANUP:
             self.at = now
             raise Stopped(number)
+
+    def lost(self, unraisable):
+        """Python only prints an exception that is raised while it frees an object: the hook
+        for that sends the signal again, a moment later, when the hook has returned."""
+        if not isinstance(unraisable.exc_value, Stopped):
+            sys.__unraisablehook__(unraisable)
+            return
+        self.at = None
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), unraisable.exc_value.number))
+        again.daemon = True
+        again.start()
 
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -80,6 +95,7 @@ def catch_signals():
     """From now on, a signal raises Stopped. A signal that is ignored, as by nohup, stays
     ignored."""
     stopper = Stopper()
+    sys.unraisablehook = stopper.lost
     for number in CAUGHT:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stopper)
@@ -104,6 +120,17 @@ def open_standard_streams():
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))
+
+
+def read_all(stream):
+    """All bytes of a stream. A signal that comes just before read() would not interrupt it: so
+    wait for the bytes first, and look around now and then."""
+    parts = []
+    while not parts or parts[-1]:
+        while not select.select([stream], [], [], READ_SECONDS)[0]:
+            pass
+        parts.append(stream.read1())
+    return b"".join(parts)
 
 
 def drop_unwritten():
