@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """When KVM is used: it must be the CPU's own, and nest."""
 
+import itertools
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from boot import vm
+from boot import tsc, vm
 
 
 class KvmMissing(unittest.TestCase):
@@ -63,12 +66,55 @@ class KernelCommandLine(unittest.TestCase):
             self.assertIn("tsc=nowatchdog", words)
             self.assertIn("unknown_nmi_panic", words)
 
+    def test_frequency(self):
+        """An emulated TSC is this machine's: its kernel must not measure it. One that counts
+        instructions has a frequency of its own."""
+        with mock.patch.object(vm.tsc, "khz", lambda: 2000123):
+            self.assertIn("tsc_early_khz=2000123", vm.kernel_command_line("tcg", ()).split())
+            for accel in ("icount", "kvm"):
+                self.assertNotIn("tsc_early_khz", vm.kernel_command_line(accel, ()))
+        with mock.patch.object(vm.tsc, "khz", lambda: None):
+            self.assertNotIn("tsc_early_khz", vm.kernel_command_line("tcg", ()))
+
     def test_kvm(self):
         """On a real CPU the kernel's own limits apply; a hang is recorded there, too."""
         words = vm.kernel_command_line("kvm", ("lab.bare",)).split()
         self.assertNotIn("no_timer_check", words)
         self.assertIn("unknown_nmi_panic", words)
         self.assertIn("lab.bare", words)
+
+
+class Tsc(unittest.TestCase):
+    """tsc.py"""
+
+    def test_measured(self):
+        """By a counter of 3 MHz, with a host that takes the CPU away now and then."""
+        calls = itertools.count()
+
+        def read():
+            count = time.monotonic_ns() * 3 // 1000
+            if next(calls) % 3 == 0:
+                time.sleep(0.002)
+            return count
+        self.assertAlmostEqual(tsc.measured(read), 3000, delta=15)
+
+    def test_flags(self):
+        """A counter whose frequency changes is not measured, nor one of another machine."""
+        with tempfile.TemporaryDirectory() as directory:
+            cpuinfo = Path(directory) / "cpuinfo"
+            for flags, want in (("fpu tsc constant_tsc lm", 7), ("fpu tsc lm", None)):
+                cpuinfo.write_text(f"flags\t\t: {flags}\n")
+                with mock.patch.object(tsc, "measured", lambda _: 7), \
+                        mock.patch.object(tsc.platform, "machine", lambda: "x86_64"):
+                    self.assertEqual(tsc.khz(cpuinfo), want)
+            with mock.patch.object(tsc.platform, "machine", lambda: "aarch64"):
+                self.assertIsNone(tsc.khz(cpuinfo))
+
+    def test_this_machine(self):
+        """Twice the same."""
+        one, other = tsc.khz(), tsc.khz()
+        if one is not None:
+            self.assertAlmostEqual(one, other, delta=one / 1000)
 
 
 if __name__ == "__main__":

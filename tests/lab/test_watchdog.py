@@ -24,7 +24,8 @@ class Silence(unittest.TestCase):
     """watchdog.Watchdog, with a simulated clock."""
 
     def setUp(self):
-        self.dog = watchdog.Watchdog(2, 60)
+        # Its beats here are as frequent as looks.
+        self.dog = watchdog.Watchdog(2, 60, real=False)
         self.addCleanup(self.dog.__exit__)
 
     def pass_time(self, seconds, waited=0.0, beat=b""):
@@ -83,6 +84,22 @@ class Silence(unittest.TestCase):
         self.dog.beat(b"0\n1\n")
         self.pass_time(61, beat=b"7\n-1\nxyz\n")
         self.assertIn("CPU 0", self.dog.verdict())
+
+    def beaten(self, often, real):
+        """The verdict after a while with one CPU that beats so many times too often."""
+        with watchdog.Watchdog(2, 60, real) as dog:
+            for second in range(watchdog.WINDOW):
+                if second % watchdog.PERIOD == 0:
+                    dog.beat(b"0\n" + b"1\n" * often)
+                dog.look(1)
+            return dog.verdict()
+
+    def test_clock_too_fast(self):
+        """Beats that come too often are a wrong clock; some more than usual are not, nor are
+        any where the lab's clock is its own."""
+        self.assertIsNone(self.beaten(2, True))
+        self.assertIsNone(self.beaten(7, False))
+        self.assertEqual(self.beaten(7, True), "the lab's clock runs 7.0 times too fast")
 
     def test_beats_by_the_socket(self):
         """QEMU writes beats to the socket that it inherits."""

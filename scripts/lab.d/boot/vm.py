@@ -15,7 +15,7 @@ import termios
 import time
 
 from base import files, process, say, site
-from boot import emulator, hang, watchdog, wire
+from boot import emulator, hang, tsc, watchdog, wire
 from make import debug_kernel, image, paths, place
 
 CPUS = 2
@@ -118,12 +118,18 @@ def qemu(accel):
 
 
 def kernel_command_line(accel, options):
-    """A crash ends the run at once; slow emulation does not count as a lockup."""
+    """A crash ends the run at once; slow emulation does not count as a lockup. See lab.rst, "The
+    emulated CPU"."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
              "nokaslr", "intel_iommu=on", *hang.KERNEL, *options]
     if debug_kernel.asked_for():
         # Print every report, not only the first.
         words += ["lab.debug", "kasan_multi_shot"]
+    if accel == "tcg":
+        # The kernel calibrates the TSC against timers that QEMU emulates. On a busy host, the
+        # result was once seven times too low, and the lab's clock ran seven times too fast.
+        frequency = tsc.khz()
+        words += [f"tsc_early_khz={frequency}"] if frequency else []
     if accel != "kvm":
         # At boot, the kernel spins for ten ticks by the TSC, and panics if fewer than half of them
         # came. The thread of QEMU that makes the ticks may wait that long for the host.
@@ -332,7 +338,8 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
             dog = None
             if not terminal:
                 cpus = HARDWARE[accel][HARDWARE[accel].index("-smp") + 1]
-                dog = stack.enter_context(watchdog.Watchdog(cpus, silence))
+                dog = stack.enter_context(watchdog.Watchdog(cpus, silence,
+                                                             accel != "icount"))
             watch = Watch(directory, limit, quiet=terminal or directory == beside, dog=dog)
             words = command(directory, accel, options, terminal, end, memory)
             labs.append(stack.enter_context(_booted(words, watch)))

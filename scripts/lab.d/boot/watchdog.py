@@ -8,6 +8,9 @@ dead CPU is found although the other CPU goes on.
 
 Only time in which the host let the lab run counts as silence. If the machine stands still, or its
 other work leaves the lab no time, that is not a hang.
+
+Beats that come too often mean that the lab's clock runs too fast. Then each time limit in the lab
+is too short, and none of its results can be trusted.
 """
 
 import re
@@ -25,6 +28,10 @@ OPTION = "lab.heartbeat"
 LIMIT = {"kvm": 60, "tcg": 60, "icount": 300}
 # Factor until the first beat: the firmware, the kernel and the initramfs come before it.
 BOOT = 3
+# Seconds between two beats of a CPU, by the lab's clock (lab/heartbeat).
+PERIOD = 2
+# Seconds over which beats are counted, and the factor above which they come too often.
+WINDOW, FAST = 30, 2
 # Seconds between two looks, and the most that one interval counts: if we could not look more
 # often, the lab could not run either.
 LOOK, LONGEST_LOOK = 0.5, 1.0
@@ -62,9 +69,14 @@ class Waiting:
 class Watchdog:
     """Measures the silence of each CPU of a lab."""
 
-    def __init__(self, cpus, limit):
-        """@limit: seconds of silence, after the first beat."""
+    def __init__(self, cpus, limit, real=True):
+        """@limit: seconds of silence, after the first beat
+        @real:  the lab's clock is meant to go as ours does
+        """
         self.limit = limit
+        self.real = real
+        self.window, self.beats = 0.0, dict.fromkeys(range(cpus), 0)
+        self.fast = None
         self.silent = dict.fromkeys(range(cpus), 0.0)
         self.alive = set()
         self.stalled = None
@@ -103,9 +115,10 @@ class Watchdog:
 
     def beat(self, data):
         """Take beats: CPU numbers, one a line."""
-        for word in set(data.split()):
+        for word in data.split():
             if word.isdigit() and int(word) in self.silent:
                 self.silent[int(word)] = 0.0
+                self.beats[int(word)] += 1
                 self.alive.add(int(word))
 
     def look(self, seconds, waited=0.0):
@@ -113,15 +126,23 @@ class Watchdog:
         spent = min(seconds, LONGEST_LOOK) - waited
         for cpu in self.silent:
             self.silent[cpu] = max(0.0, self.silent[cpu] + spent)
+        self.window += seconds
+        if self.window >= WINDOW:
+            pace = max(self.beats.values()) * PERIOD / self.window
+            if self.real and pace > FAST:
+                self.fast = pace
+            self.window, self.beats = 0.0, dict.fromkeys(self.beats, 0)
 
     def read(self, line):
         """Check a line of the lab's console."""
         self.stalled = self.stalled or stall(line)
 
     def verdict(self):
-        """Why the lab counts as hung; None if it does not."""
+        """Why the lab must be ended; None if it need not."""
         if self.stalled:
             return f"the lab's kernel says \"{self.stalled}\""
+        if self.fast:
+            return f"the lab's clock runs {self.fast:.1f} times too fast"
         for cpu, silent in self.silent.items():
             allowed = self.limit * (1 if cpu in self.alive else BOOT)
             if silent > allowed:
