@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Settings of a scenario are checked before anything is booted."""
 
+import ast
 import importlib
+import re
 import sys
 import tempfile
 import unittest
@@ -15,7 +17,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 # pylint: disable=wrong-import-position
 from base import say, settings
 from boot import scenario
-from make import paths
+from make import build, paths
 from play import arguments
 
 SOURCE = '''"""Does this.
@@ -24,8 +26,11 @@ usage: one.py
 """
 KEYS = settings.keys("batch", "pattern", batch=3, own={
     "rounds": settings.Number(4, "how often", 1, 9),
+    "control": settings.Number(1, "whether there is one", 0, 1),
+    "tracking": settings.Text("container", "by whom"),
     "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko", "control"),
 })
+BUILDS = {"guest": "", "logging": "tracking=device control=1", "mutant": "control=1"}
 ACCEL = "icount"
 '''
 
@@ -85,11 +90,63 @@ class Settings(unittest.TestCase):
             scenario.pairs("free", ["x=1"])
 
     def test_mutants(self):
-        """Mutants are named by a default or by a given value."""
+        """Mutants are named by a given value, or by a default that the run needs."""
         self.assertEqual(scenario.mutants("one", {}), ["forget-unpinned"])
+        self.assertEqual(scenario.mutants("one", {"control": "0"}), [])
+        self.assertEqual(scenario.mutants("one", {"mutant": "mutant/no-flag/a.ko"}), ["no-flag"])
         self.assertEqual(scenario.mutants("free", {}), [])
-        self.assertEqual(scenario.mutants("free", {"x": "/mdma/mutant/stale-pfn/a.ko"}),
-                         ["stale-pfn"])
+        self.assertEqual(scenario.mutants("free", {"x": "/mdma/mutant/stale-frame/a.ko"}),
+                         ["stale-frame"])
+
+    def test_targets(self):
+        """Some targets are needed always, others only with some settings."""
+        self.assertEqual(scenario.targets("one", {}), ["guest"])
+        self.assertEqual(scenario.targets("one", {"tracking": "device"}), ["guest", "logging"])
+        self.assertEqual(scenario.targets("one", {"tracking": "device", "control": "0"}),
+                         ["guest"])
+        self.assertEqual(scenario.targets("free", {}), [])
+
+
+# What a scenario's text, or that of a module that it imports, has -> what must be built for it.
+SIGNS = {'"guest/': "guest", "mdma-open": "selftests", "vfio_logging": "logging",
+         '"selftests': "selftests", '"bench': "bench", '"reports/': "reports"}
+
+
+class Builds(unittest.TestCase):
+    """Our own scenarios declare what a run needs."""
+
+    @staticmethod
+    def text(name):
+        """A scenario's text and that of what it imports."""
+        text = (paths.SCENARIOS / f"{name}.py").read_text()
+        found = [text]
+        for package, modules in re.findall(r"^from (play|judge) import (.*)$", text, re.M):
+            found += [(paths.LAB_D / package / f"{module.split()[0]}.py").read_text()
+                      for module in modules.split(",")]
+        return "\n".join(found)
+
+    def test_declared(self):
+        """Each need is one that there is, and what a scenario names is among its needs."""
+        for name in scenario.names():
+            with self.subTest(name):
+                value = scenario._assigned(  # pylint: disable=protected-access
+                    scenario.source(name), "BUILDS")
+                needs = ast.literal_eval(value)
+                self.assertLessEqual(set(needs), {*build.TARGETS, *build.GROUPS,
+                                                  *scenario.keys(name)})
+                text = self.text(name)
+                found = {what for sign, what in SIGNS.items() if sign in text}
+                if "initrd" in scenario.keys(name):
+                    found.add("guest")
+                self.assertLessEqual(found, set(needs))
+
+    def test_groups(self):
+        """What a group names is built, after the targets whose products it takes."""
+        self.assertEqual(build.wanted(()), ["vfio", "mdma"])
+        self.assertEqual(build.wanted(["logging", "nic"]),
+                         ["vfio", "mdma", "vfio-logging", "mdma-logging", "nic"])
+        self.assertIn("vfio-logging", build.jobs(["mdma-logging"])["mdma-logging"].after)
+        self.assertIn("vfio-logging", build.jobs([], ["log-forgets"])["mutants"].after)
 
 
 class Declarations(unittest.TestCase):

@@ -138,7 +138,7 @@ class Signals(unittest.TestCase):
     FREES = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-import process
+from base import process
 class Freed:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)

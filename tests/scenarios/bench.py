@@ -26,6 +26,9 @@ from show import bench_html
 ACCEL = "icount"
 TIMEOUT = 2400
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"bench": ""}
+
 KEYS = settings.keys(own={
     "only": settings.Words(
         "floor,pin,start,get,short,wait,unmap,memory,mapped,dirty", "groups of figures",

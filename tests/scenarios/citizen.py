@@ -24,6 +24,9 @@ from base import ktap, settings
 from play import arguments, mdev, readme
 from play.mdev import DEBUG, DEVICES
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"selftests": ""}
+
 KEYS = settings.keys()
 
 # A program in by-hand.rst that runs on the lab's host, not in the lab.

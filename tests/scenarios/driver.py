@@ -26,6 +26,9 @@ from play import arguments, guest_vm, mdev
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": ""}
+
 KEYS = settings.keys(
     "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
     dirty_mb=1,

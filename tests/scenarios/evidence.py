@@ -31,6 +31,9 @@ from play.mdev import Mdev
 from play.trace import TraceError, Tracer
 from show import report_html
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"selftests": ""}
+
 KEYS = settings.keys(
     "buffer_kb", "patience", "shm", buffer_kb=4096, patience=60,
     own={

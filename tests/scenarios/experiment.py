@@ -35,6 +35,9 @@ from play.link import Link
 # Seconds until a run counts as hung; read by scripts/lab.
 TIMEOUT = 4200
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": "", "logging": ""}
+
 KEYS = settings.keys(
     "mem_mb", "patience", "accel", "qemu", "kernel", "initrd", "shm", mem_mb=128, patience=120,
     own={

@@ -33,6 +33,9 @@ from play.host import FAILURES, Host, boot, in_memory, set_workload, wait_until,
 from play.link import Link, Trap
 from play.trace import Tracer
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": "", "mutant": "control=1"}
+
 KEYS = settings.keys(
     "control", "type", *settings.WORKLOAD, *settings.GUEST, "pause_s", *settings.TRACE,
     mem_mb=128, window_mb=16, dirty_mb=2, pause_s=40,

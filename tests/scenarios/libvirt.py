@@ -38,6 +38,9 @@ FILES = site.TREE / "samples/vfio-mdev/mdma/libvirt"
 # nodedev-define accepts it.
 LIBVIRTS_CLASS = "mtty"
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": "", "mutant": "control=1"}
+
 KEYS = settings.keys(
     "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", *settings.WORKLOAD,
     "mem_mb", "window_mb", "dirty_mb", "checks", "pause_s", "control", "patience",

@@ -38,6 +38,10 @@ from play.trace import PROOF_EVENTS, Tracer
 # 1 ms. So a workload that dirties little is not switched over before it has written enough.
 HELD_BACK = 100_000
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": "", "logging": "tracking=device", "mutant": "control=1",
+          "device_mutant": "control=1 tracking=device"}
+
 KEYS = settings.keys(
     "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", "workload",
     *settings.WORKLOAD, *settings.MORE_WORKLOAD, "smp", "checks", "pause_s", "tracking", "control",

@@ -21,6 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import ktap, settings, site
 from play import arguments, backend
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"selftests": ""}
+
 KEYS = settings.keys(own={
     "seed": settings.Text("0x6d646d61", "of the sequences; 0: a new one"),
     "ops": settings.Number(1000000, "calls on ours; a tenth of it on stock", 1),

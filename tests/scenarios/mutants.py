@@ -24,6 +24,9 @@ import selftests
 from base import ktap, say, settings, site
 from play import arguments, backend, mdev, vfio_logging
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"selftests": "", "nic": "", "logging": ""}
+
 KEYS = settings.keys(own={
     "plan": settings.File("mutant/plan.json", "which mutants, and which tests"),
     "limit": settings.Number(100, "seconds for one program", 1),

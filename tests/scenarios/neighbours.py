@@ -30,6 +30,9 @@ from play import arguments, guest_vm, mdev
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": "", "nic": ""}
+
 KEYS = settings.keys(
     *settings.WORKLOAD, *settings.GUEST, rate=100, mem_mb=160, window_mb=8, dirty_mb=0,
     own={

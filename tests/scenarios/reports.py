@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import settings
 from play import arguments
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"reports": ""}
+
 KEYS = settings.keys(own={
     "module": settings.File("reports/mdma_reports.ko", "what makes the defects"),
 })

@@ -27,6 +27,9 @@ from base import ktap, settings, site
 from judge import dmesg, on_stock
 from play import arguments, backend, vfio_logging
 
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"selftests": "", "nic": "", "logging": ""}
+
 KEYS = settings.keys(own={
     "only": settings.Text("", "programs, or begins of names of tests, by comma"),
     "backend": settings.Text(

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 
 from base import files, say
 
@@ -174,6 +175,34 @@ def stop(child, own_group=True):
             continue
 
 
+# What run() runs in the threads of side_by_side.py, and whether they must come to an end.
+CHILDREN = set()
+ENDING = threading.Event()
+
+
+@contextmanager
+def all_stopped():
+    """Stop what other threads run(), and let them start nothing more meanwhile."""
+    ENDING.set()
+    try:
+        for child in list(CHILDREN):
+            stop(child)
+        yield
+    finally:
+        ENDING.clear()
+
+
+def _start_logged(argv, stream, **keywords):
+    """Start a child that all_stopped() finds, or not at all."""
+    if ENDING.is_set():
+        raise say.LabError("stopped")
+    child = start(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **keywords)
+    CHILDREN.add(child)
+    if ENDING.is_set():
+        stop(child)
+    return child
+
+
 def run(argv, log, what, *, cwd=None, env=None, append=False):
     """Run a command with its output in a log; raise LabError if it fails.
 
@@ -182,12 +211,12 @@ def run(argv, log, what, *, cwd=None, env=None, append=False):
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = log.stat().st_size if append and log.exists() else 0
     with open(log, "ab" if append else "wb") as stream:
-        child = start(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-                      cwd=cwd, env=env or ENVIRONMENT)
+        child = _start_logged(argv, stream, cwd=cwd, env=env or ENVIRONMENT)
         try:
             code = _wait_showing(child, log, begin) if say.VERBOSE else child.wait()
         finally:
             stop(child)
+            CHILDREN.discard(child)
     if code:
         error = say.LabError(f"{what} failed (exit {code}): {_reason(log, begin)}"
                              f"see {files.short(log)}")

@@ -84,12 +84,32 @@ def pairs(name, words):
         raise say.UsageError(f"{name}: {error}") from error
 
 
+def _needs(name, given):
+    """What a run of the scenario needs to have built: from its BUILDS = {...}, the entries whose
+    condition holds. A condition is key=value words that must all be so, by default or as @given;
+    the empty one always holds.
+
+    An entry is a target or a group of targets (make/build.py), or a setting that names a mutant.
+    """
+    value = _assigned(source(name), "BUILDS")
+    if value is None:
+        return []
+    now = {key: str(setting.default) for key, setting in keys(name).items()} | given
+    return [what for what, condition in ast.literal_eval(value).items()
+            if all(now.get(key) == wanted for key, _, wanted in
+                   (word.partition("=") for word in condition.split()))]
+
+
+def targets(name, given):
+    """The targets that a run needs, besides the product."""
+    known = keys(name)
+    return [what for what in _needs(name, given) if what not in known]
+
+
 def mutants(name, given):
-    """Mutants that the scenario's settings name as mutant/NAME/..., by default or as @given. If
-    they name only the directory, all mutants."""
-    defaults = [str(setting.default) for setting in keys(name).values()]
-    text = "\n".join([*defaults, *given.values()])
-    found = set(MUTANT.findall(text))
-    if not found and "mutant/" in text:
-        found = {path.stem for path in paths.MUTANTS.glob("*.patch")}
-    return sorted(found)
+    """The mutants that a run needs: those that @given settings name as mutant/NAME/..., and the
+    defaults of the settings in BUILDS."""
+    known = keys(name)
+    values = [*given.values(), *(str(known[key].default) for key in _needs(name, given)
+                                 if key in known and key not in given)]
+    return sorted(set(MUTANT.findall("\n".join(values))))

@@ -8,7 +8,7 @@ import sys
 from base import ktap, process, say
 from boot import job, scenario
 from check import blame, browser, hung_lab, lint, rules
-from make import build, chroot, debug_kernel, image, packages, paths, payload, trouble
+from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble
 from play import workloads
 
 
@@ -50,9 +50,7 @@ def pages():
 
 def places():
     """A clone in odd places, with the image of this one."""
-    image.make_tree()
-    image.make_initramfs()
-    build.all_targets()
+    ready.make(ready.SHELL)
     return in_python(str(paths.PLACES.relative_to(paths.REPO)))
 
 
@@ -102,12 +100,7 @@ def model(**pairs):
 
 def _run_in_lab(name, pairs, directory=None):
     """Run a scenario; returns its outcome and its results directory."""
-    mutants = scenario.mutants(name, pairs)
-    image.make_tree()
-    image.make_initramfs()
-    build.all_targets(mutants)
-    debug_kernel.prepare(mutants)
-    payload.update()
+    ready.make(scenario.targets(name, pairs), scenario.mutants(name, pairs))
     directory = directory or paths.CHECK / name
     return job.run_scenario(name, pairs, directory), directory
 
@@ -234,10 +227,7 @@ def reports():
 
 def watchdog():
     """A lab that hangs is found out."""
-    image.make_tree()
-    image.make_initramfs()
-    build.all_targets()
-    payload.update()
+    ready.make(())
     return hung_lab.check()
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from base import files, ktap, process, say
 from boot import job, scenario
 from judge import dmesg, rules
-from make import build, chroot, image, mutant, paths, payload
+from make import build, chroot, image, mutant, paths, payload, ready
 
 RESULTS = paths.OUT / "mutants"
 # Beginning of a file's path -> the unit test for it.
@@ -202,14 +202,6 @@ def try_lab(left):
 # --- all of it --------------------------------------------------------------
 
 
-def prepare():
-    """Make everything that a boot needs, except for the mutants."""
-    image.make_tree()
-    image.make_initramfs()
-    build.all_targets()
-    payload.update()
-
-
 def judge(chosen):
     """A verdict for each of these mutants."""
     verdicts, left = [], []
@@ -226,7 +218,7 @@ def judge(chosen):
     left = [one for one in left if one.tests != ["unit"]]
     if not left:
         return verdicts
-    prepare()
+    ready.make(scenario.targets("mutants", {}))
     built = []
     # Sorted by file: the next one can then use what the last one compiled.
     for one in sorted(left, key=lambda one: list(one.hunks)):

@@ -6,6 +6,7 @@ out/build/SUITE/NAME/tree, because a kernel module is built where its source
 is. A target whose inputs are unchanged is not touched.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 from base import files, kmod, process, say
+from base.side_by_side import Job
 from make import chroot, guest, image, mutant as mutants, paths, payload
 
 JOBS = min(4, os.cpu_count() or 1)
@@ -33,6 +35,7 @@ class Target:
     @products: files that it makes in @trees[0]; all of {bin} are products too
     @files:    path in the tree -> file outside the repository, or a text
     @strict:   whether a warning fails the build
+    @after:    names of the targets whose products it takes
     @mutant:   its change is made in the copy
     """
     name: str
@@ -41,6 +44,7 @@ class Target:
     products: tuple = ()
     files: dict = field(default_factory=dict)
     strict: bool = True
+    after: tuple = ()
     mutant: object = None
 
     @property
@@ -83,7 +87,8 @@ TARGETS = {target.name: target for target in (
     Target("mdma-logging", ("samples/vfio-mdev/mdma", "include", "vfio-logging"),
            (*KBUILD, LOGGING, "KBUILD_EXTRA_SYMBOLS={tree}/vfio-logging/Module.symvers"),
            ("mdma.ko",), files={"vfio-logging/Module.symvers":
-                                paths.BUILD / "vfio-logging" / VFIO_LOGGING_SYMBOLS}),
+                                paths.BUILD / "vfio-logging" / VFIO_LOGGING_SYMBOLS},
+           after=("vfio-logging",)),
     Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
            ("mdma_guest.ko",)),
     Target("guest-client", ("tests/guest-client", "include"), KBUILD, ("mdma_client.ko",)),
@@ -101,6 +106,11 @@ TARGETS = {target.name: target for target in (
            ("mdma_bench.ko",)),
 )}
 
+# What every boot has.
+PRODUCT = ("vfio", "mdma")
+# Several targets by one name: what the guest's initramfs is made of, and the device's own log.
+GROUPS = {"guest": ("mdma-guest", "guest-client", "dmatest"),
+          "logging": ("vfio-logging", "mdma-logging")}
 # What the lab finds below /mdma, besides mutants.
 PUBLISHED = ("selftests", "nic", "bench", "vfio-logging", "mdma-logging")
 
@@ -114,6 +124,14 @@ def names():
     return list(TARGETS)
 
 
+def wanted(words):
+    """Names of the product's targets and of those that these words (targets, GROUPS) name."""
+    found = list(PRODUCT)
+    for word in words:
+        found += GROUPS.get(word, (word,))
+    return [name for name in TARGETS if name in found]
+
+
 def mutant(name):
     """The target of one mutant: the same module with one defect. All mutants of a module are
     made in one tree after the other, so that only what differs is compiled."""
@@ -125,7 +143,7 @@ def mutant(name):
         base = TARGETS["mdma"]
     argv = tuple(word for word in base.argv if word not in CHECKED)
     return Target(f"mutant/{base.name}", base.trees, argv, base.products, base.files,
-                  mutant=one, strict=False)
+                  mutant=one, strict=False, after=base.after)
 
 
 def mutant_unit(name, programs):
@@ -288,26 +306,37 @@ def refresh(target):
 
 # --- putting it into the lab ------------------------------------------------
 
+# As DKMS does it, in a directory of its own: init copies it into the lab's root.
 INSTALL = r"""
 set -e
-updates=/lib/modules/$1/updates
-rm -rf "$updates"
-mkdir -p "$updates"
-cp /mnt/build/vfio/vfio_iommu_type1.ko /mnt/build/mdma/mdma.ko "$updates"
-depmod "$1"
+kernel=/lib/modules/$1
+home=/mnt/own/$kernel
+rm -rf /mnt/own/lib
+mkdir -p "$home/kernel" "$home/updates"
+cp "$kernel/modules.builtin" "$kernel/modules.builtin.modinfo" "$kernel/modules.order" "$home"
+cp /mnt/build/vfio/vfio_iommu_type1.ko /mnt/build/mdma/mdma.ko "$home/updates"
+mount --bind "$kernel/kernel" "$home/kernel"
+depmod -b /mnt/own "$1"
+umount "$home/kernel"
+rmdir "$home/kernel"
 """
 
 
 def install():
-    """Modules into the root tree, as DKMS does, and the tree into root.img."""
+    """The product's modules, and the lists that modprobe reads, into the payload."""
     modules = [TARGETS["vfio"].directory / "vfio_iommu_type1.ko",
                TARGETS["mdma"].directory / "mdma.ko"]
-    key = image.digest(INSTALL, *(path.read_bytes() for path in modules))
-    if image.disk_current(key):
-        return
-    chroot.run(["sh", "-c", INSTALL, "sh", kmod.kernel_version(paths.ROOT)],
-               paths.BUILD / "install.log", "installing the modules", binds=binds())
-    image.make_disk(key)
+    key = image.digest(image.recipe(), INSTALL, *(path.read_bytes() for path in modules))
+    own = paths.BUILD / "modules"
+    stamp = own / "stamp"
+    if not stamp.exists() or stamp.read_text() != key:
+        stamp.unlink(missing_ok=True)
+        own.mkdir(exist_ok=True)
+        chroot.run(["sh", "-c", INSTALL, "sh", kmod.kernel_version(paths.ROOT)],
+                   paths.BUILD / "install.log", "installing the modules",
+                   binds={**binds(), "own": own})
+        stamp.write_text(key)
+    payload.mirror(own / "lib/modules", paths.PAYLOAD / "modules")
 
 
 def make_guest():
@@ -334,16 +363,28 @@ def publish(target):
         payload.copy(target.directory / product, directory / product)
 
 
-def all_targets(wanted_mutants=()):
-    """Everything that the lab needs, and the mutants that are asked for."""
-    for target in TARGETS.values():
-        build(target)
-    for name in wanted_mutants:
-        make_mutant(name)
+def jobs(targets, mutant_names=()):
+    """What side_by_side.py has to do for these names: name -> Job. All need the kernel's source
+    files. The mutants of a module are made in one tree, so they come one after the other."""
+    def make_mutants():
+        for name in mutant_names:
+            make_mutant(name)
+    found = {name: Job(functools.partial(build, TARGETS[name]), ("source", *TARGETS[name].after))
+             for name in targets}
+    if mutant_names:
+        after = {other for name in mutant_names for other in mutant(name).after}
+        found["mutants"] = Job(make_mutants, ("source", *after))
+    return found
+
+
+def put_together(targets):
+    """What was built, into the payload."""
     with image.locked(paths.BUILD, "putting it together"):
         for name in PUBLISHED:
-            publish(TARGETS[name])
-        make_guest()
+            if name in targets:
+                publish(TARGETS[name])
+        if set(GROUPS["guest"]) <= set(targets):
+            make_guest()
         install()
 
 

@@ -67,10 +67,11 @@ def digest(*parts):
 
 
 @contextmanager
-def locked(directory, what):
-    """Hold a directory against other runs of the lab; wait if need be, and say so."""
+def locked(directory, what, name=".lock"):
+    """Hold the lock of a directory, or another one in it, against other runs of the lab; wait if
+    need be, and say so."""
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / ".lock", "w") as stream:
+    with open(directory / name, "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -152,8 +153,13 @@ def _take_source(tree):
                 paths.LAB / "image.log", "mv", append=True)
 
 
+def make_source():
+    """Take the files that we need out of the kernel's source archive, unless they are there."""
+    with locked(paths.LAB, "the kernel's source files", ".source.lock"):
+        _extract_source()
+
+
 def _extract_source():
-    """Extract the files we need from the kernel's source archive, unless they are there."""
     stamp = paths.KERNEL_SOURCE / ".stamp"
     wanted = digest(recipe(), *SOURCE_FILES)
     if stamp.exists() and stamp.read_text() == wanted:
@@ -176,12 +182,17 @@ def _write_stamp(tree):
                  recipe(), tree / STAMP], paths.LAB / "image.log", "stamp", append=True)
 
 
-def make_tree():
-    """Make the root tree and the kernel's source files, unless they are there."""
+def make_root():
+    """Make the root tree, unless it is there."""
     with locked(paths.LAB, "the image"):
         if not current():
             _make_tree()
-        _extract_source()
+
+
+def make_tree():
+    """Make the root tree and the kernel's source files, unless they are there."""
+    make_root()
+    make_source()
 
 
 def _make_tree():
@@ -212,18 +223,15 @@ def _disk_stamp():
     return paths.LAB / "root.img.stamp"
 
 
-def disk_current(key):
-    """Whether root.img is there and was made from the tree with this key."""
-    stamp = _disk_stamp()
-    return (paths.ROOT_IMAGE.exists() and stamp.exists()
-            and stamp.read_text() == digest(recipe(), key))
+def make_disk():
+    """Make root.img of the tree, unless it is there and current."""
+    with locked(paths.LAB, "the disk image", ".disk.lock"):
+        stamp = _disk_stamp()
+        if not (paths.ROOT_IMAGE.exists() and stamp.exists() and stamp.read_text() == recipe()):
+            _make_disk(stamp)
 
 
-def make_disk(key):
-    """Make root.img from the tree, unless it is there with the same key."""
-    if disk_current(key):
-        return
-    stamp = _disk_stamp()
+def _make_disk(stamp):
     packages.ensure({"mke2fs": "e2fsprogs"})
     stamp.unlink(missing_ok=True)
     with say.Step("image: root.img"), files.whole(paths.ROOT_IMAGE) as temporary:
@@ -231,14 +239,8 @@ def make_disk(key):
         size = int(_tree_size() * 1.15) + 512 * (1 << 20)
         process.run([*chroot.namespace(), "--", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0",
                      "-O", "^has_journal", "-L", "mdma-lab", "-d", paths.ROOT, temporary,
-                     f"{size // 1024}k"], paths.LAB / "image.log", "mke2fs", append=True)
-    stamp.write_text(digest(recipe(), key))
-
-
-def make_any_disk():
-    """Make root.img if there is none; enough where our modules do not matter."""
-    if not paths.ROOT_IMAGE.exists():
-        make_disk("bare")
+                     f"{size // 1024}k"], paths.LAB / "disk.log", "mke2fs")
+    stamp.write_text(recipe())
 
 
 def make_initramfs():
@@ -247,7 +249,7 @@ def make_initramfs():
               paths.LAB_D / "base/kmod.py"]
     wanted = digest(recipe(), *LAB_MODULES, *(path.read_bytes() for path in inputs))
     stamp = paths.LAB / "initramfs.stamp"
-    with locked(paths.LAB, "its initramfs"):
+    with locked(paths.LAB, "its initramfs", ".initramfs.lock"):
         if paths.LAB_INITRAMFS.exists() and stamp.exists() and stamp.read_text() == wanted:
             return
         initramfs.build(paths.LAB_INITRAMFS, paths.ROOT, modules=LAB_MODULES, init=inputs[0])
