@@ -215,7 +215,8 @@ def one_goes_and_comes(bench, _):
         other = next(device for device in bench.mdevs if device is not one)
         bench.do(f"echo {slot} >$DRIVER/unbind")
         expect(not one.settings()["window"], f"{one.type} keeps its window")
-        wait_until("nothing is pinned", bench.config.patience, lambda one=one: not one.stat("pinned"))
+        wait_until("nothing is pinned", bench.config.patience,
+                   lambda one=one: not one.stat("pinned"))
         seq = one.stat("seq")
         bench.transfers(CHANNELS[other.type])
         expect(one.stat("seq") == seq, f"{one.type} writes without a driver")

@@ -109,9 +109,9 @@ TRACE = ("buffer_kb", "trace_mb")
 
 SHARED = {
     # of the device
-    "workload": Word("", "a preset of samples/vfio-mdev/mdma/workloads; other settings override it",
-                     ("gpu-working-set", "nic-rx", "nvme-write", "rdma-registered",
-                      "sparse-1TiB")),
+    "workload": Word("", "a preset of samples/vfio-mdev/mdma/workloads; other settings override "
+                     "it", ("gpu-working-set", "nic-rx", "nvme-write", "rdma-registered",
+                            "sparse-1TiB")),
     "type": Word("mdma-1", "mdev type", ("mdma-1", "mdma-4", "mdma-16")),
     "pattern": Word("random", "workload: order in which the window is visited", (
         "sequential", "random", "ring", "stride", "zipf", "hot", "scatter")),
@@ -137,7 +137,8 @@ SHARED = {
     "rounds": Number(4, "rounds of pre-copy before the switchover is allowed", 1),
     "pages_min": Number(110000, "page writes under tracking before the switchover is allowed"),
     "bandwidth": Number(48, "MiB/s until the switchover is allowed; no limit afterwards", 1),
-    "downtime_limit_ms": Number(2000, "downtime that QEMU may aim at, once the switchover is allowed", 1),
+    "downtime_limit_ms": Number(
+        2000, "downtime that QEMU may aim at, once the switchover is allowed", 1),
     "tracking": Word("container", "who says what is dirty: container, or device and then both",
                      ("container", "device")),
     "pause_s": Number(0, "seconds to hold the guest longer at the switchover, which it must "
