@@ -174,12 +174,12 @@ class House(unittest.TestCase):
 class Offences(unittest.TestCase):
     """Each rule finds a violation."""
 
-    def tree(self, **texts):
+    def tree(self, **modules):
         """A tree of modules; the name is package__module."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         root = Path(directory.name)
-        for name, text in texts.items():
+        for name, text in modules.items():
             package, module = name.split("__")
             parent = root / ("tests" if package == "scenarios" else "scripts/lab.d") / package
             parent.mkdir(parents=True, exist_ok=True)

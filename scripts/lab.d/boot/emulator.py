@@ -43,7 +43,8 @@ SETS = re.compile(rb"(?<![\x40-\x4f])\x81([\x88-\x8b\x8d-\x8f])(.{4})\x00\x01\x0
                   re.DOTALL)
 FARTHEST = -0x8000
 ENDBR64, RET = bytes.fromhex("f30f1efa"), b"\xc3"
-NOPS = {2: bytes.fromhex("6690"), 6: bytes.fromhex("660f1f440000"), 7: bytes.fromhex("0f1f8000000000")}
+NOPS = {2: bytes.fromhex("6690"), 6: bytes.fromhex("660f1f440000"),
+        7: bytes.fromhex("0f1f8000000000")}
 
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")

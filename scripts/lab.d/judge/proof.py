@@ -476,7 +476,8 @@ def empty_leg():
     leg = dict.fromkeys(("kernel", "qemu", "accel", "backend"))
     leg.update(dict.fromkeys(keys))
     leg.update(migration_status="unknown", workload_continued=False,
-               workload_problem=None, slowed=NOT_SLOWED, lost=[], different=[], by_round=[], reasons=[])
+               workload_problem=None, slowed=NOT_SLOWED, lost=[], different=[], by_round=[],
+               reasons=[])
     return leg
 
 

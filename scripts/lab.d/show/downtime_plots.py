@@ -62,7 +62,7 @@ def axis():
             "set arrow from 5.5, graph 0 to 5.5, graph 1 nohead lc rgb '#dfe3e8'\n")
 
 
-def pair(block, shift, width, colour, title):
+def pair(block, shift, colour, title):
     """The words that plot a data block as bars with ranges."""
     return (f'{block} using ($1+{shift}):2 with boxes lc rgb "{colour}" title "{title}", '
             f'{block} using ($1+{shift}):2:3:4 with yerrorbars pt 0 lw 1.2 lc rgb "#1b2430" '
@@ -77,8 +77,8 @@ def downtime_plot(experiment, reported):
             f"$actual << E\n{bars(cells, reported, 'actual_pages', scale)}\nE\n"
             'set ylabel "pages / downtime limit"\nset yrange [0:4.2]\n'
             f"plot 1 lc rgb '{GREY}' dt 2 title 'downtime limit', "
-            + pair("$expected", -0.19, 0.36, BLUE, "expected")
-            + ", " + pair("$actual", 0.19, 0.36, ORANGE, "actual") + "\n")
+            + pair("$expected", -0.19, BLUE, "expected")
+            + ", " + pair("$actual", 0.19, ORANGE, "actual") + "\n")
 
 
 def bytes_plot(experiment):
@@ -88,8 +88,8 @@ def bytes_plot(experiment):
             f"$pre << E\n{bars(cells, points.PRECOPY, 'bytes_again', scale)}\nE\n"
             f"$stop << E\n{bars(cells, points.STOP, 'bytes_again', scale)}\nE\n"
             'set ylabel "MiB"\nset yrange [0:*]\n'
-            "plot " + pair("$pre", -0.19, 0.36, VIOLET, "reported in pre-copy") + ", "
-            + pair("$stop", 0.19, 0.36, TEAL, "reported at the stop") + "\n")
+            "plot " + pair("$pre", -0.19, VIOLET, "reported in pre-copy") + ", "
+            + pair("$stop", 0.19, TEAL, "reported at the stop") + "\n")
 
 
 def left_to_send(trial, scale):

@@ -192,8 +192,8 @@ def verdict(report):
                           (["Both oracles see what it loses."] if caught else control["reasons"])
                           + found(control)))
     else:
-        cards.append(card("none", "Control", "NONE", ["Without a control, nothing shows that the oracles can "
-                                               "fail."]))
+        cards.append(card("none", "Control", "NONE",
+                          ["Without a control, nothing shows that the oracles can fail."]))
     return f'<div class="pair">{"".join(cards)}</div>'
 
 
