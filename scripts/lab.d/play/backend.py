@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from base import say
+from base import say, site
 
 SYSFS = Path("/sys/module/vfio_iommu_type1")
 DIRECTORIES = {"ours": "updates", "stock": "kernel/drivers/vfio"}
@@ -30,8 +30,8 @@ def name():
 
 
 def load(wanted="ours"):
-    """Load "ours", the kernel's own ("stock"), or the file of a module."""
-    path = wanted
+    """Load "ours", the kernel's own ("stock"), or the file of a module, by base/site.py."""
+    path = site.built(wanted)
     if wanted in DIRECTORIES:
         modules = Path("/lib/modules", os.uname().release, DIRECTORIES[wanted])
         path = next(modules.glob("vfio_iommu_type1.ko*"), None)
