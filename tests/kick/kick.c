@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Asks both CPUs of the lab's QEMU to leave their loops, again and again, which must do
- * no harm at any time. Loaded into it by LAB_PRELOAD=; Documentation/lab.rst tells what
- * it shows.
+ * Asks both CPUs of the lab's QEMU to leave their loops, again and again, which should do
+ * no harm at any time. Loaded into QEMU by LAB_PRELOAD=; Documentation/lab.rst describes
+ * what it shows.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Stops one thread of the lab's QEMU after the other, a vCPU or the main loop, wherever it
- * is, for a random time: what a host does that has other work, only more often. It must do
- * no harm. Loaded by LAB_PRELOAD=, see Documentation/lab.rst.
+ * is, for a random time, like a busy host does, but more often. It should do no harm.
+ * Loaded by LAB_PRELOAD=, see Documentation/lab.rst.
  *
- * The thread gets a signal, in whose handler it sleeps. QEMU's threads have all signals
- * blocked, so they begin in a function that lets this one through.
+ * The thread sleeps in the handler of a signal. QEMU's threads block all signals, so here
+ * they begin in a function that unblocks this one.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,7 +23,7 @@
 #define THREADS		256
 /* The lab's kernel is up by then. */
 #define BEGIN_S		15
-/* In a handler for longer than this, as a call that it interrupted goes on. */
+/* Longest wait for a thread to leave the handler; longer than any sleep there. */
 #define PATIENCE_US	1000000
 
 typedef int creator(pthread_t *thread, const pthread_attr_t *attr,
@@ -42,7 +42,7 @@ static int stop_signal(void)
 	return SIGRTMIN + 7;
 }
 
-/* Mostly a moment, seldom as long as a tick, now and then so long that timers pile up. */
+/* Mostly short, seldom a tick long, and sometimes so long that timers pile up. */
 static int duration(unsigned int *seed)
 {
 	int luck = rand_r(seed) % 1000;
