@@ -406,7 +406,7 @@ TEST_F(rig, R13_unmap_bitmap_partly_unmapped, 20)
 	expect_unmap_fault(self, "EFAULT", torn_bitmap());
 }
 
-/* Neither call reports, and the buffer is unchanged. */
+/* Neither call reports; the buffer and the mapping are unchanged. */
 static void expect_not_tracking(struct rig *r, const char *want)
 {
 	__u64 size = RIG_PAGES << PAGE_SHIFT;

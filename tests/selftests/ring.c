@@ -423,7 +423,7 @@ TEST_F(guest, mdma_errors_raise_an_interrupt, 20)
 	expect_vector(self, fd);
 }
 
-/* A descriptor that overwrites its own ring does no harm beyond the ring. */
+/* Descriptors that overwrite their own ring: only the queued ones are executed. */
 TEST_F(guest, mdma_ring_that_rewrites_itself, 30)
 {
 	const __u64 half = ENTRIES / 2 * sizeof(struct mdma_desc);

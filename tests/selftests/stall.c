@@ -516,7 +516,7 @@ TEST_F(stalled, R7_container_released_during_a_report, 60)
 	EXPECT_EQ(0, module_refcount("vfio_iommu_type1"));
 }
 
-/* The same with a report that fails as well: the call returns ENODEV in any case. */
+/* The same with a report that fails as well: the call returns an error. */
 TEST_F(stalled, R7_container_released_during_a_failing_report, 60)
 {
 	struct job leave;

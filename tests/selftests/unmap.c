@@ -266,7 +266,7 @@ static int call_stop(void *arg)
 
 /*
  * UNMAP drops the lock while the device gives its pins back (W3). The device delays
- * that until a STOP is done, or waits for the UNMAP.
+ * that until a STOP is done, or until the STOP waits for the UNMAP.
  */
 TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 {
