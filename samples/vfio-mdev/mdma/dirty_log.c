@@ -13,11 +13,11 @@
  * bounded, a write never fails for the log, and nothing is lost: there are
  * extra pages.
  *
- * A page is recorded after it was written: a reader that took the record
- * before finds it again. A report takes the records of a leaf under the lock,
- * and touches the user's bitmap without it, so a reader that stalls in a fault
- * stalls no DMA. Of a page or unit that is in its range only in part it reports
- * that part and keeps the record.
+ * A page is recorded after it was written: if a report takes the record in
+ * between, the next report has the page again. A report takes the records of
+ * a leaf under the lock, and touches the user's bitmap without it, so a
+ * reader that stalls in a fault stalls no DMA. Of a page or unit that is in
+ * its range only in part it reports that part and keeps the record.
  *
  * Takes mdma_dirty_log.lock.
  */
@@ -75,7 +75,7 @@ static struct kmem_cache *leaf_cache;
  */
 int mdma_dirty_log_module_init(void)
 {
-	/* Of its own: what is left in it shows when the module goes */
+	/* A cache of its own shows leaves that are left when the module goes */
 	leaf_cache = kmem_cache_create("mdma_dirty_leaf", sizeof(struct leaf),
 				       0, SLAB_ACCOUNT | SLAB_NO_MERGE, NULL);
 	return leaf_cache ? 0 : -ENOMEM;
@@ -171,8 +171,9 @@ void mdma_dirty_log_record(struct mdma_dirty_log *log, u64 iova, u32 npages)
 	if (!log->enabled)
 		return;
 	/*
-	 * Also to see whether the log is on: START either sees what was
-	 * written, or is seen.
+	 * The lock orders this with START. Either START comes later, and the
+	 * page was written before it; or it came earlier, and the log is seen
+	 * to be on.
 	 */
 	mutex_lock(&log->lock);
 	for (range = log->ranges; range < log->ranges + log->nr_ranges; range++)
@@ -374,7 +375,9 @@ static int make_range(struct mdma_dirty_range *range,
 {
 	u64 end = (u64)node->last + 1;
 
-	/* An empty range is none. One at 0 seems to have all addresses */
+	/*
+	 * An empty range is invalid; one at 0 would seem to have all addresses
+	 */
 	if (end <= node->start || ((node->start | end) & ((1ULL << shift) - 1)))
 		return -EINVAL;
 	range->first = node->start;

@@ -44,8 +44,8 @@ struct vfio_device;
  * @running: open, and in a migration state that does DMA; likewise
  * @bus_master: PCI_COMMAND_MASTER: descriptors of the guest may execute, and
  *	the workload in a window of the guest; likewise
- * @pausing: descriptors stop midway, so that who quiesces the device has not
- *	to wait for their end
+ * @pausing: descriptors stop midway, so that quiescing the device does not
+ *	wait for their end
  * @stall_midway: test hook: descriptors wait when so many bytes are done
  * @window: changes with @gate held for writing
  * @replay: the trace of workloads with MDMA_PATTERN_TRACE; changes with

@@ -6,9 +6,9 @@
  * device has stopped. A resuming file collects what is written and looks at each
  * record as soon as it is complete.
  *
- * The user's memory is touched under mdma_file.io only, which the device never
- * takes: a user whose memory stalls keeps nobody but its own other threads
- * waiting. What the device and the user share is under mdma_file.lock.
+ * User memory is copied under mdma_file.io only, and the device never takes
+ * that lock: a user whose memory stalls keeps only its own threads waiting.
+ * What the device and the user share is under mdma_file.lock.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -46,7 +46,7 @@ struct mdma_file {
 	struct mdma_snapshot snap;
 };
 
-/* What is there, up to @count bytes, into @piece; @pos does not change. */
+/* Copies what there is, up to @count bytes, to @piece; @pos stays as it is. */
 static ssize_t take_piece(struct mdma_file *file, void *piece, size_t count)
 {
 	ssize_t ret = -ENODEV;
@@ -164,7 +164,7 @@ static int make_room(struct mdma_file *file, size_t size)
 	return 0;
 }
 
-/* Once for each stream that is refused: nothing else tells the user why. */
+/* Says why a stream is refused, once for each: the user gets only an errno. */
 static void tell_refusal(const struct mdma_file *file)
 {
 	struct mdma_stream_record record = {};
@@ -187,7 +187,7 @@ static void tell_refusal(const struct mdma_file *file)
 	}
 }
 
-/* Whether so many bytes more can follow: 0 or an error, that of the stream. */
+/* Whether @count more bytes can follow: 0, or the error of the stream. */
 static int check_follow(struct mdma_file *file, size_t count)
 {
 	if (file->dead)
@@ -234,7 +234,7 @@ static int append(struct mdma_file *file, const void *piece, size_t count)
 	return ret;
 }
 
-/* What was written before a refusal does not count: the stream is bad. */
+/* If the stream is refused, the bytes before that do not count either. */
 static ssize_t write_pieces(struct mdma_file *file, const char __user *buf,
 			    void *piece, size_t count)
 {

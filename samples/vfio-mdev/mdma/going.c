@@ -38,10 +38,9 @@ void mdma_going_init(struct mdma_going *ranges)
  * @ranges: MDMA_GOING_RANGES
  * @first: first byte
  * @last: last byte
- * @waited: the caller has waited by mdma_access_settle() and found that it must
- *	not pin before that: only a call of ->dma_unmap() that is in progress
- *	keeps it from pinning now. So it is kept for as long as that takes and
- *	no longer, whatever else is unmapped meanwhile
+ * @waited: the caller was refused, and has called mdma_access_settle() since.
+ *	Now only a ->dma_unmap() that is in progress refuses it, so it does
+ *	not wait for ever while memory elsewhere is unmapped
  *
  * Return: whether ->dma_unmap() announced some of it lately.
  */
@@ -58,7 +57,7 @@ bool mdma_going_overlaps(const struct mdma_going *ranges, u64 first, u64 last,
 	return false;
 }
 
-/* By how many bytes a range has to grow to have this one in it as well. */
+/* By how many bytes a range has to grow to include this one as well. */
 static u64 growth(const struct mdma_going *going, u64 first, u64 last)
 {
 	return (max(going->last, last) - min(going->first, first)) -

@@ -3,9 +3,9 @@
  * Runs that stay pinned after they were used: held, until their time is over,
  * too many are held, their memory is unmapped or the device stops.
  *
- * A run that says itself how long it is held (one of a trace) waits for no other
- * one: such runs have a queue of their own. All queues are trees, since a stream
- * can bring 65536 runs in any order.
+ * Runs of a trace have a time of their own and must not wait for other runs,
+ * so they have a separate queue. Queues are trees, since a stream can bring
+ * 65536 runs in any order.
  *
  * A device that stops has nothing pinned, but remembers what it held: such runs
  * are parked, in a list of their own, and pinned again when it runs; or at the
@@ -26,7 +26,7 @@
 #include "run.h"
 #include "snapshot.h"
 
-/* When it ends, or of a run that the workload gives its time, when it began. */
+/* When its hold ends; if the workload sets the time, when the hold began. */
 static ktime_t position(const struct mdma_run *run)
 {
 	return ktime_add_ms(run->held_since, run->hold_ms);
@@ -411,7 +411,7 @@ int mdma_held_save(struct mdma_held *held, struct mdma_snapshot *snap)
 
 static struct mdma_run *parked_run(const struct mdma_stream_held *from)
 {
-	/* Longer than any hold; whoever sends more cannot make it wrap */
+	/* Longer than any hold, so that no stream can make it wrap */
 	const u64 age_max = 2ULL * MDMA_HOLD_MS_MAX * USEC_PER_MSEC;
 	struct mdma_run *run = kmalloc(sizeof(*run), GFP_KERNEL_ACCOUNT);
 

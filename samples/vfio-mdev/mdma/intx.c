@@ -4,12 +4,13 @@
  *
  * The line is asserted while a channel has an interrupt pending and enabled,
  * the device runs, and config space says neither Interrupt Disable nor MSI-X
- * Enable. The user is told by an eventfd and the line masked by that; who has
- * dealt with it unmasks it, by an ioctl or by another eventfd, and is told
- * again if the line is still asserted.
+ * Enable. An eventfd tells the user, and telling masks the line. Once the
+ * user has dealt with the interrupt, it unmasks the line, by an ioctl or
+ * another eventfd, and is told again if the line is still asserted.
  *
- * Nothing of this moves with a migration: pending interrupts do, config space
- * is the VMM's, and the line is told anew when the device runs.
+ * None of this moves with a migration. Pending interrupts do, config space
+ * belongs to the VMM, and the user is told of the line again when the device
+ * runs.
  *
  * Takes the gate and, under it, mdma_intx.lock and mdma_channel.lock.
  */
@@ -37,7 +38,8 @@ void mdma_intx_init(struct mdma_intx *intx, struct mdma_engine *engine)
  * mdma_intx_pending() - the Interrupt Status bit of config space
  * @intx: any
  *
- * Return: whether the line would be asserted, if nothing kept it from it.
+ * Return: whether the line would be asserted on a device that runs and has it
+ * enabled.
  */
 bool mdma_intx_pending(struct mdma_intx *intx)
 {
@@ -70,7 +72,7 @@ void mdma_intx_update(struct mdma_intx *intx)
 	spin_unlock(&intx->lock);
 }
 
-/* 0, or -EINVAL: nobody is told of the line, so there is nothing to mask. */
+/* Returns -EINVAL if the line has no eventfd, and so nothing to mask. */
 static int set_masked(struct mdma_intx *intx, bool masked)
 {
 	int ret;
@@ -88,13 +90,16 @@ static int set_masked(struct mdma_intx *intx, bool masked)
 	return 0;
 }
 
-/* The eventfd that unmasks was signalled; in a worker, where locks can wait. */
+/* The eventfd that unmasks was signalled. In a worker, which may sleep. */
 static void unmask_thread(void *opaque, void *data)
 {
 	set_masked(opaque, false);
 }
 
-/* Who is told of the line: @ctx, or nobody. A new user finds it unmasked. */
+/*
+ * Sets the line's eventfd, or none. A line that gets its first one is
+ * unmasked.
+ */
 static void set_eventfd(struct mdma_intx *intx, struct eventfd_ctx *ctx)
 {
 	bool begins;
@@ -148,7 +153,7 @@ static int set_unmask(struct mdma_intx *intx, s32 fd)
 	return 0;
 }
 
-/* The user wants to see that it is told. */
+/* Signals the eventfd because the user asks for it. */
 static int fire(struct mdma_intx *intx)
 {
 	int ret = -EINVAL;

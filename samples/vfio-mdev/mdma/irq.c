@@ -117,8 +117,8 @@ static struct eventfd_ctx **irq_slots(struct mdma_irqs *irqs, u32 index)
 }
 
 /*
- * @ctx gets what was there, and is given back. Returns a bit for each slot that
- * was empty and is not any more.
+ * Puts @ctx into the slots, and releases what was there. Returns a bit for
+ * each slot that was empty and is not any more.
  */
 static u32 replace(struct mdma_irqs *irqs, struct eventfd_ctx **slots,
 		   struct eventfd_ctx **ctx, u32 n)
@@ -146,8 +146,9 @@ static void release(struct mdma_irqs *irqs, struct eventfd_ctx **slots, u32 n)
 }
 
 /*
- * Vectors from @first on have got an eventfd: what became pending while they had
- * none was told to nobody. That is how a user masks a vector.
+ * Vectors from @first on have got an eventfd. An interrupt that became
+ * pending while its vector had no eventfd was not signalled, as that is how a
+ * user masks a vector: signal it now.
  */
 static void tell_pending(struct mdma_irqs *irqs, u32 first, u32 begun)
 {

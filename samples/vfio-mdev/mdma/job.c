@@ -41,8 +41,8 @@ struct span {
 };
 
 /*
- * Whether what ended so is to be tried again: memory that is being unmapped is
- * waited for. Only type1 says that it is not mapped, however often it goes.
+ * Whether a call that returned @ret is to be made again: waits if its memory
+ * is being unmapped. Only type1 can tell that memory is not mapped any more.
  */
 static bool try_again(struct mdma_channel *ch, int ret)
 {
@@ -65,8 +65,9 @@ static int span_pin(struct mdma_channel *ch, struct span *span, u64 iova,
 }
 
 /*
- * Pins for writing; what cannot be recorded later is not written. The ledger
- * gets room for pages that there are, not for whatever a guest names.
+ * Pins for writing, and reserves room in the ledger: a write that cannot be
+ * recorded must not happen. Pins come first, so addresses that a guest
+ * invents get no room.
  */
 static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
 			  u32 len)
@@ -107,7 +108,7 @@ static void span_put(struct mdma_channel *ch, struct span *span)
 		mdma_access_unpin(&ch->engine->access, span->run);
 }
 
-/* After a job's piece: its pages stay pinned, or not. */
+/* The end of a piece: its pages stay pinned if the job says so. */
 static void span_done(struct mdma_channel *ch, struct span *span,
 		      const struct mdma_job *job)
 {
@@ -131,8 +132,8 @@ static u64 span_number(struct mdma_channel *ch, const struct span *span)
  * @npages: contiguous
  * @seq: of the first page; page i has @seq + i
  *
- * The dirty log comes last: so who sees a page in one of its reports sees the
- * event of the write before it.
+ * The dirty log comes last, so a page is in none of its reports before the
+ * event of the write.
  */
 void mdma_job_written(struct mdma_engine *engine, u32 channel, u64 iova,
 		      u32 npages, u64 seq)
@@ -234,7 +235,9 @@ static u32 do_read(const struct span *src, u32 crc)
 	return crc;
 }
 
-/* Each page has a number of its own, which a write that fails takes along. */
+/*
+ * Each page write has a number of its own; one that fails uses its number up.
+ */
 static int rw_stamp(struct mdma_channel *ch, u64 iova)
 {
 	struct span page = { .iova = iova, .npages = 1 };
@@ -343,7 +346,7 @@ static bool stops_midway(struct mdma_engine *engine, const struct mdma_job *job)
 
 	if (!job->pausable || !job->done)
 		return false;
-	/* Test hook: wait for who quiesces the device, so that it comes now */
+	/* Test hook: wait here until the device is being quiesced */
 	for (ms = 0; ms < STALL_MS && !READ_ONCE(engine->pausing) &&
 	     job->done - 1 >= READ_ONCE(engine->stall_midway) - 1; ms++)
 		usleep_range(1000, 2000);
@@ -442,11 +445,12 @@ int mdma_job_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 }
 
 /**
- * mdma_job_status() - what an error is to the guest
+ * mdma_job_status() - the status that an error becomes
  * @error: negative
- * @bad: status of an error that the guest made
+ * @bad: status for an error that is the guest's fault
  *
- * Return: @bad, or MDMA_STATUS_DEVICE_ERROR if the guest made none.
+ * Return: @bad, or MDMA_STATUS_DEVICE_ERROR if the error is not the guest's
+ * fault.
  */
 enum mdma_status mdma_job_status(int error, enum mdma_status bad)
 {
@@ -455,8 +459,8 @@ enum mdma_status mdma_job_status(int error, enum mdma_status bad)
 }
 
 /*
- * The descriptor at HEAD is being given back: who sees its status may queue
- * another one in its place, though HEAD comes later.
+ * The descriptor at HEAD is about to be returned. A guest that sees its
+ * status may queue another one in its place, although HEAD advances later.
  */
 static void begin_return(struct mdma_channel *ch)
 {

@@ -5,13 +5,13 @@
  *
  * Records are kept in leaves of MDMA_LEDGER_LEAF pages, in an xarray by page
  * number. A writer reserves the leaves before it writes and so cannot fail to
- * record what it wrote. A ledger that has all the memory that it may have
- * refuses, and so the write does not happen, and is counted.
+ * record what it wrote. A ledger that may not grow refuses; then the write
+ * does not happen, and is counted as refused.
  *
- * A copy is of one moment, and can be 1.7 GB, so writers do not wait for it: it
- * begins when nothing is written, and takes the lock for a few leaves at a time. A
- * writer that reserves a leaf which is still to be copied keeps its old contents
- * for that.
+ * A copy shows one moment. It can be 1.7 GB, so writers do not wait for it:
+ * it begins while nothing is being written, and then takes the lock for a few
+ * leaves at a time. A writer that reserves a leaf that is still to be copied
+ * keeps the old contents for the copy.
  *
  * Takes mdma_ledger.lock; a copy takes the gate before it.
  */

@@ -3,10 +3,11 @@
  * The ledger as a region of the device, for the user that has it open, see
  * struct mdma_ledger_header.
  *
- * The user reads a copy, which a read of the first byte makes anew: so what is
- * read piece by piece is the ledger at one moment, whatever the device writes
- * meanwhile. There is one copy, and it is charged to who reads. Takes
- * mdma_ledger_view.lock and, under it, what mdma_ledger_copy() takes.
+ * The user reads a copy, and a read of the first byte makes a new one. So the
+ * ledger that is read piece by piece is that of one moment, whatever the
+ * device writes meanwhile. There is one copy, and its memory is charged to
+ * the reader. Takes mdma_ledger_view.lock and, under it, what
+ * mdma_ledger_copy() takes.
  */
 #include <linux/mdma.h>
 #include <linux/mm.h>

@@ -92,8 +92,9 @@ err_put:
 }
 
 /*
- * The user is asked first, and gives the device back: so whoever still writes an
- * attribute of a workload, "step" for hours, ends with -ENODEV and is waited for.
+ * Unregister first: vfio asks the user to give the device back. Then a writer
+ * that is still in an attribute ("step" can take hours) gets -ENODEV, and the
+ * removal of the attributes, which waits for it, ends.
  */
 static void mdma_remove(struct mdev_device *mdev)
 {
@@ -121,8 +122,8 @@ static struct mdev_driver mdma_driver = {
 static struct class mdma_class;
 
 /*
- * Of parents that are no hardware, libvirt knows those of class "mtty" only, so
- * the class is for the administrator to choose.
+ * libvirt knows one class of parents that are no hardware, "mtty", so the
+ * administrator can choose the class.
  */
 static int parent_class_register(void)
 {

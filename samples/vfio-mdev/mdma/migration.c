@@ -3,8 +3,8 @@
  * The migration protocol, version 2: its states. The files that carry the
  * stream are in file.c.
  *
- * What a state means is told by three predicates, and an arc does what
- * changes between its ends:
+ * Three predicates say what a state means. An arc does what differs between
+ * its ends:
  *
  *	runs		the engine executes: RUNNING, PRE_COPY. A device in a
  *			P2P state initiates no DMA at all.

@@ -108,7 +108,7 @@ static u8 config_mask(u32 offset)
 	}
 }
 
-/* What the engine looks at follows what was written. */
+/* Makes the engine see what was written to config space. */
 static void config_apply(struct mdma_pci *pci)
 {
 	u16 command = get_unaligned_le16(&pci->config[PCI_COMMAND]);
@@ -166,7 +166,7 @@ static void config_read(struct mdma_pci *pci, u32 offset, u8 *data,
 	memcpy(data, &pci->config[offset], count);
 }
 
-/* Access to BAR0: anything but aligned 4 or 8 bytes is nowhere. */
+/* Access to BAR0: one that is not aligned 4 or 8 bytes hits no register. */
 static void bar_read(struct mdma_pci *pci, u32 offset, u8 *data, u32 count)
 {
 	u32 i;
@@ -312,8 +312,8 @@ static int get_info(void __user *arg)
 }
 
 /*
- * Says by a capability what the ledger's region is. A user that left no room
- * for it is told how much there must be.
+ * Adds the capability that says what the ledger's region is. If the user left
+ * no room for it, @argsz says how much is needed.
  */
 static int tell_ledger_type(struct vfio_region_info *info, void __user *arg)
 {

@@ -140,8 +140,9 @@ static void write_ctrl(struct mdma_regs *regs, struct mdma_channel *ch,
 }
 
 /*
- * A guest that takes all of its descriptors back gives up the one that has
- * begun: it waits for its end, or it does not go on.
+ * A guest that takes back all of its descriptors gives up the one that has
+ * begun: wait for its end if it is being executed, forget it if it stopped
+ * midway.
  */
 static void write_tail(struct mdma_channel *ch, u32 value)
 {
@@ -222,7 +223,7 @@ static u32 read_table(struct mdma_regs *regs, u64 table,
 }
 
 /**
- * mdma_regs_load_window() - do what WINDOW_RANGES was written for
+ * mdma_regs_load_window() - apply the last write to WINDOW_RANGES
  * @regs: lock held, not the gate
  * @starts: the device is about to run
  *

@@ -114,8 +114,8 @@ static u64 exp2_q32(u64 x)
 }
 
 /*
- * The inverse of the distribution function of x^-theta from 1 to slots + 1, at
- * a random place: slot n has the share of it from n + 1 to n + 2.
+ * Inverts the distribution function of x^-theta on [1, slots + 1] at a random
+ * place: slot n has the share of it from n + 1 to n + 2.
  */
 static u64 next_zipf(struct mdma_sequence *sequence, u64 slots)
 {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The settings of the administrator, while those that a migration brought count:
- * workloads, window and trace. Root alone may set them, but the stream comes from
- * whoever has the device open. So what a stream brings ends with the close; then
- * the device has again what the administrator set last.
+ * Settings: workloads, window and trace. Only root may set them, but a
+ * migration stream has them too, and comes from whoever has the device open.
+ * So the settings of a stream count until the close, and the administrator's
+ * are kept meanwhile and restored then.
  *
- * What the administrator writes in between changes both. Under the gate, held for
- * writing.
+ * What the administrator sets meanwhile changes both. Takes the gate.
  */
 #include <linux/mm.h>
 #include <linux/overflow.h>

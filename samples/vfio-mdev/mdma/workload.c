@@ -142,7 +142,10 @@ static bool replays(const struct mdma_workload *workload)
 	return workload->sequence.kind == MDMA_PATTERN_TRACE;
 }
 
-/* Entry of the trace that is next; of one that has another length, the first. */
+/*
+ * The next entry of the trace; the first one if the trace is shorter than
+ * that.
+ */
 static u32 next_entry(struct mdma_channel *ch)
 {
 	u64 position = ch->workload.sequence.position;
@@ -177,7 +180,10 @@ static void count_failure(struct mdma_channel *ch)
 {
 	switch (ch->workload.on_error) {
 	case MDMA_ON_ERROR_STOP:
-		/* Under exec; who holds the gate for writing comes later */
+		/*
+		 * Under exec. Other writers hold the gate for writing, and
+		 * come later
+		 */
 		WRITE_ONCE(ch->workload.run, 0);
 		mdma_count(&ch->engine->stats, MDMA_STAT_STOPPED, 1);
 		break;
@@ -254,9 +260,10 @@ static void schedule_next(struct mdma_channel *ch, ktime_t now, int ret)
 }
 
 /*
- * Memory that a guest gave belongs to the guest again when the function is no
- * bus master: its driver has died, or another kernel has come. A window of the
- * administrator has nothing to do with that, nor has a trace.
+ * The window of a guest counts only while the function is a bus master.
+ * Otherwise the guest's driver has died, or another kernel has taken over,
+ * and the memory is the guest's again. The administrator's window, and a
+ * trace, do not depend on that.
  */
 static bool has_work(struct mdma_channel *ch)
 {
@@ -273,7 +280,7 @@ static bool has_work(struct mdma_channel *ch)
  * @ch: of a device that runs; gate held for reading, exec held
  * @next: if there is none: when one is due, else unchanged
  *
- * What comes of a descriptor that fails, @on_error says.
+ * @on_error says what follows a descriptor that failed.
  *
  * Return: whether one was executed.
  */
@@ -312,7 +319,9 @@ u64 mdma_workload_keep(struct mdma_channel *ch)
 	return clamp_t(u64, nr_slots(ch), 1, workload->ring);
 }
 
-/* Gives back what a step made superfluous, tells the thread of the rest. */
+/*
+ * Gives back runs that a step made superfluous. The thread expires the others.
+ */
 static void expire(struct mdma_channel *ch)
 {
 	ktime_t next;
@@ -323,7 +332,7 @@ static void expire(struct mdma_channel *ch)
 		mdma_channel_kick(ch);
 }
 
-/* What that costs is charged to the user, as what the thread does. */
+/* Memory is charged to the user, as when the thread executes. */
 static int step_one(struct mdma_channel *ch, int *error)
 {
 	struct mdma_engine *engine = ch->engine;
@@ -362,9 +371,8 @@ static int step_one(struct mdma_channel *ch, int *error)
  *
  * Return: 0, or the error of the first that failed; -ENODEV if the device is
  * not open, -EBUSY if the workload is started or the device is quiesced,
- * -ENODATA if there is neither
- * window nor trace, -EINTR after a signal: then fewer may have
- * been executed.
+ * -ENODATA if there is neither window nor trace, -EINTR after a signal: fewer
+ * may have been executed then.
  */
 int mdma_workload_step(struct mdma_channel *ch, u32 n)
 {
