@@ -228,7 +228,7 @@ static void unmap_beside(struct storm *s, int (*call)(void *arg),
 	PIN(r, 0, 8, 'w');
 	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 1));
 	job_start(&unmap, call_unmap, s);
-	ASSERT_EQ(true, job_sleeps_in(&unmap, "mdma_access_dma_unmap"));
+	ASSERT_EQ(true, job_sleeps_in(&unmap, "mdma_unmap_range"));
 	job_start(&other, call, s);
 	job_sleeps_in(&other, function);
 	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 0));

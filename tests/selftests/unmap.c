@@ -279,7 +279,7 @@ TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 	PIN(self, 0, 8, 'w');
 	ASSERT_EQ(0, mdma_set_unmap_stall(&self->dev, 1));
 	job_start(&unmap, call_unmap_dirty, self);
-	ASSERT_EQ(true, job_sleeps_in(&unmap, "mdma_access_dma_unmap"));
+	ASSERT_EQ(true, job_sleeps_in(&unmap, "mdma_unmap_range"));
 	job_start(&stop, call_stop, self);
 	job_settle(&stop);
 	ASSERT_EQ(0, mdma_set_unmap_stall(&self->dev, 0));

@@ -14,12 +14,12 @@
  * @kind: enum mdma_pattern
  * @stride: slots between two visits, not 0, of MDMA_PATTERN_STRIDE
  * @theta: thousandths, up to MDMA_THETA_MAX, of MDMA_PATTERN_ZIPF
- * @hot: slots of the hot set, not 0, of MDMA_SEQUENCE_HOT
+ * @hot: slots of the hot set, not 0, of MDMA_PATTERN_HOT
  * @hot_percent: of the visits that go to the hot set, up to 100
  * @drift: visits until the hot set moves on by a slot, 0 for never
  * @seed: of the generator
  * @prng: state of the generator
- * @position: the slot that is next in sequence; of MDMA_SEQUENCE_HOT, visits
+ * @position: the slot that is next in sequence; of MDMA_PATTERN_HOT, visits
  */
 struct mdma_sequence {
 	u32 kind;

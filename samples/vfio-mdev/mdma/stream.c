@@ -152,58 +152,56 @@ enum rank {
 };
 
 /*
- * What a receiver knows of a type. Records come by ascending @rank. @size: of
- * the payload, or of an entry of an @array. @minor: that added it. @grown: that
- * made it longer than @old_size.
+ * What a receiver knows of a type. Records come by ascending @rank. @version: the
+ * minor version that added the record, and those that made it longer, each with the
+ * size of the payload, or of an entry of an @array.
  */
 struct known_record {
 	u8 rank;
 	bool array;
-	u16 minor;
-	u16 grown;
-	size_t size;
-	size_t old_size;
+	struct {
+		u16 minor;
+		size_t size;
+	} version[3];
 };
 
 static const struct known_record known_records[] = {
 	[MDMA_RECORD_CONFIG] = {
 		.rank = RANK_CONFIG,
-		.size = sizeof(struct mdma_stream_config),
+		.version = { { 0, sizeof(struct mdma_stream_config) } },
 	},
 	[MDMA_RECORD_STATE] = {
 		.rank = RANK_STATE,
-		.size = sizeof(struct mdma_stream_state),
+		.version = { { 0, sizeof(struct mdma_stream_state) } },
 	},
 	[MDMA_RECORD_KNOBS] = {
 		.rank = RANK_KNOBS,
-		.minor = 2,
-		.size = sizeof(struct mdma_stream_knobs),
+		.version = { { 2, sizeof(struct mdma_stream_knobs) } },
 	},
 	[MDMA_RECORD_WORKLOADS] = {
 		.rank = RANK_WORKLOADS,
 		.array = true,
-		.minor = 3,
-		.size = sizeof(struct mdma_stream_channel_workload),
+		.version = {
+			{ 3, sizeof(struct mdma_stream_channel_workload) },
+		},
 	},
 	[MDMA_RECORD_TRACE] = {
 		.rank = RANK_TRACE,
 		.array = true,
-		.minor = 3,
-		.size = sizeof(struct mdma_trace_entry),
+		.version = { { 3, sizeof(struct mdma_trace_entry) } },
 	},
 	[MDMA_RECORD_PROGRESS] = {
 		.rank = RANK_PROGRESS,
 		.array = true,
-		.minor = 1,
-		.size = sizeof(struct mdma_stream_progress),
+		.version = { { 1, sizeof(struct mdma_stream_progress) } },
 	},
 	[MDMA_RECORD_HELD] = {
 		.rank = RANK_HELD,
 		.array = true,
-		.minor = 1,
-		.grown = 3,
-		.size = sizeof(struct mdma_stream_held),
-		.old_size = offsetof(struct mdma_stream_held, channel),
+		.version = {
+			{ 1, offsetof(struct mdma_stream_held, channel) },
+			{ 3, sizeof(struct mdma_stream_held) },
+		},
 	},
 	[MDMA_RECORD_END] = { .rank = RANK_END },
 };
@@ -217,7 +215,11 @@ static const struct known_record *known_record(u32 type)
 /* Bytes that a record has, or each of its entries, in a minor version. */
 static size_t known_size(const struct known_record *known, u16 minor)
 {
-	return minor < known->grown ? known->old_size : known->size;
+	u32 i = ARRAY_SIZE(known->version) - 1;
+
+	while (i && (!known->version[i].size || minor < known->version[i].minor))
+		i--;
+	return known->version[i].size;
 }
 
 /* @rank: of the last known record; @newer: of a newer minor version. */
@@ -239,6 +241,7 @@ static int check_header(const struct mdma_stream_record *record, u32 rank)
 	u32 length = le32_to_cpu(record->length);
 	u16 minor = le16_to_cpu(record->minor);
 	bool newer = minor > MDMA_STREAM_MINOR;
+	size_t size;
 
 	if (le32_to_cpu(record->magic) != MDMA_STREAM_MAGIC)
 		return -EBADMSG;
@@ -251,13 +254,13 @@ static int check_header(const struct mdma_stream_record *record, u32 rank)
 		return -EBADMSG;
 	if (!known)
 		return 0;
-	if (minor < known->minor)
+	if (minor < known->version[0].minor)
 		return -EBADMSG;
+	size = known_size(known, minor);
 	if (known->array)
 		return length >= sizeof(struct mdma_stream_array) ? 0 :
 								    -EBADMSG;
-	return length == known->size || (newer && length > known->size) ?
-	       0 : -EBADMSG;
+	return length == size || (newer && length > size) ? 0 : -EBADMSG;
 }
 
 /* Checks the begin of an array's payload, and takes its entries. */
@@ -309,7 +312,10 @@ static int take_payload(const struct mdma_stream_record *record,
 		memcpy(&snap->state, payload, sizeof(snap->state));
 		return mdma_values_state(&snap->state, snap->channels) ? 0 : -EINVAL;
 	case MDMA_RECORD_KNOBS:
-		memcpy(&snap->knobs, payload, sizeof(snap->knobs));
+		/* What an older version did not have is as in a new device */
+		memcpy(&snap->knobs, payload,
+		       min_t(size_t, le32_to_cpu(record->length),
+			     sizeof(snap->knobs)));
 		return mdma_values_knobs(&snap->knobs) ? 0 : -EINVAL;
 	case MDMA_RECORD_WORKLOADS:
 	case MDMA_RECORD_TRACE:

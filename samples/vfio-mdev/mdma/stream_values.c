@@ -6,6 +6,7 @@
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/minmax.h>
 #include <linux/string.h>
 
 #include <asm/byteorder.h>
@@ -15,6 +16,14 @@
 #include "snapshot.h"
 #include "stream_values.h"
 #include "window.h"
+
+/* One of the entries of an array. What an older version did not have is 0. */
+static void copy_entry(void *to, size_t to_size, const void *entries, u32 i,
+		       u32 size)
+{
+	memset(to, 0, to_size);
+	memcpy(to, entries + (size_t)i * size, min_t(size_t, to_size, size));
+}
 
 static bool all_zero(const void *buf, size_t size)
 {
@@ -147,8 +156,8 @@ int mdma_values_take_progress(struct mdma_snapshot *snap,
 	if (count > MDMA_MAX_CHANNELS)
 		return -EINVAL;
 	for (i = 0; i < count; i++) {
-		memcpy(&snap->progress[i], entries + (size_t)i * size,
-		       sizeof(snap->progress[i]));
+		copy_entry(&snap->progress[i], sizeof(snap->progress[i]),
+			   entries, i, size);
 		if (!progress_valid(snap, &snap->progress[i]))
 			return -EINVAL;
 		if (i && le32_to_cpu(snap->progress[i].channel) <=
@@ -175,7 +184,7 @@ int mdma_values_take_workloads(struct mdma_snapshot *snap,
 	u32 i, channel, last = 0;
 
 	for (i = 0; i < count; i++) {
-		memcpy(&from, entries + (size_t)i * size, sizeof(from));
+		copy_entry(&from, sizeof(from), entries, i, size);
 		channel = le32_to_cpu(from.channel);
 		if (channel <= last || channel >= snap->channels ||
 		    from.reserved || !workload_valid(&from.workload) ||

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The workloads' files in sysfs, see Documentation/ABI/testing/ sysfs-bus-
- * mdev-mdma: a directory for each channel. "workload" is that of channel 0,
- * and also has the window and the trace, which belong to the whole device.
- * Takes the gate.
+ * The workloads' files in sysfs, see
+ * Documentation/ABI/testing/sysfs-bus-mdev-mdma: a directory for each channel.
+ * "workload" is that of channel 0, and also has the window and the trace, which
+ * belong to the whole device. Takes the gate.
  */
 #include <linux/device.h>
 #include <linux/kernel.h>
