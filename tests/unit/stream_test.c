@@ -273,10 +273,9 @@ static u16 added_by(u32 type)
 	}
 }
 
-/* Makes the entries of the record HELD as they were before minor 3. */
-static void shorten_held(u8 *record, u32 *length)
+/* Makes the entries of an array, @now bytes each, as they were before they grew. */
+static void shorten(u8 *record, u32 *length, size_t old, size_t now)
 {
-	const size_t old = 24, now = sizeof(struct mdma_stream_held);
 	u8 *entries = record + HEADER + sizeof(struct mdma_stream_array);
 	u32 i, n = (*length - sizeof(struct mdma_stream_array)) / now;
 	__le32 value = cpu_to_le32(old);
@@ -305,7 +304,8 @@ static size_t make_older(u8 *bytes, u16 minor, u32 keep)
 			continue;
 		memmove(bytes + to, bytes + at, HEADER + length);
 		if (type == MDMA_RECORD_HELD && minor < 3)
-			shorten_held(bytes + to, &length);
+			shorten(bytes + to, &length, 24,
+				sizeof(struct mdma_stream_held));
 		to += HEADER + length;
 	}
 	set_minor(bytes, to, minor);
