@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say, settings, site
+from base.patience import Patience
 from play import arguments, libvirt_cases, libvirt_guest, libvirt_host, switchover
 from play.guest_vm import STOPPABLE_CLOCK, boot_words
 from play.host import workload
@@ -127,17 +128,18 @@ class Leg:
         before = int(source.stat(guest.mdev, "pages_written"))
         guest.virsh(source, "migrate-setmaxdowntime", guest.name, "1")
         guest.migrate(source, destination, "--suspend", "--bandwidth", str(config.bandwidth))
-        deadline = time.monotonic() + config.patience
+        patience = Patience(config.patience)
         while not (done := guest.migrated(source)):
             sample = guest.sample(source)
             if sample:
+                patience.progress(sample["rounds"], sample.get("transferred"))
                 sample["written"] = int(source.stat(guest.mdev, "pages_written"))
                 self.facts["samples"].append(sample)
                 for words in self.pace.next(sample["rounds"], sample["written"] - before):
                     self.say(f"{sample['rounds']} rounds: {' '.join(words)}")
                     guest.tell(source, *words)
-            if time.monotonic() > deadline:
-                raise HostError(f"no end of the migration after {config.patience} s")
+            if patience.exhausted():
+                raise HostError(f"the migration made no progress for {config.patience} s")
             time.sleep(0.2)
         self.paused = time.monotonic()
         if done[0]:

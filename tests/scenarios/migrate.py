@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say, settings
+from base.patience import Patience
 from judge import ram as ram_files
 from play import arguments, backend, guest_vm, switchover, vfio_logging, workloads
 from play.guest_vm import GuestError, GuestVM
@@ -161,20 +162,20 @@ class Leg:
         destination.qmp.command("migrate-incoming", uri=address)
         source.qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
                            downtime_limit=1, avail_switchover_bandwidth=HELD_BACK)
-        before, written = mdev.stat("pages_written"), 0
+        before = mdev.stat("pages_written")
         source.qmp.command("migrate", uri=address)
-        deadline = time.monotonic() + config.patience
+        patience = Patience(config.patience)
         while True:
             sample = self._sample(source, mdev)
             if sample["status"] in ("completed", "failed", "cancelled"):
                 break
-            if written < sample["written"] - before <= config.pages_min:
-                # A workload that writes little takes long to write enough.
-                deadline = time.monotonic() + config.patience
             written = sample["written"] - before
+            # A workload that writes little takes long to write enough.
+            patience.progress(sample["status"], sample["rounds"], sample["transferred"],
+                              min(written, config.pages_min))
             self._pace(source, sample, written)
-            if time.monotonic() > deadline:
-                raise ScenarioError(f"migration still {sample['status']} after "
+            if patience.exhausted():
+                raise ScenarioError(f"migration is {sample['status']}, and made no progress for "
                                     f"{config.patience} s in round {sample['rounds']}")
             time.sleep(0.1)
         self._migrated(source.qmp.command("query-migrate"))
