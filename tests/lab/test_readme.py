@@ -42,10 +42,15 @@ class Blocks(unittest.TestCase):
         self.assertEqual(readme.blocks("by-hand.rst", "no such heading"), [])
 
 
-class Documents(unittest.TestCase):
-    """What the documents promise."""
+class Readme(unittest.TestCase):
+    """README.md itself."""
 
-    def test_links_of_the_readme(self):
+    def test_it_is_short(self):
+        """A reader has five minutes, and perhaps a slow link."""
+        self.assertLessEqual(len((REPO / "README.md").read_text().splitlines()), 150)
+        self.assertLessEqual((REPO / "Documentation/report.png").stat().st_size, 200 * 1000)
+
+    def test_links(self):
         """Each leads to a file of the tree."""
         links = re.findall(r"\]\(([^):]+)\)", (REPO / "README.md").read_text())
         self.assertIn("Documentation/by-hand.rst", links)
