@@ -46,7 +46,7 @@ class Readme(unittest.TestCase):
     """README.md itself."""
 
     def test_it_is_short(self):
-        """A reader has five minutes, and perhaps a slow link."""
+        """At most 150 lines, and a picture of at most 200 kB."""
         self.assertLessEqual(len((REPO / "README.md").read_text().splitlines()), 150)
         self.assertLessEqual((REPO / "Documentation/report.png").stat().st_size, 200 * 1000)
 
