@@ -72,16 +72,17 @@ static ssize_t trace_write(struct file *filp, struct kobject *kobj,
 			   size_t count)
 {
 	struct mdma_device *dev = dev_get_drvdata(kobj_to_dev(kobj));
+	bool more = false;
 	int ret;
 
 	mutex_lock(&dev->upload.lock);
 	ret = mdma_upload_part(&dev->upload, buf, pos, count);
 	if (!ret)
 		ret = finish(dev);
-	else if (ret > 0)
-		goto out;
-	mdma_upload_drop(&dev->upload);
-out:
+	else
+		more = ret > 0;
+	if (!more)
+		mdma_upload_drop(&dev->upload);
 	mutex_unlock(&dev->upload.lock);
 	return ret < 0 ? ret : count;
 }
