@@ -31,7 +31,7 @@
 static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
 
 /**
- * mdma_access_released() - tell who waits that a run is not busy any more
+ * mdma_access_released() - wake up those who wait for busy runs
  * @access: lock not held
  */
 void mdma_access_released(struct mdma_access *access)

@@ -271,7 +271,7 @@ void mdma_debugfs_init(struct mdma_device *dev)
 
 /**
  * mdma_debugfs_exit() - remove the directory of a device
- * @dev: waits for those who use its files
+ * @dev: its files may be in use, which is waited for
  */
 void mdma_debugfs_exit(struct mdma_device *dev)
 {

@@ -186,7 +186,7 @@ void mdma_device_release(struct mdma_device *dev)
 }
 
 /**
- * mdma_device_open() - a new user finds a device as if nobody had used it before
+ * mdma_device_open() - a user comes, and finds the device as new
  * @dev: not open
  *
  * Return: 0 or a negative error.

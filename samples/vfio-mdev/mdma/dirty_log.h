@@ -15,7 +15,7 @@ struct rb_root_cached;
 /**
  * struct mdma_dirty_log - device-side dirty tracking
  * @id: of the device, for events
- * @enabled: the user may start it; changes while nobody has the device open, with
+ * @enabled: the user may start it; changes while the device is not open, with
  *	the gate held for writing
  * @lock: guards all fields below it, but @bytes_max
  * @ranges: that are logged, ascending

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine as a whole: made, let run, quiesced. What its channels execute is in
- * ring.c (the guest's descriptors) and workload.c (the host's), how they execute it
- * in job.c, and who executes it in thread.c. Takes the gate.
+ * The engine as a whole: made, let run, quiesced. ring.c has the guest's
+ * descriptors and workload.c the host's, job.c executes them, and thread.c
+ * has the threads that do so. Takes the gate.
  */
 #include <linux/slab.h>
 

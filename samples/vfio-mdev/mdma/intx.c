@@ -24,7 +24,7 @@
 #include "intx.h"
 
 /**
- * mdma_intx_init() - nobody is told of the line
+ * mdma_intx_init() - a line without eventfds
  * @intx: zeroed
  * @engine: whose channels raise it
  */
@@ -115,7 +115,7 @@ static void set_eventfd(struct mdma_intx *intx, struct eventfd_ctx *ctx)
 }
 
 /**
- * mdma_intx_release() - nobody is told of the line any more
+ * mdma_intx_release() - drop the line's eventfds
  * @intx: gate not held
  */
 void mdma_intx_release(struct mdma_intx *intx)
@@ -185,10 +185,10 @@ static int set_by_eventfd(struct mdma_intx *intx, u32 action, s32 fd)
  * @hdr: validated against mdma_irq_count()
  * @data: of @hdr->count elements, for the data types that have any
  *
- * Return: 0, -EINVAL if there is nobody to tell of the line or if @hdr means
- * no line, -ENOTTY for no action, for more than one, and for what cannot be
- * done by an eventfd, -EBUSY if another eventfd unmasks, or what is wrong with
- * an eventfd.
+ * Return: 0, -EINVAL if the line has no eventfd or @hdr means no line,
+ * -ENOTTY for no action, for more than one, and for what cannot be done by an
+ * eventfd, -EBUSY if another eventfd unmasks, or what is wrong with an
+ * eventfd.
  */
 int mdma_intx_set(struct mdma_intx *intx, const struct vfio_irq_set *hdr,
 		  const void *data)

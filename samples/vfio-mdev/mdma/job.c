@@ -84,8 +84,9 @@ static int span_pin_write(struct mdma_channel *ch, struct span *span, u64 iova,
 }
 
 /*
- * Pins for reading, with a span that is pinned already, or none. While this waits
- * for user memory, nobody has to wait for that span.
+ * Pins for reading, beside a span that is pinned already, or none. Pinning
+ * can wait for user memory, so ->dma_unmap() must not wait for @other
+ * meanwhile.
  */
 static int span_pin_read(struct mdma_channel *ch, struct span *span,
 			 struct span *other, u64 iova, u32 len)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ledger: which pages the device wrote, the ground truth for whoever
- * checks a dirty report.
+ * The ledger: which pages the device wrote, the ground truth for checks of
+ * dirty reports.
  *
  * Records are kept in leaves of MDMA_LEDGER_LEAF pages, in an xarray by page
  * number. A writer reserves the leaves before it writes and so cannot fail to

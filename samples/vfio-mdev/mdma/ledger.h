@@ -11,7 +11,7 @@
 
 /**
  * struct mdma_ledger - which pages the device wrote
- * @gate: of the device; whoever holds it for writing knows that nothing is written
+ * @gate: of the device; nothing is being written while it is held for writing
  * @lock: guards all fields below it, but @bytes_max
  * @copy_lock: held while a copy is made; taken before @gate, and that before @lock
  * @copy: number of the copy that is being made, or was last

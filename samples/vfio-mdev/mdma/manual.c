@@ -63,7 +63,7 @@ void mdma_manual_release(struct mdma_manual *manual, u64 first, u64 last)
 	unsigned long count;
 
 	while ((count = take_page(manual, first, last, &run))) {
-		/* The test hook: at a close, nobody else will do it now */
+		/* Test hook: pins that leak at a close stay for ever */
 		for (; count && !READ_ONCE(manual->leak); count--)
 			mdma_access_unpin_pages(access, run.iova, 1, 1);
 		mutex_lock(&access->lock);

@@ -209,7 +209,7 @@ struct file *mdma_migration_set_state(struct mdma_migration *migration,
 }
 
 /**
- * mdma_migration_get_state() - the state when nobody is changing it
+ * mdma_migration_get_state() - the state, not that of a transition
  * @migration: any
  *
  * Return: the state.
@@ -229,8 +229,8 @@ mdma_migration_get_state(struct mdma_migration *migration)
  * mdma_migration_data_size() - how long the stream will be
  * @migration: any
  *
- * Return: bytes, those of descriptors that stop midway left out: nobody knows how
- * many will.
+ * Return: bytes, without those for descriptors that stop midway, which cannot
+ * be known yet.
  */
 size_t mdma_migration_data_size(struct mdma_migration *migration)
 {

@@ -29,7 +29,7 @@ static bool entry_valid(const struct mdma_trace_entry *entry)
 
 /**
  * mdma_trace_check() - whether entries from outside can be a trace
- * @entries: nobody else can change them; need not be aligned
+ * @entries: do not change meanwhile; need not be aligned
  * @nr: how many
  * @size: bytes of each, at least those of struct mdma_trace_entry
  *

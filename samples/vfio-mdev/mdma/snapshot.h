@@ -18,7 +18,8 @@
  * struct mdma_entries - entries of an array in a stream
  * @nr: number
  * @size: bytes of each
- * @data: in memory of whoever saves; after mdma_stream_read() a part of the stream
+ * @data: memory of the part that saved them; after mdma_stream_read(), of the
+ *	stream
  */
 struct mdma_entries {
 	u32 nr;
@@ -89,8 +90,8 @@ mdma_snapshot_trace(const struct mdma_snapshot *snap, u32 i)
  * mdma_stream_counter() - the value of a counter in a stream
  * @value: of struct mdma_stream_stats, or a counter of struct mdma_stream_knobs
  *
- * Return: the value, at most MDMA_STREAM_COUNTER_MAX: who sends more cannot make
- * it wrap.
+ * Return: the value, at most MDMA_STREAM_COUNTER_MAX, so that no stream can
+ * make it wrap.
  */
 static inline u64 mdma_stream_counter(__le64 value)
 {

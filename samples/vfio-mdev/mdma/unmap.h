@@ -10,7 +10,7 @@ struct mdma_held;
 struct mdma_manual;
 
 /**
- * struct mdma_unmap - who has pins to give back
+ * struct mdma_unmap - where pins are that can be given back
  * @access: knows all runs
  * @held: those that are held or parked
  * @manual: those that were pinned by hand

@@ -42,7 +42,7 @@ static u64 range_pages(const struct mdma_range *range, u64 left)
 
 /**
  * mdma_window_check() - whether ranges from outside can be a window
- * @range: nobody else can change them
+ * @range: do not change meanwhile
  * @nr: how many
  *
  * Return: 0, or -EINVAL for too many ranges, for one that is empty, not page
