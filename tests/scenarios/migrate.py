@@ -79,6 +79,9 @@ def configuration(values):
 
 # --- a leg ------------------------------------------------------------------
 
+# The control has to lose some pages, not many: it ends after this fraction of pages_min.
+CONTROL_DIVISOR = 4
+
 
 class Leg:
     """One live migration and the evidence of it."""
@@ -90,6 +93,7 @@ class Leg:
         self.directory = directory
         self.begin = time.time()
         self.limited, self.downtime_ms, self.next_round = True, 0, config.rounds
+        self.pages_min = config.pages_min // (CONTROL_DIVISOR if name == "control" else 1)
         self.throttle = None
         self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
                       "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
@@ -172,7 +176,7 @@ class Leg:
             written = sample["written"] - before
             # A workload that writes little takes long to write enough.
             patience.progress(sample["status"], sample["rounds"], sample["transferred"],
-                              min(written, config.pages_min))
+                              min(written, self.pages_min))
             self._pace(source, sample, written)
             if patience.exhausted():
                 raise ScenarioError(f"migration is {sample['status']}, and made no progress for "
@@ -193,7 +197,7 @@ class Leg:
         if self.downtime_ms:
             self.downtime_ms *= 2
         elif self.limited:
-            if written < config.pages_min:
+            if written < self.pages_min:
                 return
             self.limited = False
             self.say(f"{rounds} rounds, {written} page writes: full bandwidth")
