@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from base import files, ktap, process, say
 from boot import job, scenario
 from judge import dmesg, rules
-from make import build, chroot, image, mutant, paths, payload, ready
+from make import build, chroot, mutant, paths, ready
 
 RESULTS = paths.OUT / "mutants"
 # Beginning of a file's path -> the unit test for it.

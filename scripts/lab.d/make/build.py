@@ -13,7 +13,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 
-from base import files, kmod, process, say
+from base import files, kmod, say
 from base.side_by_side import Job
 from make import chroot, guest, image, mutant as mutants, paths, payload
 
