@@ -5,8 +5,8 @@ import time
 
 
 class Patience:
-    """A time limit that begins anew whenever there is progress, so that it holds for a machine
-    of any speed.
+    """A time limit that restarts whenever there is progress, so that it suits a machine of any
+    speed.
 
     @seconds: how long there may be no progress
     """
@@ -17,8 +17,7 @@ class Patience:
         self.begin = time.monotonic()
 
     def progress(self, *seen):
-        """Tell how far it is; whether that is further than at the last call does not matter,
-        only that it is not the same."""
+        """Report how far it is. Anything but the value of the last call counts as progress."""
         if seen != self.seen:
             self.seen, self.begin = seen, time.monotonic()
 

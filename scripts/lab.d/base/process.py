@@ -78,8 +78,8 @@ class Stopper:
             raise Stopped(number)
 
     def lost(self, unraisable):
-        """Python only prints an exception that is raised while it frees an object: the hook
-        for that sends the signal again, a moment later, when the hook has returned."""
+        """Python only prints an exception that is raised while it frees an object. This hook for
+        that sends the signal again a moment later, after the hook has returned."""
         if not isinstance(unraisable.exc_value, Stopped):
             sys.__unraisablehook__(unraisable)
             return
@@ -124,8 +124,8 @@ def open_standard_streams():
 
 
 def read_all(stream):
-    """All bytes of a stream. A signal that comes just before read() would not interrupt it: so
-    wait for the bytes first, and look around now and then."""
+    """All bytes of a stream. A signal that comes just before read() would not interrupt it, so
+    wait for the bytes first, and check for signals now and then."""
     parts = []
     while not parts or parts[-1]:
         while not select.select([stream], [], [], READ_SECONDS)[0]:
@@ -175,14 +175,14 @@ def stop(child, own_group=True):
             continue
 
 
-# What run() runs in the threads of side_by_side.py, and whether they must come to an end.
+# The children of run() in the threads of side_by_side.py, and whether they must end.
 CHILDREN = set()
 ENDING = threading.Event()
 
 
 @contextmanager
 def all_stopped():
-    """Stop what other threads run(), and let them start nothing more meanwhile."""
+    """Stop what other threads run(), and keep them from starting anything meanwhile."""
     ENDING.set()
     try:
         for child in list(CHILDREN):

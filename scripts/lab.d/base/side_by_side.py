@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Jobs that run side by side, as many at once as there are cores."""
+"""Jobs that run side by side, at most one for each core."""
 
 import os
 from concurrent import futures
@@ -16,17 +16,17 @@ class Job:
     """Something to do.
 
     @function: does it
-    @after:    names of the jobs that must have ended well before it begins
+    @after:    names of jobs that must have succeeded before it begins
     """
     function: Callable
     after: tuple = ()
 
 
 def run(jobs):
-    """Run jobs and wait for all of them. If one fails, or a signal comes, those that run are
+    """Run jobs and wait for all of them. If one fails, or a signal comes, the running ones are
     stopped, no other one begins, and the exception is passed on.
 
-    @jobs: name -> Job; a name in "after" that is no job counts as done
+    @jobs: name -> Job; a name in "after" that is not a job counts as done
     """
     waiting, running, done = dict(jobs), {}, set()
     with futures.ThreadPoolExecutor(WORKERS) as pool:

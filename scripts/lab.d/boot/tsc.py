@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The frequency of this machine's time stamp counter, which is that of an emulated lab, too."""
+"""The frequency of this machine's time stamp counter, which an emulated lab has as well."""
 
 import ctypes
 import mmap
@@ -8,9 +8,9 @@ import time
 
 # rdtsc; shl $32, %rdx; or %rdx, %rax; ret
 RDTSC = b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\xc3"
-# What /proc/cpuinfo says of a counter with one frequency, always.
+# Flags in /proc/cpuinfo of a counter with one constant frequency.
 FLAGS = {"tsc", "constant_tsc"}
-# Seconds to measure for, and looks at both clocks of which the quickest counts.
+# Seconds to measure, and tries to read both clocks, of which the quickest counts.
 SECONDS, LOOKS = 0.2, 20
 
 
@@ -26,8 +26,8 @@ def counter():
 
 
 def _look(read):
-    """(nanoseconds, counter) at one moment: of some tries the one that took least, since the
-    host may take the CPU away between the two."""
+    """(nanoseconds, counter) at one moment. It takes the quickest of several tries, since the host
+    may take the CPU away between the two readings."""
     tries = []
     for _ in range(LOOKS):
         begin = time.monotonic_ns()
@@ -46,7 +46,7 @@ def measured(read):
 
 
 def khz(cpuinfo="/proc/cpuinfo"):
-    """The frequency in kHz; None where there is no such counter, or it can't be read."""
+    """The frequency in kHz; None if there is no such counter, or it can't be read."""
     if platform.machine() != "x86_64":
         return None
     with open(cpuinfo) as stream:
@@ -56,5 +56,5 @@ def khz(cpuinfo="/proc/cpuinfo"):
     try:
         return measured(counter())
     except OSError:
-        # A hardened host allows no page that can be written and executed.
+        # A hardened host allows no page that is both writable and executable.
         return None

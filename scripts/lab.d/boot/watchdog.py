@@ -71,7 +71,8 @@ class Watchdog:
 
     def __init__(self, cpus, limit, real=True):
         """@limit: seconds of silence, after the first beat
-        @real:  the lab's clock is meant to go as ours does
+
+        @real: whether the lab's clock should run like ours
         """
         self.limit = limit
         self.real = real

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""All tests: each part leaves KTAP in out/check, the last line is the count."""
+"""All tests: each part leaves KTAP in out/check; the last line of output is the count."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from play import workloads
 
 
 def _failed(name, error):
-    """The result of what a LabError ended, or another sentence."""
+    """The result of a part that an error ended."""
     return [ktap.Result(name, ktap.FAILED, str(error), blame.of_error(error),
                         getattr(error, "log", None))]
 
@@ -35,14 +35,14 @@ def in_python(*directories):
 
 
 def python_tests():
-    """Python unit tests: every directory that has test_*.py, but those of other parts."""
+    """Python unit tests: every directory that has test_*.py, except those of other parts."""
     directories = {path.parent for path in (paths.REPO / "tests").rglob("test_*.py")}
     return in_python(*sorted(str(path.relative_to(paths.REPO)) for path in directories
                              if path not in (paths.PAGES, paths.PLACES)))
 
 
 def pages():
-    """The pages that runs leave, as a browser shows them."""
+    """The pages that runs leave, in a browser."""
     if not browser.program():
         packages.ensure(packages.FOR_PAGES)
     return in_python(str(paths.PAGES.relative_to(paths.REPO)))
@@ -91,7 +91,7 @@ def unit_tests():
 
 
 def model(**pairs):
-    """The model run; SEED= and OPS= of the environment, for another or a longer one."""
+    """The model run; SEED= and OPS= of the environment make it another or a longer one."""
     for key in ("seed", "ops"):
         if os.environ.get(key.upper()):
             pairs[key] = os.environ[key.upper()]
@@ -106,8 +106,9 @@ def _run_in_lab(name, pairs, directory=None):
 
 
 def in_lab(name, part=None, **pairs):
-    """A part that runs a scenario, with these settings, and takes its KTAP files, if any,
-    as results. A part that is not named as its scenario names its results."""
+    """A part that runs a scenario with these settings. Its results are the scenario's KTAP files,
+    if any, and its verdict. Results of a part that has not the scenario's name begin with the
+    part's name."""
     def run_part():
         outcome, directory = _run_in_lab(name, pairs, paths.CHECK / part if part else None)
         results = []
@@ -123,7 +124,7 @@ def in_lab(name, part=None, **pairs):
 
 
 def _read(path, directory, name):
-    """Results of one KTAP file; those of a subdirectory have its name before theirs."""
+    """Results of one KTAP file; those in a subdirectory begin with its name."""
     results = ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
     blame.of_file(path, results)
     if path.parent != directory:
@@ -133,8 +134,8 @@ def _read(path, directory, name):
 
 
 def _outcome_results(name, outcome, results, directory):
-    """The scenario's own verdict, and the kernel's log. A lab that the kernel's log tells the
-    end of ended for that."""
+    """The scenario's own verdict, and the kernel's log. If the log shows why the lab ended, that
+    decides who is to blame."""
     left = "".join((directory / file).read_text(errors="replace")
                    for file in ("output.txt", "console.txt", "dmesg.txt")
                    if (directory / file).exists())
@@ -150,8 +151,8 @@ def _outcome_results(name, outcome, results, directory):
                         ktap.FAILED if findings else ktap.PASSED, findings, logged)]
 
 
-# Weaknesses that the kernel's own type1 does not survive: the test that shows each, and what
-# the kernel's log, or the stack of a thread that is stuck, says then.
+# Weaknesses that the kernel's own type1 does not survive: the test for each, and the words that
+# then appear in the kernel's log, or in the stack of a stuck thread.
 DEADLY = {
     "W3": ("R11_W3_stop_while_unmap_waits_for_the_device",
            "usercopy: Kernel memory exposure attempt detected from null address"),
@@ -163,7 +164,7 @@ DEADLY = {
 
 
 def deadly():
-    """What kills the kernel's own type1, and with it the lab: a lab for each."""
+    """What kills the kernel's own type1, and with it the lab: one lab for each."""
     results = []
     for weakness, (test, words) in DEADLY.items():
         say.info(f"check: deadly: {test} must end badly")
@@ -173,19 +174,19 @@ def deadly():
         if any(words in path.read_text(errors="replace") for path in left if path.exists()):
             results.append(ktap.Result(test, ktap.PASSED, f"{ktap.EXPECTED}{weakness}: {words}"))
         else:
-            # A lab that came to no end of its own, and whose kernel says nothing, broke.
+            # The lab broke if it did not end by itself and the kernel logged nothing.
             who = blame.LAB if outcome.reason and not outcome.findings else blame.KERNEL
             results.append(ktap.Result(test, ktap.FAILED, f"on stock, nothing says '{words}'",
                                        who, directory))
     return results
 
 
-# What makes a migration with a preset quicker, where it is slow to write enough.
+# Settings that make a migration with a preset quicker, if the preset writes little.
 HASTE = {"nvme-write": {"rate": "0"}}
 
 
 def presets():
-    """A migration with each preset; the device's control is that of the part migrate."""
+    """A migration with each preset. The control of the part migrate covers them."""
     results = []
     for name in workloads.names():
         results += in_lab("migrate", f"presets/{name}", workload=name, control="0",
@@ -193,8 +194,7 @@ def presets():
     return results
 
 
-# What the lab must find after the defects of tests/reports: in the kernel's log, and
-# of kmemleak.
+# What the lab must find after the defects of tests/reports, in the kernel's log and by kmemleak.
 REPORTS = {
     "a use after free": "KASAN: slab-use-after-free",
     "a write out of bounds": "KASAN: slab-out-of-bounds",
@@ -206,14 +206,13 @@ REPORTS = {
 
 
 def missed_reports(findings, leaks):
-    """Names of REPORTS that are in no line of either."""
+    """Names of REPORTS that appear in neither."""
     text = "\n".join([*(line for _, line in findings), leaks])
     return [name for name, words in REPORTS.items() if words not in text]
 
 
 def reports():
-    """The tools of the debug kernel find something if there is something, and a run in
-    which they do fails."""
+    """The tools of the debug kernel find the defects, and a run in which they find some fails."""
     outcome, directory = _run_in_lab("reports", {})
     leaks = directory / "kmemleak.txt"
     missed = missed_reports(outcome.findings, leaks.read_text() if leaks.exists() else "")
@@ -226,7 +225,7 @@ def reports():
 
 
 def watchdog():
-    """A lab that hangs is found out."""
+    """The watchdog finds a lab that hangs."""
     ready.make(())
     return hung_lab.check()
 
@@ -255,7 +254,7 @@ PARTS = {
     "pages": pages,
 }
 
-# With DEBUG=1: what finds more there. The reports of its tools are the kernel's log.
+# With DEBUG=1: parts that find more there. The tools report in the kernel's log.
 DEBUG_PARTS = {
     "reports": reports,
     "selftests": in_lab("selftests", backend="ours"),
@@ -269,7 +268,7 @@ def parts_of_run():
 
 
 def names():
-    """Parts that can be asked for."""
+    """The parts that can be named."""
     return list(PARTS)
 
 
@@ -305,14 +304,14 @@ def _tell(result):
 
 
 def check_parts(parts):
-    """Refuse a part that there is not."""
+    """Refuse an unknown part."""
     for name in parts:
         if name not in parts_of_run():
             raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
 
 
 def run(parts):
-    """Run parts (all, if none is named); returns the exit code."""
+    """Run these parts (default: all); returns the exit code."""
     by_part = {name: _run_part(name) for name in parts or parts_of_run()}
     results = [result for results in by_part.values() for result in results]
     for result in results:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Builds modules, tests and the guest with the image's own compiler.
 
-A target is built in a copy of the parts of this repository that it needs, in
-out/build/SUITE/NAME/tree, because a kernel module is built where its source
-is. A target whose inputs are unchanged is not touched.
+A kernel module is built where its source is. So each target is built in a copy of the parts of
+this repository that it needs, in out/build/SUITE/NAME/tree. A target whose inputs are unchanged is
+not touched.
 """
 
 import functools
@@ -18,7 +18,7 @@ from base.side_by_side import Job
 from make import chroot, guest, image, mutant as mutants, paths, payload
 
 JOBS = min(4, os.cpu_count() or 1)
-# What compilers, sparse and modpost say when they find something.
+# Warnings of compilers, sparse and modpost.
 WARNING = re.compile(r"(\bwarning\b|^WARNING)[ :]", re.IGNORECASE)
 
 
@@ -49,12 +49,12 @@ class Target:
 
     @property
     def directory(self):
-        """Where it is built, and its products are left."""
+        """The directory in which it is built, and which has its products."""
         return paths.BUILD / self.name
 
     @property
     def bin(self):
-        """Where its programs are left."""
+        """The directory of its programs."""
         return self.directory / "bin"
 
 
@@ -65,8 +65,8 @@ BACKEND = (*MAKE, "-C", "{source}", "KDIR={build}",
            "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", *CHECKED)
 KERNEL_DMA = paths.KERNEL_SOURCE / "drivers/dma"
 
-# The kernel's own vfio.ko as it would be with CONFIG_IOMMUFD_DRIVER, which distributions leave
-# out: with device-side dirty tracking. And mdma.ko for it.
+# The kernel's own vfio.ko with CONFIG_IOMMUFD_DRIVER, which distributions leave out: it supports
+# device-side dirty tracking. And an mdma.ko for it.
 KERNEL_VFIO = paths.KERNEL_SOURCE / "drivers/vfio"
 LOGGING = "KCFLAGS=-DCONFIG_IOMMUFD_DRIVER=1"
 VFIO_LOGGING_SOURCES = {
@@ -108,19 +108,19 @@ TARGETS = {target.name: target for target in (
 
 # What every boot has.
 PRODUCT = ("vfio", "mdma")
-# Several targets by one name: what the guest's initramfs is made of, and the device's own log.
+# Several targets by one name: the parts of the guest's initramfs, and the device's own log.
 GROUPS = {"guest": ("mdma-guest", "guest-client", "dmatest"),
           "logging": ("vfio-logging", "mdma-logging")}
-# What the lab finds below /mdma, besides mutants.
+# Targets that the lab finds below /mdma, besides mutants.
 PUBLISHED = ("selftests", "nic", "bench", "vfio-logging", "mdma-logging")
 
-# Not in the table: it is run, not only built, and every time (see check.py).
+# Not in the table: it is not only built, but run, each time (see check/check.py).
 UNIT = Target("unit", ("tests/unit", "drivers", "samples/vfio-mdev/mdma", "include"),
               (*MAKE, "-s", "-C", "{source}", "OUT={bin}", "check"))
 
 
 def names():
-    """Targets for the help text; mutants come by patch and are not listed."""
+    """Targets for the help text; mutants have patches and are not listed."""
     return list(TARGETS)
 
 
@@ -133,8 +133,8 @@ def wanted(words):
 
 
 def mutant(name):
-    """The target of one mutant: the same module with one defect. All mutants of a module are
-    made in one tree after the other, so that only what differs is compiled."""
+    """The target of one mutant: the same module with one defect. All mutants of a module are built
+    one after the other in one tree, so that only what differs is compiled."""
     one = mutants.load(name)
     base = TARGETS["vfio"]
     if "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
@@ -158,7 +158,7 @@ def mutant_unit(name, programs):
 
 
 def _inputs(target):
-    """path in the tree -> bytes, of everything a target is made of."""
+    """path in the tree -> bytes, of everything that a target is made from."""
     found = {}
     for tree in target.trees:
         directory = paths.REPO / tree
@@ -186,13 +186,14 @@ def _key(target, inputs):
 
 
 def _of_the_future(tree):
-    """Whether a clock that was set back has left files that make would take for current."""
+    """Whether there are files from the future, since a clock was set back. make would take them
+    for current."""
     now = time.time()
     return any(path.lstat().st_mtime > now for path in tree.rglob("*"))
 
 
 def _sync(target, inputs):
-    """Write the copy; files that did not change keep their date for make."""
+    """Write the copy; unchanged files keep their date, for make."""
     tree = target.directory / "tree"
     manifest = target.directory / "manifest"
     if _of_the_future(tree):
@@ -244,8 +245,8 @@ def _check_warnings(target, log):
 
 
 def _collect(target, log):
-    """Copy modules to where everybody looks for them, without debug information:
-    that stays in the tree, and would make the guest's initramfs four times as big."""
+    """Copy modules to their place, without debug information. That stays in the tree; it would
+    make the guest's initramfs four times as big."""
     for product in target.products:
         shutil.copy2(target.directory / "tree" / target.trees[0] / product,
                      target.directory / product)
@@ -299,14 +300,14 @@ def make_mutant(name):
 
 
 def refresh(target):
-    """Only bring the copy of a target up to date."""
+    """Bring the copy of a target up to date, without building it."""
     target.bin.mkdir(exist_ok=True)
     _sync(target, _inputs(target))
 
 
 # --- putting it into the lab ------------------------------------------------
 
-# As DKMS does it, in a directory of its own: init copies it into the lab's root.
+# As DKMS does it, in a separate directory: init copies it into the lab's root.
 INSTALL = r"""
 set -e
 kernel=/lib/modules/$1
@@ -323,7 +324,7 @@ rmdir "$home/kernel"
 
 
 def install():
-    """The product's modules, and the lists that modprobe reads, into the payload."""
+    """Put the product's modules, and the lists that modprobe reads, into the payload."""
     modules = [TARGETS["vfio"].directory / "vfio_iommu_type1.ko",
                TARGETS["mdma"].directory / "mdma.ko"]
     key = image.digest(image.recipe(), INSTALL, *(path.read_bytes() for path in modules))
@@ -340,7 +341,7 @@ def install():
 
 
 def make_guest():
-    """The guest's kernel and initramfs into the payload."""
+    """Put the guest's kernel and initramfs into the payload."""
     payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
     inputs = [TARGETS["mdma-guest"].directory / "mdma_guest.ko",
               TARGETS["guest-client"].directory / "mdma_client.ko",
@@ -356,7 +357,7 @@ def make_guest():
 
 
 def publish(target):
-    """A test's products into the payload."""
+    """Put a test's products into the payload."""
     directory = paths.PAYLOAD / target.name
     payload.mirror(target.bin, directory)
     for product in target.products:
@@ -364,8 +365,9 @@ def publish(target):
 
 
 def jobs(targets, mutant_names=()):
-    """What side_by_side.py has to do for these names: name -> Job. All need the kernel's source
-    files. The mutants of a module are made in one tree, so they come one after the other."""
+    """The jobs that build these names: name -> Job, see side_by_side.py. All need the kernel's
+    source files. The mutants of a module are built in one tree, so they run one after the
+    other."""
     def make_mutants():
         for name in mutant_names:
             make_mutant(name)
@@ -378,7 +380,7 @@ def jobs(targets, mutant_names=()):
 
 
 def put_together(targets):
-    """What was built, into the payload."""
+    """Put what was built into the payload."""
     with image.locked(paths.BUILD, "putting it together"):
         for name in PUBLISHED:
             if name in targets:
@@ -389,7 +391,7 @@ def put_together(targets):
 
 
 def check_targets(words):
-    """Refuse a target that there is not."""
+    """Refuse an unknown target."""
     for word in words:
         kind, slash, name = word.partition("/")
         if word in TARGETS or (kind == "mutant" and slash and name in mutants.names()):
@@ -399,7 +401,7 @@ def check_targets(words):
 
 
 def some_targets(words):
-    """Only the targets named, for a developer in a hurry."""
+    """Build only these targets, for a developer in a hurry."""
     for word in words:
         if word.startswith("mutant/"):
             make_mutant(word.split("/", 1)[1])

@@ -154,7 +154,7 @@ def _take_source(tree):
 
 
 def make_source():
-    """Take the files that we need out of the kernel's source archive, unless they are there."""
+    """Extract the files that we need from the kernel's source archive, unless they are there."""
     with locked(paths.LAB, "the kernel's source files", ".source.lock"):
         _extract_source()
 
@@ -224,7 +224,7 @@ def _disk_stamp():
 
 
 def make_disk():
-    """Make root.img of the tree, unless it is there and current."""
+    """Make root.img from the tree, unless it is there and current."""
     with locked(paths.LAB, "the disk image", ".disk.lock"):
         stamp = _disk_stamp()
         if not (paths.ROOT_IMAGE.exists() and stamp.exists() and stamp.read_text() == recipe()):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Everything that a boot of the lab needs, made or found current."""
+"""Makes everything that a boot of the lab needs, as far as it is not current."""
 
 from base import side_by_side
 from base.side_by_side import Job
 from make import build, debug_kernel, image, payload
 
-# For whoever types commands.
+# For people who type commands.
 SHELL = ("selftests", "nic", "guest")
 
 
