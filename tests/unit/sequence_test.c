@@ -208,7 +208,8 @@ static void any_state_does_no_harm(void)
 
 	for (i = 0; i < VISITS; i++) {
 		sequence = (struct mdma_sequence) {
-			.kind = unit_below(7), .stride = 1 + (u32)unit_below(1U << 31),
+			.kind = unit_below(MDMA_PATTERN_LAST + 1),
+			.stride = 1 + (u32)unit_below(1U << 31),
 			.theta = unit_below(1000), .hot = 1 + (u32)unit_below(1U << 31),
 			.hot_percent = unit_below(101), .drift = (u32)unit_random(),
 			.prng = unit_random(), .position = unit_random(),

@@ -76,7 +76,7 @@ static inline void make_window(struct mdma_stream_window *window)
 
 static inline void make_workload(struct mdma_stream_workload *workload)
 {
-	workload->pattern = cpu_to_le32(unit_below(8));
+	workload->pattern = cpu_to_le32(unit_below(MDMA_PATTERN_LAST + 1));
 	workload->direction = cpu_to_le32(unit_below(3));
 	workload->batch = cpu_to_le32(1 + unit_below(MDMA_BATCH_MAX));
 	workload->hold_ms = cpu_to_le32(unit_below(MDMA_HOLD_MS_MAX + 1));
@@ -249,7 +249,7 @@ static inline void seal_all(u8 *bytes, size_t size)
 static inline const char *wrong_workload(const struct mdma_stream_workload *workload)
 {
 	if (!workload->batch || le32_to_cpu(workload->batch) > 512 ||
-	    le32_to_cpu(workload->pattern) > 7 ||
+	    le32_to_cpu(workload->pattern) > MDMA_PATTERN_LAST ||
 	    le32_to_cpu(workload->direction) > 2 ||
 	    le32_to_cpu(workload->hold_ms) > 600000 ||
 	    le32_to_cpu(workload->run) > 1)

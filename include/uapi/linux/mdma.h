@@ -251,7 +251,8 @@ struct mdma_ledger_header {
  * Minor 1 added PROGRESS and HELD. Minor 2 added KNOBS, and the patterns after
  * MDMA_PATTERN_RING; a stream without KNOBS means the values of a new device.
  * Minor 3 added WORKLOADS, TRACE, MDMA_PATTERN_TRACE and the last two fields of
- * struct mdma_stream_held.
+ * struct mdma_stream_held. A receiver refuses a pattern that it does not know,
+ * whatever the minor.
  */
 #define MDMA_STREAM_MAGIC		0x7274736d	/* "mstr" */
 #define MDMA_STREAM_MAJOR		1
@@ -391,6 +392,9 @@ enum mdma_pattern {
 	MDMA_PATTERN_SCATTER	= 6,
 	MDMA_PATTERN_TRACE	= 7,
 };
+
+/* The last of them. Streams and tests take all patterns up to it. */
+#define MDMA_PATTERN_LAST	MDMA_PATTERN_TRACE
 
 /**
  * enum mdma_direction - what the workload does to a run of pages

@@ -153,7 +153,12 @@ static u64 next_hot(struct mdma_sequence *sequence, u64 slots)
  */
 u64 mdma_sequence_next(struct mdma_sequence *sequence, u64 slots)
 {
-	switch (sequence->kind) {
+	/* No default: the compiler names a pattern that is missing here. */
+	switch ((enum mdma_pattern)sequence->kind) {
+	case MDMA_PATTERN_SEQUENTIAL:
+	case MDMA_PATTERN_RING:
+	case MDMA_PATTERN_TRACE:	/* the trace has the order, not a sequence */
+		break;
 	case MDMA_PATTERN_RANDOM:
 	case MDMA_PATTERN_SCATTER:
 		return mdma_sequence_below(sequence, slots);
@@ -163,7 +168,6 @@ u64 mdma_sequence_next(struct mdma_sequence *sequence, u64 slots)
 		return next_zipf(sequence, slots);
 	case MDMA_PATTERN_HOT:
 		return next_hot(sequence, slots);
-	default:
-		return next_sequential(sequence, slots);
 	}
+	return next_sequential(sequence, slots);
 }

@@ -74,7 +74,7 @@ static bool workload_valid(const struct mdma_stream_workload *workload)
 {
 	u32 batch = le32_to_cpu(workload->batch);
 
-	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_TRACE &&
+	return le32_to_cpu(workload->pattern) <= MDMA_PATTERN_LAST &&
 	       le32_to_cpu(workload->direction) <= MDMA_DIRECTION_MIXED &&
 	       batch >= 1 && batch <= MDMA_BATCH_MAX &&
 	       le32_to_cpu(workload->hold_ms) <= MDMA_HOLD_MS_MAX &&
