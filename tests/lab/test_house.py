@@ -23,7 +23,7 @@ LAYERS = {
     "play": ("base", "judge"),
     "make": ("base", "judge"),
     "boot": ("base", "judge", "show", "make"),
-    "check": ("base", "judge", "show", "play", "make", "boot"),
+    "check": ("base", "judge", "show", "make", "boot"),
     "scenarios": ("base", "judge", "show", "play"),
     "lab": ("base", "make", "boot", "check"),
 }

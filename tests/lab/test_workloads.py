@@ -13,9 +13,9 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import migrate
-from base import say, settings
+from base import say, settings, workloads
 from boot import scenario
-from play import arguments, host, mdev, workloads
+from play import arguments, host, mdev
 
 SYSFS = (ROOT / "samples/vfio-mdev/mdma/workload_sysfs.c").read_text()
 UAPI = (ROOT / "include/uapi/linux/mdma.h").read_text()

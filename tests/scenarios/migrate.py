@@ -26,10 +26,10 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import say, settings
+from base import say, settings, workloads
 from base.patience import Patience
 from judge import ram as ram_files
-from play import arguments, backend, guest_vm, switchover, vfio_logging, workloads
+from play import arguments, backend, guest_vm, switchover, vfio_logging
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma

@@ -5,11 +5,10 @@ import os
 import subprocess
 import sys
 
-from base import ktap, process, say
+from base import ktap, process, say, workloads
 from boot import job, scenario
 from check import blame, browser, hung_lab, lint, rules
 from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble
-from play import workloads
 
 
 def _failed(name, error):
