@@ -92,7 +92,9 @@ class Settings(unittest.TestCase):
     def test_mutants(self):
         """Mutants are named by a given value, or by a default that the run needs."""
         self.assertEqual(scenario.mutants("one", {}), ["forget-unpinned"])
-        self.assertEqual(scenario.mutants("one", {"control": "0"}), [])
+        self.assertEqual(scenario.mutants("one", {"control": "01"}), ["forget-unpinned"])
+        for zero in ("0", "00"):
+            self.assertEqual(scenario.mutants("one", {"control": zero}), [])
         self.assertEqual(scenario.mutants("one", {"mutant": "mutant/no-flag/a.ko"}), ["no-flag"])
         self.assertEqual(scenario.mutants("free", {}), [])
         self.assertEqual(scenario.mutants("free", {"x": "/mdma/mutant/stale-frame/a.ko"}),

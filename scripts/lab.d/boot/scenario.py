@@ -86,18 +86,23 @@ def pairs(name, words):
 
 def _needs(name, given):
     """What a run of the scenario needs to have built: from its BUILDS = {...}, the entries whose
-    condition holds. A condition is key=value words that must all be so, by default or as @given;
-    the empty one always holds.
+    condition holds. A condition is key=value words that must all be so, by default or as @given:
+    as values, so that control=01 is control=1. The empty one always holds.
 
     An entry is a target or a group of targets (make/build.py), or a setting that names a mutant.
     """
     value = _assigned(source(name), "BUILDS")
     if value is None:
         return []
-    now = {key: str(setting.default) for key, setting in keys(name).items()} | given
+    known = keys(name)
+
+    def holds(word):
+        key, _, wanted = word.partition("=")
+        now = given.get(key, known[key].default)
+        return known[key].value(now) == known[key].value(wanted)
+
     return [what for what, condition in ast.literal_eval(value).items()
-            if all(now.get(key) == wanted for key, _, wanted in
-                   (word.partition("=") for word in condition.split()))]
+            if all(holds(word) for word in condition.split())]
 
 
 def targets(name, given):
