@@ -5,8 +5,16 @@
  *
  *	pinned		pinned at least once; has a frame and a number of pins
  *	written		of the pinned: at least one pin was for writing
- *	retained	written, and not in a report yet; needs no frame
- *	reported	of the retained: in the report that is being made
+ *	retained	was written, and no report that reached user space has held it
+ *			since; needs no frame
+ *	reported	of the retained: marked by a report, which drops them once all
+ *			of it has reached user space. A report that fails leaves its
+ *			marks; they do no harm, as the next report marks anew
+ *
+ * "Written" is all that is known of a pin: it was for writing. A page loses its mark
+ * when it is retained anew. A pin takes no mark away, and need not: if the page's
+ * record is then dropped, the page is still in "written", so it is in every report
+ * until its last unpin retains it anew.
  *
  * The frames are kept in one of three forms:
  *

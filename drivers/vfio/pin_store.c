@@ -2,6 +2,10 @@
 /*
  * Which pages of one mapping are pinned, and which are retained.
  *
+ * R, W and D with a number, here and in all files of the backend: rules in
+ * Documentation/design.rst of mdma, weaknesses of the kernel's own type1 and defects
+ * in Documentation/testing.rst there.
+ *
  * A leaf (pin_leaf.h) stands for 64 pages, and is there only if some of them are
  * pinned or retained. Leaves are nodes of a red-black tree, ordered by number, and
  * of a list in the same order: the tree finds a leaf, the list walks on from there.

@@ -234,8 +234,8 @@ struct pin_span {
  * @span: where pages are stored that no dirty page lies outside of
  *
  * Marks the retained pages of the range as reported, which pin_store_drop()
- * looks for. A page that is written later loses the mark, so a mark left by a
- * report that failed does no harm.
+ * looks for. A page that is retained anew loses the mark, and the next report marks
+ * anew, so a mark left by a report that failed does no harm.
  *
  * Return: true if a page is dirty; if not, @span is not touched.
  */

@@ -5,6 +5,10 @@
  * The kernel's own file, with our hooks in it (type1.cocci), and then our code,
  * which uses its mappings, groups, accounting and page table walks. Those are
  * static there, so this is one translation unit.
+ *
+ * R, W and D with a number, here and in all files of the backend: rules in
+ * Documentation/design.rst of mdma, weaknesses of the kernel's own type1 and defects
+ * in Documentation/testing.rst there.
  */
 #include "type1.h"
 

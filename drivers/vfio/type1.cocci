@@ -10,9 +10,13 @@
 // kernel: 6.12
 
 // The mapping: a store of its pinned and retained pages, instead of a list and a
-// bitmap (type1_dma.c, type1_dirty.c). narrowed: the number of narrowings of the
-// dirty scope that do not make all of the mapping dirty any more. all_report is the
-// report that held all of the mapping, at the narrowing all_narrowed (R9, W5).
+// bitmap (type1_dma.c, type1_report.c). A narrowing of the dirty scope makes every
+// mapping all dirty (R9, W5). iommu->narrowings counts them. narrowed is that count
+// when the mapping was made, when tracking stopped, or when the last report was made
+// that held all of the mapping and has reached user space. If the two differ, the
+// mapping is all dirty. all_report is the number of a report that holds all of the
+// mapping. all_narrowed is the count when that report was made; it becomes narrowed
+// once the report has reached user space.
 @@ @@
  struct vfio_dma {
  ...

@@ -39,7 +39,6 @@ static void type1_release(void *iommu_data);
 static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
 
 /* type1_dirty.c */
-static void vfio_dirty_scope_narrowed(struct vfio_iommu *iommu);
 static int vfio_iommu_type1_dirty_pages(struct vfio_iommu *iommu,
 					unsigned long arg);
 
@@ -58,6 +57,9 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 				      struct iommu_group *iommu_group,
 				      dma_addr_t user_iova, int npage,
 				      int prot, struct page **pages);
+
+/* type1_report.c */
+static void vfio_dirty_scope_narrowed(struct vfio_iommu *iommu);
 
 /* type1_rw.c */
 static int vfio_iommu_type1_dma_rw(void *iommu_data, dma_addr_t user_iova,

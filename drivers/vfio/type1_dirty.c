@@ -61,7 +61,10 @@ static int dirty_get(struct vfio_iommu *iommu,
 
 	range_init(&range, iommu, get->iova, get->size, get->bitmap.pgsize);
 	ret = range_report(&range, get->bitmap.data);
-	/* It has reached user space: now its records can go (R3). */
+	/*
+	 * It has reached user space: now its records can go (R3). A page that was
+	 * written meanwhile has lost its mark, so its record stays.
+	 */
 	if (!ret)
 		ret = range_drop(&range, PIN_DROP_REPORTED);
 	range_trace(&range, false, ret);

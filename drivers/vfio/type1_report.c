@@ -9,6 +9,10 @@
  * Only snapshots and the drop take iommu->lock; user memory is touched in between
  * (R16). Each time they take it for a limited number of leaves and mappings, so
  * that pins never wait long, and look up and check again all that they need.
+ *
+ * A snapshot marks the records that it has seen, and the drop takes those that are
+ * still marked. A page that is written in between loses its mark, so its record stays
+ * for the next report (R3).
  */
 
 static atomic64_t report_count = ATOMIC64_INIT(0);

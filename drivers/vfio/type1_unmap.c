@@ -12,8 +12,8 @@
  * go on, so that a bitmap that can't be written disturbs nobody. Then the range is
  * going: no page of it is pinned, read or written any more. What was dirtied until
  * then is in a second report, and nothing can be dirtied after that: so an UNMAP
- * ends whatever devices do. Only a mapping or a group that its user adds meanwhile
- * needs one more.
+ * ends whatever devices do, with two reports. (Each mapping or group that its user
+ * adds meanwhile can cost one more.)
  *
  * Locking: report_lock for a report; map_lock while mappings are removed; then
  * iommu->lock, which is dropped after a limited number of mappings or leaves.
@@ -28,7 +28,7 @@
  * @range: what is to be unmapped; in iommu->going from the last try on
  * @flags: VFIO_DMA_UNMAP_FLAG_*
  * @bitmap: for the report
- * @report: the last report that was made for it; number 0: none
+ * @report: the last report that was made for it; its @id is 0: none was
  * @unmapped: bytes that were unmapped
  */
 struct unmap_call {
