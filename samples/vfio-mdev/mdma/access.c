@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Access to guest memory: the only file that calls vfio_pin_pages(),
- * vfio_unpin_pages() and vfio_dma_rw(), and so the one that does DMA.
+ * vfio_unpin_pages() and vfio_dma_rw(). The bytes of pinned pages are read and
+ * written in job.c.
  *
  * A run (run.h) is busy while a thread pins, uses or unpins it; only that thread,
  * its owner, may touch it. Otherwise the run is held (held.c): it stays pinned, and
@@ -13,7 +14,7 @@
  * that, calls mdma_access_settle() and tries again, until type1 tells whether the
  * range is still mapped.
  *
- * Takes mdma_access.lock, and none of it over a call into vfio.
+ * Takes mdma_access.lock, which is never held over a call into vfio.
  */
 #include <linux/delay.h>
 #include <linux/iommu.h>
@@ -256,11 +257,11 @@ void mdma_access_unpin(struct mdma_access *access, struct mdma_run *run)
 }
 
 /**
- * mdma_access_rest() - a run is not used while its owner pins another one
+ * mdma_access_pause() - a run is not used while its owner pins another one
  * @access: of a device that is open
  * @run: of mdma_access_pin()
  */
-void mdma_access_rest(struct mdma_access *access, struct mdma_run *run)
+void mdma_access_pause(struct mdma_access *access, struct mdma_run *run)
 {
 	mutex_lock(&access->lock);
 	run->waits = true;
@@ -271,7 +272,7 @@ void mdma_access_rest(struct mdma_access *access, struct mdma_run *run)
 /**
  * mdma_access_resume() - use a run again
  * @access: of a device that is open
- * @run: of mdma_access_rest()
+ * @run: of mdma_access_pause()
  *
  * Return: 0, or -EINPROGRESS if its range is being unmapped: give back all runs
  * and call mdma_access_settle().

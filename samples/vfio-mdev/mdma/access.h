@@ -21,8 +21,8 @@ struct vfio_device;
  * @vdev: whose pins they are
  * @id: of the device, for events
  * @stats: counts pins
- * @lock: guards all fields below it, and mdma_held; never held over a call into
- *	vfio
+ * @lock: guards @runs and @going, the state of each run (run.h), struct mdma_held
+ *	and mdma_manual.pages; never held over a call into vfio
  * @runs: all struct mdma_run, those in use and those held
  * @going: ranges that are being unmapped
  * @released: counts runs that are no longer in use, for @wait
@@ -32,7 +32,7 @@ struct mdma_access {
 	struct vfio_device *vdev;
 	u32 id;
 	struct mdma_stats *stats;
-	struct mutex lock;	/* all fields below */
+	struct mutex lock;	/* runs, going, and other structures */
 	struct rb_root_cached runs;
 	struct mdma_going going[MDMA_GOING_RANGES];
 	atomic_t released;
@@ -60,7 +60,7 @@ int mdma_access_pin(struct mdma_access *access, u64 iova, u32 npages,
 void mdma_access_unpin(struct mdma_access *access, struct mdma_run *run);
 int mdma_access_rw(struct mdma_access *access, u64 iova, void *data, size_t len,
 		   bool write, bool waited);
-void mdma_access_rest(struct mdma_access *access, struct mdma_run *run);
+void mdma_access_pause(struct mdma_access *access, struct mdma_run *run);
 int mdma_access_resume(struct mdma_access *access, struct mdma_run *run);
 void mdma_access_settle(void);
 

@@ -43,7 +43,9 @@ struct mdma_midway {
  * @exec: held while a descriptor is executed
  * @midway: how far the descriptor at @head is, under @exec, or with the gate
  *	held for writing
- * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec
+ * @dst_pages: of the descriptor, VFIO_PIN_PAGES_MAX_ENTRIES, under @exec. A device
+ *	that is about to run pins what it held with those of channel 0, and without
+ *	@exec, as nothing executes yet
  * @src_pages: likewise
  * @bounce: a page, for what vfio_dma_rw() reads, under @exec
  * @waited: it waits for memory that is being unmapped, under @exec

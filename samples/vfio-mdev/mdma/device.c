@@ -23,6 +23,12 @@ static struct mdma_device *to_device(struct mdma_migration *migration)
 
 /* --- what a migration carries -------------------------------------------- */
 
+/*
+ * These do not move: the ledger and the dirty log, which are about this host; pins by
+ * hand, and other test hooks; what root set for the device as such, like bounds of
+ * memory. Config space and the eventfds of interrupts belong to the VMM, which writes
+ * and sets them at the destination.
+ */
 static int save(struct mdma_migration *migration, struct mdma_snapshot *snap)
 {
 	struct mdma_device *dev = to_device(migration);

@@ -2,14 +2,17 @@
 /*
  * One mediated device: its parts, put together.
  *
- * Locking order, outermost first:
+ * Order of all locks, outermost first; any of the outer ones may be left out:
  *
  *	vfio's dev_set->lock, mdma_replay_upload.lock
  *	  mdma_migration.lock		migration state, VFIO_DEVICE_RESET
  *	    mdma_regs.lock		config space, BAR0
- *	      mdma_engine.gate		and what is under it, see engine.h
- *	        mdma_irqs.lock, mdma_intx.lock, mdma_file.lock
- *					leaves, none taken under another
+ *	      mdma_engine.gate		read: execute; write: nothing executes
+ *	        mdma_channel.exec	the descriptor that a channel executes
+ *	          mdma_access.lock (with all of mdma_held), mdma_ledger.lock,
+ *	          mdma_dirty_log.lock, mdma_channel.lock, mdma_irqs.lock,
+ *	          mdma_intx.lock, mdma_file.lock
+ *					innermost, none taken under another
  *
  * mdma_ledger_view.lock is taken under nothing, mdma_ledger.copy_lock under it,
  * and the gate under that; mdma_file.io is taken under nothing, and
@@ -17,10 +20,27 @@
  * mdma_file.io, and under no other lock: only readers and writers of that file
  * take them.
  *
- * type1 calls ->dma_unmap() under its own device_list_lock, which a pin may have
- * to wait for. So ->dma_unmap() takes only mdma_access.lock, and waits only for
- * runs in use, whose owners wait for nothing but the container's lock; for a call
- * that can wait for user memory it waits 50 ms at most (unmap.c).
+ * vfio_pin_pages(), vfio_unpin_pages() and vfio_dma_rw() take the container's lock.
+ * A pin, a read or a write can also wait for user memory, for as long as user space
+ * likes. None of them is called under an innermost lock. Those above are held thus:
+ *
+ *	gate (read), exec		a piece of a descriptor, and its end
+ *	regs, gate (read), exec		the table of a window is read; with migration
+ *					if the device is about to run
+ *	gate (read)			a thread gives back runs that have expired; pins
+ *					by hand
+ *	regs, gate (write)		a reset by a register or config space unpins;
+ *					with migration if by VFIO_DEVICE_RESET or close
+ *	migration			held runs are unpinned when the device stops, and
+ *					pinned when it runs
+ *	type1's device_list_lock	->dma_unmap() unpins
+ *
+ * In our type1, no pin waits for device_list_lock. In the kernel's own, a pin can: a
+ * thread that opens a device waits for it and holds the container's lock, for which
+ * the pin waits (W18). So ->dma_unmap() takes only mdma_access.lock. It waits for two
+ * kinds of runs (unmap.c): for those in use, whose owners wait for no more than the
+ * container's lock, until they are given back; for those whose owners are in a call
+ * that can wait for user memory, 50 ms at most.
  */
 #ifndef MDMA_DEVICE_H
 #define MDMA_DEVICE_H

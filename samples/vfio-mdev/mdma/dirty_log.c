@@ -5,19 +5,20 @@
  * container reports is what was pinned for writing.
  *
  * The IOVA space is cut into pages of the log, 4 KiB to 2 MiB, as the user
- * wishes. A page is a bit in a leaf of LEAF_PAGES, 64 bytes; leaves are in an
- * xarray, and there is one only where something is dirty. Each range of the
- * log has a coarse leaf besides, whose bits stand for units: equal parts of the
- * range, at most LEAF_PAGES of them. A page for which there is no memory, or
- * for which the administrator allows none, makes its unit dirty. So memory is
- * bounded, a write never fails for the log, and nothing is lost: there are
- * extra pages.
+ * wishes. A page is a bit in a leaf of LEAF_PAGES, 64 bytes (not the leaf of the
+ * backend); leaves are in an xarray, and there is one only where something is
+ * dirty. Each range of the log has a coarse leaf besides, whose bits stand for
+ * units: equal parts of the range, at most LEAF_PAGES of them. A page for which
+ * there is no memory, or for which the administrator allows none, makes its unit
+ * dirty. So memory is bounded, a write never fails for the log, and nothing is
+ * lost: there are extra pages.
  *
- * A page is recorded after it was written: if a report takes the record in
- * between, the next report has the page again. A report takes the records of
- * a leaf under the lock, and touches the user's bitmap without it, so a
- * reader that stalls in a fault stalls no DMA. Of a page or unit that is in
- * its range only in part it reports that part and keeps the record.
+ * A page is recorded after it was written. A report between the write and the
+ * record may have the page or not; the next one has it. A report takes the
+ * records of a leaf under the lock, and touches the user's bitmap without it, so a
+ * reader that stalls in a fault stalls no DMA. What was taken is lost if the bitmap
+ * then can't be written: iova_bitmap_set() does not tell. Of a page or unit that is
+ * in its range only in part, a report has that part and keeps the record.
  *
  * Takes mdma_dirty_log.lock.
  */

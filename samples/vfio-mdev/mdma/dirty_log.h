@@ -31,7 +31,7 @@ struct rb_root_cached;
 struct mdma_dirty_log {
 	u32 id;
 	bool enabled;
-	struct mutex lock;	/* all fields */
+	struct mutex lock;	/* all fields below, but bytes_max */
 	struct mdma_dirty_range *ranges;
 	u32 nr_ranges;
 	u32 shift;

@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The engine: all that does DMA, and what it knows of the device around it.
- *
- * Locking order, outermost first:
- *
- *	gate			read: execute; write: nothing executes
- *	  mdma_channel.exec	the descriptor that a channel executes
- *	    mdma_ledger.lock, mdma_access.lock, mdma_channel.lock,
- *	    mdma_dirty_log.lock	leaves, none taken under another
- *
- * vfio_pin_pages(), vfio_unpin_pages() and vfio_dma_rw() take the container's
- * lock and may sleep for long in a page fault. They are called under the gate and
- * exec, and never under a leaf. device.h has the locks of the rest.
+ * device.h has the order of all locks.
  */
 #ifndef MDMA_ENGINE_H
 #define MDMA_ENGINE_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* IOVA ranges that are being unmapped. */
+/*
+ * IOVA ranges that are being unmapped, as far as the device was told: type1 has a
+ * list of its own, iommu->going.
+ */
 #ifndef MDMA_GOING_H
 #define MDMA_GOING_H
 

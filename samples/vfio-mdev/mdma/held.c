@@ -7,11 +7,11 @@
  * so they have a separate queue. Queues are trees, since a stream can bring
  * 65536 runs in any order.
  *
- * A device that stops has nothing pinned, but remembers what it held: such runs
+ * A device that stops gives back what it held, but remembers it: such runs
  * are parked, in a list of their own, and pinned again when it runs; or at the
  * destination of a migration.
  *
- * Takes mdma_access.lock, and none of it over a call into vfio.
+ * Takes mdma_access.lock, which is never held over a call into vfio.
  */
 #include <linux/ktime.h>
 #include <linux/list.h>
@@ -26,7 +26,10 @@
 #include "run.h"
 #include "snapshot.h"
 
-/* When its hold ends; if the workload sets the time, when the hold began. */
+/*
+ * Of a run with a time of its own, when its hold ends; of another, when its hold
+ * began, as the workload may change the time that it is held.
+ */
 static ktime_t position(const struct mdma_run *run)
 {
 	return ktime_add_ms(run->held_since, run->hold_ms);

@@ -26,8 +26,9 @@ struct mdma_queue {
 
 /**
  * struct mdma_held_channel - runs that a channel's workload holds
- * @timed: those with a time of their own
- * @others: held for as long as the workload says, oldest first
+ * @timed: those with a time of their own, of a trace
+ * @others: those without: the workload says for how long or, with
+ *	MDMA_PATTERN_RING, how many are held; oldest first
  */
 struct mdma_held_channel {
 	struct mdma_queue timed;

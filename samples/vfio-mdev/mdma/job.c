@@ -94,7 +94,7 @@ static int span_pin_read(struct mdma_channel *ch, struct span *span,
 	int ret, asked = 0;
 
 	if (other->npages)
-		mdma_access_rest(&ch->engine->access, other->run);
+		mdma_access_pause(&ch->engine->access, other->run);
 	ret = span_pin(ch, span, iova, len, false);
 	if (other->npages)
 		asked = mdma_access_resume(&ch->engine->access, other->run);

@@ -12,7 +12,7 @@
 /**
  * struct mdma_ledger - which pages the device wrote
  * @gate: of the device; nothing is being written while it is held for writing
- * @lock: guards all fields below it, but @bytes_max
+ * @lock: guards @copy and all fields below it, but @bytes_max
  * @copy_lock: held while a copy is made; taken before @gate, and that before @lock
  * @copy: number of the copy that is being made, or was last
  * @copied: leaves before this index are in it; ULONG_MAX if none is being made
@@ -24,7 +24,7 @@
  */
 struct mdma_ledger {
 	struct rw_semaphore *gate;
-	struct mutex lock;	/* all fields */
+	struct mutex lock;	/* copy and all below, but bytes_max */
 	struct mutex copy_lock;	/* a copy */
 	u64 copy;
 	unsigned long copied;

@@ -9,13 +9,17 @@
  *	move		migration (states), file, stream (bytes), stream_values
  *	work		thread, settings, workload, ring, job (does a descriptor),
  *			engine, channel, knobs, sequence, replay, upload
- *	memory		unmap, held, manual, access (all DMA is here), going, run,
- *			window
- *	record		ledger, dirty_log, stats, trace, snapshot (what moves)
+ *	memory		unmap, held, manual, access (all calls into vfio; the bytes
+ *			are written in job), going, run, window
+ *	record		ledger, dirty_log, stats, trace (tracepoints), snapshot (what
+ *			moves)
  *
  * What must go up is a function pointer that is handed down: mdma_engine.interrupt
  * and mdma_migration.hooks. Documentation/extending.rst: how to add a pattern of the
  * workload, or a field of the migration stream.
+ *
+ * R, W and D with a number, here and in all files: rules in Documentation/design.rst,
+ * weaknesses of the kernel's own type1 and defects in Documentation/testing.rst.
  */
 #include <linux/device.h>
 #include <linux/mdev.h>
@@ -71,6 +75,7 @@ static int mdma_probe(struct mdev_device *mdev)
 	struct mdma_device *dev;
 	int ret;
 
+	/* Calls mdma_vfio_ops.init, and that mdma_device_init() */
 	dev = vfio_alloc_device(mdma_device, vdev, &mdev->dev, &mdma_vfio_ops);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);

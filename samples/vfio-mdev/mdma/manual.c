@@ -4,7 +4,7 @@
  * or not. What was pinned so is counted page by page, so that ->dma_unmap(), a reset
  * and the close can give it back.
  *
- * Takes mdma_access.lock, and never over a call into vfio.
+ * Takes mdma_access.lock, which is never held over a call into vfio.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>

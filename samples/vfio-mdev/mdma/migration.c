@@ -8,9 +8,9 @@
  *
  *	runs		the engine executes: RUNNING, PRE_COPY. A device in a
  *			P2P state initiates no DMA at all.
- *	stopped		nothing is pinned any more: STOP, STOP_COPY, RESUMING.
- *			What was held is parked, and pinned again when the
- *			device runs
+ *	stopped		the device has nothing pinned: STOP, STOP_COPY, RESUMING.
+ *			What it held is parked, and pinned again when it runs.
+ *			What was pinned by hand (manual.c) stays pinned
  *	saves		a file to read the stream from: PRE_COPY,
  *			PRE_COPY_P2P, STOP_COPY
  *
@@ -61,6 +61,7 @@ static int save_finish(struct mdma_migration *migration)
 	ret = migration->hooks->save(migration, snap);
 	if (!ret)
 		ret = mdma_file_finish(file);
+	/* The runs were copied for us; the trace is the engine's own */
 	kvfree(snap->held.data);
 	snap->held.data = NULL;
 	snap->trace.data = NULL;
@@ -110,7 +111,10 @@ static void set_state(struct mdma_migration *migration,
 	WRITE_ONCE(migration->state, to);
 }
 
-/* What an arc does that can fail; then the device has not left its state. */
+/*
+ * What an arc does that can fail. Then the device has not left its state, except
+ * that it is in ERROR if it can't become what the stream says.
+ */
 static int arc(struct mdma_migration *migration,
 	       enum vfio_device_mig_state from, enum vfio_device_mig_state to)
 {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a migration carries, as records of the stream have it. Each part of the
- * device saves its own record here and loads it from here; the stream's bytes are
- * stream.c's. Pure: no vfio, no locks; compiled in user space as well.
+ * device saves its own fields here and loads them from here: channel, regs, window,
+ * knobs and stats share STATE (Documentation/extending.rst has a table). The
+ * window's ranges, workloads and the trace are loaded by settings.c, as root may have
+ * set them here. The stream's bytes are stream.c's. Pure: no vfio, no locks; compiled
+ * in user space as well.
  */
 #ifndef MDMA_SNAPSHOT_H
 #define MDMA_SNAPSHOT_H

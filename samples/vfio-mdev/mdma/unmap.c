@@ -10,7 +10,7 @@
  * asked for, and the run's owner gives back what it got when the call returns. type1
  * looks again until all pins are gone, or tells the user -EBUSY (R15).
  *
- * Takes mdma_access.lock, and never over a call into vfio.
+ * Takes mdma_access.lock, which is never held over a call into vfio.
  */
 #include <linux/delay.h>
 #include <linux/jiffies.h>
