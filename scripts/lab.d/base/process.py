@@ -102,6 +102,12 @@ def catch_signals():
             signal.signal(number, stopper)
 
 
+def ignore_signals():
+    """Ignore signals from now on: one has ended us, and another must not change the exit code."""
+    for number in CAUGHT:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def release_signals():
     """From now on, a signal just ends us: nothing is left to be cleaned up."""
     for number in CAUGHT:
