@@ -38,38 +38,41 @@ static void report_buffer_free(struct report_buffer *buf)
 	kvfree(buf->user);
 }
 
-static bool report_buffer_alloc(struct report_buffer *buf, u64 nbits)
+/* On the stack, all 0 yet: for a short report, and where there is no memory. */
+static void report_buffer_small(struct report_buffer *buf)
+{
+	report_buffer_free(buf);
+	buf->chunk.first_dirty = 0;
+	buf->chunk.end_dirty = 0;
+	buf->chunk.room = DIRTY_SMALL_BITS;
+	buf->chunk.dirty = buf->small[0];
+	buf->chunk.mapped = buf->small[1];
+	buf->user = buf->small[2];
+}
+
+/* Have memory for @nbits that are left, or for a chunk of them. */
+static void report_buffer_alloc(struct report_buffer *buf, u64 nbits)
 {
 	size_t words = min_t(u64, DIV_ROUND_UP(nbits, 64),
 			     DIRTY_CHUNK_BYTES / sizeof(u64));
-	size_t bytes = words * sizeof(u64);
 
-	buf->chunk = (struct dirty_chunk){
-		.end = nbits,
-		.room = words * 64,
-		.dirty = kvzalloc(bytes, GFP_KERNEL_ACCOUNT),
-		.mapped = kvzalloc(bytes, GFP_KERNEL_ACCOUNT),
-	};
-	buf->user = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
-	if (buf->chunk.dirty && buf->chunk.mapped && buf->user)
-		return true;
-	report_buffer_free(buf);
-	return false;
+	if (nbits > DIRTY_SMALL_BITS)
+		buf->chunk.dirty = kvzalloc(words * sizeof(u64),
+					    GFP_KERNEL_ACCOUNT);
+	buf->chunk.room = words * 64;
+	if (!buf->chunk.dirty)
+		report_buffer_small(buf);
 }
 
-/* A short report needs no memory, and where there is none, chunks are short. */
-static void report_buffer_init(struct report_buffer *buf, u64 nbits)
+/* The same for what only a chunk needs that is not all of one mapping. */
+static void report_buffer_mask(struct report_buffer *buf)
 {
-	if (nbits > DIRTY_SMALL_BITS && report_buffer_alloc(buf, nbits))
-		return;
-	memset(buf->small, 0, sizeof(buf->small));
-	buf->chunk = (struct dirty_chunk){
-		.end = nbits,
-		.room = DIRTY_SMALL_BITS,
-		.dirty = buf->small[0],
-		.mapped = buf->small[1],
-	};
-	buf->user = buf->small[2];
+	size_t bytes = buf->chunk.room / BITS_PER_BYTE;
+
+	buf->chunk.mapped = kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
+	buf->user = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+	if (!buf->chunk.mapped || !buf->user)
+		report_buffer_small(buf);
 }
 
 static void chunk_place(struct dirty_chunk *chunk, u64 first)
@@ -101,7 +104,8 @@ void dirty_chunk_map(struct dirty_chunk *chunk, unsigned int bit,
 	/* No mask for the usual chunk, which is inside of one mapping. */
 	if (nbits == chunk->nbits)
 		return;
-	bitmap_set((unsigned long *)chunk->mapped, bit, nbits);
+	if (chunk->mapped)
+		bitmap_set((unsigned long *)chunk->mapped, bit, nbits);
 	chunk->masked = true;
 }
 
@@ -135,6 +139,16 @@ static int copy_words(u64 __user *to, const u64 *from, unsigned int words)
 	return 0;
 }
 
+static int read_words(u64 *to, const u64 __user *from, unsigned int words)
+{
+	if (words > 2)
+		return copy_from_user(to, from, words * sizeof(u64)) ? -EFAULT : 0;
+	for (; words; words--)
+		if (get_user(*to++, from++))
+			return -EFAULT;
+	return 0;
+}
+
 /* All bits of the chunk's words are mapped: nothing of the user's stays. */
 static int chunk_write(struct dirty_chunk *chunk, u64 __user *to,
 		       unsigned int words)
@@ -157,19 +171,18 @@ static int chunk_merge(struct report_buffer *buf, u64 __user *to,
 		       unsigned int words)
 {
 	struct dirty_chunk *chunk = &buf->chunk;
-	size_t bytes = words * sizeof(u64);
 	unsigned int i;
 
 	if (!chunk->masked) {
 		bitmap_set((unsigned long *)chunk->mapped, 0, chunk->nbits);
 		chunk->masked = true;
 	}
-	if (copy_from_user(buf->user, to, bytes))
+	if (read_words(buf->user, to, words))
 		return -EFAULT;
 	for (i = 0; i < words; i++)
 		buf->user[i] = (buf->user[i] & ~chunk->mapped[i]) |
 			       chunk->dirty[i];
-	return copy_to_user(to, buf->user, bytes) ? -EFAULT : 0;
+	return copy_words(to, buf->user, words);
 }
 
 static int chunk_out(struct report_buffer *buf, u64 __user *bitmap)
@@ -189,9 +202,10 @@ static int chunk_out(struct report_buffer *buf, u64 __user *bitmap)
 
 static void chunk_begin(struct dirty_chunk *chunk, u64 first)
 {
-	memset(chunk->dirty + chunk->first_dirty, 0,
-	       (chunk->end_dirty - chunk->first_dirty) * sizeof(u64));
-	if (chunk->masked)
+	if (chunk->first_dirty != chunk->end_dirty)
+		memset(chunk->dirty + chunk->first_dirty, 0,
+		       (chunk->end_dirty - chunk->first_dirty) * sizeof(u64));
+	if (chunk->masked && chunk->mapped)
 		memset(chunk->mapped, 0, chunk->room / BITS_PER_BYTE);
 	chunk_place(chunk, first);
 	chunk->skipped = 0;
@@ -204,20 +218,31 @@ static void chunk_begin(struct dirty_chunk *chunk, u64 first)
 int dirty_report_write(u64 __user *bitmap, u64 nbits,
 		       dirty_snapshot_fn snapshot, void *ctx)
 {
-	struct report_buffer buf;
-	u64 next;
+	struct report_buffer buf = { .chunk.end = nbits };
+	u64 next = 0;
 	int ret = 0;
 
-	report_buffer_init(&buf, nbits);
-	for (next = 0; next < nbits; next = buf.chunk.first + buf.chunk.nbits) {
+	if (nbits <= DIRTY_SMALL_BITS)
+		report_buffer_small(&buf);
+	while (next < nbits) {
+		u64 before = next;
+
 		chunk_begin(&buf.chunk, next);
 		ret = snapshot(ctx, &buf.chunk);
+		if (!ret && dirty_chunk_again(&buf.chunk)) {
+			report_buffer_mask(&buf);
+			continue;
+		}
 		if (!ret)
 			ret = chunk_out(&buf, bitmap);
 		if (!ret && fatal_signal_pending(current))
 			ret = -EINTR;
 		if (ret)
 			break;
+		next = buf.chunk.first + buf.chunk.nbits;
+		/* No more can be skipped without looking at it. */
+		if (next == before && !buf.chunk.room)
+			report_buffer_alloc(&buf, nbits - next);
 		cond_resched();
 	}
 	report_buffer_free(&buf);

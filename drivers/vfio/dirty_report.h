@@ -26,7 +26,8 @@
  * struct dirty_chunk - a piece of a report
  * @first: its first bit, in the report; a multiple of 64
  * @nbits: its number of bits, at most @room
- * @room: bits that @dirty and @mapped have, at most DIRTY_CHUNK_BITS
+ * @room: bits that @dirty and @mapped have, at most DIRTY_CHUNK_BITS; 0 as long as
+ *	all of the report was skipped
  * @end: one past the last bit of the report
  * @skipped: bits before @first that are mapped and clean; see dirty_chunk_skip()
  * @dirty: bitmap, all 0 when handed out. Only mapped bits may be set, and only
@@ -34,8 +35,9 @@
  * @first_dirty: first word of @dirty that is not 0, or @end_dirty
  * @end_dirty: one past the last such word
  * @nr_mapped: how many bits are mapped; see dirty_chunk_map()
- * @mapped: which ones; all 0 as long as @masked is false
- * @masked: @mapped is in use
+ * @mapped: which ones; all 0 as long as @masked is false. NULL: see
+ *	dirty_chunk_again()
+ * @masked: @mapped is in use, or would be
  */
 struct dirty_chunk {
 	u64 first;
@@ -50,6 +52,17 @@ struct dirty_chunk {
 	u64 *mapped;
 	bool masked;
 };
+
+/**
+ * dirty_chunk_again - is a snapshot in vain, because the chunk has no @mapped?
+ * @chunk: the chunk, as the snapshot has left it
+ *
+ * Then it gets one, and another snapshot is made. Most reports need none.
+ */
+static inline bool dirty_chunk_again(const struct dirty_chunk *chunk)
+{
+	return !chunk->mapped && (chunk->masked || chunk->nbits % 64);
+}
 
 /**
  * dirty_chunk_skip - say that a chunk begins with bits that are mapped and clean
@@ -120,8 +133,8 @@ typedef int (*dirty_snapshot_fn)(void *ctx, struct dirty_chunk *chunk);
  *
  * Bits that are mapped become what the snapshot says; every other bit of the
  * buffer keeps its value (R8). Allocates three times
- * DIRTY_CHUNK_BYTES at most, and nothing for a short report. Where there is no
- * memory, chunks are short.
+ * DIRTY_CHUNK_BYTES at most, and nothing for a short report, or one that is all
+ * skipped. Where there is no memory, chunks are short.
  *
  * Return: 0, -EFAULT, -EINTR if the caller is being killed, or what
  * @snapshot returned. On an error the buffer may be partly written.

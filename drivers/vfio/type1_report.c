@@ -108,8 +108,8 @@ static void trace_runs(struct dirty_range *range,
 	unsigned int order = range->shift - PAGE_SHIFT;
 	unsigned int from = chunk->first_dirty * 64, to;
 
-	if (!trace_vfio_dirty_run_enabled() &&
-	    !trace_vfio_dirty_report_enabled())
+	if ((!trace_vfio_dirty_run_enabled() &&
+	     !trace_vfio_dirty_report_enabled()) || dirty_chunk_again(chunk))
 		return;
 	for_each_set_bitrange_from(from, to, bitmap, chunk->end_dirty * 64) {
 		u64 npages = (u64)(to - from) << order;

@@ -53,7 +53,7 @@ static int snapshot(void *ctx, struct dirty_chunk *chunk)
 
 	(void)ctx;
 	for (i = 0; i < chunk->room / 64; i++)
-		if (chunk->dirty[i] || chunk->mapped[i])
+		if (chunk->dirty[i] || (chunk->mapped && chunk->mapped[i]))
 			unit_failed = true;
 	if (unit_failed || chunk->first % 64)
 		return -EINVAL;

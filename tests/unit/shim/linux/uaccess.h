@@ -17,6 +17,9 @@ unsigned long copy_from_user(void *to, const void *from, unsigned long n);
 	copy_to_user((ptr), &shim_value, sizeof(shim_value)) ? -14 : 0;	\
 })
 
+#define get_user(x, ptr)						\
+	(copy_from_user(&(x), (ptr), sizeof(*(ptr))) ? -14 : 0)
+
 unsigned long clear_user(void *to, unsigned long n);
 
 #endif
