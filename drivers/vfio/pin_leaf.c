@@ -179,3 +179,32 @@ void leaf_forget_frames(struct pin_leaf *leaf)
 		kfree(leaf->all);
 	leaf->form = FORM_LINEAR;
 }
+
+/* A bit stands for several pages. */
+static void report_large(u64 page, u64 dirty, const struct pin_report *report)
+{
+	for (; dirty; dirty &= dirty - 1) {
+		u64 at = ((page + __ffs64(dirty)) >> report->order) +
+			 report->offset;
+
+		report->bitmap[at / 64] |= BIT_ULL(at % 64);
+	}
+}
+
+void leaf_report(u64 number, u64 dirty, const struct pin_report *report)
+{
+	unsigned int shift, skip = __ffs64(dirty);
+	u64 at;
+
+	if (report->order) {
+		report_large(number << LEAF_SHIFT, dirty, report);
+		return;
+	}
+	/* The pages before the lowest one may have no bits in the bitmap. */
+	at = (number << LEAF_SHIFT) + skip + report->offset;
+	dirty >>= skip;
+	shift = at % 64;
+	report->bitmap[at / 64] |= dirty << shift;
+	if (shift && dirty >> (64 - shift))
+		report->bitmap[at / 64 + 1] |= dirty >> (64 - shift);
+}

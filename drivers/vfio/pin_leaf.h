@@ -25,7 +25,7 @@
  *			the order of their pages
  *	all		an array of 64 entries, indexed by page
  *
- * For pin_store.c alone. A page of a leaf is named by its slot, 0 to 63, several
+ * For the files of the store alone. A page of a leaf is named by its slot, 0 to 63, several
  * by a mask of slots.
  */
 #ifndef _PIN_LEAF_H
@@ -90,10 +90,12 @@ static inline u64 leaf_slots(unsigned int slot, unsigned int n)
 	return U64_MAX >> (LEAF_PAGES - n) << slot;
 }
 
-/* The pages of [first, last], of the whole store, that are in the leaf. */
-static inline u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
+/* Which of the 64 that a number stands for, the first being 64 * @number, are in
+ * [first, last]? At least one is.
+ */
+static inline u64 number_mask(u64 number, u64 first, u64 last)
 {
-	u64 base = leaf->number << LEAF_SHIFT;
+	u64 base = number << LEAF_SHIFT;
 	u64 mask = U64_MAX;
 
 	if (first > base)
@@ -101,6 +103,12 @@ static inline u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
 	if (last - base < LEAF_PAGES - 1)
 		mask &= GENMASK_ULL(last - base, 0);
 	return mask;
+}
+
+/* The pages of [first, last], of the whole store, that are in the leaf. */
+static inline u64 leaf_mask(const struct pin_leaf *leaf, u64 first, u64 last)
+{
+	return number_mask(leaf->number, first, last);
 }
 
 /* As hweight64(), which is slow where the CPU has no instruction for it. */
@@ -173,5 +181,25 @@ static inline unsigned int leaf_frames_max(const struct pin_leaf *leaf,
  * @leaf: the leaf; nothing in it is pinned, or it is about to be freed
  */
 void leaf_forget_frames(struct pin_leaf *leaf);
+
+/* Is each leaf a word of the bitmap of a report? */
+static inline bool report_is_aligned(const struct pin_report *report)
+{
+	return !report->order && report->offset % LEAF_PAGES == 0;
+}
+
+/* If so: the word of a leaf. */
+static inline u64 *report_word(const struct pin_report *report, u64 number)
+{
+	return report->bitmap + ((s64)number + report->offset / LEAF_PAGES);
+}
+
+/**
+ * leaf_report - set the bits of pages of a leaf, wherever they are in the bitmap
+ * @number: number of the leaf
+ * @dirty: the pages, at least one
+ * @report: where they go
+ */
+void leaf_report(u64 number, u64 dirty, const struct pin_report *report);
 
 #endif /* _PIN_LEAF_H */

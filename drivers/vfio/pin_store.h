@@ -18,21 +18,42 @@
 #include <linux/types.h>
 
 struct pin_leaf;
+struct pin_plane;
+
+/**
+ * struct pin_spare - leaves that are not in use, some at most
+ * @leaves: the leaves
+ * @nr: their number
+ */
+struct pin_spare {
+	struct hlist_head leaves;
+	unsigned int nr;
+};
 
 /**
  * struct pin_store - the pages of one mapping
  * @root: leaves, ordered by number
  * @leaves: the same leaves, in the same order
  * @hint: leaf of the last look-up, or NULL
+ * @spare: leaves to be used next, or freed together
+ * @planes: planes, ordered by number
+ * @plane_hint: plane of the last look-up, or NULL
  * @nr_pinned: pages that are pinned at least once
  * @nr_retained: pages that are retained, pinned or not
+ * @nr_planed: of the retained: those in planes
+ * @nr_empty: leaves that have neither, kept for pages that come back
  */
 struct pin_store {
 	struct rb_root root;
 	struct hlist_head leaves;
 	struct pin_leaf *hint;
+	struct pin_spare spare;
+	struct rb_root planes;
+	struct pin_plane *plane_hint;
 	u64 nr_pinned;
 	u64 nr_retained;
+	u64 nr_planed;
+	u64 nr_empty;
 };
 
 /**
@@ -56,10 +77,28 @@ void pin_store_cache_destroy(void);
 void pin_store_init(struct pin_store *store);
 
 /**
+ * pin_store_is_empty - has a store no memory?
+ * @store: the store
+ */
+static inline bool pin_store_is_empty(const struct pin_store *store)
+{
+	return !store->root.rb_node && !store->planes.rb_node;
+}
+
+/**
  * pin_store_destroy - forget everything and free all memory
  * @store: the store; can be used again, it is empty
  */
 void pin_store_destroy(struct pin_store *store);
+
+/**
+ * pin_store_detach - move all that a store retains to another one, at once
+ * @store: the store; is empty then, if nothing was pinned, else nothing changes
+ * @to: an empty store, which the caller destroys without its lock
+ *
+ * Return: true if the store is empty now and @to is not.
+ */
+bool pin_store_detach(struct pin_store *store, struct pin_store *to);
 
 /* A page can be pinned that often; the caller checks before it pins. */
 #define PIN_STORE_REFS_MAX	((1U << 24) - 1)
@@ -74,6 +113,7 @@ void pin_store_destroy(struct pin_store *store);
  * @write: the pins are for writing, and so is each of the pages (R12). Where a
  *	page is pinned already, unpinning does not undo that; then pass false,
  *	and call pin_store_written() when nothing can fail any more
+ * @tracking: what is pinned is to be retained when it is unpinned
  *
  * A retained page stays retained (R5). Reserves what pin_store_unpin() needs
  * (R14).
@@ -82,7 +122,7 @@ void pin_store_destroy(struct pin_store *store);
  * if there is no memory for more. pin_store_unpin() undoes them.
  */
 unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
-			   unsigned long pfn, bool write);
+			   unsigned long pfn, bool write, bool tracking);
 
 /**
  * pin_store_written - the pins of a range are for writing, too (R12)
@@ -189,15 +229,17 @@ bool pin_store_next_pinned(struct pin_store *store, u64 first, u64 last,
 /**
  * enum pin_record - why a page is dirty
  * @PIN_DIRTY: it is pinned for writing, or retained
- * @PIN_UNREPORTED: the same, but not a page retained and marked as reported
+ * @PIN_UNREPORTED: the same, but not a page retained and marked as reported. Only for
+ *	a range that the last report had all of
  */
 enum pin_record {
 	PIN_DIRTY,
 	PIN_UNREPORTED,
 };
 
-/* Leaves that one call of pin_store_next_dirty() looks at, at most. */
-#define PIN_STORE_WALK_LEAVES	4096
+/* Leaves and planes that one call of pin_store_next_dirty() looks at, at most. */
+#define PIN_STORE_WALK_LEAVES	2048
+#define PIN_STORE_WALK_PLANES	1024
 
 /**
  * pin_store_next_dirty - the first dirty page of a range
@@ -224,13 +266,25 @@ struct pin_span {
 };
 
 /**
+ * struct pin_report - a report of pages, made in one part or several
+ * @bitmap: where bits are set; no bit is cleared
+ * @order: a bit stands for 2^@order pages
+ * @offset: page P has bit (P >> @order) + @offset
+ * @begin: the first page of all that is reported
+ */
+struct pin_report {
+	u64 *bitmap;
+	unsigned int order;
+	s64 offset;
+	u64 begin;
+};
+
+/**
  * pin_store_report - the dirty pages of a range: pinned for writing, or retained
  * @store: the store
- * @first: first page
+ * @first: first page of this part of the report; the parts come in ascending order
  * @last: last page
- * @order: a bit stands for 2^@order pages; @first is a multiple of that
- * @bitmap: a bit is set for each dirty page; no bit is cleared
- * @bit: the bit of page @first
+ * @report: the report
  * @span: where pages are stored that no dirty page lies outside of
  *
  * Marks the retained pages of the range as reported, which pin_store_drop()
@@ -240,15 +294,15 @@ struct pin_span {
  * Return: true if a page is dirty; if not, @span is not touched.
  */
 bool pin_store_report(struct pin_store *store, u64 first, u64 last,
-		      unsigned int order, u64 *bitmap, u64 bit,
-		      struct pin_span *span);
+		      const struct pin_report *report, struct pin_span *span);
 
-/* Leaves that one call of pin_store_drop() looks at, at most. */
+/* Leaves that one call of pin_store_drop() looks at, and up to 63 more; less if some go. */
 #define PIN_STORE_DROP_LEAVES	256
 
 /**
  * enum pin_drop - which retained pages to forget
- * @PIN_DROP_REPORTED: those that were reported, and not written since (R3)
+ * @PIN_DROP_REPORTED: those that were reported, and not written since (R3). Only for a
+ *	range that the last report, or the parts of it, had all of
  * @PIN_DROP_ALL: all of them (R7)
  */
 enum pin_drop {

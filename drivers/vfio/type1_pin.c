@@ -327,6 +327,7 @@ static int record_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
 {
 	struct page **pages = call->pages + call->recorded;
 	bool write = call->whole && call->prot & IOMMU_WRITE;
+	bool tracking = call->iommu->dirty_page_tracking;
 	int done, row, ret = n;
 	long locked = 0;
 
@@ -336,7 +337,7 @@ static int record_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
 
 		row = pages_in_row(pages + done, n - done);
 		pinned = pin_store_pin(&dma->pins, first + done, row, pfn,
-				       write);
+				       write, tracking);
 		locked += frames_locked(pfn, pinned);
 		call->recorded += pinned;
 		if (pinned < row) {
@@ -364,7 +365,8 @@ static int record_again(struct pin_call *call, struct vfio_dma *dma,
 	if (row->pins == PIN_STORE_REFS_MAX)
 		return -EOVERFLOW;
 	n = min_t(int, n, row->n);
-	done = pin_store_pin(&dma->pins, row->page, n, row->pfn, false);
+	done = pin_store_pin(&dma->pins, row->page, n, row->pfn, false,
+			     call->iommu->dirty_page_tracking);
 	if (!done)
 		return -ENOMEM;
 	for (i = 0; i < done; i++) {
@@ -489,7 +491,8 @@ static bool page_record(struct vfio_iommu *iommu, dma_addr_t iova, int prot,
 
 	if (!dma || locked != pins_count(iommu) ||
 	    !pin_store_pin(&dma->pins, (iova - dma->iova) >> PAGE_SHIFT, 1,
-			   page_to_pfn(page), prot & IOMMU_WRITE))
+			   page_to_pfn(page), prot & IOMMU_WRITE,
+			   iommu->dirty_page_tracking))
 		return false;
 	dma->locked_vm += locked;
 	return true;

@@ -24,6 +24,7 @@ static atomic64_t report_count = ATOMIC64_INIT(0);
  * @last: last IOVA
  * @shift: a bit stands for 2^@shift bytes
  * @id: number of the report, for tracing
+ * @records: a mapping has something that could be dropped
  * @nr_dirty: dirty pages found, for tracing
  * @nr_dropped: retained records dropped
  */
@@ -33,6 +34,7 @@ struct dirty_range {
 	dma_addr_t last;
 	unsigned int shift;
 	u64 id;
+	bool records;
 	u64 nr_dirty;
 	u64 nr_dropped;
 };
@@ -78,6 +80,12 @@ static void snapshot_dma(struct dirty_range *range, struct vfio_dma *dma,
 	unsigned int order = range->shift - PAGE_SHIFT;
 	unsigned int bit = (first - base) >> range->shift;
 	u64 page = dma_page(dma, first);
+	struct pin_report report = {
+		.bitmap = chunk->dirty,
+		.order = order,
+		.offset = bit - (page >> order),
+		.begin = dma_page(dma, range->first),
+	};
 	struct pin_span span;
 	unsigned int nbits;
 
@@ -86,8 +94,8 @@ static void snapshot_dma(struct dirty_range *range, struct vfio_dma *dma,
 	dirty_chunk_map(chunk, bit, nbits);
 
 	/* Also where all is dirty: it marks what is to be dropped. */
-	if (pin_store_report(&dma->pins, page, dma_page(dma, last), order,
-			     chunk->dirty, bit, &span))
+	if (pin_store_report(&dma->pins, page, dma_page(dma, last), &report,
+			     &span))
 		dirty_chunk_mark(chunk, bit + ((span.first - page) >> order),
 				 bit + ((span.last - page) >> order));
 	if (!dma_all_dirty(range->iommu, dma))
@@ -121,6 +129,13 @@ static void trace_runs(struct dirty_range *range,
 	}
 }
 
+/* Note whether a drop can find something in the mapping. Caller holds iommu->lock. */
+static void range_note(struct dirty_range *range, struct vfio_dma *dma)
+{
+	range->records |= !pin_store_is_empty(&dma->pins) ||
+			  dma_all_dirty(range->iommu, dma);
+}
+
 /*
  * Skip what is not mapped before @dma, and then what is clean before the first
  * dirty page. Caller holds iommu->lock, for as long as it takes to look at
@@ -133,6 +148,7 @@ static void snapshot_skip(struct dirty_range *range, struct vfio_dma *dma,
 	dma_addr_t first = range->first + (chunk->first << range->shift);
 	u64 bits, page, last, dirty;
 
+	range_note(range, dma);
 	if (dma->iova > first) {
 		bits = (dma->iova - first) >> range->shift;
 		dirty_chunk_hole(chunk, round_down(bits, 64));
@@ -171,6 +187,7 @@ static void snapshot_dmas(struct dirty_range *range, struct vfio_dma *dma,
 		}
 		if (vfio_dma_last(dma) < first)
 			continue;
+		range_note(range, dma);
 		snapshot_dma(range, dma, chunk);
 		word = (min_t(u64, vfio_dma_last(dma), last) - first) >>
 			range->shift;
@@ -237,12 +254,30 @@ static void dma_drop_all_dirty(struct dirty_range *range, struct vfio_dma *dma,
 }
 
 /*
+ * Drop records of a mapping. If it has no pins, all that it retains goes to @gone.
+ * Return: the page to go on with, behind @last if that was all.
+ */
+static u64 dma_drop(struct dirty_range *range, struct vfio_dma *dma, u64 first,
+		    u64 last, enum pin_drop which, struct pin_store *gone)
+{
+	u64 next = last + 1;
+
+	if (which == PIN_DROP_ALL && pin_store_detach(&dma->pins, gone))
+		range->nr_dropped += gone->nr_retained;
+	else
+		range->nr_dropped += pin_store_drop(&dma->pins, first, last,
+						    which, &next);
+	return next;
+}
+
+/*
  * Drop some records of a range from @at on: of some mappings that have none, or of
- * some leaves of one. Caller holds iommu->lock.
+ * some leaves of one, or all of one, which are moved to @gone. Caller holds
+ * iommu->lock.
  * Return: false if that was all, else @at is where to go on.
  */
 static bool range_drop_some(struct dirty_range *range, dma_addr_t *at,
-			    enum pin_drop which)
+			    enum pin_drop which, struct pin_store *gone)
 {
 	unsigned int left = DMA_BATCH;
 	struct vfio_dma *dma;
@@ -250,11 +285,10 @@ static bool range_drop_some(struct dirty_range *range, dma_addr_t *at,
 	dma = vfio_dma_first_in(range->iommu, *at, range->last);
 	for (; dma; dma = vfio_dma_next_in(dma, range->last)) {
 		u64 last = dma_page(dma, range->last), next;
-		bool empty = !dma->pins.nr_pinned && !dma->pins.nr_retained;
+		bool empty = pin_store_is_empty(&dma->pins);
 
-		range->nr_dropped += pin_store_drop(&dma->pins,
-						    dma_page(dma, *at), last,
-						    which, &next);
+		next = dma_drop(range, dma, dma_page(dma, *at), last, which,
+				gone);
 		if (next <= last) {
 			*at = dma->iova + (next << PAGE_SHIFT);
 			return true;
@@ -273,14 +307,19 @@ static bool range_drop_some(struct dirty_range *range, dma_addr_t *at,
 static int range_drop(struct dirty_range *range, enum pin_drop which)
 {
 	dma_addr_t at = range->first;
+	struct pin_store gone;
 	bool more;
 	int ret;
 
+	if (which == PIN_DROP_REPORTED && !range->records)
+		return 0;
 	do {
+		pin_store_init(&gone);
 		mutex_lock(&range->iommu->lock);
 		ret = range->iommu->dead ? -ENODEV : 0;
-		more = !ret && range_drop_some(range, &at, which);
+		more = !ret && range_drop_some(range, &at, which, &gone);
 		mutex_unlock(&range->iommu->lock);
+		pin_store_destroy(&gone);
 		cond_resched();
 	} while (more);
 	return ret;

@@ -30,8 +30,9 @@ class Unit(unittest.TestCase):
 
     def test_programs(self):
         """The programs that are built from the file, unless the mutant names others."""
-        self.assertEqual(mutants.unit_programs(made()), ["pin_store_test"])
-        self.assertEqual(mutants.unit_programs(made(tests=["unit", "R3_x"])), ["pin_store_test"])
+        both = ["pin_store_model_test", "pin_store_test"]
+        self.assertEqual(mutants.unit_programs(made()), both)
+        self.assertEqual(mutants.unit_programs(made(tests=["unit", "R3_x"])), both)
         self.assertEqual(mutants.unit_programs(made(tests=["R3_x"])), [])
         self.assertEqual(mutants.unit_programs(made(path="drivers/vfio/type1_pin.c")), [])
 

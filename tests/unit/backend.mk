@@ -15,7 +15,7 @@ RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 SHIM := shim/shim.c $(wildcard shim/linux/*.h) unit.h
 
-TESTS := pin_store_test dirty_report_test page_row_test \
+TESTS := pin_store_test pin_store_model_test dirty_report_test page_row_test \
 	type1_report_test type1_unmap_test
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
@@ -28,10 +28,12 @@ check: all
 $(OUT)/rbtree.o: $(RBTREE)
 	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -Wno-unused-parameter -c -o $@ $<
 
-STORE := $(BACKEND)/pin_store.c $(BACKEND)/pin_leaf.c $(BACKEND)/pin_store.h \
-	$(BACKEND)/pin_leaf.h
+STORE := $(addprefix $(BACKEND)/pin_,store.c dirty.c tree.c leaf.c plane.c \
+	store.h tree.h leaf.h plane.h)
 
-$(OUT)/pin_store_test: pin_store_test.c $(STORE) $(OUT)/rbtree.o $(SHIM)
+STORE_TESTS := $(OUT)/pin_store_test $(OUT)/pin_store_model_test
+
+$(STORE_TESTS): $(OUT)/%: %.c pin_store_unit.h $(STORE) $(OUT)/rbtree.o $(SHIM)
 	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h,$^)
 
 $(OUT)/dirty_report_test: dirty_report_test.c $(BACKEND)/dirty_report.c $(BACKEND)/dirty_report.h $(SHIM)

@@ -99,7 +99,7 @@ static bool pin_page(u64 page)
 
 	return dma && pin_store_pin(&dma->pins,
 				    page - (dma->iova >> PAGE_SHIFT), 1, 77,
-				    true) == 1;
+				    true, true) == 1;
 }
 
 static void unpin_all(u64 iova, u64 size)

@@ -17,9 +17,9 @@ from judge import dmesg, rules
 from make import build, chroot, mutant, paths, ready
 
 RESULTS = paths.OUT / "mutants"
-# Beginning of a file's path -> the unit test for it.
-UNITS = {"drivers/vfio/pin_store.": "pin_store_test",
-         "drivers/vfio/pin_leaf.": "pin_store_test",
+# Beginning of a file's path -> a unit test for it. All that fit are run.
+UNITS = {"drivers/vfio/pin": "pin_store_test",
+         "drivers/vfio/pin_": "pin_store_model_test",
          "drivers/vfio/dirty_report.": "dirty_report_test",
          "drivers/vfio/page_row.": "page_row_test",
          "drivers/vfio/type1_dma.": "type1_report_test",

@@ -66,6 +66,16 @@ static inline void list_splice_init(struct list_head *from,
 	INIT_LIST_HEAD(from);
 }
 
+/* To an empty list. */
+static inline void hlist_move_list(struct hlist_head *from,
+				   struct hlist_head *to)
+{
+	to->first = from->first;
+	if (to->first)
+		to->first->link = &to->first;
+	from->first = NULL;
+}
+
 #define hlist_entry(ptr, type, member)	container_of(ptr, type, member)
 #define hlist_entry_safe(ptr, type, member) \
 	((ptr) ? hlist_entry(ptr, type, member) : NULL)

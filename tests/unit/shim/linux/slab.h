@@ -31,11 +31,18 @@ static inline struct kmem_cache *kmem_cache_create(const char *name,
 						   unsigned int flags,
 						   void (*ctor)(void *))
 {
-	static struct kmem_cache cache;
+	static struct kmem_cache caches[4];
+	unsigned int i;
 
 	(void)name, (void)align, (void)flags, (void)ctor;
-	cache.size = size;
-	return &cache;
+	if (shim_fail_in == 0)
+		return NULL;
+	if (shim_fail_in > 0)
+		shim_fail_in--;
+	for (i = 0; caches[i].size && caches[i].size != size; i++)
+		;
+	caches[i].size = size;
+	return &caches[i];
 }
 
 static inline void kmem_cache_destroy(struct kmem_cache *cache)
