@@ -6,175 +6,11 @@
  *
  * usage: bench GROUP...        groups: see the table above main()
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "mdma_bench.h"
-#include "procfs.h"
-#include "vfio.h"
-
-#define CREATE	"/sys/class/mdev_bus/mdma-bench/mdev_supported_types/" \
-		"mdma-bench-1/create"
-#define UUID	"6d646d61-0000-4000-8000-00000062656e"
-
-#define MIB	0x100000ULL
-#define GIB	(1024 * MIB)
-#define TIB	(1024 * GIB)
-#define IOVA	(4 * GIB)
-#define BATCH	512
-#define RING	(512 * PAGE_SIZE)
-/* Odd, so that all pages are visited before any page is visited again. */
-#define SCRAMBLE	(0x9e3779b1ULL * PAGE_SIZE)
-#define HUGE	(2 * MIB)
-
-/* A figure is the best of this many rounds: the first one also fills kernel caches. */
-#define ROUNDS	3
-
-struct bench {
-	int container;
-	int group;
-	int device;
-	unsigned char *mem;
-	__u64 size;
-	unsigned char *bitmap;
-};
-
-static void die(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-/* Returns @ret if it is not negative. An error ends the program. */
-static long long check(const char *what, long long ret)
-{
-	if (ret < 0)
-		die("%s: %s", what, strerror(-ret));
-	return ret;
-}
-
-static void say(const char *key, double value)
-{
-	printf("%s %.3f\n", key, value);
-	fflush(stdout);
-}
-
-static double now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1e9 + ts.tv_nsec;
-}
-
-/* Memory that the kernel allocated for itself, in bytes. */
-static long long kernel_bytes(void)
-{
-	check("stat_refresh", file_write("/proc/sys/vm/stat_refresh", "1"));
-	return 1024 * (check("Slab", proc_kb("/proc/meminfo", "Slab")) +
-		       check("Vmalloc", proc_kb("/proc/meminfo", "VmallocUsed")));
-}
-
-static void *anonymous(__u64 size, int advice)
-{
-	__u64 slack = size + HUGE;
-	unsigned char *mem = mmap(NULL, slack, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				  -1, 0);
-
-	if (mem == MAP_FAILED)
-		die("mmap: %s", strerror(errno));
-	/* Aligned as in QEMU, so that huge pages fit; the slack is never touched. */
-	mem = (void *)(((__u64)mem + HUGE - 1) & ~(HUGE - 1));
-	check("madvise", madvise(mem, size, advice) ? -errno : 0);
-	return mem;
-}
-
-static void *populated(__u64 size, int advice)
-{
-	unsigned char *mem = anonymous(size, advice);
-
-	memset(mem, 1, size);
-	return mem;
-}
-
-/* Small pages whose frames are in no order; @size is a power of two. */
-static void *scattered(__u64 size)
-{
-	unsigned char *mem = anonymous(size, MADV_NOHUGEPAGE);
-	__u64 i;
-
-	for (i = 0; i < size >> PAGE_SHIFT; i++)
-		mem[(i * SCRAMBLE) & (size - 1)] = 1;
-	return mem;
-}
-
-static void bench_open(struct bench *b, unsigned char *mem, __u64 size)
-{
-	b->mem = mem;
-	b->size = size;
-	b->bitmap = populated(bitmap_bytes(size >> PAGE_SHIFT), MADV_HUGEPAGE);
-	check("create", file_write(CREATE, UUID));
-	b->container = check("container", container_open());
-	b->group = check("group", group_open(UUID));
-	check("attach", group_attach(b->group, b->container));
-	check("type", container_set_type(b->container, VFIO_TYPE1v2_IOMMU));
-	b->device = check("device", group_get_device(b->group, UUID));
-	check("map", dma_map(b->container, mem, IOVA, size, MAP_RW));
-}
-
-static void bench_close(struct bench *b)
-{
-	close(b->device);
-	close(b->group);
-	close(b->container);
-	check("remove", mdev_remove(UUID));
-	munmap(b->mem, b->size);
-	munmap(b->bitmap, bitmap_bytes(b->size >> PAGE_SHIFT));
-}
-
-static struct mdma_bench_run run(struct bench *b, struct mdma_bench_run todo)
-{
-	check("run", ioctl(b->device, MDMA_BENCH_RUN, &todo) ? -errno : 0);
-	return todo;
-}
-
-/* Nanoseconds for @count calls, @stride bytes apart. */
-static double pins(struct bench *b, __u32 op, __u32 batch, __u64 stride,
-		   __u64 count)
-{
-	return run(b, (struct mdma_bench_run){
-		.op = op, .batch = batch, .start = IOVA, .stride = stride,
-		.count = count }).ns;
-}
-
-/* Pins or unpins all pages of the first @size bytes, in batches. */
-static double pin_all(struct bench *b, __u32 op, __u64 size)
-{
-	return pins(b, op, BATCH, BATCH * PAGE_SIZE, size / BATCH / PAGE_SIZE);
-}
-
-static void keep_least(double *least, double value)
-{
-	if (!*least || value < *least)
-		*least = value;
-}
+#include "bench_run.h"
 
 /* --- floor ------------------------------------------------------------- */
 
@@ -389,13 +225,24 @@ static double timed_get(struct bench *b)
 	return now_ns() - begin;
 }
 
-/* Pins and unpins @count pages, as far from each other as possible. */
-static void scatter(struct bench *b, __u64 count)
+/* Pin and unpin @count pages, as far from each other as can be, from @offset on. */
+static double scatter_at(struct bench *b, __u64 offset, __u64 count)
 {
-	__u64 stride = b->size / count;
+	struct mdma_bench_run todo = {
+		.batch = 1, .start = IOVA + offset, .stride = b->size / count,
+		.count = count,
+	};
+	double ns;
 
-	pins(b, MDMA_BENCH_PIN, 1, stride, count);
-	pins(b, MDMA_BENCH_UNPIN, 1, stride, count);
+	todo.op = MDMA_BENCH_PIN;
+	ns = run(b, todo).ns;
+	todo.op = MDMA_BENCH_UNPIN;
+	return ns + run(b, todo).ns;
+}
+
+static double scatter(struct bench *b, __u64 count)
+{
+	return scatter_at(b, 0, count);
 }
 
 static double scattered_get(struct bench *b, __u64 count)
@@ -406,6 +253,43 @@ static double scattered_get(struct bench *b, __u64 count)
 	for (i = 0; i < ROUNDS; i++) {
 		scatter(b, count);
 		keep_least(&least, timed_get(b));
+		expect(b, count);
+	}
+	return least;
+}
+
+/* Every second page: pinned, unpinned, reported; and the report alone. */
+static void half_get(struct bench *b)
+{
+	double get = 0, whole = 0;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		double before = scatter(b, b->size / PAGE_SIZE / 2);
+		double ns = timed_get(b);
+
+		keep_least(&get, ns);
+		keep_least(&whole, before + ns);
+		expect(b, b->size / PAGE_SIZE / 2);
+	}
+	say("get_1g_half", get);
+	say("get_1g_half_whole", whole);
+}
+
+/* The same, but each time other pages, so that none of the records is used again. */
+static double moving_get(struct bench *b, __u64 count)
+{
+	double least = 0;
+	int i;
+
+	for (i = 1; i <= 2 * ROUNDS; i++) {
+		double ns;
+
+		scatter_at(b, i * HUGE, count);
+		ns = timed_get(b);
+		/* From the third one on, each has what the one before has left. */
+		if (i > 2)
+			keep_least(&least, ns);
 		expect(b, count);
 	}
 	return least;
@@ -434,28 +318,59 @@ static double short_get(struct bench *b, __u64 iova, __u64 npages)
 	return least;
 }
 
-/* GETs of whole small mappings, and of a hole of 8 TiB. */
+/* START, such a GET, and STOP. */
+static double short_tracking(struct bench *b, __u64 iova, __u64 npages)
+{
+	double least = 0;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		double begin = now_ns();
+
+		check("START", dirty_start(b->container));
+		check("GET", dirty_get(b->container, iova, npages << PAGE_SHIFT,
+				       b->bitmap));
+		check("STOP", dirty_stop(b->container));
+		keep_least(&least, now_ns() - begin);
+	}
+	return least;
+}
+
+static void say_short(struct bench *b, const char *name, __u64 iova,
+		      __u64 npages)
+{
+	char key[64];
+
+	check("START", dirty_start(b->container));
+	snprintf(key, sizeof(key), "get_%s", name);
+	say(key, short_get(b, iova, npages));
+	check("STOP", dirty_stop(b->container));
+	snprintf(key, sizeof(key), "get_%s_whole", name);
+	say(key, short_tracking(b, iova, npages));
+}
+
+/* A mapping of so many pages, and all of it asked for; and a hole of 8 TiB. */
 static void group_short(void)
 {
-	static const int sizes[] = { 1, 64, 512 };
+	static const struct {
+		const char *name;
+		__u64 npages;
+	} sizes[] = { { "1", 1 }, { "64", 64 }, { "512", 512 } };
 	struct bench b;
-	char key[64];
 	unsigned int i;
 
 	bench_open(&b, populated(HUGE, MADV_NOHUGEPAGE), HUGE);
 	munmap(b.bitmap, bitmap_bytes(HUGE >> PAGE_SHIFT));
 	b.bitmap = anonymous(bitmap_bytes(8 * TIB >> PAGE_SHIFT),
 			     MADV_NOHUGEPAGE);
-	check("START", dirty_start(b.container));
 	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		__u64 iova = 2 * IOVA + i * HUGE;
 
 		check("map", dma_map(b.container, b.mem, iova,
-				     sizes[i] * PAGE_SIZE, MAP_RW));
-		snprintf(key, sizeof(key), "get_%d", sizes[i]);
-		say(key, short_get(&b, iova, sizes[i]));
+				     sizes[i].npages * PAGE_SIZE, MAP_RW));
+		say_short(&b, sizes[i].name, iova, sizes[i].npages);
 	}
-	say("get_hole", short_get(&b, 16 * TIB, (8 * TIB - HUGE) >> PAGE_SHIFT));
+	say_short(&b, "hole", 16 * TIB, (8 * TIB - HUGE) >> PAGE_SHIFT);
 	bench_close(&b);
 }
 
@@ -475,7 +390,7 @@ static void group_get(void)
 
 	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
 	check("START", dirty_start(b.container));
-	say("get_1g_half", scattered_get(&b, GIB / PAGE_SIZE / 2));
+	half_get(&b);
 	pin_all(&b, MDMA_BENCH_PIN, GIB);
 	for (i = 0; i < ROUNDS; i++) {
 		keep_least(&least, timed_get(&b));
@@ -500,6 +415,7 @@ static void group_dirty(void)
 		snprintf(key, sizeof(key), "dirty_%d", counts[i]);
 		say(key, scattered_get(&b, counts[i]));
 	}
+	say("moving_16384", moving_get(&b, 16384));
 	bench_close(&b);
 }
 
@@ -539,21 +455,26 @@ static double timed_unmap(struct bench *b)
 static void group_unmap(void)
 {
 	struct bench b;
-	double least = 0;
+	double unmap = 0, whole = 0;
 	int i;
 
 	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
 	check("START", dirty_start(b.container));
 	for (i = 0; i < ROUNDS; i++) {
+		double before, ns;
+
 		if (i)
 			check("map", dma_map(b.container, b.mem, IOVA, GIB,
 					     MAP_RW));
-		pin_all(&b, MDMA_BENCH_PIN, GIB);
-		pin_all(&b, MDMA_BENCH_UNPIN, GIB);
-		keep_least(&least, timed_unmap(&b));
+		before = pin_all(&b, MDMA_BENCH_PIN, GIB) +
+			 pin_all(&b, MDMA_BENCH_UNPIN, GIB);
+		ns = timed_unmap(&b);
+		keep_least(&unmap, ns);
+		keep_least(&whole, before + ns);
 		expect(&b, GIB / PAGE_SIZE);
 	}
-	say("unmap_1g", least);
+	say("unmap_1g", unmap);
+	say("unmap_1g_whole", whole);
 	bench_close(&b);
 }
 
@@ -599,6 +520,44 @@ static double timed_stop(struct bench *b)
 
 	check("STOP", dirty_stop(b->container));
 	return now_ns() - begin;
+}
+
+/* STOP with @count pages retained, 0: all of them; and with the START before. */
+static void stop_of(const char *suffix, unsigned char *mem, __u64 size,
+		    __u64 count)
+{
+	double stop = 0, both = 0;
+	struct bench b;
+	char key[64];
+	int i;
+
+	bench_open(&b, mem, size);
+	for (i = 0; i < ROUNDS; i++) {
+		double start = timed_start(&b), ns;
+
+		if (count) {
+			scatter(&b, count);
+		} else {
+			pin_all(&b, MDMA_BENCH_PIN, size);
+			pin_all(&b, MDMA_BENCH_UNPIN, size);
+		}
+		ns = timed_stop(&b);
+		keep_least(&stop, ns);
+		keep_least(&both, start + ns);
+	}
+	snprintf(key, sizeof(key), "stop_%s", suffix);
+	say(key, stop);
+	snprintf(key, sizeof(key), "tracking_%s", suffix);
+	say(key, both);
+	bench_close(&b);
+}
+
+static void group_stop(void)
+{
+	stop_of("1g", populated(GIB, MADV_HUGEPAGE), GIB, 0);
+	/* One page of each 64. */
+	stop_of("16g", anonymous(16 * GIB, MADV_NOHUGEPAGE), 16 * GIB, 65536);
+	stop_of("1t", anonymous(TIB, MADV_NOHUGEPAGE), TIB, 65536);
 }
 
 /* The longest wait of a pin while @call runs, with @count pages of 1 TiB retained. */
@@ -677,6 +636,7 @@ static const struct {
 	{ "start", group_start },
 	{ "get", group_get },
 	{ "short", group_short },
+	{ "stop", group_stop },
 	{ "wait", group_wait },
 	{ "unmap", group_unmap },
 	{ "memory", group_memory },

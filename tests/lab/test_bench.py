@@ -39,6 +39,19 @@ class Rows(unittest.TestCase):
         line = bench.row("wait_1t", {"wait_1t": 58e6}, {"wait_1t": 0.6e6}, {})
         self.assertEqual((line["target"], line["ok"]), (580, False))
 
+    def test_slower_than_the_kernels_own(self):
+        for ours, good in ((4000, True), (4080, True), (4081, False)):
+            self.assertIs(bench.row("ring_1", {"ring_1": 4000}, {"ring_1": ours}, {})["ok"], good)
+        # Whatever its target.
+        self.assertIs(bench.row("pin_512", {"pin_512": 40}, {"pin_512": 50}, {})["ok"], False)
+        # Memory has targets alone, and some rows are compared as a whole.
+        self.assertIs(bench.row("memory_isolated", {"memory_isolated": 63},
+                                {"memory_isolated": 112}, {})["ok"], True)
+        for key, (whole, reason) in bench.WHOLE.items():
+            self.assertIsNot(bench.row(key, {key: 1}, {key: 1000}, {})["ok"], False)
+            self.assertIs(bench.row(whole, {whole: 1000}, {whole: 2000}, {})["ok"], False)
+            self.assertTrue(reason)
+
     def test_not_measured(self):
         self.assertIsNone(bench.row("pin_512", {}, {}, {})["ok"])
 
