@@ -97,16 +97,21 @@ static void planes_report(struct pin_store *store, u64 first, u64 last,
 			  const struct pin_report *report,
 			  struct leaf_span *span)
 {
+	u64 *bitmap = report_is_aligned(report) ? report_word(report, 0) : NULL;
 	struct pin_plane *plane;
 
 	for (plane = plane_first_in(store, first, last); plane;
 	     plane = plane_next_in(plane, last)) {
-		u64 words = plane_report(plane, first, last, report);
-		u64 number = plane->number * PLANE_WORDS;
+		u64 number = plane->number * PLANE_WORDS, words;
 
+		if (bitmap && plane_is_within(plane, first, last))
+			words = plane_report_whole(plane, bitmap + number);
+		else
+			words = plane_report(plane, first, last, report);
 		if (!words)
 			continue;
-		span->low = min(span->low, number + __ffs64(words));
+		if (span->low > span->high)
+			span->low = number + __ffs64(words);
 		span->high = number + fls64(words) - 1;
 	}
 }
@@ -171,8 +176,13 @@ static int drop_plane(struct pin_store *store, struct pin_plane *plane,
 		      u64 first, u64 last, enum pin_drop which)
 {
 	bool empty = !plane->used;
-	unsigned int nr = plane_drop(plane, first, last, which);
+	unsigned int nr;
 
+	if (plane_is_within(plane, first, last) &&
+	    (!plane->fresh || which == PIN_DROP_ALL))
+		nr = plane_drop_whole(plane);
+	else
+		nr = plane_drop(plane, first, last, which);
 	store->nr_planed -= nr;
 	store->nr_retained -= nr;
 	if (!empty && (plane->used || which != PIN_DROP_ALL))
@@ -204,40 +214,77 @@ static int drop_leaf(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
 	return DROP_FREE_LEAVES;
 }
 
+/*
+ * Drop pages of the leaves from @leaf on that have pages up to @last, until @left is
+ * used up. Return: the leaf to go on with, if there is one.
+ */
+static struct pin_leaf *drop_leaves(struct pin_store *store,
+				    struct pin_leaf *leaf, u64 first, u64 last,
+				    enum pin_drop which, int *left)
+{
+	u64 first_number = first >> LEAF_SHIFT, last_number = last >> LEAF_SHIFT;
+
+	while (leaf && leaf->number <= last_number && *left > 0) {
+		struct pin_leaf *next = leaf_next(store, leaf);
+		u64 mask = U64_MAX;
+
+		/* Only the leaves at the ends can have pages outside. */
+		if (leaf->number == first_number || leaf->number == last_number)
+			mask = leaf_mask(leaf, first, last);
+		*left -= drop_leaf(store, leaf, mask, which);
+		leaf = next;
+	}
+	return leaf;
+}
+
+/* Drop a plane, and then all leaves of the same pages. Return: as drop_leaves(). */
+static struct pin_leaf *drop_plane_and_leaves(struct pin_store *store,
+					      struct pin_plane *plane,
+					      struct pin_leaf *leaf, u64 first,
+					      u64 last, enum pin_drop which,
+					      int *left)
+{
+	int all = PLANE_WORDS * DROP_FREE_LEAVES;
+
+	last = min(last, plane_first(plane) + PLANE_PAGES - 1);
+	*left -= drop_plane(store, plane, first, last, which);
+	if (!leaf)
+		return NULL;
+	*left -= all;
+	leaf = drop_leaves(store, leaf, first, last, which, &all);
+	*left += all;
+	return leaf;
+}
+
 u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
 		   enum pin_drop which, u64 *next)
 {
 	struct pin_plane *plane = plane_first_in(store, first, last), *after;
-	struct pin_leaf *leaf = NULL, *next_leaf;
+	struct pin_leaf *leaf = NULL;
 	u64 before = store->nr_retained;
 	int left = PIN_STORE_DROP_LEAVES;
 
 	if (store->nr_empty || before != store->nr_planed)
 		leaf = leaf_first_in(store, first, last);
 	*next = last + 1;
-	/* A plane, and leaves of the same pages, one after the other. */
-	while (plane || leaf) {
-		u64 number = leaf ? leaf->number / PLANE_WORDS : U64_MAX;
-
-		if (plane)
-			number = min(number, plane->number);
-		if (left <= 0) {
-			*next = max(first, number << PLANE_SHIFT);
-			break;
-		}
-		if (plane && plane->number == number) {
+	while (left > 0 && (plane || leaf)) {
+		if (leaf && (!plane || leaf->number / PLANE_WORDS < plane->number)) {
+			leaf = drop_leaves(store, leaf, first, plane ?
+					   plane_first(plane) - 1 : last, which,
+					   &left);
+		} else {
 			after = plane_next_in(plane, last);
-			left -= drop_plane(store, plane, first, last, which);
+			leaf = drop_plane_and_leaves(store, plane, leaf, first,
+						     last, which, &left);
 			plane = after;
 		}
-		for (; leaf && leaf->number / PLANE_WORDS == number;
-		     leaf = next_leaf) {
-			next_leaf = leaf_next_in(store, leaf, last);
-			left -= drop_leaf(store, leaf,
-					  leaf_mask(leaf, first, last), which);
-		}
+		if (leaf && leaf->number > last >> LEAF_SHIFT)
+			leaf = NULL;
 	}
+	if (leaf)
+		*next = leaf->number << LEAF_SHIFT;
+	if (plane)
+		*next = min(*next, plane_first(plane));
 	spare_settle(store);
 	return before - store->nr_retained;
 }
-

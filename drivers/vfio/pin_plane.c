@@ -14,12 +14,6 @@ static u64 plane_words(const struct pin_plane *plane, u64 first, u64 last)
 			   last >> LEAF_SHIFT);
 }
 
-static bool plane_is_within(const struct pin_plane *plane, u64 first, u64 last)
-{
-	return plane_first(plane) >= first &&
-	       plane_first(plane) + PLANE_PAGES - 1 <= last;
-}
-
 /* Number of the leaf that a word of the plane stands for. */
 static u64 word_number(const struct pin_plane *plane, unsigned int word)
 {
@@ -38,28 +32,20 @@ unsigned int plane_retain(struct pin_plane *plane, u64 number, u64 mask)
 	return nr;
 }
 
-/* All words, each of which is one of the bitmap. */
-static void plane_report_all(const struct pin_plane *plane, u64 *to)
-{
-	const u64 *from = plane->retained;
-	u64 left = plane->used;
-	unsigned int i;
+/* More pages than that may be in more words than take less time than all 64 in a row. */
+#define PLANE_PAGES_FEW	12
 
-	if (left != U64_MAX) {
+u64 plane_report_whole(struct pin_plane *plane, u64 *bitmap)
+{
+	u64 left = plane->used;
+
+	plane->fresh = 0;
+	if (plane->nr_retained > PLANE_PAGES_FEW)
+		memcpy(bitmap, plane->retained, sizeof(plane->retained));
+	else
 		for (; left; left &= left - 1)
-			to[__ffs64(left)] |= from[__ffs64(left)];
-		return;
-	}
-	for (i = 0; i < PLANE_WORDS; i += 8, from += 8, to += 8) {
-		to[0] |= from[0];
-		to[1] |= from[1];
-		to[2] |= from[2];
-		to[3] |= from[3];
-		to[4] |= from[4];
-		to[5] |= from[5];
-		to[6] |= from[6];
-		to[7] |= from[7];
-	}
+			bitmap[__ffs64(left)] = plane->retained[__ffs64(left)];
+	return plane->used;
 }
 
 u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
@@ -77,10 +63,6 @@ u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
 		words &= words - 1;
 	plane->fresh &= ~words;
 
-	if (report_is_aligned(report) && plane_is_within(plane, first, last)) {
-		plane_report_all(plane, report_word(report, word_number(plane, 0)));
-		return found;
-	}
 	for (; left; left &= left - 1) {
 		unsigned int word = __ffs64(left);
 		u64 number = word_number(plane, word);
@@ -95,6 +77,18 @@ u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
 	return found;
 }
 
+unsigned int plane_drop_whole(struct pin_plane *plane)
+{
+	unsigned int nr = plane->nr_retained;
+
+	if (nr)
+		memset(plane->retained, 0, sizeof(plane->retained));
+	plane->used = 0;
+	plane->fresh = 0;
+	plane->nr_retained = 0;
+	return nr;
+}
+
 unsigned int plane_drop(struct pin_plane *plane, u64 first, u64 last,
 			enum pin_drop which)
 {
@@ -103,14 +97,6 @@ unsigned int plane_drop(struct pin_plane *plane, u64 first, u64 last,
 
 	if (which == PIN_DROP_REPORTED)
 		words &= ~plane->fresh;
-	if (words == plane->used && plane_is_within(plane, first, last)) {
-		nr = plane->nr_retained;
-		if (nr)
-			memset(plane->retained, 0, sizeof(plane->retained));
-		plane->used = 0;
-		plane->fresh = 0;
-		words = 0;
-	}
 	for (; words; words &= words - 1) {
 		unsigned int word = __ffs64(words);
 		u64 gone = plane->retained[word] &

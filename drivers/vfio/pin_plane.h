@@ -46,6 +46,14 @@ static inline u64 plane_first(const struct pin_plane *plane)
 	return plane->number << PLANE_SHIFT;
 }
 
+/* Are all pages of the plane in [first, last]? */
+static inline bool plane_is_within(const struct pin_plane *plane, u64 first,
+				   u64 last)
+{
+	return plane_first(plane) >= first &&
+	       plane_first(plane) + PLANE_PAGES - 1 <= last;
+}
+
 /**
  * plane_retain - retain pages of one word; all were just written
  * @plane: the plane
@@ -69,6 +77,15 @@ u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
 		 const struct pin_report *report);
 
 /**
+ * plane_report_whole - the retained pages of a whole plane
+ * @plane: the plane
+ * @bitmap: a word for each of its words; all are 0
+ *
+ * Return: the words that have such pages.
+ */
+u64 plane_report_whole(struct pin_plane *plane, u64 *bitmap);
+
+/**
  * plane_drop - forget retained pages of a range
  * @plane: the plane, which has pages of the range
  * @first: first page of the range, maybe before the plane
@@ -79,6 +96,14 @@ u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
  */
 unsigned int plane_drop(struct pin_plane *plane, u64 first, u64 last,
 			enum pin_drop which);
+
+/**
+ * plane_drop_whole - forget all retained pages
+ * @plane: the plane
+ *
+ * Return: how many.
+ */
+unsigned int plane_drop_whole(struct pin_plane *plane);
 
 /**
  * plane_next_dirty - the first retained page of a range

@@ -267,7 +267,7 @@ struct pin_span {
 
 /**
  * struct pin_report - a report of pages, made in one part or several
- * @bitmap: where bits are set; no bit is cleared
+ * @bitmap: where bits are set; those of the range are 0 before, all others stay
  * @order: a bit stands for 2^@order pages
  * @offset: page P has bit (P >> @order) + @offset
  * @begin: the first page of all that is reported

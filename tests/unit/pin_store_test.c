@@ -284,6 +284,32 @@ static void a_part_of_a_plane(void)
 	}
 }
 
+/* A report of a whole plane: of few pages, word by word; of more, all in a row. */
+static void a_plane_of_any_number(void)
+{
+	unsigned int n, i;
+
+	for (n = 6; n <= 64; n++) {
+		u64 words[64] = {};
+		struct pin_report report = { .bitmap = words };
+		struct pin_span span;
+
+		begin();
+		tracking = true;
+		pin_range(1, n, 63, frame_in_order);
+		for (i = 0; i < n; i++)
+			unpin_page(1 + i * 63);
+		CHECK(store.nr_planed == n, "%llu", store.nr_planed);
+		CHECK(pin_store_report(&store, 0, 4095, &report, &span), "-");
+		for (i = 0; i < n; i++)
+			words[(1 + i * 63) / 64] ^= 1ULL << (1 + i * 63) % 64;
+		for (i = 0; i < 64; i++)
+			CHECK(!words[i], "%u pages, word %u", n, i);
+		CHECK(drop_reported(0, 4095) == n, "%u", n);
+		pin_store_destroy(&store);
+	}
+}
+
 /* Without memory for a plane, leaves retain the same. */
 static void no_plane(void)
 {
@@ -538,6 +564,7 @@ static const struct unit_test tests[] = {
 	{ "store: R3: a word of a plane that two parts of a report have",
 	  a_word_in_two_parts },
 	{ "store: R3, D8: a report of a part of a plane", a_part_of_a_plane },
+	{ "store: R3: a report of a whole plane", a_plane_of_any_number },
 	{ "store: R14: no memory for a plane", no_plane },
 	{ "store: R2: pinned before there was a plane",
 	  pinned_before_the_plane },
