@@ -94,10 +94,10 @@ void leaf_trim(struct pin_store *store, struct pin_leaf *leaf);
 /* Free the leaves that are not in use. */
 void spare_free(struct pin_spare *spare);
 
-/* At the end of each call that may have taken the last leaf out of the store. */
+/* At the end of each call that may have taken the last leaf or plane out of the store. */
 static inline void spare_settle(struct pin_store *store)
 {
-	if (store->spare.nr && !store->root.rb_node)
+	if (store->spare.nr && pin_store_is_empty(store))
 		spare_free(&store->spare);
 }
 

@@ -385,6 +385,23 @@ static void emptied_leaves_are_used_again(void)
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
+/* So does one with a ring, page by page, while what it writes is retained. */
+static void a_ring_needs_no_memory(void)
+{
+	u64 i;
+
+	retained_plane(8, false);
+	tracking = true;
+	for (i = 0; i < 512; i++) {
+		pin_range(i, 1, 1, frame_in_order);
+		CHECK(unpin_page(i) == 1 && !store.root.rb_node, "%llu", i);
+		shim_fail_in = 0;
+	}
+	shim_fail_in = -1;
+	pin_store_destroy(&store);
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
+}
+
 static void planes_have_limits(void)
 {
 	const u64 nr = PIN_STORE_WALK_PLANES + 10, last = nr * PLANE_PAGES - 1;
@@ -570,6 +587,8 @@ static const struct unit_test tests[] = {
 	  pinned_before_the_plane },
 	{ "store: what a drop empties is used again, or goes",
 	  emptied_leaves_are_used_again },
+	{ "store: R14: a ring that is retained needs no memory",
+	  a_ring_needs_no_memory },
 	{ "store: R16: walks and drops end at a number of planes",
 	  planes_have_limits },
 	{ "store: at most 0.15 bytes a page where all are retained",
