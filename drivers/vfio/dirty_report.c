@@ -8,6 +8,8 @@
  */
 #include <linux/bitmap.h>
 #include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -203,8 +205,8 @@ static int chunk_out(struct report_buffer *buf, u64 __user *bitmap)
 static void chunk_begin(struct dirty_chunk *chunk, u64 first)
 {
 	if (chunk->first_dirty != chunk->end_dirty)
-		memset(chunk->dirty + chunk->first_dirty, 0,
-		       (chunk->end_dirty - chunk->first_dirty) * sizeof(u64));
+		memset64(chunk->dirty + chunk->first_dirty, 0,
+			 chunk->end_dirty - chunk->first_dirty);
 	if (chunk->masked && chunk->mapped)
 		memset(chunk->mapped, 0, chunk->room / BITS_PER_BYTE);
 	chunk_place(chunk, first);
@@ -215,8 +217,37 @@ static void chunk_begin(struct dirty_chunk *chunk, u64 first)
 	chunk->masked = false;
 }
 
-int dirty_report_write(u64 __user *bitmap, u64 nbits,
+/*
+ * A report of one word, as a VMM with a vIOMMU asks for again and again: without
+ * buffers. A word is never cut.
+ */
+static int report_word(u64 __user *to, unsigned int nbits,
 		       dirty_snapshot_fn snapshot, void *ctx)
+{
+	u64 dirty = 0, mapped = 0, user = 0;
+	struct dirty_chunk chunk = {
+		.nbits = nbits, .room = 64, .end = nbits,
+		.dirty = &dirty, .mapped = &mapped,
+	};
+	int ret = snapshot(ctx, &chunk);
+
+	if (ret)
+		return ret;
+	if (chunk.skipped)
+		mapped = U64_MAX;
+	else if (chunk.nr_mapped && !chunk.masked)
+		mapped = GENMASK_ULL(nbits - 1, 0);
+	if (!mapped)
+		return 0;
+	if (mapped != U64_MAX && get_user(user, to))
+		return -EFAULT;
+	if (put_user((user & ~mapped) | dirty, to))
+		return -EFAULT;
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+static noinline int report_chunks(u64 __user *bitmap, u64 nbits,
+				  dirty_snapshot_fn snapshot, void *ctx)
 {
 	struct report_buffer buf = { .chunk.end = nbits };
 	u64 next = 0;
@@ -247,4 +278,12 @@ int dirty_report_write(u64 __user *bitmap, u64 nbits,
 	}
 	report_buffer_free(&buf);
 	return ret;
+}
+
+int dirty_report_write(u64 __user *bitmap, u64 nbits,
+		       dirty_snapshot_fn snapshot, void *ctx)
+{
+	if (nbits <= 64)
+		return report_word(bitmap, nbits, snapshot, ctx);
+	return report_chunks(bitmap, nbits, snapshot, ctx);
 }
