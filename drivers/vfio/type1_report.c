@@ -254,20 +254,23 @@ static void dma_drop_all_dirty(struct dirty_range *range, struct vfio_dma *dma,
 }
 
 /*
- * Drop records of a mapping. If it has no pins, all that it retains goes to @gone.
- * Return: the page to go on with, behind @last if that was all.
+ * Drop records of a mapping, from @at on. If it has no pins, all that it retains goes
+ * to @gone. Return: false if that was all, else @at is where to go on.
  */
-static u64 dma_drop(struct dirty_range *range, struct vfio_dma *dma, u64 first,
-		    u64 last, enum pin_drop which, struct pin_store *gone)
+static bool dma_drop(struct dirty_range *range, struct vfio_dma *dma,
+		     dma_addr_t *at, enum pin_drop which,
+		     struct pin_store *gone)
 {
-	u64 next = last + 1;
+	u64 last = dma_page(dma, range->last), next;
 
-	if (which == PIN_DROP_ALL && pin_store_detach(&dma->pins, gone))
+	if (which == PIN_DROP_ALL && pin_store_detach(&dma->pins, gone)) {
 		range->nr_dropped += gone->nr_retained;
-	else
-		range->nr_dropped += pin_store_drop(&dma->pins, first, last,
-						    which, &next);
-	return next;
+		return false;
+	}
+	range->nr_dropped += pin_store_drop(&dma->pins, dma_page(dma, *at),
+					    last, which, &next);
+	*at = dma->iova + (next << PAGE_SHIFT);
+	return next <= last;
 }
 
 /*
@@ -284,15 +287,10 @@ static bool range_drop_some(struct dirty_range *range, dma_addr_t *at,
 
 	dma = vfio_dma_first_in(range->iommu, *at, range->last);
 	for (; dma; dma = vfio_dma_next_in(dma, range->last)) {
-		u64 last = dma_page(dma, range->last), next;
 		bool empty = pin_store_is_empty(&dma->pins);
 
-		next = dma_drop(range, dma, dma_page(dma, *at), last, which,
-				gone);
-		if (next <= last) {
-			*at = dma->iova + (next << PAGE_SHIFT);
+		if (!empty && dma_drop(range, dma, at, which, gone))
 			return true;
-		}
 		dma_drop_all_dirty(range, dma, which);
 		if (vfio_dma_last(dma) >= range->last)
 			return false;
