@@ -51,7 +51,23 @@ $(TYPE1_TESTS): $(OUT)/%: %.c type1_mock.h $(TYPE1) $(BACKEND)/dirty_report.c \
 		$(BACKEND)/dirty_report.h $(STORE) $(OUT)/rbtree.o $(SHIM)
 	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h $(TYPE1),$^)
 
-clean:
-	rm -f $(PROGRAMS) $(OUT)/rbtree.o
+# How much of the store its tests execute: lines and branches, in percent at least.
+COVERAGE_LEAST := 98
+COVERED_FLAGS := -O0 -g -std=gnu11 -I. $(RBTREE_FLAGS) --coverage
 
-.PHONY: all check clean
+coverage: $(OUT)/rbtree.o
+	rm -rf $(OUT)/coverage && mkdir -p $(OUT)/coverage
+	for file in $(filter %.c,$(STORE)); do \
+		$(CC) $(COVERED_FLAGS) -c $$file -o $(OUT)/coverage/$$(basename $$file .c).o || exit 1; \
+	done
+	for test in $(notdir $(STORE_TESTS)); do \
+		$(CC) $(COVERED_FLAGS) -fno-profile-arcs -fno-test-coverage -fsanitize=address,undefined \
+			-o $(OUT)/coverage/$$test $$test.c $(OUT)/coverage/pin_*.o $(OUT)/rbtree.o shim/shim.c && \
+		$(OUT)/coverage/$$test || exit 1; \
+	done
+	gcov -b -n $(OUT)/coverage/pin_*.gcda | awk -v least=$(COVERAGE_LEAST) -f coverage.awk
+
+clean:
+	rm -rf $(PROGRAMS) $(OUT)/rbtree.o $(OUT)/coverage
+
+.PHONY: all check coverage clean
