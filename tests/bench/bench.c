@@ -6,9 +6,10 @@
  *
  * usage: bench GROUP...        groups: see the table above main()
  */
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "bench_run.h"
 
@@ -166,14 +167,6 @@ static void group_pin(void)
 
 /* --- START ------------------------------------------------------------- */
 
-static double timed_start(struct bench *b)
-{
-	double begin = now_ns();
-
-	check("START", dirty_start(b->container));
-	return now_ns() - begin;
-}
-
 static double least_start(struct bench *b)
 {
 	double least = 0;
@@ -207,52 +200,18 @@ static void group_start(void)
 
 /* --- GET, UNMAP -------------------------------------------------------- */
 
-static void expect(struct bench *b, __u64 want)
-{
-	__u64 i, found = 0;
-
-	for (i = 0; i < bitmap_bytes(b->size >> PAGE_SHIFT) / 8; i++)
-		found += __builtin_popcountll(((__u64 *)b->bitmap)[i]);
-	if (found != want)
-		die("%llu pages reported, not %llu", found, want);
-}
-
-static double timed_get(struct bench *b)
-{
-	double begin = now_ns();
-
-	check("GET", dirty_get(b->container, IOVA, b->size, b->bitmap));
-	return now_ns() - begin;
-}
-
-/* Pin and unpin @count pages, as far from each other as can be, from @offset on. */
-static double scatter_at(struct bench *b, __u64 offset, __u64 count)
-{
-	struct mdma_bench_run todo = {
-		.batch = 1, .start = IOVA + offset, .stride = b->size / count,
-		.count = count,
-	};
-	double ns;
-
-	todo.op = MDMA_BENCH_PIN;
-	ns = run(b, todo).ns;
-	todo.op = MDMA_BENCH_UNPIN;
-	return ns + run(b, todo).ns;
-}
-
-static double scatter(struct bench *b, __u64 count)
-{
-	return scatter_at(b, 0, count);
-}
-
-static double scattered_get(struct bench *b, __u64 count)
+/* A GET of @count pages; @whole: with their pins and unpins. */
+static double scattered_get(struct bench *b, __u64 count, double *whole)
 {
 	double least = 0;
 	int i;
 
+	*whole = 0;
 	for (i = 0; i < ROUNDS; i++) {
-		scatter(b, count);
-		keep_least(&least, timed_get(b));
+		double before = scatter(b, count), ns = timed_get(b);
+
+		keep_least(&least, ns);
+		keep_least(whole, before + ns);
 		expect(b, count);
 	}
 	return least;
@@ -377,12 +336,12 @@ static void group_short(void)
 static void group_get(void)
 {
 	struct bench b;
-	double least = 0;
+	double least = 0, whole;
 	int i;
 
 	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
 	check("START", dirty_start(b.container));
-	say("get_1t_1024", scattered_get(&b, 1024));
+	say("get_1t_1024", scattered_get(&b, 1024, &whole));
 	scatter(&b, 1024);
 	forget(b.bitmap, bitmap_bytes(TIB >> PAGE_SHIFT));
 	say("get_1t_fresh", timed_get(&b));
@@ -407,13 +366,14 @@ static void group_dirty(void)
 	static const int counts[] = { 256, 1024, 4096, 16384, 65536 };
 	struct bench b;
 	unsigned int i;
+	double whole;
 	char key[64];
 
 	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
 	check("START", dirty_start(b.container));
 	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
 		snprintf(key, sizeof(key), "dirty_%d", counts[i]);
-		say(key, scattered_get(&b, counts[i]));
+		say(key, scattered_get(&b, counts[i], &whole));
 	}
 	say("moving_16384", moving_get(&b, 16384));
 	bench_close(&b);
@@ -425,6 +385,7 @@ static void group_mapped(void)
 	static const int gibs[] = { 1, 16, 256, 1024, 4096, 16384 };
 	struct bench b;
 	unsigned int i;
+	double whole;
 	char key[64];
 	int ret;
 
@@ -438,117 +399,73 @@ static void group_mapped(void)
 			check("START", ret);
 		snprintf(key, sizeof(key), "mapped_%d", gibs[i]);
 		if (!ret)
-			say(key, scattered_get(&b, 1024));
+			say(key, scattered_get(&b, 1024, &whole));
+		if (gibs[i] == 1)
+			say("mapped_1_whole", whole);
 		bench_close(&b);
 	}
-}
-
-static double timed_unmap(struct bench *b)
-{
-	double begin = now_ns();
-
-	check("UNMAP", dma_unmap_get(b->container, IOVA, b->size, b->bitmap,
-				     NULL));
-	return now_ns() - begin;
 }
 
 static void group_unmap(void)
 {
 	struct bench b;
-	double unmap = 0, whole = 0;
+	double unmap = 0, both = 0, whole = 0;
 	int i;
 
 	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
 	check("START", dirty_start(b.container));
 	for (i = 0; i < ROUNDS; i++) {
-		double before, ns;
+		double pin, unpin, ns;
 
 		if (i)
 			check("map", dma_map(b.container, b.mem, IOVA, GIB,
 					     MAP_RW));
-		before = pin_all(&b, MDMA_BENCH_PIN, GIB) +
-			 pin_all(&b, MDMA_BENCH_UNPIN, GIB);
+		pin = pin_all(&b, MDMA_BENCH_PIN, GIB);
+		unpin = pin_all(&b, MDMA_BENCH_UNPIN, GIB);
 		ns = timed_unmap(&b);
 		keep_least(&unmap, ns);
-		keep_least(&whole, before + ns);
+		keep_least(&both, unpin + ns);
+		keep_least(&whole, pin + unpin + ns);
 		expect(&b, GIB / PAGE_SIZE);
 	}
 	say("unmap_1g", unmap);
+	say("unmap_1g_unpin", both);
 	say("unmap_1g_whole", whole);
 	bench_close(&b);
 }
 
-/* --- waiting for a GET ------------------------------------------------- */
-
-#define PREEMPT	"/sys/kernel/debug/sched/preempt"
-
-/* The pins are in a mapping that no call of this group touches. */
-#define ELSEWHERE	(IOVA + 2 * TIB)
-
-struct waiter {
-	struct bench *b;
-	atomic_int stop;
-	double longest;
-};
-
-/* Runs before all other threads on this CPU. */
-static void *pin_again_and_again(void *arg)
-{
-	const struct timespec pause = { .tv_nsec = 20000 };
-	const struct sched_param param = { .sched_priority = 10 };
-	struct waiter *w = arg;
-
-	check("FIFO", -pthread_setschedparam(pthread_self(), SCHED_FIFO,
-					     &param));
-	while (!w->stop) {
-		double begin = now_ns(), took;
-
-		run(w->b, (struct mdma_bench_run){
-			.op = MDMA_BENCH_RING, .batch = 1, .start = ELSEWHERE,
-			.count = 1 });
-		took = now_ns() - begin;
-		if (took > w->longest)
-			w->longest = took;
-		nanosleep(&pause, NULL);
-	}
-	return NULL;
-}
-
-static double timed_stop(struct bench *b)
-{
-	double begin = now_ns();
-
-	check("STOP", dirty_stop(b->container));
-	return now_ns() - begin;
-}
-
-/* STOP with @count pages retained, 0: all of them; and with the START before. */
+/*
+ * STOP with @count pages retained, 0: all of them; and with the START before, and with
+ * the pins and unpins between them.
+ */
 static void stop_of(const char *suffix, unsigned char *mem, __u64 size,
 		    __u64 count)
 {
-	double stop = 0, both = 0;
+	double stop = 0, both = 0, whole = 0;
 	struct bench b;
 	char key[64];
 	int i;
 
 	bench_open(&b, mem, size);
 	for (i = 0; i < ROUNDS; i++) {
-		double start = timed_start(&b), ns;
+		double start = timed_start(&b), pin, ns;
 
-		if (count) {
-			scatter(&b, count);
-		} else {
-			pin_all(&b, MDMA_BENCH_PIN, size);
-			pin_all(&b, MDMA_BENCH_UNPIN, size);
-		}
+		if (count)
+			pin = scatter(&b, count);
+		else
+			pin = pin_all(&b, MDMA_BENCH_PIN, size) +
+			      pin_all(&b, MDMA_BENCH_UNPIN, size);
 		ns = timed_stop(&b);
 		keep_least(&stop, ns);
 		keep_least(&both, start + ns);
+		keep_least(&whole, start + pin + ns);
 	}
 	snprintf(key, sizeof(key), "stop_%s", suffix);
 	say(key, stop);
 	snprintf(key, sizeof(key), "tracking_%s", suffix);
 	say(key, both);
+	snprintf(key, sizeof(key), "tracking_%s_whole", suffix);
+	say(key, whole);
 	bench_close(&b);
 }
 
@@ -558,39 +475,6 @@ static void group_stop(void)
 	/* One page of each 64. */
 	stop_of("16g", anonymous(16 * GIB, MADV_NOHUGEPAGE), 16 * GIB, 65536);
 	stop_of("1t", anonymous(TIB, MADV_NOHUGEPAGE), TIB, 65536);
-}
-
-/* The longest wait of a pin while @call runs, with @count pages of 1 TiB retained. */
-static void longest_wait(const char *key, __u64 count,
-			 double (*call)(struct bench *b))
-{
-	struct bench b;
-	struct waiter w = { .b = &b };
-	pthread_t thread;
-
-	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
-	check("map", dma_map(b.container, populated(HUGE, MADV_NOHUGEPAGE),
-			     ELSEWHERE, HUGE, MAP_RW));
-	check("START", dirty_start(b.container));
-	scatter(&b, count);
-	check("thread", -pthread_create(&thread, NULL, pin_again_and_again, &w));
-	usleep(2000);
-	w.longest = 0;
-	call(&b);
-	say(key, w.longest);
-	w.stop = 1;
-	pthread_join(thread, NULL);
-	bench_close(&b);
-}
-
-static void group_wait(void)
-{
-	/* Full preemption: a pin waits for locks only, not for the end of a system call. */
-	check("full", file_write(PREEMPT, "full"));
-	longest_wait("wait_1t", 1024, timed_get);
-	longest_wait("wait_stop", 65536, timed_stop);
-	longest_wait("wait_unmap", 65536, timed_unmap);
-	check("voluntary", file_write(PREEMPT, "voluntary"));
 }
 
 /* --- memory ------------------------------------------------------------ */
@@ -610,16 +494,38 @@ static double bytes_a_page(struct bench *b, __u32 batch, __u64 stride,
 	return (double)(after - before) / (batch * count);
 }
 
+/* Of a page that is retained, all of @b being dirty; with what START has allocated. */
+static double bytes_a_retained_page(struct bench *b)
+{
+	long long before;
+
+	pin_all(b, MDMA_BENCH_PIN, b->size);
+	pin_all(b, MDMA_BENCH_UNPIN, b->size);
+	before = kernel_bytes();
+	check("START", dirty_start(b->container));
+	pin_all(b, MDMA_BENCH_PIN, b->size);
+	pin_all(b, MDMA_BENCH_UNPIN, b->size);
+	return (double)(kernel_bytes() - before) / (b->size >> PAGE_SHIFT);
+}
+
 static void group_memory(void)
 {
+	double retained;
 	struct bench b;
 
 	bench_open(&b, scattered(GIB), GIB);
 	say("memory_dense", bytes_a_page(&b, BATCH, HUGE, GIB / HUGE));
+	/* Four in each 64: the worst case. */
+	say("memory_scattered", bytes_a_page(&b, 1, 16 * PAGE_SIZE,
+					     GIB / PAGE_SIZE / 16));
 	bench_close(&b);
 
 	bench_open(&b, populated(GIB, MADV_HUGEPAGE), GIB);
 	say("memory_huge", bytes_a_page(&b, BATCH, HUGE, GIB / HUGE));
+	retained = bytes_a_retained_page(&b);
+	say("memory_retained", retained);
+	/* There is not that much memory to dirty: by calculation. */
+	say("memory_1t", retained * (TIB >> PAGE_SHIFT));
 	bench_close(&b);
 
 	bench_open(&b, anonymous(TIB, MADV_NOHUGEPAGE), TIB);
@@ -642,6 +548,7 @@ static const struct {
 	{ "memory", group_memory },
 	{ "mapped", group_mapped },
 	{ "dirty", group_dirty },
+	{ "growth", group_growth },
 };
 
 int main(int argc, char **argv)

@@ -67,8 +67,18 @@ class Rows(unittest.TestCase):
             "pin_512": 90, "unpin_512": 55, "pin_512_thread": 55,
             "unpin_512_thread": 16, "pin_1": 3000, "unpin_1": 700, "start_1t": 20,
             "start_1t_bytes": 0, "start_1g": 20, "get_1t_1024": 15000, "get_1g_all": 300,
-            "memory_dense": 10, "memory_isolated": 160, "wait_1t": "1 %", "wait_stop": 150,
-            "wait_unmap": 150, "get_hole": 10})
+            "memory_dense": 10, "memory_isolated": 160, "memory_scattered": 160, "memory_1t": 40,
+            "wait_1t": "1 %", "wait_start": 150, "wait_map": 150, "wait_get": 150,
+            "wait_stop": 150, "wait_unmap": 150, "wait_pin": 150, "wait_unpin": 150,
+            "get_hole": 10})
+
+    def test_steeper_than_what_grows(self):
+        for last, found in ((1000, []), (1050, []),
+                            (1051, ["get_by_dirty_5: 100 ns, get_by_dirty_50: 1051 ns"])):
+            self.assertEqual(bench.steeper({"get_by_dirty_5": 100, "get_by_dirty_50": last}), found)
+        # Between two that were measured, and by as much as lies between them.
+        self.assertEqual(bench.steeper({"mapped_1": 100, "mapped_16": 1680}), [])
+        self.assertEqual(len(bench.steeper({"mapped_1": 100, "mapped_16": 1681})), 1)
 
 
 class Settings(unittest.TestCase):
@@ -119,10 +129,10 @@ class Page(unittest.TestCase):
         self.assertIn('class="bad">2,000,000<', page)
 
     def test_curve_that_one_backend_can_t_have(self):
-        text = bench_html.script("x", "GiB", [(1, 4000, 2000), (16384, None, 9000)])
+        text = bench_html.script("x", "GET", "GiB", [(1, 4000, 2000), (16384, None, 9000)])
         self.assertIn("$stock << END\n1 4.000000\nEND", text)
         self.assertIn("$ours << END\n1 2.000000\n16384 9.000000\nEND", text)
-        text = bench_html.script("x", "GiB", [(16384, None, 9000)])
+        text = bench_html.script("x", "GET", "GiB", [(16384, None, 9000)])
         self.assertNotIn("plot $stock", text)
 
 

@@ -23,9 +23,10 @@ set border 3 lc rgb "#000001"
 set tics nomirror textcolor rgb "#000001"
 set grid lc rgb "#000002" lt 1
 set key top left textcolor rgb "#000001"
+set title "{call}" textcolor rgb "#000001"
 set xlabel "{what}" textcolor rgb "#000001"
-set ylabel "cost of GET, ms" textcolor rgb "#000001"
-set logscale x 2
+set ylabel "cost, ms" textcolor rgb "#000001"
+set logscale x {base}
 set logscale y 10
 set format x "%.0f"
 set format y "%g"
@@ -65,7 +66,7 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
 
 
-def script(name, what, points):
+def script(name, call, what, points):
     """A script for gnuplot: one curve for each backend that was measured."""
     data, lines = {"stock": [], "ours": []}, []
     for size, *costs in points:
@@ -76,15 +77,17 @@ def script(name, what, points):
                                ("ours", "#000004", "ours")):
         if data[key]:
             lines.append(LINE.format(name=key, colour=colour, title=title))
-    return PLOT.format(name=name, what=what, lines=", ".join(lines),
+    sizes = [size for size, *_ in points]
+    base = 10 if sizes[1:2] == [10 * sizes[0]] else 2
+    return PLOT.format(name=name, call=call, what=what, base=base, lines=", ".join(lines),
                        **{key: "\n".join(values) for key, values in data.items()})
 
 
-def plot(name, what, points):
+def plot(name, call, what, points):
     """One plot as inline SVG."""
     if not shutil.which("gnuplot"):
         raise SystemExit("bench.html: no gnuplot (package gnuplot-nox)")
-    done = subprocess.run(["gnuplot"], input=script(name, what, points), text=True,
+    done = subprocess.run(["gnuplot"], input=script(name, call, what, points), text=True,
                           stdout=subprocess.PIPE, check=True)
     svg = done.stdout[done.stdout.index("<svg"):]
     return DRAWN.sub(lambda found: COLOURS[int(found[1])], svg)
@@ -108,12 +111,13 @@ def table_row(line):
 
 
 def render(facts, curves):
-    """The page. @facts: as in bench.json; @curves: [(what grows, [(size, stock, ours)])]."""
+    """The page. @facts: as in bench.json; @curves: [(what costs, what grows,
+    [(size, stock, ours)])]."""
     rows = facts["rows"]
     judged = [line for line in rows if line["ok"] is not None]
     missed = [line for line in judged if not line["ok"]]
-    plots = "".join(drawing(plot(f"curve{i}", what, points), f"Cost of GET by {what}")
-                    for i, (what, points) in enumerate(curves))
+    plots = "".join(drawing(plot(f"curve{i}", call, what, points), f"Cost of {call} by {what}")
+                    for i, (call, what, points) in enumerate(curves))
     return PAGE.format(style=STYLE, kernel=escape(facts["kernel"]), plots=plots,
                        css="fail" if missed else "pass",
                        verdict="target missed" if missed else "all targets reached",
