@@ -7,7 +7,9 @@
  * before it unmaps or closes. For the lab only.
  */
 #include <linux/completion.h>
+#include <linux/crc32.h>
 #include <linux/device.h>
+#include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
@@ -84,6 +86,52 @@ static int bench_ring(struct vfio_device *vdev,
 	return 0;
 }
 
+#define STAMP_BYTES	64
+
+/* What a device does with the pages of a descriptor. */
+static void access_pages(u32 op, struct page **dst, struct page **src, u32 n)
+{
+	static const char stamp[STAMP_BYTES];
+	u32 i, crc = ~0;
+
+	for (i = 0; i < n; i++) {
+		void *page = kmap_local_page(dst[i]);
+
+		if (op == MDMA_BENCH_STAMP)
+			memcpy(page, stamp, sizeof(stamp));
+		else if (op == MDMA_BENCH_COPY)
+			copy_page(page, page_address(src[i]));
+		else
+			crc = crc32_le(crc, page, PAGE_SIZE);
+		kunmap_local(page);
+	}
+}
+
+static int bench_access(struct vfio_device *vdev,
+			const struct mdma_bench_run *run, struct page **pages)
+{
+	u64 ahead = run->op == MDMA_BENCH_COPY ? SZ_2M : 0, i;
+	u32 n = run->batch;
+	int ret;
+
+	for (i = 0; i < run->count; i++) {
+		struct page **dst = pages, **src = pages + n;
+		u64 at = bench_at(run, i);
+
+		ret = vfio_pin_pages(vdev, at, n, BENCH_PROT, dst);
+		if (ret == n && ahead)
+			ret = vfio_pin_pages(vdev, at + ahead, n, IOMMU_READ,
+					     src);
+		if (ret != n)
+			return ret < 0 ? ret : -EIO;
+		access_pages(run->op, dst, src, n);
+		vfio_unpin_pages(vdev, at, n);
+		if (ahead)
+			vfio_unpin_pages(vdev, at + ahead, n);
+	}
+	return 0;
+}
+
 static int floor_pin(const struct mdma_bench_run *run, struct page **pages)
 {
 	struct mm_struct *mm = current->mm;
@@ -142,6 +190,11 @@ static int bench_execute(struct vfio_device *vdev, struct mdma_bench_run *run,
 	case MDMA_BENCH_MEMSET:
 		memset(buffer, 0, run->count);
 		ret = 0;
+		break;
+	case MDMA_BENCH_STAMP:
+	case MDMA_BENCH_COPY:
+	case MDMA_BENCH_READ:
+		ret = bench_access(vdev, run, buffer);
 		break;
 	default:
 		return -EINVAL;

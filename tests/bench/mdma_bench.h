@@ -17,9 +17,18 @@
 /* memset() of @count bytes of kernel memory. */
 #define MDMA_BENCH_MEMSET	4
 
+/*
+ * Pin a batch, access its pages, unpin it: as the device does for a descriptor. The
+ * access is a stamp of 64 bytes in each page; a copy from the batch 2 MiB further on,
+ * which is pinned for it; a CRC32.
+ */
+#define MDMA_BENCH_STAMP	5
+#define MDMA_BENCH_COPY		6
+#define MDMA_BENCH_READ		7
+
 /**
  * struct mdma_bench_run - the argument of MDMA_BENCH_RUN
- * @op: MDMA_BENCH_PIN to MDMA_BENCH_MEMSET
+ * @op: MDMA_BENCH_PIN to MDMA_BENCH_READ
  * @batch: pages of each call, 1 to 512
  * @start: IOVA of the first batch, a virtual address for MDMA_BENCH_FLOOR
  * @stride: bytes from one batch to the next

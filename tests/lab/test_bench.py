@@ -98,7 +98,7 @@ class Settings(unittest.TestCase):
     def test_groups_are_the_programs(self):
         text = (REPO / "tests/bench/bench.c").read_text()
         groups = text[text.index("} groups[] = {"):]
-        for name in bench.KEYS["only"].words:
+        for name in set(bench.KEYS["only"].words) - {"engine"}:
             self.assertIn(f'{{ "{name}", group_{name} }}', groups)
 
 

@@ -31,10 +31,10 @@ BUILDS = {"bench": ""}
 
 KEYS = settings.keys(own={
     "only": settings.Words(
-        "floor,pin,start,get,short,stop,wait,unmap,memory,mapped,dirty,growth",
+        "floor,pin,start,get,short,stop,wait,unmap,memory,mapped,dirty,growth,engine",
         "groups of figures",
         ("floor", "pin", "start", "get", "short", "stop", "wait", "unmap", "memory", "mapped",
-         "dirty", "growth")),
+         "dirty", "growth", "engine")),
     "backend": settings.Words("stock,ours", "which type1", ("stock", "ours")),
 })
 
@@ -111,6 +111,13 @@ ROWS = {
     "moving_16384": ("GET, 1 TiB mapped, 16384 other pages dirty", "us", None),
 }
 
+# What the device does for a descriptor, beside the bare pins, accesses and unpins.
+ENGINE = {"stamp_512": "STAMP of 512 pages", "copy_1": "COPY of 4 KiB",
+          "copy_512": "COPY of 2 MiB", "read_512": "READ of 2 MiB"}
+for what, text in ENGINE.items():
+    ROWS[f"engine_{what}"] = (f"a descriptor of the device, {text}", "us", None)
+    ROWS[f"bare_{what}"] = (f"pin, access, unpin of {text}, bare", "us", None)
+
 # So much slower than the kernel's own a row can be: not at all, but figures are rounded.
 SLOWER = 1.02
 
@@ -172,18 +179,21 @@ for grows, (sizes, text) in GROWS.items():
 SCALE = {"ns": 1, "us": 1000, "B": 1, "MiB": 2 ** 20}
 
 
-def measure(groups):
-    """key -> figure, for the type1 that is loaded."""
+def measure(groups, failed):
+    """key -> figure, for the type1 that is loaded. What a group failed with is added to @failed."""
     found = {}
     for group in groups:
         print(f"  {group} ...", flush=True)
-        done = subprocess.run([str(PROGRAMS / "bench"), group], check=False, text=True,
+        # The engine is the device's own: a program of its own measures it.
+        words = ["engine"] if group == "engine" else ["bench", group]
+        done = subprocess.run([str(PROGRAMS / words[0]), *words[1:]], check=False, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        lines = done.stdout.splitlines()
         if done.returncode:
-            sys.exit(f"bench {group}: {done.stdout.strip().splitlines()[-1:]}")
-        for line in done.stdout.splitlines():
-            key, value = line.split()
-            found[key] = float(value)
+            failed.append(f"bench {group}: exit code {done.returncode}: {lines[-1:]}")
+        for words in map(str.split, lines):
+            if len(words) == 2 and words[0] in ROWS:
+                found[words[0]] = float(words[1])
     return found
 
 
@@ -258,16 +268,17 @@ def main(argv):
     directory, values = arguments.read(__doc__, KEYS, argv)
     config = {key: value.split(",") for key, value in values.items()}
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-    figures = {"stock": {}, "ours": {}, "floor": {}}
+    figures, failed = {"stock": {}, "ours": {}, "floor": {}}, []
     PAGE_LISTS.write_text("1000\n")
     for name in config["backend"]:
         print(f"bench: {name}", flush=True)
         backend.load(name)
         if not Path("/sys/module/mdma_bench").exists():
             backend.run("insmod", PROGRAMS / "mdma_bench.ko")
+            backend.run("modprobe", "mdma")
         if "floor" in config["only"] and not figures["floor"]:
-            figures["floor"] = measure(["floor"])
-        figures[name] = measure([group for group in config["only"] if group != "floor"])
+            figures["floor"] = measure(["floor"], failed)
+        figures[name] = measure([group for group in config["only"] if group != "floor"], failed)
     rows = [row(key, **figures) for key in ROWS
             if any(key in found for found in figures.values())]
     facts = {"kernel": os.uname().release, "clock": clock.read_text().strip(), "rows": rows}
@@ -285,7 +296,9 @@ def main(argv):
     steep = steeper(figures["ours"])
     for line in steep:
         print(f"steeper than what grows: {line}")
-    return 1 if missed or steep else 0
+    for line in failed:
+        print(line)
+    return 1 if missed or steep or failed else 0
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ TARGETS = {target.name: target for target in (
            (*MAKE, "-C", "{source}", "OUT={bin}")),
     Target("nic", ("tests/nic",), KBUILD, ("mdma_nic.ko",)),
     Target("reports", ("tests/reports",), KBUILD, ("mdma_reports.ko",)),
-    Target("bench", ("tests/bench", "tests/selftests/lib"),
+    Target("bench", ("tests/bench", "tests/selftests/lib", "include"),
            (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", *CHECKED),
            ("mdma_bench.ko",)),
 )}
