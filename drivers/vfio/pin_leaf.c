@@ -103,6 +103,18 @@ bool leaf_pin(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
 	return true;
 }
 
+bool leaf_pin_frames(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
+		     const unsigned long *pfns)
+{
+	unsigned int i;
+
+	if (!make_entries(leaf, leaf_slots(slot, n)))
+		return false;
+	for (i = 0; i < n; i++)
+		*add_entry(leaf, slot + i) = pfns[i] | ENTRY_REF;
+	return true;
+}
+
 /* Forget the entries of the pages of @gone, all of which have one. */
 static void del_entries(struct pin_leaf *leaf, u64 gone)
 {

@@ -152,6 +152,18 @@ bool leaf_pin(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
 	      unsigned long pfn);
 
 /**
+ * leaf_pin_frames - pin pages that are not pinned, to frames in any order; may allocate
+ * @leaf: the leaf
+ * @slot: first page
+ * @n: number of pages, at least one
+ * @pfns: their frames
+ *
+ * Return: false if there is no memory; then nothing has changed.
+ */
+bool leaf_pin_frames(struct pin_leaf *leaf, unsigned int slot, unsigned int n,
+		     const unsigned long *pfns);
+
+/**
  * leaf_unpin - undo one pin of each page of a mask
  * @leaf: the leaf
  * @mask: pages that are pinned

@@ -39,6 +39,17 @@
 
 #include "pin_tree.h"
 
+/* Pages of a leaf were pinned, @fresh of them for the first time. */
+static void note_pins(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
+		      unsigned int fresh, bool write, bool tracking)
+{
+	store->nr_pinned += fresh;
+	if (write)
+		leaf->written |= mask;
+	if (tracking && plane_is_wanted(store, leaf))
+		plane_make(store, leaf);
+}
+
 unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 			   unsigned long pfn, bool write, bool tracking)
 {
@@ -61,12 +72,28 @@ unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
 			leaf_trim(store, leaf);
 			break;
 		}
-		store->nr_pinned += fresh;
-		if (write)
-			leaf->written |= mask;
-		if (tracking && plane_is_wanted(store, leaf))
-			plane_make(store, leaf);
+		note_pins(store, leaf, mask, fresh, write, tracking);
 	}
+	spare_settle(store);
+	return done;
+}
+
+bool pin_store_pin_frames(struct pin_store *store, u64 first, unsigned int n,
+			  const unsigned long *pfns, u64 last, bool write,
+			  bool tracking)
+{
+	unsigned int slot = first % LEAF_PAGES;
+	struct pin_leaf *leaf;
+	bool done;
+
+	leaf = leaf_get(store, first >> LEAF_SHIFT, last >> LEAF_SHIFT);
+	if (!leaf)
+		return false;
+	done = leaf_pin_frames(leaf, slot, n, pfns);
+	if (done)
+		note_pins(store, leaf, leaf_slots(slot, n), n, write, tracking);
+	else
+		leaf_trim(store, leaf);
 	spare_settle(store);
 	return done;
 }

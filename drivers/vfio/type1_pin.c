@@ -321,35 +321,71 @@ static int pin_wait(struct pin_call *call)
 
 /* --- record it: with iommu->lock ------------------------------------------ */
 
+/*
+ * Record pins of @n pages that are not pinned, from @first on, whose frames are in no
+ * order; as many as one call of the store takes. @locked goes up by those that count as
+ * locked memory. Return: how many are recorded, 0 if there is no memory.
+ */
+static noinline int record_frames(struct pin_call *call, struct vfio_dma *dma,
+				  u64 first, struct page **pages, int n,
+				  long *locked)
+{
+	bool write = call->whole && call->prot & IOMMU_WRITE;
+	int part = min_t(int, n, PIN_STORE_PART - first % PIN_STORE_PART), i;
+	unsigned long pfns[PIN_STORE_PART];
+
+	for (i = 0; i < part; i++)
+		pfns[i] = page_to_pfn(pages[i]);
+	if (!pin_store_pin_frames(&dma->pins, first, part, pfns, first + n - 1,
+				  write, call->iommu->dirty_page_tracking))
+		return 0;
+	for (i = 0; i < part; i++)
+		*locked += !PageReserved(pages[i]);
+	return part;
+}
+
+/* The same for a row of pages with consecutive frames. */
+static int record_row(struct pin_call *call, struct vfio_dma *dma, u64 first,
+		      struct page **pages, int row, long *locked)
+{
+	bool write = call->whole && call->prot & IOMMU_WRITE;
+	unsigned long pfn = page_to_pfn(*pages);
+
+	row = pin_store_pin(&dma->pins, first, row, pfn, write,
+			    call->iommu->dirty_page_tracking);
+	*locked += frames_locked(pfn, row);
+	return row;
+}
+
+/* Shorter rows are recorded together with what follows. */
+#define PIN_ROW_MIN	16
+
 /* Record the pins of @n pages, from @first on, that are not pinned. */
 static int record_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
 			int n)
 {
 	struct page **pages = call->pages + call->recorded;
-	bool write = call->whole && call->prot & IOMMU_WRITE;
-	bool tracking = call->iommu->dirty_page_tracking;
-	int done, row, ret = n;
+	int done, part;
 	long locked = 0;
 
-	for (done = 0; done < n; done += row) {
-		unsigned long pfn = page_to_pfn(pages[done]);
-		int pinned;
+	for (done = 0; done < n; done += part) {
+		int row = pages_in_row(pages + done, n - done);
 
-		row = pages_in_row(pages + done, n - done);
-		pinned = pin_store_pin(&dma->pins, first + done, row, pfn,
-				       write, tracking);
-		locked += frames_locked(pfn, pinned);
-		call->recorded += pinned;
-		if (pinned < row) {
-			ret = -ENOMEM;
+		if (row < PIN_ROW_MIN && row < n - done)
+			part = record_frames(call, dma, first + done,
+					     pages + done, n - done, &locked);
+		else
+			part = record_row(call, dma, first + done, pages + done,
+					  row, &locked);
+		if (!part)
 			break;
-		}
 	}
+	call->recorded += done;
 	if (pins_count(call->iommu)) {
 		dma->locked_vm += locked;
 		call->locked += locked;
 	}
-	return ret;
+	return done < n ? -ENOMEM : n;
 }
 
 /*

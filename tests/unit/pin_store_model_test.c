@@ -156,6 +156,28 @@ static unsigned int in_row(unsigned int i, unsigned int last,
 	return n;
 }
 
+/* How many pages from @i on pin_store_pin_frames() can pin: of a leaf, not pinned. */
+static unsigned int in_part(unsigned int i, unsigned int last)
+{
+	unsigned int n = 0;
+
+	while (i + n <= last && page_of(i + n) == page_of(i) + n &&
+	       page_of(i + n) / PIN_STORE_PART == page_of(i) / PIN_STORE_PART &&
+	       !model[i + n].refs)
+		n++;
+	return n;
+}
+
+/* Pin such pages. Return: how many of @n. */
+static unsigned int pin_part(unsigned int i, unsigned int n,
+			     const unsigned long *pfns, bool write)
+{
+	u64 last = page_of(i) + n - 1 + unit_below(1000);
+
+	return pin_store_pin_frames(&store, page_of(i), n, pfns + i, last,
+				    write, tracking) ? n : 0;
+}
+
 /*
  * Pin [first, last] in as few calls as possible. @written: whether pages are marked as
  * written by pin_store_written(). Return: one past the last page that was pinned.
@@ -168,9 +190,14 @@ static unsigned int pin_pages(unsigned int first, unsigned int last,
 
 	random_frames(first, last, pfns);
 	for (i = first; i <= last; i += n) {
-		n = in_row(i, last, pfns);
-		done = pin_store_pin(&store, page_of(i), n, pfns[i],
-				     write && !written, tracking);
+		n = unit_below(2) ? in_part(i, last) : 0;
+		if (n) {
+			done = pin_part(i, n, pfns, write && !written);
+		} else {
+			n = in_row(i, last, pfns);
+			done = pin_store_pin(&store, page_of(i), n, pfns[i],
+					     write && !written, tracking);
+		}
 		for (j = i; j < i + done; j++)
 			model_pin(j, pfns[j], write);
 		if (write && written && done)
