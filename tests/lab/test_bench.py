@@ -73,12 +73,12 @@ class Rows(unittest.TestCase):
             "get_hole": 10})
 
     def test_steeper_than_what_grows(self):
-        for last, found in ((1000, []), (1050, []),
-                            (1051, ["get_by_dirty_5: 100 ns, get_by_dirty_50: 1051 ns"])):
+        for last, found in ((1000, []), (1100, []),
+                            (1101, ["get_by_dirty_5: 100 ns, get_by_dirty_50: 1101 ns"])):
             self.assertEqual(bench.steeper({"get_by_dirty_5": 100, "get_by_dirty_50": last}), found)
         # Between two that were measured, and by as much as lies between them.
-        self.assertEqual(bench.steeper({"mapped_1": 100, "mapped_16": 1680}), [])
-        self.assertEqual(len(bench.steeper({"mapped_1": 100, "mapped_16": 1681})), 1)
+        self.assertEqual(bench.steeper({"mapped_1": 100, "mapped_16": 1760}), [])
+        self.assertEqual(len(bench.steeper({"mapped_1": 100, "mapped_16": 1761})), 1)
 
 
 class Settings(unittest.TestCase):
