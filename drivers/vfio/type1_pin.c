@@ -216,12 +216,19 @@ static int pin_lost(struct pin_call *call)
 /* --- get it: without iommu->lock ------------------------------------------ */
 
 /*
+ * The owner waits for a page that user space has yet to provide (userfaultfd), and
+ * can be killed then. Nobody can kill a kernel thread, nor a driver's own thread in the
+ * owner's process alone, and who closes the device waits for it: so it gets an error
+ * at once.
+ */
+static unsigned int wait_flags(void)
+{
+	return current->flags & (PF_KTHREAD | PF_USER_WORKER) ? FOLL_NOFAULT : 0;
+}
+
+/*
  * Get up to @call->want pages. The owner, and a kernel thread that uses the owner's
  * memory, finds them without mmap_lock, where nothing has to be faulted in.
- *
- * The owner waits for a page that user space has yet to provide (userfaultfd), and
- * can be killed then. A kernel thread can't be, and who closes its device, or exits,
- * waits for it: so it gets an error at once.
  */
 static int get_pages(struct pin_call *call, struct page **pages)
 {
@@ -232,8 +239,7 @@ static int get_pages(struct pin_call *call, struct page **pages)
 	if (current->mm == call->mm) {
 		if (call->dma_prot & IOMMU_WRITE)
 			flags |= FOLL_WRITE;
-		if (current->flags & PF_KTHREAD)
-			flags |= FOLL_NOFAULT;
+		flags |= wait_flags();
 		got = pin_user_pages_fast(call->vaddr, call->want, flags,
 					  pages);
 		if (got > 0)
@@ -566,6 +572,7 @@ static bool pin_page(struct vfio_iommu *iommu, struct iommu_group *group,
 	if (!owner || current->flags & PF_KTHREAD)
 		return false;
 
+	flags |= wait_flags();
 	if (pin_user_pages_fast(vaddr, 1, flags, page) != 1)
 		return false;
 	if (PageReserved(*page) || (locked && owner_charge(owner, 1, limit))) {
