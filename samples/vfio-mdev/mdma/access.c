@@ -28,6 +28,7 @@
 #include "run.h"
 #include "stats.h"
 #include "trace.h"
+#include "worker.h"
 
 static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
 
@@ -171,9 +172,11 @@ static int run_pin(struct mdma_access *access, struct mdma_run *run,
 		mdma_count(access->stats, MDMA_STAT_PINNED, npages);
 		return 0;
 	}
-	mdma_count(access->stats, MDMA_STAT_PIN_ERRORS, 1);
 	if (ret > 0)
 		vfio_unpin_pages(access->vdev, iova, ret);
+	if (mdma_worker_interrupted())
+		return -ERESTART;
+	mdma_count(access->stats, MDMA_STAT_PIN_ERRORS, 1);
 	return ret < 0 && ret != -EINPROGRESS ? ret : -EFAULT;
 }
 
@@ -184,7 +187,7 @@ static int run_pin(struct mdma_access *access, struct mdma_run *run,
  * @pages: room for all of them
  *
  * Return: 0, -EINPROGRESS if ->dma_unmap() came meanwhile: nothing is pinned,
- * or the error of vfio_pin_pages().
+ * -ERESTART if a signal interrupted it, or the error of vfio_pin_pages().
  */
 int mdma_run_pin(struct mdma_access *access, struct mdma_run *run,
 		 struct page **pages)
@@ -227,7 +230,8 @@ void mdma_access_init(struct mdma_access *access, struct vfio_device *vdev,
  * @run: to give to mdma_access_unpin() or mdma_held_add()
  *
  * Return: 0, -EINPROGRESS if the range is being unmapped: give back all runs
- * and call mdma_access_settle(), or the error of vfio_pin_pages().
+ * and call mdma_access_settle(), -ERESTART if a signal interrupted it, or the error
+ * of vfio_pin_pages().
  */
 int mdma_access_pin(struct mdma_access *access, u64 iova, u32 npages,
 		    bool write, bool waited, struct page **pages,
@@ -310,14 +314,16 @@ static void rw_work(struct work_struct *work)
 }
 
 /*
- * Called by a kernel thread, as vfio_dma_rw() takes the memory of the caller for
- * the guest's otherwise; at once, though the CPUs are busy.
+ * vfio_dma_rw() takes the memory of the caller for the guest's, unless the caller
+ * has none. A worker may be of the process that mapped it; for all others, a kernel
+ * thread calls it, at once, though the CPUs are busy.
  */
 static int rw_by_thread(struct rw *rw)
 {
-	if (!current->mm) {
+	if (!current->mm || current->flags & PF_USER_WORKER) {
 		rw_work(&rw->work);
-		return rw->ret;
+		if (!rw->ret || !current->mm || signal_pending(current))
+			return rw->ret;
 	}
 	INIT_WORK_ONSTACK(&rw->work, rw_work);
 	queue_work(system_highpri_wq, &rw->work);
@@ -327,7 +333,7 @@ static int rw_by_thread(struct rw *rw)
 }
 
 /**
- * mdma_run_rw() - exactly one call of vfio_dma_rw(), which is a run meanwhile
+ * mdma_run_rw() - one call of vfio_dma_rw() that counts, which is a run meanwhile
  * @access: of a device that is open
  * @iova: any alignment
  * @data: to write, or room to read to
@@ -369,7 +375,8 @@ int mdma_run_rw(struct mdma_access *access, u64 iova, void *data, size_t len,
  * @waited: the call before this one said -EINPROGRESS
  *
  * Return: 0, -EINPROGRESS if the range is being unmapped: call
- * mdma_access_settle() and try again, or the error of vfio_dma_rw().
+ * mdma_access_settle() and try again, -ERESTART if a signal interrupted it, or the
+ * error of vfio_dma_rw().
  */
 int mdma_access_rw(struct mdma_access *access, u64 iova, void *data, size_t len,
 		   bool write, bool waited)
@@ -377,7 +384,10 @@ int mdma_access_rw(struct mdma_access *access, u64 iova, void *data, size_t len,
 	int ret = mdma_run_rw(access, iova, data, len, write,
 			      respect_if(waited));
 
-	if (ret && ret != -EINPROGRESS)
-		mdma_count(access->stats, MDMA_STAT_PIN_ERRORS, 1);
+	if (!ret || ret == -EINPROGRESS)
+		return ret;
+	if (mdma_worker_interrupted())
+		return -ERESTART;
+	mdma_count(access->stats, MDMA_STAT_PIN_ERRORS, 1);
 	return ret;
 }

@@ -3,15 +3,11 @@
  * A channel: a ring, its registers and a workload, which one thread executes in
  * turns. Takes mdma_channel.exec and mdma_channel.lock.
  */
-#include <linux/bitops.h>
-#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/vfio.h>
 
 #include "channel.h"
 #include "snapshot.h"
-
-#define KICKED	0	/* bit of mdma_channel.kicked */
 
 /**
  * mdma_channel_init() - make a channel
@@ -71,20 +67,7 @@ void mdma_channel_reset(struct mdma_channel *ch)
  */
 void mdma_channel_kick(struct mdma_channel *ch)
 {
-	set_bit(KICKED, &ch->kicked);
-	if (ch->task)
-		wake_up_process(ch->task);
-}
-
-/**
- * mdma_channel_kicked() - whether there may be work since the last call
- * @ch: any
- *
- * Return: whether it was kicked.
- */
-bool mdma_channel_kicked(struct mdma_channel *ch)
-{
-	return test_and_clear_bit(KICKED, &ch->kicked);
+	mdma_worker_wake(&ch->worker);
 }
 
 /**

@@ -9,11 +9,11 @@
 #include <linux/types.h>
 
 #include "knobs.h"
+#include "worker.h"
 
 struct mdma_engine;
 struct mdma_snapshot;
 struct page;
-struct task_struct;
 
 /**
  * struct mdma_midway - a descriptor that stopped midway
@@ -50,8 +50,7 @@ struct mdma_midway {
  * @bounce: a page, for what vfio_dma_rw() reads, under @exec
  * @waited: it waits for memory that is being unmapped, under @exec
  * @workload: the host-side workload that the channel executes
- * @task: thread, while the device is open
- * @kicked: bit 0: there may be work; the thread looks before it sleeps
+ * @worker: thread, while the device is open
  */
 struct mdma_channel {
 	struct mdma_engine *engine;
@@ -74,8 +73,7 @@ struct mdma_channel {
 	void *bounce;
 	bool waited;
 	struct mdma_workload workload;
-	struct task_struct *task;
-	unsigned long kicked;
+	struct mdma_worker worker;
 };
 
 /**
@@ -95,7 +93,6 @@ int mdma_channel_init(struct mdma_channel *ch, struct mdma_engine *engine,
 void mdma_channel_destroy(struct mdma_channel *ch);
 void mdma_channel_reset(struct mdma_channel *ch);
 void mdma_channel_kick(struct mdma_channel *ch);
-bool mdma_channel_kicked(struct mdma_channel *ch);
 void mdma_channel_sync(struct mdma_channel *ch);
 bool mdma_channel_raise(struct mdma_channel *ch);
 bool mdma_channel_wants_irq(struct mdma_channel *ch);

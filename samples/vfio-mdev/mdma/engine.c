@@ -21,6 +21,7 @@ int mdma_engine_init(struct mdma_engine *engine, struct vfio_device *vdev)
 	int ret = 0;
 	u32 i;
 
+	mutex_init(&engine->threads);
 	init_rwsem(&engine->gate);
 	mdma_access_init(&engine->access, vdev, engine->id, &engine->stats);
 	mdma_held_init(&engine->held, &engine->access);

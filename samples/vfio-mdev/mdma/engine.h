@@ -6,6 +6,7 @@
 #ifndef MDMA_ENGINE_H
 #define MDMA_ENGINE_H
 
+#include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
 
@@ -29,6 +30,8 @@ struct vfio_device;
  * @id: first 4 bytes of the device's UUID, as the number that they print
  * @nr_channels: 1 to MDMA_MAX_CHANNELS
  * @channels: of the device
+ * @threads: held while threads of channels are started anew
+ * @orphaned: some have ended with their process, or could not be started anew
  * @gate: held for reading while anything executes
  * @open: has a user; changes with @gate held for writing
  * @running: open, and in a migration state that does DMA; likewise
@@ -58,6 +61,8 @@ struct mdma_engine {
 	u32 nr_channels;
 	struct mdma_channel *channels;
 
+	struct mutex threads;	/* of channels */
+	bool orphaned;
 	struct rw_semaphore gate;
 	bool open;
 	bool running;

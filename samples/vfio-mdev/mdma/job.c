@@ -5,9 +5,9 @@
  * ledger, traced, entered in the dirty log, and unpinned or held.
  *
  * Waiters on the gate continue once the descriptor ends. Where the device is being
- * quiesced, a descriptor of the guest stops at the end of a piece, and the channel
- * remembers how far it came (mdma_channel.midway). It goes on there, here or at the
- * destination of a migration.
+ * quiesced, or its user stopped or killed, a descriptor of the guest stops at the end
+ * of a piece, and the channel remembers how far it came (mdma_channel.midway). It goes
+ * on there, here or at the destination of a migration.
  *
  * Whatever is read from guest memory is read once, into a copy, and checked there.
  *
@@ -25,6 +25,7 @@
 #include "engine.h"
 #include "job.h"
 #include "trace.h"
+#include "worker.h"
 
 #define SPAN_PAGES	VFIO_PIN_PAGES_MAX_ENTRIES
 #define PIECE_PAGES	64	/* of a descriptor that can stop midway */
@@ -340,6 +341,11 @@ static u32 piece_len(const struct mdma_job *job, u64 done)
 	return len;
 }
 
+static bool is_pausing(struct mdma_engine *engine)
+{
+	return READ_ONCE(engine->pausing) || mdma_worker_interrupted();
+}
+
 /* Whether a descriptor is to stop before its next piece. */
 static bool stops_midway(struct mdma_engine *engine, const struct mdma_job *job)
 {
@@ -348,10 +354,10 @@ static bool stops_midway(struct mdma_engine *engine, const struct mdma_job *job)
 	if (!job->pausable || !job->done)
 		return false;
 	/* Test hook: wait here until the device is being quiesced */
-	for (ms = 0; ms < STALL_MS && !READ_ONCE(engine->pausing) &&
+	for (ms = 0; ms < STALL_MS && !is_pausing(engine) &&
 	     job->done - 1 >= READ_ONCE(engine->stall_midway) - 1; ms++)
 		usleep_range(1000, 2000);
-	return READ_ONCE(engine->pausing);
+	return is_pausing(engine);
 }
 
 /* Executes what is left of a job, piece by piece. */
@@ -393,9 +399,9 @@ void mdma_job_ended(struct mdma_channel *ch, const struct mdma_job *job,
  * @job: checked; @result is set
  *
  * Return: 0, the error of vfio_pin_pages() or vfio_dma_rw(), or -ENOMEM. If it
- * failed, a part of it may have been done, and is in the ledger. -ERESTART if
- * @pausable and the device is being quiesced: @done and @result tell how far
- * it came.
+ * failed, a part of it may have been done, and is in the ledger. -ERESTART if a signal
+ * stops the thread, or if @pausable and the device is being quiesced: @done and
+ * @result tell how far it came.
  */
 int mdma_job_execute(struct mdma_channel *ch, struct mdma_job *job)
 {

@@ -164,6 +164,9 @@ bool mdma_ring_poll(struct mdma_channel *ch)
 			return true;
 		ret = mdma_job_store_status(ch, iova, status, result);
 	}
+	/* A signal stops the thread; the same descriptor is executed afterwards */
+	if (ret == -ERESTART)
+		return true;
 	if (ret) {
 		mdma_ring_fail(ch, mdma_job_status(ret, MDMA_STATUS_BAD_RING));
 		return true;

@@ -2,12 +2,13 @@
 /*
  * The thread of a channel: executes descriptors of the guest's ring and of the
  * host-side workload in turns, gives back runs that were held long enough, and
- * sleeps until there is something to do. Takes the gate for reading, then
- * mdma_channel.exec.
+ * sleeps until there is something to do. It is a thread of the device's user, who
+ * pays for it (worker.c). Takes mdma_engine.threads, and in the thread the gate for
+ * reading, then mdma_channel.exec.
  */
-#include <linux/hrtimer.h>
-#include <linux/kthread.h>
+#include <linux/kernel.h>
 #include <linux/memcontrol.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 
@@ -17,14 +18,15 @@
 #include "thread.h"
 #include "workload.h"
 
-/* Does what is to be done now: whether there was anything. */
-static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
+/* Does what is to be done now: whether there was anything. The user pays for memory. */
+static bool channel_work(void *data, ktime_t *next)
 {
+	struct mdma_channel *ch = data;
 	struct mdma_engine *engine = ch->engine;
+	struct mem_cgroup *old = set_active_memcg(engine->memcg);
 	ktime_t expire;
 	bool busy = false;
 
-	*next = KTIME_MAX;
 	down_read(&engine->gate);
 	if (engine->running) {
 		mutex_lock(&ch->exec);
@@ -36,33 +38,28 @@ static bool channel_poll(struct mdma_channel *ch, ktime_t *next)
 	expire = mdma_held_expire(&engine->held, ch->index, ch->workload.hold_ms,
 				  mdma_workload_keep(ch));
 	up_read(&engine->gate);
+	set_active_memcg(old);
 	*next = min(*next, expire);
 	return busy;
 }
 
-static int channel_thread(void *data)
+/* Its process has ended, or executes another program. */
+static void channel_killed(void *data)
 {
 	struct mdma_channel *ch = data;
-	struct mem_cgroup *old;
-	ktime_t next;
 
-	old = set_active_memcg(ch->engine->memcg);
-	while (!kthread_should_stop()) {
-		if (channel_poll(ch, &next)) {
-			cond_resched();
-			continue;
-		}
-		set_current_state(TASK_IDLE);
-		if (!mdma_channel_kicked(ch) &&
-		    !kthread_should_stop())
-			schedule_hrtimeout_range(next == KTIME_MAX ?
-						 NULL : &next,
-						 50 * NSEC_PER_USEC,
-						 HRTIMER_MODE_ABS);
-		__set_current_state(TASK_RUNNING);
-	}
-	set_active_memcg(old);
-	return 0;
+	WRITE_ONCE(ch->engine->orphaned, true);
+}
+
+static int start(struct mdma_channel *ch)
+{
+	char name[TASK_COMM_LEN];
+
+	snprintf(name, sizeof(name), "mdma%08x.%u", ch->engine->id, ch->index);
+	ch->worker.work = channel_work;
+	ch->worker.killed = channel_killed;
+	ch->worker.data = ch;
+	return mdma_worker_start(&ch->worker, name);
 }
 
 /**
@@ -71,16 +68,11 @@ static int channel_thread(void *data)
  */
 void mdma_thread_stop(struct mdma_engine *engine)
 {
-	struct mdma_channel *ch;
 	u32 i;
 
-	for (i = 0; i < engine->nr_channels; i++) {
-		ch = &engine->channels[i];
-		if (!ch->task)
-			continue;
-		kthread_stop(ch->task);
-		ch->task = NULL;
-	}
+	for (i = 0; i < engine->nr_channels; i++)
+		mdma_worker_stop(&engine->channels[i].worker);
+	engine->orphaned = false;
 }
 
 /**
@@ -91,17 +83,51 @@ void mdma_thread_stop(struct mdma_engine *engine)
  */
 int mdma_thread_start(struct mdma_engine *engine)
 {
-	struct task_struct *task;
+	int ret = 0;
 	u32 i;
 
-	for (i = 0; i < engine->nr_channels; i++) {
-		task = kthread_run(channel_thread, &engine->channels[i],
-				   "mdma%08x.%u", engine->id, i);
-		if (IS_ERR(task)) {
-			mdma_thread_stop(engine);
-			return PTR_ERR(task);
-		}
-		engine->channels[i].task = task;
+	for (i = 0; i < engine->nr_channels && !ret; i++)
+		ret = start(&engine->channels[i]);
+	if (ret)
+		mdma_thread_stop(engine);
+	return ret;
+}
+
+/* Under engine->threads: those that are dead, and those that could not be started. */
+static int start_anew(struct mdma_engine *engine)
+{
+	struct mdma_channel *ch = engine->channels;
+	int ret = 0;
+
+	WRITE_ONCE(engine->orphaned, false);
+	for (; ch < engine->channels + engine->nr_channels && !ret; ch++) {
+		if (!mdma_worker_gone(&ch->worker))
+			continue;
+		mdma_worker_stop(&ch->worker);
+		ret = start(ch);
 	}
-	return 0;
+	if (ret)
+		WRITE_ONCE(engine->orphaned, true);
+	return ret;
+}
+
+/**
+ * mdma_thread_adopt() - the caller uses the device, and may be its new user
+ * @engine: open; the caller keeps it so, and holds no lock
+ *
+ * The threads end with the process whose they are, or when that executes another
+ * program. The device may stay open. Whoever uses it then gets the threads.
+ *
+ * Return: 0 or a negative error.
+ */
+int mdma_thread_adopt(struct mdma_engine *engine)
+{
+	int ret;
+
+	if (likely(!READ_ONCE(engine->orphaned)))
+		return 0;
+	mutex_lock(&engine->threads);
+	ret = start_anew(engine);
+	mutex_unlock(&engine->threads);
+	return ret;
 }

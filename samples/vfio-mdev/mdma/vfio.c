@@ -7,6 +7,7 @@
 #include <linux/vfio.h>
 
 #include "device.h"
+#include "thread.h"
 #include "vfio.h"
 
 /* --- device-side dirty tracking ------------------------------------------ */
@@ -71,7 +72,11 @@ int mdma_vfio_offer_log(struct mdma_device *dev, bool on)
 static struct file *set_state(struct vfio_device *vdev,
 			      enum vfio_device_mig_state state)
 {
-	return mdma_migration_set_state(&mdma_of(vdev)->migration, state);
+	struct mdma_device *dev = mdma_of(vdev);
+	int ret = mdma_thread_adopt(&dev->engine);
+
+	return ret ? ERR_PTR(ret) :
+		     mdma_migration_set_state(&dev->migration, state);
 }
 
 static int get_state(struct vfio_device *vdev,
@@ -121,19 +126,28 @@ static void device_close(struct vfio_device *vdev)
 static ssize_t device_read(struct vfio_device *vdev, char __user *buf,
 			   size_t count, loff_t *ppos)
 {
-	return mdma_pci_read(&mdma_of(vdev)->pci, buf, count, ppos);
+	struct mdma_device *dev = mdma_of(vdev);
+	int ret = mdma_thread_adopt(&dev->engine);
+
+	return ret ?: mdma_pci_read(&dev->pci, buf, count, ppos);
 }
 
 static ssize_t device_write(struct vfio_device *vdev, const char __user *buf,
 			    size_t count, loff_t *ppos)
 {
-	return mdma_pci_write(&mdma_of(vdev)->pci, buf, count, ppos);
+	struct mdma_device *dev = mdma_of(vdev);
+	int ret = mdma_thread_adopt(&dev->engine);
+
+	return ret ?: mdma_pci_write(&dev->pci, buf, count, ppos);
 }
 
 static long device_ioctl(struct vfio_device *vdev, unsigned int cmd,
 			 unsigned long arg)
 {
-	return mdma_pci_ioctl(&mdma_of(vdev)->pci, cmd, arg);
+	struct mdma_device *dev = mdma_of(vdev);
+	int ret = mdma_thread_adopt(&dev->engine);
+
+	return ret ?: mdma_pci_ioctl(&dev->pci, cmd, arg);
 }
 
 static void device_request(struct vfio_device *vdev, unsigned int count)

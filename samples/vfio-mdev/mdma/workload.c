@@ -205,9 +205,10 @@ static int execute_next(struct mdma_channel *ch)
 	ret = replays(workload) ? execute_entry(ch) : execute_visit(ch);
 	if (!ret || ret == -ENODATA)
 		return ret;
-	count_failure(ch);
+	if (ret != -ERESTART)
+		count_failure(ch);
 	/* The same random numbers make the same descriptor */
-	if (workload->on_error == MDMA_ON_ERROR_RETRY)
+	if (ret == -ERESTART || workload->on_error == MDMA_ON_ERROR_RETRY)
 		workload->sequence = before;
 	return ret;
 }

@@ -1,43 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <stdio.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "memcg.h"
 #include "procfs.h"
 #include "wait.h"
 
-#define ROOT	"/tmp/mdma-selftest-cgroup"
-#define OURS	ROOT "/mdma-selftest"
-
-static int move_to(const char *procs)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	return file_write(procs, pid);
-}
+#define OURS	"mdma-selftest"
 
 int memcg_enter(void)
 {
-	int ret;
-
-	mkdir(ROOT, 0700);
-	if (access(ROOT "/cgroup.controllers", F_OK) &&
-	    mount("none", ROOT, "cgroup2", 0, NULL))
-		return -errno;
-	ret = file_write(ROOT "/cgroup.subtree_control", "+memory");
-	if (ret)
-		return ret;
-	mkdir(OURS, 0700);
-	return move_to(OURS "/cgroup.procs");
+	return cgroup_enter(OURS, "memory");
 }
 
 int memcg_leave(void)
 {
-	return move_to(ROOT "/cgroup.procs");
+	return cgroup_leave();
 }
 
 static long long kernel_bytes(void)
@@ -47,8 +27,8 @@ static long long kernel_bytes(void)
 	FILE *f;
 
 	/* Makes the kernel add up the counts of all CPUs now, not later. */
-	file_read_all(OURS "/cpu.stat", line, sizeof(line));
-	f = fopen(OURS "/memory.stat", "r");
+	file_read_all(cgroup_file(OURS, "cpu.stat"), line, sizeof(line));
+	f = fopen(cgroup_file(OURS, "memory.stat"), "r");
 	if (!f)
 		return -errno;
 	while (bytes < 0 && fgets(line, sizeof(line), f))
@@ -73,7 +53,5 @@ long long memcg_kernel_bytes(void)
 
 void memcg_remove(void)
 {
-	rmdir(OURS);
-	umount(ROOT);
-	rmdir(ROOT);
+	cgroup_remove(OURS);
 }
