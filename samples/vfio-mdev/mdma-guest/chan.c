@@ -267,7 +267,7 @@ static int mdma_chan_alloc_resources(struct dma_chan *chan)
 	ret = ch->gone ? -ENXIO : mdma_ring_alloc(ch);
 	mutex_unlock(&ch->guest->lock);
 
-	return ret ?: MDMA_RING_SIZE;
+	return ret ?: ch->guest->ring_size;
 }
 
 static void mdma_chan_free_resources(struct dma_chan *chan)

@@ -9,7 +9,10 @@
 #include <linux/debugfs.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
+#include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/pci.h>
 #include <linux/pm.h>
 #include <linux/slab.h>
@@ -19,6 +22,29 @@
 static unsigned int window_mb;
 module_param(window_mb, uint, 0444);
 MODULE_PARM_DESC(window_mb, "MiB of memory given to each device, 0 to 256 (default: 0)");
+
+static int mdma_guest_set_ring_size(const char *text,
+				    const struct kernel_param *param)
+{
+	unsigned int size;
+	int ret = kstrtouint(text, 0, &size);
+
+	if (ret)
+		return ret;
+	if (size < MDMA_RING_SIZE_MIN || size > MDMA_RING_SIZE_MAX ||
+	    !is_power_of_2(size))
+		return -EINVAL;
+	return param_set_uint(text, param);
+}
+
+static const struct kernel_param_ops mdma_guest_ring_size_ops = {
+	.set = mdma_guest_set_ring_size,
+	.get = param_get_uint,
+};
+
+static unsigned int ring_size = 256;
+module_param_cb(ring_size, &mdma_guest_ring_size_ops, &ring_size, 0444);
+MODULE_PARM_DESC(ring_size, "descriptors of each channel's ring, a power of 2 (default: 256)");
 
 static struct dentry *mdma_guest_debugfs;
 static struct workqueue_struct *mdma_guest_wq;
@@ -87,6 +113,7 @@ static struct mdma_guest *mdma_guest_alloc(struct pci_dev *pdev,
 	guest->pdev = pci_dev_get(pdev);
 	guest->regs = regs;
 	guest->nr_chans = nr_chans;
+	guest->ring_size = ring_size;
 	mutex_init(&guest->lock);
 	INIT_WORK(&guest->release, mdma_guest_free);
 

@@ -2,7 +2,7 @@
 /*
  * mdma_guest: the dmaengine driver of the mdma device, its private header.
  *
- * A channel owns RING_SIZE transactions and a ring of as many hardware
+ * A channel owns @ring_size transactions and a ring of as many hardware
  * descriptors, so a submitted transaction always finds a slot in the ring. A
  * transaction moves through these lists:
  *
@@ -38,7 +38,6 @@ struct dentry;
 struct page;
 struct pci_dev;
 
-#define MDMA_RING_SIZE			256
 /* A channel remembers for this many of the last cookies whether they failed. */
 #define MDMA_COOKIES_KNOWN		1024
 
@@ -67,7 +66,7 @@ struct mdma_tx {
  * @lock: protects @ring and all that follows it
  * @ring: coherent, %NULL while no client holds the channel
  * @ring_iova: of @ring
- * @txs: the %MDMA_RING_SIZE transactions that the lists are made of
+ * @txs: the transactions that the lists are made of
  * @head: number of descriptors reaped since the ring was started
  * @tail: number of descriptors put into the ring since it was started
  * @free: transactions that are unused, or not yet acknowledged by the client
@@ -132,6 +131,7 @@ struct mdma_window {
  * @pdev: the PCI function
  * @regs: BAR 0
  * @lock: held while a channel gets or loses its ring
+ * @ring_size: descriptors of each ring
  * @window: memory given to the device
  * @debugfs: directory of this device
  * @release: frees this structure, see mdma_guest_release()
@@ -143,6 +143,7 @@ struct mdma_guest {
 	struct pci_dev *pdev;
 	void __iomem *regs;
 	struct mutex lock;	/* a channel gets or loses its ring */
+	unsigned int ring_size;
 	struct mdma_window window;
 	struct dentry *debugfs;
 	struct work_struct release;

@@ -22,7 +22,7 @@ static void mdma_ring_start(struct mdma_chan *ch)
 	ch->head = 0;
 	ch->tail = 0;
 	writeq(ch->ring_iova, ch->regs + MDMA_CHAN_RING);
-	writel(MDMA_RING_SIZE, ch->regs + MDMA_CHAN_RING_SIZE);
+	writel(ch->guest->ring_size, ch->regs + MDMA_CHAN_RING_SIZE);
 	writel(MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ, ch->regs + MDMA_CHAN_CTRL);
 }
 
@@ -45,7 +45,7 @@ static void mdma_ring_put(struct mdma_chan *ch, struct list_head *list)
 	struct mdma_tx *tx;
 
 	list_for_each_entry(tx, list, node)
-		ch->ring[ch->tail++ % MDMA_RING_SIZE] = tx->hw;
+		ch->ring[ch->tail++ % ch->guest->ring_size] = tx->hw;
 }
 
 /* writel() orders the descriptors before the doorbell. */
@@ -113,7 +113,7 @@ static unsigned int mdma_ring_take(struct mdma_chan *ch, unsigned int *failed)
 	u32 status;
 
 	list_for_each_entry_safe(tx, next, &ch->flight, node) {
-		struct mdma_desc *desc = &ch->ring[ch->head % MDMA_RING_SIZE];
+		struct mdma_desc *desc = &ch->ring[ch->head % ch->guest->ring_size];
 
 		status = le32_to_cpu(READ_ONCE(desc->status));
 		if (status == MDMA_STATUS_NONE)
@@ -287,12 +287,12 @@ int mdma_ring_alloc(struct mdma_chan *ch)
 	dma_addr_t iova;
 	unsigned int i;
 
-	txs = kcalloc(MDMA_RING_SIZE, sizeof(*txs), GFP_KERNEL);
+	txs = kcalloc(ch->guest->ring_size, sizeof(*txs), GFP_KERNEL);
 	if (!txs)
 		return -ENOMEM;
 
 	ring = dma_alloc_coherent(&ch->guest->pdev->dev,
-				  MDMA_RING_SIZE * sizeof(*ring), &iova,
+				  ch->guest->ring_size * sizeof(*ring), &iova,
 				  GFP_KERNEL);
 	if (!ring) {
 		kfree(txs);
@@ -303,7 +303,7 @@ int mdma_ring_alloc(struct mdma_chan *ch)
 	ch->txs = txs;
 	ch->ring = ring;
 	ch->ring_iova = iova;
-	for (i = 0; i < MDMA_RING_SIZE; i++) {
+	for (i = 0; i < ch->guest->ring_size; i++) {
 		dma_async_tx_descriptor_init(&txs[i].tx, &ch->chan);
 		txs[i].tx.flags = DMA_CTRL_ACK;
 		list_add_tail(&txs[i].node, &ch->free);
@@ -341,7 +341,7 @@ void mdma_ring_free(struct mdma_chan *ch)
 
 	if (ring)
 		dma_free_coherent(&ch->guest->pdev->dev,
-				  MDMA_RING_SIZE * sizeof(*ring), ring,
+				  ch->guest->ring_size * sizeof(*ring), ring,
 				  ch->ring_iova);
 	kfree(txs);
 }
