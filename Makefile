@@ -50,6 +50,10 @@ bench: ## what our type1 costs, the kernel's own beside it, in instructions
 experiment: ## downtime, expected and actual: what reporting early, late, and holding pages cost
 	@scripts/lab run --results "$$OUT/experiment" experiment $(ARGS)
 
+soak: ## 600,000 transfers by the guest's driver, across 20 migrations
+	@scripts/lab run --results "$$OUT/soak" driver guests=plain only=dmatest_on,migrated \
+		transfers=224000 moves=10 client_transfers=1900 $(ARGS)
+
 series: ## the backend as patches for the lab's kernel (git am), tried, in OUT/series
 	@scripts/lab series
 
@@ -79,4 +83,4 @@ distclean: ## remove everything generated, the image as well
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check mutants migrate-libvirt bench series experiment lint shell modules clean distclean
+.PHONY: help run check mutants migrate-libvirt bench series experiment soak lint shell modules clean distclean

@@ -5,7 +5,7 @@
 The kernel's dmatest runs on all channels of a guest, while the host's workload writes the window
 that the driver gave it. The test sends commands to the guest's shell, and watches the device from
 outside. A second guest does the same with slub_debug=FZPU, which shows writes to memory that its
-kernel has freed.
+kernel has freed. In a third one, the device is behind a port and can be unplugged.
 
 usage: driver.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -33,19 +33,31 @@ KEYS = settings.keys(
     "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
     dirty_mb=1,
     own={
-        "guests": settings.Words("plain,poisoned", "which guests; poisoned has slub_debug=FZPU",
-                                 ("plain", "poisoned")),
+        "guests": settings.Words("plain,poisoned,plugged",
+                                 "which guests; poisoned has slub_debug=FZPU",
+                                 ("plain", "poisoned", "plugged")),
         "only": settings.Text("", "tests whose name begins so, by comma"),
         "transfers": settings.Number(
             100000, "of dmatest in all: memcpy and memset, by interrupt and polled", 1),
         "rebinds": settings.Number(3, "how often the driver is unbound under load"),
         "loads": settings.Number(25, "how often load begins and ends, in the guest poisoned"),
         "buf_size": settings.Number(4096, "of dmatest: bytes of a buffer", 1),
+        "client_transfers": settings.Number(
+            200, "of each client of mdma_load, four for each channel", 1),
+        "moves": settings.Number(2, "how often the guest is migrated under load", 1),
         "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
     })
 
 # Seconds without DMA after which the device counts as quiet.
 QUIET_S = 1
+# So many times the usual patience for what does much.
+LONG = 5
+# Of dmatest, on each channel.
+THREADS = 3
+# What a kexec boots, in the order of the guest's disks.
+DISKS = ("kernel", "initrd")
+# Enough for a guest that is never idle.
+DOWNTIME_MS = 60000
 CHANNELS = {"mdma-1": 1, "mdma-4": 4, "mdma-16": 16}
 
 # In the guest: PCI address of the device, and the bits of its command register.
@@ -67,9 +79,15 @@ def expect(condition, text):
 class Bench:
     """The guest, its device, and what the tests do with both."""
 
-    def __init__(self, host, shell, config):
-        self.host, self.shell, self.config = host, shell, config
+    def __init__(self, host, shell, config, other=None):
+        """@other: makes a Host for the guest to move to, with another device than this one."""
+        self.host, self.shell, self.config, self.other = host, shell, config, other
         self.mdev, self.patience = host.mdev, config.patience
+
+    def close(self):
+        """End the guest, wherever it is."""
+        self.shell.close()
+        self.host.close()
 
     def do(self, line, patience=None):
         """Run a command in the guest, which must succeed. Returns its output."""
@@ -106,6 +124,27 @@ class Bench:
         buffers. It must not look at its channels (Documentation/found.rst)."""
         self.do("echo 0 >$DMATEST/run")
         self.check("check_log")
+
+    def move(self):
+        """Migrate the guest, and go with it."""
+        source, target = self.host, self.other(self.mdev)
+        try:
+            shell = GuestShell(target.vm, self.patience)
+            target.vm.connect()
+            address = f"unix:{target.vm.monitor.with_suffix('.migration.socket')}"
+            target.vm.qmp.command("migrate-incoming", uri=address)
+            source.vm.qmp.command("migrate-set-parameters", max_bandwidth=guest_vm.UNLIMITED,
+                                  downtime_limit=DOWNTIME_MS)
+            source.vm.qmp.command("migrate", uri=address)
+            wait_until("the migration ends", LONG * self.patience, lambda: source.vm.qmp.command(
+                "query-migrate").get("status") in ("completed", "failed"))
+            guest_vm.wait_status(target.vm, ("running",), self.patience)
+        except FAILURES:
+            target.close()
+            raise
+        self.shell.close()
+        self.host, self.shell, self.mdev = target, shell, target.mdev
+        source.close()
 
     def works(self):
         """The window is there, the workload writes it, and the guest accepts what it finds in
@@ -145,6 +184,32 @@ def dmatest_on_all_channels(bench):
     bench.works()
 
 
+def threads_on_each_channel(bench):
+    """Several threads of dmatest share a channel, and wait for their interrupts. Not polled: there
+    dmatest terminates all transfers of the channel after each."""
+    bench.do(f"echo {THREADS} >$DMATEST/threads_per_chan; iterations=50; "
+             f"channels=$(({THREADS} * $(count_channels))); echo $iterations >$DMATEST/iterations")
+    try:
+        for kind in (0, 1):
+            bench.check(f"dmatest_round {kind} 0")
+    finally:
+        bench.do("echo 1 >$DMATEST/threads_per_chan")
+    bench.works()
+
+
+def rings_of_two(bench):
+    """The smallest ring is full all the time."""
+    bench.check("reload 2")
+    try:
+        bench.transfers(50)
+        for name in (*LOAD, "unbound_under_load"):
+            bench.check(f"load {name} {bench.config.client_transfers}", LONG * bench.patience)
+        bench.check("client full_ring")
+    finally:
+        bench.check("reload 256")
+    bench.works()
+
+
 def load_ends_before_its_memory(bench):
     """Load begins and ends, again and again; nothing is written to memory that was freed then."""
     for _ in range(bench.config.loads):
@@ -178,6 +243,77 @@ def rebind_under_load(bench):
         bench.empty("after the driver was unbound")
         bench.unload_unbound()
         bench.check("echo $slot >$DRIVER/bind || dmesg | tail -n 5")
+        bench.transfers(5)
+        bench.works()
+
+
+def pulled_out_under_load(bench):
+    """The function does not answer any more, as if it had been pulled out: its registers read as
+    ones. The kernel removes it. All clients come to an end. Then it is found again, and works."""
+    bench.do(SLOT)
+    bench.load()
+    bench.writes()
+    bench.do(f"printf '\\000' | dd of={COMMAND} bs=1 seek=4 conv=notrunc 2>/dev/null")
+    bench.do("echo 1 >/sys/bus/pci/devices/$slot/remove")
+    bench.quiet("by a function that was pulled out")
+    bench.unload_unbound()
+    bench.do("echo 1 >/sys/bus/pci/rescan")
+    bench.check("reload 256")
+    bench.transfers(5)
+    bench.works()
+
+
+def unplugged_under_load(bench):
+    """The VMM takes the device away, and the guest lets it go; then it is plugged in anew."""
+    qmp = bench.host.vm.qmp
+    for _ in range(bench.config.rebinds):
+        bench.load()
+        bench.writes()
+        qmp.command("device_del", id="mdma")
+        wait_until("the device is unplugged", bench.patience, lambda: not any(
+            one["name"] == "mdma" for one in qmp.command("qom-list", path="/machine/peripheral")))
+        expect(not bench.mdev.stat("pinned"), "pages are pinned after the device was unplugged")
+        bench.quiet("after the device was unplugged")
+        bench.unload_unbound()
+        driver, *words = guest_vm.device(bench.mdev).split(",")
+        qmp.command("device_add", driver=driver, bus=PORT,
+                    **dict(word.split("=") for word in words))
+        set_workload(bench.host, workload(bench.config), bench.patience)
+        bench.do("while ! count_channels; do sleep 0.1; done")
+        bench.check("reload 256")
+        bench.transfers(5)
+        bench.works()
+
+
+def kexec_under_load(bench):
+    """Another kernel takes over while the device works. Before it has a driver, the device does
+    nothing in its memory; then it works."""
+    bench.load()
+    bench.writes()
+    bench.shell.send("kexec_here")
+    said, code = bench.shell.answer(LONG * bench.patience)
+    expect((said, code) == ("", 0), f"no other kernel: {said[-500:]}")
+    expect("mdma.drivers=0" in bench.do("cat /proc/cmdline"), "the old kernel is still there")
+    bench.empty("when another kernel had taken over")
+    bench.do("load_drivers")
+    bench.transfers(5)
+    bench.works()
+
+
+def migrated_under_load(bench):
+    """The guest moves while dmatest runs, and while many clients share the channels."""
+    for _ in range(bench.config.moves):
+        bench.load()
+        bench.writes()
+        bench.move()
+        bench.writes()
+        bench.check(f"end_load {bench.config.client_transfers}", LONG * bench.patience)
+        bench.check("check_log")
+        bench.check("begin_clients shared_channels")
+        bench.writes()
+        bench.move()
+        bench.writes()
+        bench.check(f"end_clients {bench.config.client_transfers}", LONG * bench.patience)
         bench.transfers(5)
         bench.works()
 
@@ -272,26 +408,48 @@ def client(name):
     return test
 
 
+def load(name):
+    """Run a test of tests/guest-client/mdma_load.c: many clients at the same time."""
+    def test(bench):
+        bench.check(f"load {name} {bench.config.client_transfers}", LONG * bench.patience)
+        bench.transfers(1)
+        bench.works()
+    test.__name__ = f"load_{name}"
+    return test
+
+
 CLIENT = ("status_of_each", "halt_beside_completion", "full_ring", "terminate_in_callback",
           "unbound_while_held", "synchronize_in_removal", "reset_before_bus_master",
           "shutdown_is_quiet", "resume_fails")
 
-TESTS = (dmatest_on_all_channels, *map(client, CLIENT), rebind_under_load, module_in_use_stays,
-         bus_master_off_and_on, suspend_of_devices, suspend_to_ram, guest_crashes, qemu_is_killed)
-# Its kernel is slower, and the last two tests leave no memory to check.
-POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-2])
+LOAD = ("shared_channels", "several_channels", "overlapping_buffers", "terminate_at_any_time")
 
-Guest = namedtuple("Guest", "words tests share after")
+TESTS = (dmatest_on_all_channels, threads_on_each_channel, *map(client, CLIENT),
+         *map(load, LOAD), load("unbound_under_load"), rings_of_two, rebind_under_load,
+         module_in_use_stays, bus_master_off_and_on, pulled_out_under_load, suspend_of_devices,
+         suspend_to_ram, migrated_under_load, kexec_under_load, guest_crashes, qemu_is_killed)
+# Its kernel is slower, and the last tests leave no memory to check.
+POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-3])
+PLUGGED_TESTS = (unplugged_under_load,)
+
+# A port for a device that is unplugged.
+PORT = "port"
+
+Guest = namedtuple("Guest", "words tests share after qemu properties")
 Guest.__doc__ = """A guest, and what is tried on it.
 
 @words: for its kernel's command line
 @tests: which tests
 @share: of the transfers that dmatest must do in all, one in so many
 @after: in its shell, after each test
+@qemu: more words for its QEMU
+@properties: more properties of the device
 """
 GUESTS = {
-    "plain": Guest("", TESTS, 1, ""),
-    "poisoned": Guest("slub_debug=FZPU", POISONED_TESTS, 20, "check_freed"),
+    "plain": Guest("", TESTS, 1, "", (), ""),
+    "poisoned": Guest("slub_debug=FZPU", POISONED_TESTS, 20, "check_freed", (), ""),
+    "plugged": Guest("", PLUGGED_TESTS, 1, "",
+                     ("-device", f"pcie-root-port,id={PORT},chassis=1"), f"bus={PORT}"),
 }
 
 
@@ -339,20 +497,30 @@ def try_on(bench, test, after):
 
 def play(name, config, directory):
     """Boot a guest, and run its tests until one loses the guest. Returns results."""
-    results, begin = [], time.monotonic()
+    results, begin, guest = [], time.monotonic(), GUESTS[name]
     with ExitStack() as stack:
-        device = stack.enter_context(mdev.Mdev(config.type))
-        host = Host(config, directory, device, commands=True)
-        stack.callback(host.close)
+        devices = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
+        drives = [word for name in DISKS for word in (
+            "-drive", f"if=none,id={name},format=raw,readonly=on,file={getattr(config, name)}")]
+
+        def host(device, **more):
+            return Host(config, directory, device, commands=True,
+                        before=[*guest.qemu, *drives], properties=guest.properties,
+                        beside=[f"virtio-blk-pci,drive={name}" for name in DISKS], **more)
+
+        def other(device):
+            return host(devices[device is devices[0]], incoming=True, paused=False)
+
+        here = host(devices[0])
+        stack.callback(here.close)
         # Connect at once, or the guest's first answer is lost.
-        shell = GuestShell(host.vm, config.patience)
-        stack.callback(shell.close)
-        shell.answer()
-        host.vm.connect()
-        bench = Bench(host, shell, config)
-        set_workload(host, workload(config), config.patience)
+        bench = Bench(here, GuestShell(here.vm, config.patience), config, other)
+        stack.callback(bench.close)
+        bench.shell.answer()
+        here.vm.connect()
+        set_workload(bench.host, workload(config), config.patience)
         for test in config.chosen[name]:
-            title, reason = f"{name}: {test.__name__}", try_on(bench, test, GUESTS[name].after)
+            title, reason = f"{name}: {test.__name__}", try_on(bench, test, guest.after)
             state = ktap.FAILED if reason else ktap.PASSED
             results.append(ktap.Result(title, state, reason))
             print(f"driver: {time.monotonic() - begin:6.1f} s  {title}: "

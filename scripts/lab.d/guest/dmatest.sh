@@ -59,12 +59,13 @@ begin_load() {
 	echo 1 >$DMATEST/run
 }
 
-# Ends the load, each thread after the transfer that it waits for, and prints what failed.
+# end_load [N]: ends the load, each thread after N transfers, but not before the transfer
+# that it waits for, and prints what failed.
 # Not by run=0, with which dmatest frees buffers that the device still writes to
 # (Documentation/found.rst). Instead, dmatest reads its parameters when "channel" is
 # written, and its threads check the new "iterations" after each transfer.
 end_load() {
-	echo 1 >$DMATEST/iterations
+	echo "${1:-1}" >$DMATEST/iterations
 	echo >$DMATEST/channel
 	wait_for_dmatest
 	[ -z "$verdict" ] || echo "dmatest under load: $verdict"

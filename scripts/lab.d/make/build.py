@@ -91,7 +91,8 @@ TARGETS = {target.name: target for target in (
            after=("vfio-logging",)),
     Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
            ("mdma_guest.ko",)),
-    Target("guest-client", ("tests/guest-client", "include"), KBUILD, ("mdma_client.ko",)),
+    Target("guest-client", ("tests/guest-client", "include"), KBUILD,
+           ("mdma_client.ko", "mdma_load.ko")),
     Target("dmatest", ("dmatest",), (*MAKE, "-C", "{build}", "M={source}", "modules"),
            ("dmatest.ko",), strict=False, files={
                "dmatest/dmatest.c": KERNEL_DMA / "dmatest.c",
@@ -343,9 +344,7 @@ def install():
 def make_guest():
     """Put the guest's kernel and initramfs into the payload."""
     payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
-    inputs = [TARGETS["mdma-guest"].directory / "mdma_guest.ko",
-              TARGETS["guest-client"].directory / "mdma_client.ko",
-              TARGETS["dmatest"].directory / "dmatest.ko", *guest.inputs(),
+    inputs = [*(paths.BUILD / module for module in guest.MODULES), *guest.inputs(),
               paths.LAB_D / "base/initramfs.py", paths.LAB_D / "base/kmod.py"]
     key = image.digest(image.recipe(), *(path.read_bytes() for path in inputs))
     target = paths.PAYLOAD / "guest" / "initramfs.cpio.gz"

@@ -9,13 +9,23 @@ from make import chroot, paths
 
 HERE = paths.LAB_D / "guest"
 
+# Programs of one C file each.
+PROGRAMS = ("dirty", "kexec")
+MODULES = ("mdma-guest/mdma_guest.ko", "guest-client/mdma_client.ko",
+           "guest-client/mdma_load.ko", "dmatest/dmatest.ko")
+
 CC = ("gcc", "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror")
+
+
+def _source(program):
+    return HERE / f"{program}.c"
 
 
 def inputs():
     """The files that the initramfs is made of, besides modules and busybox."""
     return [Path(__file__).resolve(), Path(dmesg.__file__).resolve(), HERE / "init",
-            HERE / "dmatest.sh", HERE / "dmatest.awk", HERE / "client.sh", HERE / "dirty.c"]
+            HERE / "dmatest.sh", HERE / "dmatest.awk", HERE / "client.sh",
+            *map(_source, PROGRAMS)]
 
 
 def build(path, root, build_dir):
@@ -23,19 +33,20 @@ def build(path, root, build_dir):
 
     @path:      where to
     @root:      root tree of the lab: busybox, compiler, the guest's kernel
-    @build_dir: holds mdma-guest/mdma_guest.ko, guest-client/mdma_client.ko and
-                dmatest/dmatest.ko; gets guest/dirty and guest/dmesg.patterns
+    @build_dir: holds MODULES; gets PROGRAMS and dmesg.patterns, in guest/
     """
     own = Path(build_dir) / "guest"
     own.mkdir(parents=True, exist_ok=True)
-    chroot.run([*CC, "-o", "/mnt/own/dirty", "/mnt/source/dirty.c"], own / "build.log",
-               "building the guest's dirty", binds={"own": own, "source": HERE}, root=root)
+    for program in PROGRAMS:
+        chroot.run([*CC, "-o", f"/mnt/own/{program}", f"/mnt/source/{program}.c"],
+                   own / "build.log", f"building the guest's {program}",
+                   binds={"own": own, "source": HERE}, root=root)
     (own / "dmesg.patterns").write_text(dmesg.for_grep())
     initramfs.build(path, root,
-                    modules=[Path(build_dir) / "mdma-guest/mdma_guest.ko",
-                             Path(build_dir) / "guest-client/mdma_client.ko",
-                             Path(build_dir) / "dmatest/dmatest.ko"],
-                    files={"bin/dirty": own / "dirty", "lib/dmatest.awk": HERE / "dmatest.awk",
+                    modules=[*(Path(build_dir) / module for module in MODULES),
+                             "virtio_blk"],
+                    files={**{f"bin/{program}": own / program for program in PROGRAMS},
+                           "lib/dmatest.awk": HERE / "dmatest.awk",
                            "lib/dmatest.sh": HERE / "dmatest.sh",
                            "lib/client.sh": HERE / "client.sh",
                            "lib/dmesg.patterns": own / "dmesg.patterns"},

@@ -76,14 +76,20 @@ def kernel_arguments(config, clock=STOPPABLE_CLOCK):
                      f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"])
 
 
+def device(mdev):
+    """The device, as -device takes it."""
+    return f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma"
+
+
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
-                 paused=True, properties="", commands=False, beside=()):
+                 paused=True, properties="", commands=False, before=(), beside=()):
     """Build QEMU's arguments.
 
     @incoming:   wait for a migration
     @paused:     do not run by itself after it
     @properties: more properties of the vfio-pci device, "name=value,..."
     @commands:   add a second serial port, a socket; the guest may reboot
+    @before:     more words, before the device
     @beside:     more devices, each as -device takes it
 
     kvmclock and steal time are off because KVM itself writes their pages at the switchover: RAM
@@ -102,11 +108,11 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
             "-msg", "timestamp=on", "-D", f"{directory / name}.qemu"]
     for event in TRACE_EVENTS:
         argv += ["-trace", event]
+    argv += before
     if mdev:
-        argv += ["-device", ",".join(filter(None, (
-            f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma", properties)))]
-    for device in beside:
-        argv += ["-device", device]
+        argv += ["-device", ",".join(filter(None, (device(mdev), properties)))]
+    for word in beside:
+        argv += ["-device", word]
     if commands:
         path = f"{directory / name}.commands"
         argv += ["-chardev", f"socket,id=commands,path={path},server=on,wait=off",
@@ -129,7 +135,7 @@ class GuestVM:
     """QEMU as a child process. Killed, and its RAM file deleted, when its `with` ends."""
 
     def __init__(self, name, config, directory, mdev, incoming=False, **more):
-        """@more: paused, properties, commands and beside, see command_line()."""
+        """@more: paused, properties, commands, before and beside, see command_line()."""
         self.name = name
         self.directory = directory
         self.ram = directory / f"{name}.ram"
