@@ -13,7 +13,6 @@ CFLAGS := -O1 -g -std=gnu11 -Wall -Wextra -Werror -I. \
 BACKEND_FLAGS := -Ishim -I$(BACKEND)
 RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
-SHIM := shim/shim.c $(wildcard shim/linux/*.h) unit.h
 
 TESTS := pin_store_test pin_store_model_test dirty_report_test page_row_test \
 	type1_report_test type1_unmap_test
@@ -25,49 +24,60 @@ all: $(PROGRAMS)
 check: all
 	@status=0; for program in $(PROGRAMS); do $$program || status=1; done; exit $$status
 
+# An object for each file: after a change, only what depends on it is compiled again.
+COMPILE = $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+LINK = $(CC) $(CFLAGS) -o $@ $^
+
 $(OUT)/rbtree.o: $(RBTREE)
-	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -Wno-unused-parameter -c -o $@ $<
+	$(COMPILE) $(RBTREE_FLAGS) -Wno-unused-parameter
 
-STORE := $(addprefix $(BACKEND)/pin_,store.c dirty.c tree.c leaf.c plane.c \
-	store.h tree.h leaf.h plane.h)
+$(OUT)/shim.o: shim/shim.c
+	$(COMPILE) $(BACKEND_FLAGS)
 
-STORE_TESTS := $(OUT)/pin_store_test $(OUT)/pin_store_model_test
+$(OUT)/backend_%.o: $(BACKEND)/%.c
+	$(COMPILE) $(RBTREE_FLAGS)
 
-$(STORE_TESTS): $(OUT)/%: %.c pin_store_unit.h $(STORE) $(OUT)/rbtree.o $(SHIM)
-	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h,$^)
+$(TESTS:%=$(OUT)/%.o): $(OUT)/%.o: %.c
+	$(COMPILE) $(RBTREE_FLAGS)
 
-$(OUT)/dirty_report_test: dirty_report_test.c $(BACKEND)/dirty_report.c $(BACKEND)/dirty_report.h $(SHIM)
-	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
+STORE_NAMES := store dirty tree leaf plane
+STORE := $(STORE_NAMES:%=$(OUT)/backend_pin_%.o) \
+	$(OUT)/rbtree.o $(OUT)/shim.o
+REPORT := $(OUT)/backend_dirty_report.o
 
-$(OUT)/page_row_test: page_row_test.c $(BACKEND)/page_row.h $(SHIM)
-	$(CC) $(CFLAGS) $(BACKEND_FLAGS) -o $@ $(filter-out %.h,$^)
+$(OUT)/pin_store_test $(OUT)/pin_store_model_test: $(OUT)/%: $(OUT)/%.o $(STORE)
+	$(LINK)
 
-# Included by the tests, as they are by type1.c.
-TYPE1 := $(BACKEND)/type1_dma.c $(BACKEND)/type1_report.c \
-	$(BACKEND)/type1_unmap.c
-TYPE1_TESTS := $(OUT)/type1_report_test $(OUT)/type1_unmap_test
+$(OUT)/dirty_report_test: $(OUT)/%: $(OUT)/%.o $(REPORT) $(OUT)/shim.o
+	$(LINK)
 
-$(TYPE1_TESTS): $(OUT)/%: %.c type1_mock.h $(TYPE1) $(BACKEND)/dirty_report.c \
-		$(BACKEND)/dirty_report.h $(STORE) $(OUT)/rbtree.o $(SHIM)
-	$(CC) $(CFLAGS) $(RBTREE_FLAGS) -o $@ $(filter-out %.h $(TYPE1),$^)
+$(OUT)/page_row_test: $(OUT)/%: $(OUT)/%.o $(OUT)/shim.o
+	$(LINK)
+
+# These include files of type1, as type1.c does.
+$(OUT)/type1_report_test $(OUT)/type1_unmap_test: $(OUT)/%: $(OUT)/%.o $(REPORT) $(STORE)
+	$(LINK)
 
 # How much of the store its tests execute: lines and branches, in percent at least.
 COVERAGE_LEAST := 98
 COVERED_FLAGS := -O0 -g -std=gnu11 -I. $(RBTREE_FLAGS) --coverage
+COVERAGE := $(OUT)/coverage
 
 coverage: $(OUT)/rbtree.o
-	rm -rf $(OUT)/coverage && mkdir -p $(OUT)/coverage
-	for file in $(filter %.c,$(STORE)); do \
-		$(CC) $(COVERED_FLAGS) -c $$file -o $(OUT)/coverage/$$(basename $$file .c).o || exit 1; \
+	rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
+	for name in $(STORE_NAMES); do \
+		$(CC) $(COVERED_FLAGS) -c $(BACKEND)/pin_$$name.c -o $(COVERAGE)/pin_$$name.o || exit 1; \
 	done
-	for test in $(notdir $(STORE_TESTS)); do \
+	for test in pin_store_test pin_store_model_test; do \
 		$(CC) $(COVERED_FLAGS) -fno-profile-arcs -fno-test-coverage -fsanitize=address,undefined \
-			-o $(OUT)/coverage/$$test $$test.c $(OUT)/coverage/pin_*.o $(OUT)/rbtree.o shim/shim.c && \
-		$(OUT)/coverage/$$test || exit 1; \
+			-o $(COVERAGE)/$$test $$test.c $(COVERAGE)/pin_*.o $(OUT)/rbtree.o shim/shim.c && \
+		$(COVERAGE)/$$test || exit 1; \
 	done
-	gcov -b -n $(OUT)/coverage/pin_*.gcda | awk -v least=$(COVERAGE_LEAST) -f coverage.awk
+	gcov -b -n $(COVERAGE)/pin_*.gcda | awk -v least=$(COVERAGE_LEAST) -f coverage.awk
 
 clean:
-	rm -rf $(PROGRAMS) $(OUT)/rbtree.o $(OUT)/coverage
+	rm -rf $(PROGRAMS) $(OUT)/*.o $(OUT)/*.d $(COVERAGE)
 
 .PHONY: all check coverage clean
+
+-include $(wildcard $(OUT)/*.d)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A user-space unit test: functions that return at the first failed CHECK(), and a
- * main() that runs them and prints KTAP.
+ * main() that runs them and prints KTAP. FIRST=1 ends it after the first that fails.
  */
 #ifndef _UNIT_H
 #define _UNIT_H
@@ -57,6 +57,7 @@ static inline uint64_t unit_env(const char *name, uint64_t otherwise)
 static inline int unit_main(const struct unit_test *tests, unsigned int n)
 {
 	uint64_t seed = unit_env("SEED", 20191219);
+	bool first = unit_env("FIRST", 0);
 	unsigned int i, failed = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -68,6 +69,8 @@ static inline int unit_main(const struct unit_test *tests, unsigned int n)
 		printf("%sok %u %s\n", unit_failed ? "not " : "", i + 1,
 		       tests[i].name);
 		failed += unit_failed;
+		if (failed && first)
+			break;
 	}
 	return failed ? 1 : 0;
 }
