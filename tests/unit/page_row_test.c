@@ -27,6 +27,13 @@ static unsigned long page_to_pfn(const struct page *page)
 
 #include "page_row.h"
 
+/* The same on a kernel whose struct pages are one array, in the order of frames. */
+#define CONFIG_SPARSEMEM_VMEMMAP
+#define pages_in_row pages_in_row_of_one_array
+#undef _PAGE_ROW_H
+#include "page_row.h"
+#undef pages_in_row
+
 /* @n pages, from frame @pfn on. */
 static void frames(struct page **pages, unsigned long pfn, int n)
 {
@@ -78,6 +85,22 @@ static void test_arrays_that_adjoin(void)
 	CHECK(pages_in_row(pages, 4) == 2, "%d", pages_in_row(pages, 4));
 }
 
+/* There, only the addresses of struct pages count. */
+static void test_one_array(void)
+{
+	struct page *pages[6];
+	int i;
+
+	for (i = 0; i < 6; i++)
+		pages[i] = &array[0][i];
+	CHECK(pages_in_row_of_one_array(pages, 1) == 1, "one page");
+	CHECK(pages_in_row_of_one_array(pages, 6) == 6, "%d",
+	      pages_in_row_of_one_array(pages, 6));
+	pages[4] = pages[5];
+	CHECK(pages_in_row_of_one_array(pages, 6) == 4, "%d",
+	      pages_in_row_of_one_array(pages, 6));
+}
+
 int main(void)
 {
 	static const struct unit_test tests[] = {
@@ -85,6 +108,7 @@ int main(void)
 		{ "within_a_section", test_within_a_section },
 		{ "across_sections", test_across_sections },
 		{ "arrays_that_adjoin", test_arrays_that_adjoin },
+		{ "one_array", test_one_array },
 	};
 
 	return unit_main(tests, sizeof(tests) / sizeof(*tests));
