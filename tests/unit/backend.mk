@@ -14,8 +14,9 @@ BACKEND_FLAGS := -Ishim -I$(BACKEND)
 RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 
-TESTS := pin_store_test pin_store_model_test dirty_report_test page_row_test \
-	type1_report_test type1_unmap_test
+BACKEND_TESTS := pin_store_test pin_store_model_test dirty_report_test \
+	page_row_test type1_report_test type1_unmap_test
+TESTS := $(BACKEND_TESTS)
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
 all: $(PROGRAMS)
@@ -37,7 +38,7 @@ $(OUT)/shim.o: shim/shim.c
 $(OUT)/backend_%.o: $(BACKEND)/%.c
 	$(COMPILE) $(RBTREE_FLAGS)
 
-$(TESTS:%=$(OUT)/%.o): $(OUT)/%.o: %.c
+$(BACKEND_TESTS:%=$(OUT)/%.o): $(OUT)/%.o: %.c
 	$(COMPILE) $(RBTREE_FLAGS)
 
 STORE_NAMES := store dirty tree leaf plane

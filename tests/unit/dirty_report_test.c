@@ -19,6 +19,8 @@ static bool mapped[MAX_BITS], dirty[MAX_BITS];
 static u64 user[MAX_WORDS], before[MAX_WORDS];
 static int snapshot_error;
 static unsigned int nr_snapshots;
+/* A snapshot takes all that it is offered. */
+static bool whole;
 
 /* Clean bits that a chunk skips: sometimes none, mostly as many as possible. */
 static unsigned int clean_bits(const struct dirty_chunk *chunk)
@@ -61,11 +63,11 @@ static int snapshot(void *ctx, struct dirty_chunk *chunk)
 		return snapshot_error;
 
 	nr_snapshots++;
-	if (!snapshot_error) {
+	if (!snapshot_error && !whole) {
 		dirty_chunk_hole(chunk, hole_bits(chunk));
 		dirty_chunk_skip(chunk, clean_bits(chunk));
 	}
-	if (!unit_below(4))
+	if (!whole && !unit_below(4))
 		dirty_chunk_cut(chunk, 64 * (1 + unit_below(40)));
 	if (chunk->nbits > chunk->room)
 		unit_failed = true;
@@ -143,6 +145,24 @@ static void only_mapped_bits_change(void)
 		}
 		CHECK(!shim_objects, "%ld leaked", shim_objects);
 	}
+}
+
+/* Reports of each size, with and without allocated memory: nothing behind the last bit changes. */
+static void each_size(void)
+{
+	u64 nbits, i;
+
+	whole = true;
+	for (nbits = 1; nbits < DIRTY_SMALL_BITS + 200; nbits++) {
+		random_report(nbits);
+		memset(mapped, true, nbits);
+		CHECK(!dirty_report_write(user, nbits, snapshot, NULL), "-");
+		for (i = 0; i < nbits + 128; i++)
+			CHECK(bit_of(user, i) == (i < nbits ? dirty[i] :
+						  bit_of(before, i)),
+			      "bit %llu of %llu", i, nbits);
+	}
+	whole = false;
 }
 
 static void faults_are_errors(void)
@@ -261,6 +281,7 @@ static void snapshot_error_ends_it(void)
 static const struct unit_test tests[] = {
 	{ "report: R8: mapped bits become 0 or 1, all others stay",
 	  only_mapped_bits_change },
+	{ "report: R8: of any size, nothing changes behind it", each_size },
 	{ "report: a fault anywhere is an error", faults_are_errors },
 	{ "report: R8: the words of a hole are not even touched",
 	  unmapped_memory_is_not_touched },

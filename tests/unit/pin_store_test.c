@@ -205,6 +205,22 @@ static void a_walk_has_a_limit(void)
 	pin_store_destroy(&store);
 }
 
+/* In a store with nothing dirty, the walk is over at once, one past the range. */
+static void nothing_is_dirty(void)
+{
+	u64 next = 0;
+
+	begin();
+	CHECK(!pin_store_next_dirty(&store, 3, 70, PIN_DIRTY, &next) &&
+	      next == 71, "%llu", next);
+	CHECK(pin_store_pin(&store, 5, 1, 77, false, tracking) == 1, "-");
+	next = 0;
+	CHECK(!pin_store_next_dirty(&store, 3, 70, PIN_DIRTY, &next) &&
+	      next == 71, "%llu", next);
+	unpin_page(5);
+	pin_store_destroy(&store);
+}
+
 /* Leaves, of which each drop looks at some; so does the next one, which frees them. */
 static void a_drop_has_a_limit(void)
 {
@@ -576,6 +592,7 @@ static const struct unit_test tests[] = {
 	  written_again_loses_the_mark },
 	{ "store: R3, D8: records outside of the range stay",
 	  drop_outside_range_stays },
+	{ "store: R17: a walk over nothing dirty is over at once", nothing_is_dirty },
 	{ "store: D1: a drop that frees leaves goes on where it stopped", a_drop_has_a_limit },
 	{ "store: R16: a walk ends at a number of leaves", a_walk_has_a_limit },
 	{ "store: R3: a word of a plane that two parts of a report have",

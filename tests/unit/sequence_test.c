@@ -42,6 +42,20 @@ static bool likely(double count, double p)
 	return fabs(count - VISITS * p) <= 1 + 6 * sqrt(VISITS * p * (1 - p));
 }
 
+/* The generator is the one that the tests have, whose numbers are known. */
+static void random_numbers_are_known(void)
+{
+	int i;
+
+	sequence.prng = 1234567;
+	CHECK(mdma_sequence_random(&sequence) == 6457827717110365317ULL, "1");
+	CHECK(mdma_sequence_random(&sequence) == 3203168211198807973ULL, "2");
+	for (i = 0; i < 100; i++) {
+		sequence.prng = unit_seed;
+		CHECK(mdma_sequence_random(&sequence) == unit_random(), "%d", i);
+	}
+}
+
 static void sequential_is_in_order(void)
 {
 	u64 i, slot;
@@ -221,6 +235,7 @@ static void any_state_does_no_harm(void)
 }
 
 static const struct unit_test tests[] = {
+	{ "random_numbers_are_known", random_numbers_are_known },
 	{ "sequential_is_in_order", sequential_is_in_order },
 	{ "random_is_uniform", random_is_uniform },
 	{ "stride_visits_all", stride_visits_all },

@@ -603,6 +603,25 @@ static void window_slots(void)
 	}
 }
 
+/* As many ranges as a window can have, adjacent to nothing. */
+static void window_is_full(void)
+{
+	struct mdma_window window = { .nr = MDMA_MAX_RANGES };
+	u64 iova;
+	u32 i;
+
+	for (i = 0; i < MDMA_MAX_RANGES; i++) {
+		window.range[i].iova = cpu_to_le64(i * 2 * MDMA_PAGE_SIZE);
+		window.range[i].size = cpu_to_le64(MDMA_PAGE_SIZE);
+	}
+	CHECK(!mdma_window_check(window.range, window.nr), "-");
+	CHECK(mdma_window_pages(&window, 0) == MDMA_MAX_RANGES, "pages");
+	CHECK(mdma_window_slots(&window, 1, 0) == MDMA_MAX_RANGES, "slots");
+	CHECK(mdma_window_slot(&window, 1, 0, MDMA_MAX_RANGES - 1, &iova) == 1 &&
+	      iova == (MDMA_MAX_RANGES - 1) * 2 * MDMA_PAGE_SIZE, "the last");
+	CHECK(!mdma_window_slot(&window, 1, 0, MDMA_MAX_RANGES, &iova), "beyond");
+}
+
 static const struct unit_test tests[] = {
 	{ "round_trip", round_trip },
 	{ "in_pieces", in_pieces },
@@ -622,6 +641,7 @@ static const struct unit_test tests[] = {
 	{ "window_limits", window_limits },
 	{ "window_overlaps", window_overlaps },
 	{ "window_slots", window_slots },
+	{ "window_is_full", window_is_full },
 };
 
 int main(void)
