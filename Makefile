@@ -8,6 +8,7 @@ SEED ?=
 OPS ?=
 DEBUG ?=
 V ?= 0
+AUTO ?=
 SCENARIO ?= migrate
 ARGS ?=
 
@@ -21,7 +22,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS DEBUG KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO DEBUG KDIR KSRC SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -39,7 +40,7 @@ check: ## all tests: unit, style, build, in the lab selftests and migrations, th
 	@scripts/lab check
 
 mutants: ## break the product in one place after the other: each time, a test must fail
-	@scripts/lab mutants $(ARGS)
+	@scripts/lab mutants $(if $(AUTO),"--auto=$$AUTO") $(if $(SEED),"--seed=$$SEED") $(ARGS)
 
 migrate-libvirt: ## two hosts with libvirt: virsh migrates a guest there and back, with proof
 	@scripts/lab run --results "$$OUT/libvirt" libvirt $(ARGS)
@@ -76,7 +77,8 @@ distclean: ## remove everything generated, the image as well
 #: variables:
 #:   OUT=DIR     where everything generated goes (default: out)
 #:   V=1         show what the steps print instead of logging it
-#:   SEED=N      seed of the workload, for run; of the model, for check
+#:   SEED=N      seed of the workload, for run; of the model, for check; of AUTO
+#:   AUTO=N      mutants: N that are made by rule, instead of those of tests/mutants
 #:   OPS=N       calls of the model, for check (default: 1000000)
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say
-from check import mutants
+from check import mutant_guest, mutant_lab, mutant_units, mutants
 from judge import rules
 from make import mutant, paths
 
@@ -31,20 +31,20 @@ class Unit(unittest.TestCase):
     def test_programs(self):
         """The programs that are built from the file, unless the mutant names others."""
         both = ["pin_store_model_test", "pin_store_test"]
-        self.assertEqual(mutants.unit_programs(made()), both)
-        self.assertEqual(mutants.unit_programs(made(tests=["unit", "R3_x"])), both)
-        self.assertEqual(mutants.unit_programs(made(tests=["R3_x"])), [])
-        self.assertEqual(mutants.unit_programs(made(path="drivers/vfio/type1_pin.c")), [])
+        self.assertEqual(mutant_units.programs(made()), both)
+        self.assertEqual(mutant_units.programs(made(tests=["unit", "R3_x"])), both)
+        self.assertEqual(mutant_units.programs(made(tests=["R3_x"])), [])
+        self.assertEqual(mutant_units.programs(made(path="drivers/vfio/type1_pin.c")), [])
 
     def test_failures(self):
         """The name of a test, a sanitizer's finding, or at least the exit code."""
         good = "KTAP version 1\n1..2\nok 1 store: a\nok 2 store: b\n"
-        self.assertEqual(mutants.unit_failures(good, 0), [])
-        self.assertEqual(mutants.unit_failures(good.replace("ok 2", "not ok 2"), 1), ["store: b"])
+        self.assertEqual(mutant_units.failures(good, 0), [])
+        self.assertEqual(mutant_units.failures(good.replace("ok 2", "not ok 2"), 1), ["store: b"])
         dead = ("KTAP version 1\n1..2\nok 1 store: a\n"
                 "==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x60\n")
-        self.assertEqual(mutants.unit_failures(dead, 1), ["AddressSanitizer: heap-use-after-free"])
-        self.assertEqual(mutants.unit_failures(good, 134), ["exit code 134"])
+        self.assertEqual(mutant_units.failures(dead, 1), ["AddressSanitizer: heap-use-after-free"])
+        self.assertEqual(mutant_units.failures(good, 134), ["exit code 134"])
 
 
 class Tests(unittest.TestCase):
@@ -52,31 +52,85 @@ class Tests(unittest.TestCase):
 
     def test_named(self):
         """By name or by its beginning; a name that matches none is an error."""
-        self.assertEqual(mutants.tests_of(made(tests=["R3_", "mdma_stop"]), KNOWN),
+        self.assertEqual(mutant_lab.tests_of(made(tests=["R3_", "mdma_stop"]), KNOWN),
                          {"report": ["R3_D8_get"], "fault": ["R3_other"],
                           "migration": ["mdma_stop"]})
         with self.assertRaisesRegex(say.LabError, "no test R4_"):
-            mutants.tests_of(made(tests=["R4_"]), KNOWN)
+            mutant_lab.tests_of(made(tests=["R4_"]), KNOWN)
 
     def test_of_the_rules(self):
         """Without names, the tests of the rules; if there are none, an error."""
-        self.assertEqual(mutants.tests_of(made(rules="D8"), KNOWN), {"report": ["R3_D8_get"]})
+        self.assertEqual(mutant_lab.tests_of(made(rules="D8"), KNOWN), {"report": ["R3_D8_get"]})
         with self.assertRaisesRegex(say.LabError, "no test is to catch it"):
-            mutants.tests_of(made(rules="The device"), KNOWN)
-        self.assertEqual(mutants.tests_of(made(tests=["unit"]), KNOWN), {})
+            mutant_lab.tests_of(made(rules="The device"), KNOWN)
+        self.assertEqual(mutant_lab.tests_of(made(tests=["unit"]), KNOWN), {})
 
     def test_all_are_there(self):
         """The tests of tests/selftests are found, and each mutant's tests are among them."""
-        known = mutants.selftests()
-        self.assertEqual(known["R3_D8_get_clears_only_the_range"], "report")
-        for name in mutant.names():
-            mutants.tests_of(mutant.load(name), known)
+        self.assertEqual(mutant_lab.selftests()["R3_D8_get_clears_only_the_range"], "report")
+        mutants.check_tests([mutant.load(name) for name in mutant.names()])
 
     def test_no_rule_is_left_out(self):
         """Every rule and every defect that is documented has a mutant."""
         broken = {rule for name in mutant.names() for rule in mutant.load(name).rules}
         what, _ = rules.documented(paths.REPO / "Documentation")
         self.assertEqual({rule for rule in what if rule[0] in "RD"} - broken, set())
+
+
+class Limits(unittest.TestCase):
+    """The limits of a unit test, and what it means to reach one."""
+
+    def judged(self, code, text=""):
+        """The verdict if the only test ends with this exit code."""
+        units = mutant_units.Units()
+        units.seconds = {"page_row_test": 1}
+        one = made(path="drivers/vfio/page_row.h")
+        workshop = SimpleNamespace(build=lambda *_: None, run=lambda *_: (text, code, 13.2))
+        return units.judge(workshop, one)
+
+    def test_killed(self):
+        """Each limit counts as killed and says so; a test that passes is no verdict."""
+        self.assertEqual(self.judged(152).by, ["page_row_test: no end after 13 s of CPU time"])
+        self.assertEqual(self.judged(153).by, ["page_row_test: no end of its output"])
+        self.assertEqual(self.judged(1, "KTAP version 1\n1..1\nnot ok 1 a\n").by, ["a"])
+        self.assertIsNone(self.judged(0, "KTAP version 1\n1..1\nok 1 a\n"))
+
+
+class ByRule(unittest.TestCase):
+    """How many are tried."""
+
+    def test_another_for_one_that_does_not_build(self):
+        """As many as wanted are built; they are the first ones that can be."""
+        source = [made(str(number)) for number in range(9)]
+        bench = mutants.Bench(source, 3)
+        tried = []
+        while one := bench.next():
+            tried.append(one.name)
+            if one.name in "02":
+                bench.refused[one.name] = "no"
+        self.assertEqual(tried, ["0", "1", "2", "3", "4"])
+
+    def test_each_file_has_tests(self):
+        """With the lab, a mutant of any file of the product can be caught, and the programs that
+        are to do it are there."""
+        known = mutant_lab.selftests()
+        for path in mutants.drawn.sources():
+            tests = mutants.tests_for(path, True)
+            self.assertTrue(tests, path)
+            one = made(path=path, tests=tests)
+            if mutant_guest.changes(one):
+                mutant_guest.tests_of(one, mutant_guest.tests())
+            else:
+                mutant_lab.tests_of(one, known)
+
+    def test_units_are_in_the_makefile(self):
+        """Each unit test that is to catch a mutant is built by the Makefile, which links the
+        file."""
+        text = "".join((paths.REPO / "tests/unit" / name).read_text()
+                       for name in ("Makefile", "backend.mk"))
+        for found in mutant_units.UNITS.values():
+            for program in found:
+                self.assertIn(program, text)
 
 
 class Boot(unittest.TestCase):
@@ -90,7 +144,7 @@ class Boot(unittest.TestCase):
                 json.dumps({"state": "killed", "by": ["R3_x"], "seconds": 1.5}))
             (path / "current").write_text(current)
             (path / "console.txt").write_text(console)
-            return {verdict.name: (verdict.state, verdict.by) for verdict in mutants.read_boot(
+            return {verdict.name: (verdict.state, verdict.by) for verdict in mutant_lab.read_boot(
                 path, [made("one"), made("two"), made("three")], SimpleNamespace(reason=reason))}
 
     def test_boot_anew(self):
@@ -111,10 +165,10 @@ class Boot(unittest.TestCase):
         """All tests are run once without a mutant, in the first boot."""
         left = [made("one", tests=["R3_"]),
                 made("two", tests=["mdma_stop"], path="samples/vfio-mdev/mdma/main.c")]
-        with unittest.mock.patch.object(mutants.build.mutants, "load",
+        with unittest.mock.patch.object(mutant_lab.build.mutants, "load",
                                         lambda name: {one.name: one for one in left}[name]):
-            plan = mutants.plan(left, KNOWN, True)
-            self.assertEqual(mutants.plan(left, KNOWN, False)["baseline"], {})
+            plan = mutant_lab.plan(left, KNOWN, True)
+            self.assertEqual(mutant_lab.plan(left, KNOWN, False)["baseline"], {})
         self.assertEqual(plan["baseline"], {"report": ["R3_D8_get"], "fault": ["R3_other"],
                                             "migration": ["mdma_stop"]})
         self.assertEqual([entry["module"] for entry in plan["mutants"]], ["vfio", "mdma"])

@@ -161,7 +161,7 @@ def _jobs():
         jobs.append((house_rules, path))
         if is_shell(path, text):
             jobs.append((shellcheck, path))
-        if path.startswith("tests/mutants/"):
+        if path.startswith("tests/mutants/") and path.endswith(".patch"):
             jobs.append((mutant_applies, path))
         if is_python(path, text):
             jobs.append((python_syntax, path))

@@ -6,6 +6,7 @@ this repository that it needs, in out/build/SUITE/NAME/tree. A target whose inpu
 not touched.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -64,6 +65,9 @@ KBUILD = (*MAKE, "-C", "{build}", "M={source}", *CHECKED, "modules")
 BACKEND = (*MAKE, "-C", "{source}", "KDIR={build}",
            "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", *CHECKED)
 KERNEL_DMA = paths.KERNEL_SOURCE / "drivers/dma"
+
+# A mutant of which nobody can tell what it does is none; other warnings may come.
+UNINITIALIZED = "-Wno-error -Werror=uninitialized -Werror=maybe-uninitialized"
 
 # The kernel's own vfio.ko with CONFIG_IOMMUFD_DRIVER, which distributions leave out: it supports
 # device-side dirty tracking. And an mdma.ko for it.
@@ -140,6 +144,8 @@ def mutant(name):
     base = TARGETS["vfio"]
     if "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
         base = TARGETS["mdma-logging"]
+    elif any(path.startswith("samples/vfio-mdev/mdma-guest/") for path in one.hunks):
+        base = TARGETS["mdma-guest"]
     elif any(path.startswith("samples/vfio-mdev/mdma/") for path in one.hunks):
         base = TARGETS["mdma"]
     argv = tuple(word for word in base.argv if word not in CHECKED)
@@ -147,12 +153,13 @@ def mutant(name):
                   mutant=one, strict=False, after=base.after)
 
 
-def mutant_unit(name, programs):
-    """The target of one mutant's unit tests: the programs of tests/unit."""
-    argv = tuple(word for word in UNIT.argv if word != "check")
-    return Target("mutant/unit", UNIT.trees, (*argv, f"TESTS={' '.join(programs)}",
-                                              "EXTRA_CFLAGS=-Wno-error", "all"),
-                  mutant=mutants.load(name), strict=False)
+def unit_workshop(number, programs=(), one=None):
+    """The target of some unit tests with a mutant or without, in a tree in which one after the
+    other is built. What was compiled stays there."""
+    argv = tuple(word.replace("{bin}", "{tree}/built") for word in UNIT.argv if word != "check")
+    return Target(f"mutant/unit{number}", UNIT.trees,
+                  (*argv, f"TESTS={' '.join(programs)}", f"EXTRA_CFLAGS={UNINITIALIZED}", "all"),
+                  files={"built/.keep": ""}, mutant=one, strict=False)
 
 
 # --- inputs -----------------------------------------------------------------
@@ -255,17 +262,17 @@ def _collect(target, log):
                    f"stripping {product}", binds=binds(), append=True)
 
 
-def build(target):
+def build(target, quiet=False):
     """Build one target unless it is current. Returns whether it was built."""
     with image.locked(target.directory, f"building {target.name}"):
         try:
-            return _build(target)
+            return _build(target, quiet)
         except say.LabError as error:
             error.target = target
             raise
 
 
-def _build(target):
+def _build(target, quiet):
     stamp = target.directory / "stamp"
     inputs = _inputs(target)
     key = _key(target, inputs)
@@ -273,7 +280,7 @@ def _build(target):
         return False
     stamp.unlink(missing_ok=True)
     log = target.directory / "build.log"
-    with say.Step(f"build: {target.name}"):
+    with contextlib.nullcontext() if quiet else say.Step(f"build: {target.name}"):
         _sync(target, inputs)
         chroot.remove(target.bin)
         target.bin.mkdir()
