@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -278,6 +279,24 @@ static void snapshot_error_ends_it(void)
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 
+/* Whoever is being killed gets no more of a report than a chunk. */
+static void killed_ends_it(void)
+{
+	int ret;
+
+	random_report(MAX_BITS);
+	memset(mapped, true, sizeof(mapped));
+	whole = true;
+	nr_snapshots = 0;
+	shim_killed = true;
+	ret = dirty_report_write(user, MAX_BITS, snapshot, NULL);
+	shim_killed = false;
+	whole = false;
+	CHECK(ret == -EINTR, "%d", ret);
+	CHECK(nr_snapshots == 1, "%u snapshots", nr_snapshots);
+	CHECK(!shim_objects, "%ld leaked", shim_objects);
+}
+
 static const struct unit_test tests[] = {
 	{ "report: R8: mapped bits become 0 or 1, all others stay",
 	  only_mapped_bits_change },
@@ -291,6 +310,7 @@ static const struct unit_test tests[] = {
 	{ "report: R17: a hole is skipped at once", hole_is_skipped_at_once },
 	{ "report: an error of a snapshot ends the report",
 	  snapshot_error_ends_it },
+	{ "report: a fatal signal ends it", killed_ends_it },
 };
 
 int main(void)

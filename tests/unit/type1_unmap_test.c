@@ -3,6 +3,7 @@
  * UNMAP of a range of a container: it ends, whatever devices do meanwhile, and it
  * changes nothing if it fails.
  */
+#include <linux/sched.h>
 #include <linux/vfio.h>
 
 #include "type1_mock.h"
@@ -339,6 +340,131 @@ static void a_group_comes_meanwhile(void)
 	end();
 }
 
+static void a_fatal_signal_ends_it(void)
+{
+	u64 unmapped;
+
+	begin_unmap();
+	map(0, 100);
+	CHECK(pin_page(9), "-");
+	shim_killed = true;
+	CHECK(unmap(0, 100, NULL, &unmapped) == -EINTR, "-");
+	shim_killed = false;
+	CHECK(slept_us < 100000, "%lu us", slept_us);
+	CHECK(write_page(3), "still going");
+	end();
+}
+
+/* One call with these words in its argument, whose bitmap is for a page. */
+static int raw(u32 argsz, u32 flags, u64 iova, u64 size)
+{
+	struct vfio_unmap_arg *arg = &user.arg;
+
+	*arg = (struct vfio_unmap_arg){
+		.head = { .argsz = argsz, .flags = flags, .iova = iova,
+			  .size = size },
+		.bitmap = { .pgsize = 4096, .size = 8,
+			    .data = (void *)user.bitmap },
+	};
+	return vfio_iommu_type1_unmap_dma(&iommu, (unsigned long)arg);
+}
+
+#define SHORT	sizeof(struct vfio_iommu_type1_dma_unmap)
+#define LONG	sizeof(struct vfio_unmap_arg)
+#define BITMAP	VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP
+#define ALL	VFIO_DMA_UNMAP_FLAG_ALL
+#define VADDR	VFIO_DMA_UNMAP_FLAG_VADDR
+#define PAGE	4096ULL
+
+static void bad_arguments(void)
+{
+	static const struct {
+		u32 argsz, flags;
+		u64 iova, size;
+		int ret;
+	} cases[] = {
+		{ SHORT - 1, 0, 0, PAGE, -EINVAL },
+		{ SHORT, 8, 0, PAGE, -EINVAL },
+		{ SHORT, 0, 0, 0, -EINVAL },
+		{ SHORT, 0, 0, PAGE + 1, -EINVAL },
+		{ SHORT, 0, 1, PAGE - 1, -EINVAL },
+		{ SHORT, 0, -PAGE, 2 * PAGE, -EINVAL },
+		{ SHORT, ALL, PAGE, 0, -EINVAL },
+		{ SHORT, ALL, 0, PAGE, -EINVAL },
+		{ LONG, ALL | BITMAP, 0, 0, -EINVAL },
+		{ LONG, VADDR | BITMAP, 0, PAGE, -EINVAL },
+		{ LONG - 1, BITMAP, 0, PAGE, -EINVAL },
+		{ LONG, BITMAP, 0, 65 * PAGE, -EINVAL },
+		/* Good ones, of nothing. */
+		{ SHORT, 0, -PAGE, PAGE, 0 },
+		{ SHORT, 0, 100 * PAGE, PAGE, 0 },
+		{ LONG, BITMAP, 100 * PAGE, PAGE, 0 },
+	};
+	size_t i;
+
+	begin_unmap();
+	map(0, 65);
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		int ret = raw(cases[i].argsz, cases[i].flags, cases[i].iova,
+			      cases[i].size);
+
+		CHECK(ret == cases[i].ret, "case %zu: %d", i, ret);
+		CHECK(user.arg.head.size == (ret ? cases[i].size : 0),
+		      "case %zu: size %llu", i, user.arg.head.size);
+	}
+	iommu.dirty_page_tracking = false;
+	CHECK(raw(LONG, BITMAP, 100 * PAGE, PAGE) == -EINVAL, "not tracking");
+	iommu.dirty_page_tracking = true;
+	iommu.pgsize_bitmap = ~0xffffULL;
+	CHECK(raw(LONG, BITMAP, 0, 16 * PAGE) == -EINVAL, "bigger pages");
+	CHECK(!raw(SHORT, ALL, 0, 0), "-");
+	CHECK(user.arg.head.size == 65 * PAGE, "%llu", user.arg.head.size);
+	end();
+}
+
+/* With v2, a range has whole mappings; with v1, those that begin in it go. */
+static void mappings_that_are_cut(void)
+{
+	begin_unmap();
+	map(0, 10);
+	map(10, 10);
+	CHECK(raw(SHORT, 0, 5 * PAGE, 15 * PAGE) == -EINVAL, "at its begin");
+	CHECK(raw(SHORT, 0, 0, 15 * PAGE) == -EINVAL, "at its end");
+	iommu.v2 = false;
+	CHECK(!raw(SHORT, 0, 5 * PAGE, 10 * PAGE), "-");
+	CHECK(!user.arg.head.size, "%llu", user.arg.head.size);
+	CHECK(!raw(SHORT, 0, 0, 15 * PAGE), "-");
+	CHECK(user.arg.head.size == 20 * PAGE, "%llu", user.arg.head.size);
+	CHECK(!vfio_dma_first_in(&iommu, 0, ~0ULL), "left");
+	end();
+}
+
+/* The addresses of mappings go, and the mappings stay; each address goes once. */
+static void addresses_go(void)
+{
+	struct vfio_dma *first, *second, *third;
+	struct list_head group;
+
+	begin_unmap();
+	first = map(0, 10);
+	second = map(20, 5);
+	third = map(30, 1);
+	list_add(&group, &iommu.emulated_iommu_groups);
+	CHECK(raw(SHORT, VADDR, 0, 30 * PAGE) == -EBUSY, "with a mediated device");
+	list_del(&group);
+	CHECK(!raw(SHORT, VADDR, 0, 30 * PAGE), "-");
+	CHECK(user.arg.head.size == 15 * PAGE, "%llu", user.arg.head.size);
+	CHECK(first->vaddr_invalid && second->vaddr_invalid &&
+	      !third->vaddr_invalid, "-");
+	CHECK(iommu.vaddr_invalid_count == 2, "%u", iommu.vaddr_invalid_count);
+	CHECK(raw(SHORT, VADDR | ALL, 0, 0) == -EINVAL, "twice");
+	CHECK(!third->vaddr_invalid && iommu.vaddr_invalid_count == 2, "-");
+	CHECK(!raw(SHORT, VADDR, 30 * PAGE, PAGE), "-");
+	CHECK(third->vaddr_invalid && iommu.vaddr_invalid_count == 3, "-");
+	CHECK(vfio_find_dma(&iommu, 0, 1) == first, "unmapped");
+	end();
+}
+
 static const struct unit_test tests[] = {
 	{ "unmap: R11: pages that are always written", pages_always_written },
 	{ "unmap: R11: pages that are always pinned", pages_always_pinned },
@@ -353,6 +479,10 @@ static const struct unit_test tests[] = {
 	  the_container_is_gone },
 	{ "unmap: R9: a group comes during a report",
 	  a_group_comes_meanwhile },
+	{ "unmap: a fatal signal ends it", a_fatal_signal_ends_it },
+	{ "unmap: bad arguments change nothing", bad_arguments },
+	{ "unmap: mappings that are cut", mappings_that_are_cut },
+	{ "unmap: the addresses of mappings go", addresses_go },
 };
 
 int main(void)

@@ -29,7 +29,8 @@ KEYWORDS = {"if", "else", "while", "for", "do", "switch", "case", "default", "re
             "break", "continue", "sizeof"}
 # Calls that change nothing that a test could see: the log, checks, hints.
 SILENT = re.compile(r"pr_\w+|dev_\w+|lockdep_\w+|might_\w+|cond_resched|WARN\w*|BUILD_BUG\w*|"
-                    r"BUG_ON|trace_\w+|mutex_destroy|prefetch\w*|MODULE_\w+|DEFINE_\w+|LIST_HEAD|va_end")
+                    r"BUG_ON|trace_\w+|mutex_destroy|prefetch\w*|MODULE_\w+|DEFINE_\w+|"
+                    r"LIST_HEAD|va_end")
 # What takes a lock -> what lets go of it.
 LOCKS = {"mutex_lock": "mutex_unlock", "spin_lock": "spin_unlock",
          "spin_lock_irq": "spin_unlock_irq", "spin_lock_irqsave": "spin_unlock_irqrestore",

@@ -4,6 +4,9 @@
 
 #define current			((void *)0)
 #define cond_resched()		((void)0)
-#define fatal_signal_pending(t)	((void)(t), 0)
+#define fatal_signal_pending(t)	((void)(t), shim_killed)
+
+/* A fatal signal is pending. */
+extern _Bool shim_killed;
 
 #endif
