@@ -407,10 +407,11 @@ static void bad_arguments(void)
 	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		int ret = raw(cases[i].argsz, cases[i].flags, cases[i].iova,
 			      cases[i].size);
+		u64 size = ret ? cases[i].size : 0;
 
 		CHECK(ret == cases[i].ret, "case %zu: %d", i, ret);
-		CHECK(user.arg.head.size == (ret ? cases[i].size : 0),
-		      "case %zu: size %llu", i, user.arg.head.size);
+		CHECK(user.arg.head.size == size, "case %zu: size %llu", i,
+		      user.arg.head.size);
 	}
 	iommu.dirty_page_tracking = false;
 	CHECK(raw(LONG, BITMAP, 100 * PAGE, PAGE) == -EINVAL, "not tracking");

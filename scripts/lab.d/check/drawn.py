@@ -28,39 +28,48 @@ def sources(begins=()):
             if not begins or path.startswith(tuple(begins))}
 
 
-def _key(path, function, old, new):
-    return path, function, tuple(line.strip() for line in old), tuple(line.strip() for line in new)
+def _stripped(lines, sign):
+    return tuple(line[1:].strip() for line in lines if line[:1] == sign)
 
 
-def key(one, function):
-    """What a mutant changes, whatever stands around it."""
-    (path, hunks), = one.hunks.items()
-    lines = mutant.compared(*(text.splitlines() for text in hunks[0]))
-    return _key(path, function, *([line[1:] for line in lines if line[0] == sign] for sign in "-+"))
+def key(path, text, change):
+    """What a change changes, and the line before it, whatever else stands around it."""
+    lines = text.splitlines()
+    first = text.count("\n", 0, change.edits[0][0])
+    changed = mutant.compared(lines, change.apply(text).splitlines())
+    return (path, change.function, lines[first - 1].strip(), _stripped(changed, "-"),
+            _stripped(changed, "+"))
+
+
+def listed(known, what):
+    """Whether a key is in the list, with the line before it or without."""
+    path, function, _, *changed = what
+    return what in known or (path, function, "", *changed) in known
 
 
 def equivalents(text):
-    """{key: reason} of the list of mutants that change nothing that could be seen."""
+    """{key: reason} of the list of mutants that change nothing that could be seen. The line before
+    the change is "" in entries that do not have it."""
     found = {}
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if not line.startswith("#")]
         if not lines:
             continue
         path, _, function = lines[0].partition(" ")
-        old, new = ([line[1:] for line in lines[1:] if line[:1] == sign] for sign in "-+")
-        why = " ".join(line for line in lines[1:] if line[:1] not in ("-", "+"))
+        old, new = _stripped(lines[1:], "-"), _stripped(lines[1:], "+")
+        before = _stripped(lines[1:], " ") or ("",)
+        why = " ".join(line for line in lines[1:] if line[:1] not in ("-", "+", " "))
         if not (function and old and why):
             raise say.LabError(f"{EQUIVALENT.name}: '{lines[0]}' lacks a function, a change, or "
                                "a reason")
-        found[_key(path, function, old, new)] = why
+        found[path, function, before[0], old, new] = why
     return found
 
 
 def of_file(path, text, tests):
     """(mutant, its key) of all places of a file."""
     for change in places.changes(text):
-        one = mutant.by_rule(path, text, change, tests)
-        yield one, key(one, change.function)
+        yield mutant.by_rule(path, text, change, tests), key(path, text, change)
 
 
 def draw(seed, begins=(), tests_of=lambda path: ()):
@@ -72,7 +81,7 @@ def draw(seed, begins=(), tests_of=lambda path: ()):
     files = []
     for path, text in sources(begins).items():
         tests = tests_of(path)
-        found = [one for one, what in of_file(path, text, tests) if what not in known] \
+        found = [one for one, what in of_file(path, text, tests) if not listed(known, what)] \
             if tests else []
         random.Random(f"{seed} {path}").shuffle(found)
         files.append(found)

@@ -12,7 +12,7 @@ long shim_objects;
 long shim_fail_in = -1;
 const char *shim_read_end;
 const char *shim_write_end;
-_Bool shim_killed;
+bool shim_killed;
 
 struct header {
 	size_t size;
