@@ -44,6 +44,14 @@ static unsigned int unpin_page(u64 page)
 	return gone.nr;
 }
 
+static void drop_all(u64 first, u64 last)
+{
+	u64 next;
+
+	for (next = first; next <= last;)
+		pin_store_drop(&store, next, last, PIN_DROP_ALL, &next);
+}
+
 /* A report of [first, last], that nobody looks at. */
 static void report_range(u64 first, u64 last)
 {
@@ -326,6 +334,37 @@ static void a_plane_of_any_number(void)
 	}
 }
 
+/* A report of all of a plane has each page that is retained, and no other one. */
+static void all_of_a_plane(void)
+{
+	static u64 words[64], want[64];
+	struct pin_report report = { .bitmap = words };
+	struct pin_span span;
+	unsigned int i, skip;
+	u64 page;
+
+	/* Once with a page or more in each word, once with some empty words. */
+	for (skip = 0; skip < 2; skip++) {
+		retained_plane(8, false);
+		drop_all(0, 511);
+		memset(words, 0, sizeof(words));
+		memset(want, 0, sizeof(want));
+		for (i = 0; i < 64 * 20; i++) {
+			page = (i % 64) * 64 + unit_below(64);
+			if (skip && i % 5 == 0)
+				continue;
+			want[page / 64] |= 1ULL << page % 64;
+			CHECK(!pin_store_retain(&store, page, page), "-");
+		}
+		CHECK(store.planes.rb_node, "no plane");
+		CHECK(pin_store_report(&store, 0, 4095, &report, &span), "-");
+		for (i = 0; i < 64; i++)
+			CHECK(words[i] == want[i], "word %u", i);
+		pin_store_destroy(&store);
+		CHECK(!shim_objects, "%ld leaked", shim_objects);
+	}
+}
+
 /* Without memory for a plane, leaves retain the same. */
 static void no_plane(void)
 {
@@ -599,6 +638,7 @@ static const struct unit_test tests[] = {
 	  a_word_in_two_parts },
 	{ "store: R3, D8: a report of a part of a plane", a_part_of_a_plane },
 	{ "store: R3: a report of a whole plane", a_plane_of_any_number },
+	{ "store: R3: a report of all of a plane", all_of_a_plane },
 	{ "store: R14: no memory for a plane", no_plane },
 	{ "store: R2: pinned before there was a plane",
 	  pinned_before_the_plane },

@@ -355,6 +355,27 @@ static void a_fatal_signal_ends_it(void)
 	end();
 }
 
+static void memory_goes_away(void)
+{
+	shim_write_end = (char *)&user;
+}
+
+/* Nobody can be told what was unmapped: that is an error, and not the same again. */
+static void the_answer_faults(void)
+{
+	u64 unmapped;
+
+	begin_unmap();
+	map(0, 100);
+	CHECK(pin_page(9), "-");
+	when_asked = unpin_all;
+	between_holds = memory_goes_away;
+	CHECK(unmap(0, 100, NULL, &unmapped) == -EFAULT, "-");
+	shim_write_end = NULL;
+	CHECK(!vfio_find_dma(&iommu, 0, 1), "still mapped");
+	end();
+}
+
 /* One call with these words in its argument, whose bitmap is for a page. */
 static int raw(u32 argsz, u32 flags, u64 iova, u64 size)
 {
@@ -481,6 +502,7 @@ static const struct unit_test tests[] = {
 	{ "unmap: R9: a group comes during a report",
 	  a_group_comes_meanwhile },
 	{ "unmap: a fatal signal ends it", a_fatal_signal_ends_it },
+	{ "unmap: the answer faults", the_answer_faults },
 	{ "unmap: bad arguments change nothing", bad_arguments },
 	{ "unmap: mappings that are cut", mappings_that_are_cut },
 	{ "unmap: the addresses of mappings go", addresses_go },

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
 #include <asm/byteorder.h>
@@ -30,6 +31,8 @@ struct field {
 
 static struct mdma_stream_state state;
 static struct mdma_snapshot snap;
+
+bool shim_no_memory;
 
 static void set_field(void *data, size_t at, u32 value)
 {
@@ -407,7 +410,31 @@ static void workload_of_a_new_device(void)
 	}
 }
 
+/* A trace that moves is the same at the other end. */
+static void trace_moves(void)
+{
+	struct mdma_trace_entry entries[3];
+	struct mdma_replay from = { .nr = 3, .entries = entries }, to;
+	u32 i;
+
+	memset(entries, 0, sizeof(entries));
+	for (i = 0; i < 3; i++) {
+		entries[i].npages = cpu_to_le32(i + 1);
+		entries[i].at_us = cpu_to_le64(i);
+	}
+	mdma_replay_save(&from, &snap);
+	CHECK(!mdma_replay_load(&to, &snap), "-");
+	CHECK(to.nr == 3 && !memcmp(to.entries, entries, sizeof(entries)), "-");
+	free(to.entries);
+	shim_no_memory = true;
+	CHECK(mdma_replay_load(&to, &snap) == -ENOMEM, "-");
+	shim_no_memory = false;
+	snap.trace.nr = 0;
+	CHECK(!mdma_replay_load(&to, &snap) && !to.nr && !to.entries, "empty");
+}
+
 static const struct unit_test tests[] = {
+	{ "trace_moves", trace_moves },
 	{ "workload_of_a_new_device", workload_of_a_new_device },
 	{ "fields_of_workload", fields_of_workload },
 	{ "fields_of_knobs", fields_of_knobs },
