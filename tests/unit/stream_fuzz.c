@@ -16,6 +16,8 @@
 
 #include "stream_make.h"
 
+bool shim_no_memory;
+
 #define ROOM		16384
 #define KEPT_MAX	512
 #define EDGES		65536

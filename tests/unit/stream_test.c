@@ -10,6 +10,8 @@
 #define SIZE		stream_size
 #define END_AT		(stream_size - HEADER)
 
+bool shim_no_memory;
+
 static struct mdma_snapshot snap;
 static struct made made;
 static u8 stream[SIZE_MAX_MADE];

@@ -114,18 +114,22 @@ static void trace_vfio_dirty_run(u64 report, u64 iova, u64 npages)
 	(void)npages;
 }
 
-/* Number of reports whose end was traced with 0, and with an error. */
+/* Number of reports whose end was traced with 0, and with an error; the last one. */
 static unsigned int nr_delivered, nr_thrown_away;
+static struct {
+	bool unmap;
+	u64 iova, size;
+} traced;
 
 static void trace_vfio_dirty_report(u64 report, bool unmap, u64 iova, u64 size,
 				    u64 dirty, u64 retained, int ret)
 {
 	(void)report;
-	(void)unmap;
-	(void)iova;
-	(void)size;
 	(void)dirty;
 	(void)retained;
+	traced.unmap = unmap;
+	traced.iova = iova;
+	traced.size = size;
 	if (ret)
 		nr_thrown_away++;
 	else

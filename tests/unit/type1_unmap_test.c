@@ -209,10 +209,13 @@ static void device_without_pins_is_asked(void)
 	u64 bitmap[2] = {}, unmapped;
 
 	begin_unmap();
-	map(0, 10);
-	map(20, 10);
-	CHECK(!unmap(0, 30, bitmap, &unmapped), "-");
+	map(10, 10);
+	map(30, 10);
+	CHECK(!unmap(10, 30, bitmap, &unmapped), "-");
 	CHECK(nr_asked == 2, "asked %u times", nr_asked);
+	CHECK(traced.unmap && traced.iova == 10 << PAGE_SHIFT &&
+	      traced.size == 30 << PAGE_SHIFT, "%llx, %llx", traced.iova,
+	      traced.size);
 	CHECK(nr_delivered == 1 && !nr_thrown_away, "%u, %u", nr_delivered,
 	      nr_thrown_away);
 	end();
@@ -403,7 +406,7 @@ static void bad_arguments(void)
 		u32 argsz, flags;
 		u64 iova, size;
 		int ret;
-	} cases[] = {
+	} calls[] = {
 		{ SHORT - 1, 0, 0, PAGE, -EINVAL },
 		{ SHORT, 8, 0, PAGE, -EINVAL },
 		{ SHORT, 0, 0, 0, -EINVAL },
@@ -425,13 +428,13 @@ static void bad_arguments(void)
 
 	begin_unmap();
 	map(0, 65);
-	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		int ret = raw(cases[i].argsz, cases[i].flags, cases[i].iova,
-			      cases[i].size);
-		u64 size = ret ? cases[i].size : 0;
+	for (i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		int ret = raw(calls[i].argsz, calls[i].flags, calls[i].iova,
+			      calls[i].size);
+		u64 size = ret ? calls[i].size : 0;
 
-		CHECK(ret == cases[i].ret, "case %zu: %d", i, ret);
-		CHECK(user.arg.head.size == size, "case %zu: size %llu", i,
+		CHECK(ret == calls[i].ret, "call %zu: %d", i, ret);
+		CHECK(user.arg.head.size == size, "call %zu: size %llu", i,
 		      user.arg.head.size);
 	}
 	iommu.dirty_page_tracking = false;
