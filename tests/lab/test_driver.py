@@ -51,6 +51,14 @@ class Shell(unittest.TestCase):
         self.assertEqual(shell.answer(), ("", 12))
         self.assertEqual(shell.answer(), (".5 of it", 0))
 
+    def test_booted_anew(self):
+        """The first answer of a guest that crashed in a command is not taken for the
+        command's."""
+        shell = self.shell(b".250\n", b".250\n")
+        self.assertEqual(shell.answer(), ("", 250))
+        with self.assertRaisesRegex(guest_vm.GuestError, "booted anew in 'true'.*hello"):
+            shell.run("true")
+
     def test_drain(self):
         shell = self.shell(b".0\n.7\n")
         shell.drain()

@@ -7,6 +7,8 @@ import time
 
 from play.guest_vm import GuestError
 
+# The exit code of the answer that says that the guest has booted. No command ends with it.
+BOOTED = 250
 ANSWER = re.compile(rb"(?s)(.*?)(?:^|(?<=\n))\.(\d+)\n")
 
 
@@ -48,9 +50,14 @@ class GuestShell:
         self._socket.sendall(line.encode() + b"\n")
 
     def run(self, line, patience=None):
-        """Run a command; returns (its output, its exit code)."""
+        """Run a command; returns (its output, its exit code). A guest that boots meanwhile has
+        crashed, and its first answer is not that of the command."""
         self.send(line)
-        return self.answer(patience)
+        said, code = self.answer(patience)
+        if code == BOOTED:
+            raise GuestError(f"the guest booted anew in '{line}'; its console: "
+                             f"{self.vm.console()[-500:]!r}")
+        return said, code
 
     def drain(self):
         """After a failure: discard answers that nobody waited for, if the guest still answers."""
