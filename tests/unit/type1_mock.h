@@ -100,9 +100,16 @@ static void vfio_dma_keep_owner(struct vfio_iommu *iommu, struct vfio_dma *dma)
 	(void)dma;
 }
 
+/* Whether runs are traced, and the first of them that were. */
+static bool tracing;
+static unsigned int nr_runs;
+static struct {
+	u64 iova, npages;
+} runs[8];
+
 static bool trace_vfio_dirty_run_enabled(void)
 {
-	return false;
+	return tracing;
 }
 
 #define trace_vfio_dirty_report_enabled	trace_vfio_dirty_run_enabled
@@ -110,23 +117,26 @@ static bool trace_vfio_dirty_run_enabled(void)
 static void trace_vfio_dirty_run(u64 report, u64 iova, u64 npages)
 {
 	(void)report;
-	(void)iova;
-	(void)npages;
+	if (nr_runs < ARRAY_SIZE(runs)) {
+		runs[nr_runs].iova = iova;
+		runs[nr_runs].npages = npages;
+	}
+	nr_runs++;
 }
 
 /* Number of reports whose end was traced with 0, and with an error; the last one. */
 static unsigned int nr_delivered, nr_thrown_away;
 static struct {
 	bool unmap;
-	u64 iova, size;
+	u64 iova, size, dirty;
 } traced;
 
 static void trace_vfio_dirty_report(u64 report, bool unmap, u64 iova, u64 size,
 				    u64 dirty, u64 retained, int ret)
 {
 	(void)report;
-	(void)dirty;
 	(void)retained;
+	traced.dirty = dirty;
 	traced.unmap = unmap;
 	traced.iova = iova;
 	traced.size = size;

@@ -202,6 +202,50 @@ static void a_group_goes_during_a_report(void)
 	end();
 }
 
+/* All is dirty, and the user's buffer ends with the report. */
+static void nothing_behind_the_report(void)
+{
+	u64 nbits, i;
+
+	begin();
+	iommu.num_non_pinned_groups = 1;
+	map(0, 4096)->iommu_mapped = true;
+	for (nbits = 64; nbits <= 4096; nbits += 64) {
+		u64 *bitmap = calloc(nbits / 64, 8);
+
+		CHECK(!report(0, nbits, 4096, bitmap), "-");
+		for (i = 0; i < nbits / 64; i++)
+			CHECK(bitmap[i] == ~0ULL, "word %llu", i);
+		free(bitmap);
+	}
+	end();
+}
+
+/* Runs are traced with their addresses, if anybody traces, and are counted. */
+static void runs_are_traced(void)
+{
+	static u64 bitmap[4];
+	struct vfio_dma *dma;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		begin();
+		dma = map(100, 200);
+		CHECK(!pin_store_retain(&dma->pins, 3, 5), "-");
+		CHECK(!pin_store_retain(&dma->pins, 64, 64), "-");
+		CHECK(!pin_store_retain(&dma->pins, 70, 199), "-");
+		nr_runs = 0;
+		tracing = i;
+		CHECK(!report(100, 200, 4096, bitmap), "-");
+		tracing = false;
+		CHECK(nr_runs == (i ? 3 : 0), "%u runs", nr_runs);
+		end();
+	}
+	CHECK(runs[0].iova == 103 << PAGE_SHIFT && runs[0].npages == 3, "-");
+	CHECK(runs[1].iova == 164 << PAGE_SHIFT && runs[1].npages == 1, "-");
+	CHECK(runs[2].iova == 170 << PAGE_SHIFT && runs[2].npages == 130, "-");
+}
+
 static const struct unit_test tests[] = {
 	{ "range: R17: holes are skipped at once", holes_are_skipped_at_once },
 	{ "range: R8: the end of the space", the_end_of_the_space },
@@ -213,6 +257,9 @@ static const struct unit_test tests[] = {
 	{ "range: R9: a group that has gone", a_group_goes },
 	{ "range: R9: a group that goes during a report",
 	  a_group_goes_during_a_report },
+	{ "range: R8: nothing changes behind the report",
+	  nothing_behind_the_report },
+	{ "range: runs are traced", runs_are_traced },
 };
 
 int main(void)

@@ -382,6 +382,15 @@ static void workloads_of_other_channels(void)
 	      "of the last channel");
 }
 
+static bool untouched(const void *data, size_t size)
+{
+	const u8 *bytes = data;
+
+	while (size && bytes[size - 1] == 0xff)
+		size--;
+	return !size;
+}
+
 /* What an old stream does not have is as the ABI says of a new device. */
 static void workload_of_a_new_device(void)
 {
@@ -400,6 +409,8 @@ static void workload_of_a_new_device(void)
 	mdma_snapshot_init(&snap);
 	CHECK(!snap.nr_progress && !snap.held.nr && !snap.trace.nr, "not empty");
 	CHECK(!memcmp(&snap.knobs, &knobs, sizeof(knobs)), "first channel");
+	CHECK(untouched(&snap.state, sizeof(snap.state)) &&
+	      untouched(snap.progress, sizeof(snap.progress)), "too much");
 	for (i = 0; i < MDMA_MAX_CHANNELS - 1; i++) {
 		CHECK(le32_to_cpu(snap.workload[i].channel) == i + 1 &&
 		      !snap.workload[i].reserved, "channel %u", i + 1);
