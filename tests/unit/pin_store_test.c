@@ -367,6 +367,30 @@ static void all_of_a_plane(void)
 	}
 }
 
+/* Bits behind the page's own number, by each number of bits around a word. */
+static void a_report_with_an_offset(void)
+{
+	u64 words[12], page;
+	struct pin_report report = { .bitmap = words };
+	struct pin_span span;
+
+	for (report.offset = 0; report.offset < 130; report.offset++) {
+		begin();
+		CHECK(!pin_store_retain(&store, 3, 70), "-");
+		CHECK(!pin_store_retain(&store, 400, 400), "-");
+		memset(words, 0, sizeof(words));
+		CHECK(pin_store_report(&store, 0, 511, &report, &span), "-");
+		for (page = 0; page < 512; page++) {
+			u64 bit = page + report.offset;
+
+			CHECK((words[bit / 64] >> bit % 64 & 1) ==
+			      ((page >= 3 && page <= 70) || page == 400),
+			      "page %llu, offset %lld", page, report.offset);
+		}
+		pin_store_destroy(&store);
+	}
+}
+
 /* Without memory for a plane, leaves retain the same. */
 static void no_plane(void)
 {
@@ -641,6 +665,7 @@ static const struct unit_test tests[] = {
 	{ "store: R3, D8: a report of a part of a plane", a_part_of_a_plane },
 	{ "store: R3: a report of a whole plane", a_plane_of_any_number },
 	{ "store: R3: a report of all of a plane", all_of_a_plane },
+	{ "store: R3: a report with an offset", a_report_with_an_offset },
 	{ "store: R14: no memory for a plane", no_plane },
 	{ "store: R2: pinned before there was a plane",
 	  pinned_before_the_plane },

@@ -315,6 +315,24 @@ static void many_leaves(void)
 	end();
 }
 
+/* Mappings with leaves: after each of them the lock can be had. */
+static void many_mappings_with_leaves(void)
+{
+	enum { NR = 40, PAGES = 4096 };
+	static u64 bitmap[NR * PAGES / 64];
+	u64 i, unmapped;
+
+	begin_unmap();
+	for (i = 0; i < NR; i++)
+		map(i * PAGES, PAGES);
+	for (i = 0; i < NR * PAGES; i += 64)
+		CHECK(write_page(i), "-");
+	CHECK(!unmap(0, NR * PAGES, bitmap, &unmapped), "-");
+	CHECK(unmapped == NR * PAGES, "%llu", unmapped);
+	CHECK(nr_holds >= NR, "%u holds", nr_holds);
+	end();
+}
+
 static void die_now(void)
 {
 	iommu.dead = true;
@@ -517,6 +535,7 @@ static const struct unit_test tests[] = {
 	  many_mappings },
 	{ "unmap: bytes of a mapping", bytes_of_a_mapping },
 	{ "unmap: R16: many leaves, in many holds of the lock", many_leaves },
+	{ "unmap: R16: many mappings with leaves", many_mappings_with_leaves },
 	{ "unmap: R7: the container goes during a report",
 	  the_container_is_gone },
 	{ "unmap: R9: a group comes during a report",
