@@ -162,6 +162,64 @@ TEST_F(ledger, mdma_ledger_while_the_workload_runs, 40)
 	SET(&self->rig, "run", "0");
 }
 
+/* Makes a ledger of this many leaves, with a page in each, in memory of its own. */
+static void fill_leaves(struct ledger *l, __u64 iova, __u64 leaves)
+{
+	__u64 size = (leaves * LEAF_PAGES) << PAGE_SHIFT;
+	struct rig *r = &l->rig;
+
+	ASSERT_STR("0", error(dma_map(r->container,
+				      memory(size, PROT_READ | PROT_WRITE),
+				      iova, size, MAP_RW)));
+	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/window", "%llx-%llx",
+				       iova, iova + size - 1)));
+	SET(r, "pattern", "stride");
+	SET(r, "stride", "64");
+	SET(r, "batch", "1");
+	ASSERT_STR("0", error(mdma_set(&r->dev, "workload/step", "%llu",
+				       leaves)));
+	ASSERT_EQ(leaves, stat_of(l, "ledger/records"));
+}
+
+/*
+ * The device writes the first page of a long ledger and the last one in turn, so their
+ * numbers differ by one at any moment, and would not if one was copied later than the
+ * other. The number of the header is read after the copy: it tells whether the device
+ * wrote meanwhile. Only such copies count.
+ */
+TEST_F(ledger, mdma_ledger_copy_is_of_one_moment, 40)
+{
+	const __u64 leaves = 8192, iova = at(RIG_PAGES);
+	const __u64 last = iova + (((leaves - 1) * LEAF_PAGES) << PAGE_SHIFT);
+	struct {
+		struct mdma_ledger_header header;
+		struct mdma_ledger_record first;
+	} copy;
+	struct mdma_ledger_record end;
+	int meanwhile = 0;
+	long long apart;
+
+	fill_leaves(self, iova, leaves);
+	ASSERT_STR("0", error(mdma_set(&self->rig.dev, "workload/window",
+				       "%llx-%llx,%llx-%llx", iova, iova + 0xfff,
+				       last, last + 0xfff)));
+	SET(&self->rig, "pattern", "sequential");
+	SET(&self->rig, "run", "1");
+	wait_for_writes(&self->rig, 2);
+	while (meanwhile < 10) {
+		read_at(self, 0, &copy, sizeof(copy));
+		ASSERT_EQ(leaves, copy.header.records);
+		read_at(self, sizeof(copy.header) + (leaves - 1) * sizeof(end),
+			&end, sizeof(end));
+		ASSERT_EQ(iova, copy.first.iova);
+		ASSERT_EQ(last, end.iova);
+		apart = end.seq - copy.first.seq;
+		EXPECT_EQ(1, apart * apart);
+		meanwhile += copy.header.seq > copy.first.seq + 8;
+	}
+	SET(&self->rig, "run", "0");
+}
+
 /* Sets the bound to this many leaves. */
 static void set_leaves(struct ledger *l, int leaves)
 {
