@@ -81,10 +81,10 @@ def draw(seed, begins=(), tests_of=lambda path: ()):
     files = []
     for path, text in sources(begins).items():
         tests = tests_of(path)
-        found = [one for one, what in of_file(path, text, tests) if not listed(known, what)] \
-            if tests else []
+        found = list(of_file(path, text, tests)) if tests else []
+        # Before some are left out, so that a longer list does not change the order.
         random.Random(f"{seed} {path}").shuffle(found)
-        files.append(found)
+        files.append([one for one, what in found if not listed(known, what)])
     random.Random(seed).shuffle(files)
     rounds = itertools.zip_longest(*files)
     return [one for found in rounds for one in found if one]
