@@ -53,6 +53,7 @@ static u64 hole_bits(const struct dirty_chunk *chunk)
 static int snapshot(void *ctx, struct dirty_chunk *chunk)
 {
 	unsigned int i, n;
+	bool down;
 
 	(void)ctx;
 	for (i = 0; i < chunk->room / 64; i++)
@@ -81,11 +82,14 @@ static int snapshot(void *ctx, struct dirty_chunk *chunk)
 		if (is)
 			dirty_chunk_map(chunk, i, n);
 	}
+	/* In ascending order, or in the other one. */
+	down = unit_below(2);
 	for (i = 0; i < chunk->nbits; i++) {
-		if (!dirty[chunk->first + i])
+		n = down ? chunk->nbits - 1 - i : i;
+		if (!dirty[chunk->first + n])
 			continue;
-		chunk->dirty[i / 64] |= 1ULL << i % 64;
-		dirty_chunk_mark(chunk, i, i);
+		chunk->dirty[n / 64] |= 1ULL << n % 64;
+		dirty_chunk_mark(chunk, n, n);
 	}
 	return 0;
 }

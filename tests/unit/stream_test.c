@@ -608,7 +608,8 @@ static void window_slots(void)
 /* As many ranges as a window can have, adjacent to nothing. */
 static void window_is_full(void)
 {
-	struct mdma_window window = { .nr = MDMA_MAX_RANGES };
+	struct mdma_window window = { .nr = MDMA_MAX_RANGES, .origin = 2 };
+	static struct mdma_stream_window saved;
 	u64 iova;
 	u32 i;
 
@@ -622,6 +623,10 @@ static void window_is_full(void)
 	CHECK(mdma_window_slot(&window, 1, 0, MDMA_MAX_RANGES - 1, &iova) == 1 &&
 	      iova == (MDMA_MAX_RANGES - 1) * 2 * MDMA_PAGE_SIZE, "the last");
 	CHECK(!mdma_window_slot(&window, 1, 0, MDMA_MAX_RANGES, &iova), "beyond");
+	mdma_window_save(&window, &saved);
+	CHECK(le32_to_cpu(saved.origin) == 2 &&
+	      le32_to_cpu(saved.nr_ranges) == MDMA_MAX_RANGES &&
+	      !memcmp(saved.ranges, window.range, sizeof(saved.ranges)), "saved");
 }
 
 static const struct unit_test tests[] = {
