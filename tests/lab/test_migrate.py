@@ -62,6 +62,7 @@ class CommandLine(unittest.TestCase):
         self.assertIn("host,kvmclock=off,kvm-steal-time=off", words)
         self.assertIn("vfio-pci,sysfsdev=/sys/bus/mdev/devices/U,enable-migration=on,id=mdma",
                       words)
+        self.assertIn("memory-backend-file,id=ram,size=512M,mem-path=/r,share=on,align=2M", words)
         self.assertNotIn("-S", words)
         words = guest_vm.command_line("d", config, mdev, Path("/d"), "/r", "/m", incoming=True)
         self.assertEqual(words[-3:], ["-incoming", "defer", "-S"])

@@ -104,6 +104,8 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     @before:     more words, before the device
     @beside:     more devices, each as -device takes it
 
+    RAM is aligned so that KVM can map huge pages, if the directory of @ram has them.
+
     kvmclock and steal time are off because KVM itself writes their pages at the switchover: RAM
     could not be identical then, and no page is exempt from the comparison.
     """
@@ -113,7 +115,7 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
             "-M", f"q35,accel={config.accel},memory-backend=ram,{ABSENT}",
             "-cpu", cpu, "-smp", str(config.smp), "-m", f"{config.mem_mb}M",
             "-object", f"memory-backend-file,id=ram,size={config.mem_mb}M,"
-                       f"mem-path={ram},share=on",
+                       f"mem-path={ram},share=on,align=2M",
             "-kernel", config.kernel, "-initrd", config.initrd, "-append", config.append,
             "-serial", f"file:{directory / name}.serial",
             "-qmp", f"unix:{monitor},server=on,wait=off",
