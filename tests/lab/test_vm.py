@@ -65,6 +65,7 @@ class KernelCommandLine(unittest.TestCase):
             self.assertIn("no_timer_check", words)
             self.assertIn("tsc=nowatchdog", words)
             self.assertIn("unknown_nmi_panic", words)
+            self.assertIn("cryptomgr.notests", words)
 
     def test_frequency(self):
         """An emulated TSC is this machine's: its kernel must not measure it. One that counts
@@ -80,6 +81,7 @@ class KernelCommandLine(unittest.TestCase):
         """On a real CPU the kernel's own limits apply; a hang is recorded there, too."""
         words = vm.kernel_command_line("kvm", ("lab.bare",)).split()
         self.assertNotIn("no_timer_check", words)
+        self.assertNotIn("cryptomgr.notests", words)
         self.assertIn("unknown_nmi_panic", words)
         self.assertIn("lab.bare", words)
 

@@ -38,4 +38,4 @@ def two_ends():
 
 def _card(netdev, number):
     return ("-netdev", f"{netdev},id=wire",
-            "-device", f"virtio-net-pci,netdev=wire,mac=52:54:00:6d:64:{number:02x}")
+            "-device", f"virtio-net-pci,romfile=,netdev=wire,mac=52:54:00:6d:64:{number:02x}")
