@@ -4,7 +4,6 @@
 Not by cpio(1): there, device nodes need root, and here they are just a few bytes.
 """
 
-import gzip
 import os
 import subprocess
 from pathlib import Path
@@ -98,7 +97,8 @@ def _add_modules(archive, root, modules):
 
 
 def build(path, root, modules=(), files=None, init=None):
-    """Write an initramfs.
+    """Write an initramfs. It is not compressed: under emulation, unpacking takes longer than
+    reading more.
 
     @path:    where to; replaced in one step
     @root:    root tree that has busybox and the kernel's modules
@@ -121,4 +121,4 @@ def build(path, root, modules=(), files=None, init=None):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
-        temporary.write_bytes(gzip.compress(archive.bytes(), compresslevel=1, mtime=0))
+        temporary.write_bytes(archive.bytes())

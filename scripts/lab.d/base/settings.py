@@ -153,8 +153,8 @@ SHARED = {
     "patience": Number(180, "seconds to wait for any one thing", 1),
     "accel": Word("kvm", "accelerator of the guest", ("kvm", "tcg")),
     "qemu": Text("qemu-system-x86_64", "QEMU to run"),
-    "kernel": File("guest/vmlinuz", "kernel of the guest"),
-    "initrd": File("guest/initramfs.cpio.gz", "initramfs of the guest"),
+    "kernel": File("guest/vmlinux", "kernel of the guest"),
+    "initrd": File("guest/initramfs.cpio", "initramfs of the guest"),
     "shm": Text("/dev/shm", "directory for guest memory"),
     # of the trace
     "buffer_kb": Number(16384, "trace buffer per CPU in KiB", 1),

@@ -350,11 +350,12 @@ def install():
 
 def make_guest():
     """Put the guest's kernel and initramfs into the payload."""
-    payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
+    payload.copy(image.packed_kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
+    payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinux")
     inputs = [*(paths.BUILD / module for module in guest.MODULES), *guest.inputs(),
               paths.LAB_D / "base/initramfs.py", paths.LAB_D / "base/kmod.py"]
     key = image.digest(image.recipe(), *(path.read_bytes() for path in inputs))
-    target = paths.PAYLOAD / "guest" / "initramfs.cpio.gz"
+    target = paths.PAYLOAD / "guest" / "initramfs.cpio"
     stamp = paths.BUILD / "guest.stamp"
     if target.exists() and stamp.exists() and stamp.read_text() == key:
         return

@@ -20,7 +20,7 @@ HOME = paths.DEBUG
 TREE = HOME / "tree"
 STAMP = HOME / "stamp"
 IMAGE = TREE / "arch/x86/boot/bzImage"
-INITRAMFS = HOME / "initramfs.cpio.gz"
+INITRAMFS = HOME / "initramfs.cpio"
 PAYLOAD = paths.PAYLOAD / "debug"
 
 # CC and AS lines of the log until the build is done; only for the progress display.

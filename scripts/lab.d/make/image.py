@@ -14,7 +14,7 @@ import tempfile
 from contextlib import contextmanager
 
 from base import files, initramfs, kmod, process, say
-from make import chroot, packages, paths, place
+from make import chroot, packages, paths, place, vmlinux
 
 PACKAGES = (
     "linux-image-amd64", "linux-headers-amd64", "linux-source-6.12",
@@ -243,6 +243,19 @@ def _make_disk(stamp):
     stamp.write_text(recipe())
 
 
+def make_kernel():
+    """Unpack the image's kernel, unless that was done."""
+    inputs = [packed_kernel(), paths.LAB_D / "make/vmlinux.py"]
+    stamp = paths.LAB / "vmlinux.stamp"
+    with locked(paths.LAB, "its kernel", ".kernel.lock"):
+        wanted = digest(recipe(), *(path.read_bytes() for path in inputs))
+        if kernel().exists() and stamp.exists() and stamp.read_text() == wanted:
+            return
+        with files.whole(kernel()) as temporary:
+            temporary.write_bytes(vmlinux.of(inputs[0].read_bytes()))
+        stamp.write_text(wanted)
+
+
 def make_initramfs():
     """Make the lab's own initramfs, unless it is there and current."""
     inputs = [paths.LAB_D / "lab/initramfs-init", paths.LAB_D / "base/initramfs.py",
@@ -257,5 +270,10 @@ def make_initramfs():
 
 
 def kernel():
-    """The kernel that the lab boots."""
+    """The kernel that lab and guests boot."""
+    return paths.LAB / "vmlinux"
+
+
+def packed_kernel():
+    """The same as the distribution has it."""
     return paths.ROOT / "boot" / f"vmlinuz-{kmod.kernel_version(paths.ROOT)}"

@@ -18,7 +18,8 @@ def make(words=build.TARGETS, mutants=()):
     targets = build.wanted(words)
     image.make_root()
     side_by_side.run({"source": Job(image.make_source), **build.jobs(targets, mutants),
-                      "initramfs": Job(image.make_initramfs), "disk": Job(image.make_disk)})
+                      "initramfs": Job(image.make_initramfs), "disk": Job(image.make_disk),
+                      "kernel": Job(image.make_kernel)})
     build.put_together(targets)
     debug_kernel.prepare(mutants)
     payload.update()
@@ -27,6 +28,7 @@ def make(words=build.TARGETS, mutants=()):
 def make_bare():
     """Make what a boot without our modules needs."""
     image.make_root()
+    image.make_kernel()
     image.make_initramfs()
     image.make_disk()
     payload.update()

@@ -103,7 +103,7 @@ class LibvirtHost:
         _daemons()
         IMAGES.mkdir(parents=True, exist_ok=True)
         shutil.copy(site.built("guest/vmlinuz"), IMAGES / "mdma-guest.vmlinuz")
-        shutil.copy(site.built("guest/initramfs.cpio.gz"), IMAGES / "mdma-guest.initramfs")
+        shutil.copy(site.built("guest/initramfs.cpio"), IMAGES / "mdma-guest.initramfs")
         return True
 
     def new_key(self):
