@@ -29,6 +29,7 @@
 #define CREATE_TRACE_POINTS
 #include "type1_trace.h"
 
+#include "type1_compat.h"
 #include "type1_container.c"
 #include "type1_dma.c"
 #include "type1_report.c"

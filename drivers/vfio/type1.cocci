@@ -154,6 +154,7 @@
 +	E - dma->iova < dma->size
  ...>
  }
+// where: dma_addr_t end = dma->iova + dma->size
 // hook: 6 - dma->iova < dma->size
 // hook: 0 iova < end
 // hook: 0 end = dma->iova
@@ -164,9 +165,11 @@
 
 // Remove all functions that look up or change the list, or pin and unpin by it.
 @@
-identifier f = {vfio_find_vpfn, vfio_link_pfn, vfio_unlink_pfn,
+identifier f = {vfio_find_vpfn, vfio_find_vpfn_range, vpfn_pages,
+	vfio_link_pfn, vfio_unlink_pfn,
 	vfio_add_to_pfn_list, vfio_remove_from_pfn_list,
 	vfio_iova_get_vfio_pfn, vfio_iova_put_vfio_pfn,
+	vfio_batch_init_single,
 	vfio_pin_page_external, vfio_unpin_page_external};
 type T;
 @@
@@ -207,14 +210,24 @@ type T;
 // hook: 1 vfio_iommu_type1_unmap_dma(
 // hook: 1 vfio_iommu_unmap_unpin_reaccount(
 // hook: 0 vfio_dma_do_unmap
+
+// where: start + size <= dma->iova
 // hook: 0 start + size <= dma->iova
 
 // A pinned page is not counted as locked memory twice. A retained page is not pinned
 // (D11).
 @@ expression D, I; @@
 -vfio_find_vpfn(D, I)
-+vfio_dma_pinned(D, I)
-// hook: 2 vfio_dma_pinned(dma, iova)
++vfio_dma_pinned(D, I, 1)
+// where: if (vfio_find_vpfn(dma, iova))
+// hook: 2 vfio_dma_pinned(dma, iova, 1)
+
+// Newer kernels count a range of pages.
+@@ expression D, I, N; @@
+-vpfn_pages(D, I, N)
++vfio_dma_pinned(D, I, N)
+// where: vpfn_pages(
+// hook: 2 vfio_dma_pinned(dma, iova, n
 
 // A new mapping has an empty store.
 @@ expression D; @@

@@ -34,7 +34,7 @@ static int get_check(struct vfio_iommu *iommu,
 		return -ENODEV;
 	if (!iommu->dirty_page_tracking || get->bitmap.pgsize != pgsize)
 		return -EINVAL;
-	if (!get->size || (get->iova | get->size) & (pgsize - 1))
+	if ((get->iova | get->size) & (pgsize - 1))
 		return -EINVAL;
 	return 0;
 }
@@ -45,8 +45,10 @@ static int dirty_get(struct vfio_iommu *iommu,
 	struct dirty_range range;
 	int ret;
 
-	if (get->iova + get->size - 1 < get->iova)
+	if (!get->size)
 		return -EINVAL;
+	if (get->iova + get->size - 1 < get->iova)
+		return TYPE1_ERANGE;
 	ret = bitmap_check(&get->bitmap, get->size);
 	if (ret)
 		return ret;

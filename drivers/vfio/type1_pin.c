@@ -23,10 +23,25 @@
  * most of what a call for a single page costs. So there is pin_page().
  */
 
-/* A retained page is not pinned: nobody must take it for that (D11). */
-static bool vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova)
+/*
+ * How many of @npage pages are pinned. A retained page is not: nobody must take it for
+ * that (D11).
+ */
+static long vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova, long npage)
 {
-	return pin_store_pinned(&dma->pins, (iova - dma->iova) >> PAGE_SHIFT);
+	u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+	u64 last = first + npage - 1;
+	struct pin_row row;
+	long pinned = 0;
+
+	if (npage == 1)
+		return pin_store_pinned(&dma->pins, first);
+	while (first <= last &&
+	       pin_store_next_pinned(&dma->pins, first, last, &row)) {
+		pinned += row.n;
+		first = row.page + row.n;
+	}
+	return pinned;
 }
 
 /* A group that pins says by it what it writes. Caller holds iommu->lock. */
@@ -247,17 +262,15 @@ static int get_pages(struct pin_call *call, struct page **pages)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 	}
-	got = vaddr_get_pfns(call->mm, call->vaddr, call->want,
-			     call->dma_prot, &pfn, pages);
-	if (got <= 0)
-		return got ? got : -EFAULT;
-	/* For a frame found in a VM_PFNMAP vma, pages[] was not filled in. */
-	if (got == 1) {
-		if (!pfn_valid(pfn))
-			return -EINVAL;
-		pages[0] = pfn_to_page(pfn);
-	}
-	return got;
+	got = type1_get_pages(call->mm, call->vaddr, call->want,
+			      call->dma_prot, &pfn, pages);
+	if (got)
+		return got;
+	/* A frame in a VM_PFNMAP vma. It may have no page. */
+	if (!pfn_valid(pfn))
+		return -EINVAL;
+	pages[0] = pfn_to_page(pfn);
+	return 1;
 }
 
 static int pin_get(struct pin_call *call)
@@ -520,7 +533,7 @@ static struct vfio_dma *page_find(struct vfio_iommu *iommu, dma_addr_t iova,
 	struct vfio_dma *dma = vfio_find_dma_to_use(iommu, iova);
 
 	if (!dma || dma->generation > generation ||
-	    (dma->prot & prot) != prot || vfio_dma_pinned(dma, iova))
+	    (dma->prot & prot) != prot || vfio_dma_pinned(dma, iova, 1))
 		return NULL;
 	return dma;
 }
@@ -726,11 +739,11 @@ static int vfio_iommu_type1_pin_pages(void *iommu_data,
 
 	if (!iommu || !pages || npage > (int)VFIO_PIN_PAGES_MAX_ENTRIES)
 		return -EINVAL;
-	/* The last byte, not the end: the range may end with the address space. */
-	if (iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 < iova)
-		return -EINVAL;
 	if (!iommu->v2)
 		return -EACCES;
+	/* The last byte, not the end: the range may end with the address space. */
+	if (iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 < iova)
+		return TYPE1_ERANGE;
 
 	if (npage == 1 && pin_page(iommu, iommu_group, iova, prot, pages,
 				   &generation))

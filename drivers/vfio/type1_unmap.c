@@ -354,6 +354,19 @@ static int unmap_run(struct unmap_call *call)
 	return ret;
 }
 
+/* Can there be such a range? */
+static int unmap_check_range(const struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
+		return 0;
+	if ((unmap->iova | unmap->size) & (PAGE_SIZE - 1))
+		return -EINVAL;
+	if (unmap->size > SIZE_MAX ||
+	    unmap->iova + unmap->size - 1 < unmap->iova)
+		return TYPE1_ERANGE;
+	return 0;
+}
+
 static int unmap_parse(struct unmap_call *call, unsigned long arg,
 		       const struct vfio_iommu_type1_dma_unmap *unmap)
 {
@@ -362,27 +375,27 @@ static int unmap_parse(struct unmap_call *call, unsigned long arg,
 	const u32 exclusive = VFIO_DMA_UNMAP_FLAG_ALL |
 			      VFIO_DMA_UNMAP_FLAG_VADDR;
 	bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+	int ret;
 
 	if (unmap->argsz < minsz ||
 	    unmap->flags & ~(exclusive | VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP))
 		return -EINVAL;
-	if (all ? unmap->iova || unmap->size :
-		  !unmap->size || unmap->size > SIZE_MAX ||
-		  unmap->iova + unmap->size - 1 < unmap->iova)
+	if (all ? unmap->iova || unmap->size : !unmap->size)
 		return -EINVAL;
 	call->flags = unmap->flags;
 	call->range.first = unmap->iova;
 	call->range.last = unmap->iova + unmap->size - 1;
 
 	if (!(unmap->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP))
-		return 0;
+		return unmap_check_range(unmap);
 	if (unmap->flags & exclusive ||
 	    unmap->argsz < minsz + sizeof(call->bitmap))
 		return -EINVAL;
 	if (copy_from_user(&call->bitmap, (void __user *)(arg + minsz),
 			   sizeof(call->bitmap)))
 		return -EFAULT;
-	return bitmap_check(&call->bitmap, unmap->size);
+	ret = bitmap_check(&call->bitmap, unmap->size);
+	return ret ? ret : unmap_check_range(unmap);
 }
 
 static int vfio_iommu_type1_unmap_dma(struct vfio_iommu *iommu,

@@ -21,7 +21,7 @@ LAYERS = {
     "move": "migration file stream stream_values",
     "work": "thread settings workload ring job engine channel knobs sequence replay upload",
     "memory": "unmap manual held access going run window",
-    "record": "ledger dirty_log stats trace snapshot worker",
+    "record": "ledger dirty_log stats trace snapshot worker compat",
 }
 HEIGHT = {name: height for height, names in enumerate(reversed(LAYERS.values()))
           for name in names.split()}

@@ -21,6 +21,7 @@
 #include "unit.h"
 
 #define PAGE_SHIFT	12
+#define PAGE_SIZE	(1UL << PAGE_SHIFT)
 #define IOVA_PAGES	(1ULL << (64 - PAGE_SHIFT))
 
 typedef u64 dma_addr_t;

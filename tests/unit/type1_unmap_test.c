@@ -25,6 +25,8 @@ struct vfio_device {
 static unsigned long slept_us;
 
 #define USEC_PER_MSEC			1000UL
+/* What a kernel says whose own type1 tells such ranges apart (type1_compat.h). */
+#define TYPE1_ERANGE			(-EOVERFLOW)
 #define fsleep(us)			((void)(slept_us += (us)))
 #define offsetofend(type, member) \
 	(offsetof(type, member) + sizeof(((type *)0)->member))

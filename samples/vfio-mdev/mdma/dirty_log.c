@@ -477,4 +477,5 @@ void mdma_dirty_log_stop(struct mdma_dirty_log *log)
 		trace_mdma_log_stop(log->id);
 }
 
-MODULE_IMPORT_NS(IOMMUFD);
+/* MODULE_IMPORT_NS() takes a string in some kernels, and a word in others. */
+MODULE_INFO(import_ns, "IOMMUFD");

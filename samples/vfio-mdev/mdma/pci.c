@@ -315,7 +315,7 @@ static int get_info(void __user *arg)
  * Adds the capability that says what the ledger's region is. If the user left
  * no room for it, @argsz says how much is needed.
  */
-static int tell_ledger_type(struct vfio_region_info *info, void __user *arg)
+static int add_ledger_type(struct vfio_info_cap *caps)
 {
 	struct vfio_region_info_cap_type type = {
 		.header.id = VFIO_REGION_INFO_CAP_TYPE,
@@ -323,38 +323,33 @@ static int tell_ledger_type(struct vfio_region_info *info, void __user *arg)
 		.type = VFIO_REGION_TYPE_PCI_VENDOR_TYPE | MDMA_PCI_VENDOR_ID,
 		.subtype = MDMA_REGION_SUBTYPE_LEDGER,
 	};
-	size_t size = sizeof(*info) + sizeof(type);
 
-	info->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_CAPS;
-	if (info->argsz < size) {
-		info->argsz = size;
-		return 0;
-	}
-	info->cap_offset = sizeof(*info);
-	return copy_to_user(arg + sizeof(*info), &type, sizeof(type)) ?
-	       -EFAULT : 0;
+	return vfio_info_add_capability(caps, &type.header, sizeof(type));
 }
 
-static int get_region_info(struct mdma_pci *pci, void __user *arg)
+/**
+ * mdma_pci_region_info() - tell about a region
+ * @pci: of a device that is open
+ * @info: its index is set; gets the rest
+ * @caps: gets what more there is to tell; the caller frees its buffer
+ *
+ * Return: 0, -EINVAL or -ENOMEM.
+ */
+int mdma_pci_region_info(struct mdma_pci *pci, struct vfio_region_info *info,
+			 struct vfio_info_cap *caps)
 {
-	size_t minsz = offsetofend(struct vfio_region_info, offset);
-	struct vfio_region_info info;
-	int ret = 0;
-
-	if (copy_from_user(&info, arg, minsz))
-		return -EFAULT;
-	if (info.argsz < minsz || info.index >= NUM_REGIONS)
+	if (info->index >= NUM_REGIONS)
 		return -EINVAL;
-	info.size = region_size(pci, info.index);
-	info.offset = REGION_OFFSET(info.index);
-	info.flags = info.size ? VFIO_REGION_INFO_FLAG_READ |
-				 VFIO_REGION_INFO_FLAG_WRITE : 0;
-	info.cap_offset = 0;
-	if (info.index == LEDGER_REGION)
-		ret = tell_ledger_type(&info, arg);
-	if (ret)
-		return ret;
-	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
+	info->size = region_size(pci, info->index);
+	info->offset = REGION_OFFSET(info->index);
+	info->cap_offset = 0;
+	if (info->index == LEDGER_REGION) {
+		info->flags = VFIO_REGION_INFO_FLAG_READ;
+		return add_ledger_type(caps);
+	}
+	info->flags = info->size ? VFIO_REGION_INFO_FLAG_READ |
+				   VFIO_REGION_INFO_FLAG_WRITE : 0;
+	return 0;
 }
 
 static int get_irq_info(struct mdma_pci *pci, void __user *arg)
@@ -401,7 +396,7 @@ static int set_irqs(struct mdma_pci *pci, void __user *arg)
 }
 
 /**
- * mdma_pci_ioctl() - VFIO_DEVICE_*
+ * mdma_pci_ioctl() - VFIO_DEVICE_*, but VFIO_DEVICE_GET_REGION_INFO
  * @pci: of a device that is open
  * @cmd: number
  * @arg: address of a structure of the user
@@ -416,8 +411,6 @@ long mdma_pci_ioctl(struct mdma_pci *pci, unsigned int cmd,
 	switch (cmd) {
 	case VFIO_DEVICE_GET_INFO:
 		return get_info(uarg);
-	case VFIO_DEVICE_GET_REGION_INFO:
-		return get_region_info(pci, uarg);
 	case VFIO_DEVICE_GET_IRQ_INFO:
 		return get_irq_info(pci, uarg);
 	case VFIO_DEVICE_SET_IRQS:

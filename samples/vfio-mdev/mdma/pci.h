@@ -11,6 +11,8 @@ struct mdma_irqs;
 struct mdma_ledger_view;
 struct mdma_migration;
 struct mdma_regs;
+struct vfio_info_cap;
+struct vfio_region_info;
 
 /* Bytes of config space, a conventional function's. */
 #define MDMA_CONFIG_SIZE	256
@@ -43,6 +45,8 @@ ssize_t mdma_pci_read(struct mdma_pci *pci, char __user *buf, size_t count,
 		      loff_t *ppos);
 ssize_t mdma_pci_write(struct mdma_pci *pci, const char __user *buf,
 		       size_t count, loff_t *ppos);
+int mdma_pci_region_info(struct mdma_pci *pci, struct vfio_region_info *info,
+			 struct vfio_info_cap *caps);
 long mdma_pci_ioctl(struct mdma_pci *pci, unsigned int cmd, unsigned long arg);
 
 #endif /* MDMA_PCI_H */

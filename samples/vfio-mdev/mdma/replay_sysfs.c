@@ -21,8 +21,8 @@
 #define HEADER_SIZE	sizeof(struct mdma_trace_header)
 
 static ssize_t trace_read(struct file *filp, struct kobject *kobj,
-			  struct bin_attribute *attr, char *buf, loff_t pos,
-			  size_t count)
+			  MDMA_BIN_CONST struct bin_attribute *attr, char *buf,
+			  loff_t pos, size_t count)
 {
 	struct mdma_device *dev = dev_get_drvdata(kobj_to_dev(kobj));
 	struct mdma_trace_header header;
@@ -68,8 +68,8 @@ static int finish(struct mdma_device *dev)
 }
 
 static ssize_t trace_write(struct file *filp, struct kobject *kobj,
-			   struct bin_attribute *attr, char *buf, loff_t pos,
-			   size_t count)
+			   MDMA_BIN_CONST struct bin_attribute *attr, char *buf,
+			   loff_t pos, size_t count)
 {
 	struct mdma_device *dev = dev_get_drvdata(kobj_to_dev(kobj));
 	bool more = false;
@@ -87,7 +87,7 @@ static ssize_t trace_write(struct file *filp, struct kobject *kobj,
 	return ret < 0 ? ret : count;
 }
 
-struct bin_attribute mdma_trace_attr = {
+MDMA_BIN_CONST struct bin_attribute mdma_trace_attr = {
 	.attr = { .name = "trace", .mode = 0644 },
 	.read = trace_read,
 	.write = trace_write,

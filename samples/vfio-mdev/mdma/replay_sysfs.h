@@ -3,8 +3,10 @@
 #ifndef MDMA_REPLAY_SYSFS_H
 #define MDMA_REPLAY_SYSFS_H
 
-struct bin_attribute;
+#include <linux/sysfs.h>
 
-extern struct bin_attribute mdma_trace_attr;
+#include "compat.h"
+
+extern MDMA_BIN_CONST struct bin_attribute mdma_trace_attr;
 
 #endif /* MDMA_REPLAY_SYSFS_H */

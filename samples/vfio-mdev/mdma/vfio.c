@@ -6,6 +6,7 @@
 #include <linux/kconfig.h>
 #include <linux/vfio.h>
 
+#include "compat.h"
 #include "device.h"
 #include "thread.h"
 #include "vfio.h"
@@ -141,13 +142,24 @@ static ssize_t device_write(struct vfio_device *vdev, const char __user *buf,
 	return ret ?: mdma_pci_write(&dev->pci, buf, count, ppos);
 }
 
+static int region_info(struct vfio_device *vdev, struct vfio_region_info *info,
+		       struct vfio_info_cap *caps)
+{
+	return mdma_pci_region_info(&mdma_of(vdev)->pci, info, caps);
+}
+
 static long device_ioctl(struct vfio_device *vdev, unsigned int cmd,
 			 unsigned long arg)
 {
 	struct mdma_device *dev = mdma_of(vdev);
 	int ret = mdma_thread_adopt(&dev->engine);
 
-	return ret ?: mdma_pci_ioctl(&dev->pci, cmd, arg);
+	if (ret)
+		return ret;
+	if (cmd == VFIO_DEVICE_GET_REGION_INFO)
+		return mdma_compat_region_info(vdev, (void __user *)arg,
+					       region_info);
+	return mdma_pci_ioctl(&dev->pci, cmd, arg);
 }
 
 static void device_request(struct vfio_device *vdev, unsigned int count)
@@ -171,6 +183,9 @@ const struct vfio_device_ops mdma_vfio_ops = {
 	.read		= device_read,
 	.write		= device_write,
 	.ioctl		= device_ioctl,
+#ifdef MDMA_HAS_REGION_INFO_CAPS
+	.get_region_info_caps = region_info,
+#endif
 	.request	= device_request,
 	.dma_unmap	= device_dma_unmap,
 	.bind_iommufd	= vfio_iommufd_emulated_bind,

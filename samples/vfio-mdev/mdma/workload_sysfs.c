@@ -162,7 +162,7 @@ static ssize_t step_store(struct device *dev, struct device_attribute *attr,
 	return mdma_workload_step(to_file(attr)->ch, n) ?: count;
 }
 
-static struct bin_attribute *device_bin_attrs[] = {
+static MDMA_BIN_CONST struct bin_attribute *MDMA_BIN_CONST device_bin_attrs[] = {
 	&mdma_trace_attr,
 	NULL,
 };

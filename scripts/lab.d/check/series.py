@@ -171,6 +171,7 @@ class Series:
         self.link(*self.take("dirty_*"))
         self.commit("03-dirty-report")
         self.take("page_row.h")
+        self.take("type1_compat.h")
         self.take("type1_account*")
         self.take("type1_unpin*")
         self.take("type1_pin*")

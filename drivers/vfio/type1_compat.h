@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where kernels differ. Kbuild looks into the kernel's own file and says by macros what
+ * it found there, since stable kernels take changes from newer ones.
+ */
+#ifndef _TYPE1_COMPAT_H
+#define _TYPE1_COMPAT_H
+
+/*
+ * The error for a range that does not fit into the address space: that of the kernel's
+ * own type1.
+ */
+#ifdef TYPE1_SAYS_EOVERFLOW
+#define TYPE1_ERANGE	(-EOVERFLOW)
+#else
+#define TYPE1_ERANGE	(-EINVAL)
+#endif
+
+/*
+ * vaddr_get_pfns() of the kernel's file, for up to @want pages.
+ *
+ * Return: how many @pages it got; 0 if it got one frame, @pfn, which may have no page
+ * and is not in @pages; or an error.
+ */
+#ifdef TYPE1_HAS_VFIO_BATCH
+static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
+			   int prot, unsigned long *pfn, struct page **pages)
+{
+	struct vfio_batch batch = { .pages = pages, .capacity = want };
+	long got;
+
+	got = vaddr_get_pfns(mm, vaddr, want, prot, pfn, &batch);
+	if (got <= 0)
+		return got ? got : -EFAULT;
+	/* For a VM_PFNMAP vma the batch is empty, and more frames may follow. */
+	return batch.size ? got : 0;
+}
+#else
+static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
+			   int prot, unsigned long *pfn, struct page **pages)
+{
+	int got = vaddr_get_pfns(mm, vaddr, want, prot, pfn, pages);
+
+	if (!got)
+		return -EFAULT;
+	/* Whether a single frame is of a VM_PFNMAP vma is not to be seen. */
+	return got == 1 ? 0 : got;
+}
+#endif
+
+#endif /* _TYPE1_COMPAT_H */
