@@ -7,6 +7,8 @@ KSRC ?=
 SEED ?=
 OPS ?=
 DEBUG ?=
+KERNEL ?=
+QEMU ?=
 V ?= 0
 AUTO ?=
 SCENARIO ?= migrate
@@ -22,7 +24,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO DEBUG KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO DEBUG KERNEL QEMU KDIR KSRC SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -82,6 +84,7 @@ distclean: ## remove everything generated, the image as well
 #:   OPS=N       calls of the model, for check (default: 1000000)
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
+#:   KERNEL=VERSION  QEMU=VERSION  what the lab has (default: 6.12, 10.0; also: 7.3, 11.1)
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM
 

@@ -24,6 +24,13 @@ RULES = """\
 -struct list;
 // hook: 0 struct list
 // hook: 2 our_list
+
+// Only some kernels have it:
+// where: struct tree
+// hook: 0 struct tree
+// hook: 1 our_tree
+
+// hook: 1 our_end
 """
 
 
@@ -92,7 +99,7 @@ class Kernel(Case):
 
     def test_another_kernel(self):
         """Older, newer, and 6.1, which is a prefix of 6.12."""
-        for release in ("6.1.0-42-amd64", "6.13.1", "7.3.0", "5.10", "6.120"):
+        for release in ("6.1.0-42-amd64", "6.13.1", "7.30.0", "5.10", "6.120"):
             with self.subTest(release=release):
                 said = self.said(self.make(release, release))
                 self.assertIn(f"Linux {release}, and the modules are written for 6.12", said)
@@ -113,8 +120,8 @@ class Kernel(Case):
         self.assertIn("no drivers/vfio/vfio.h there",
                       self.said(build, self.source(files=host_modules.TYPE1[:1])))
         with mock.patch.object(self, "root", self.root / "other"):
-            self.assertIn("the source of Linux 7.3, and KDIR is 6.12.9-amd64",
-                          self.said(build, self.source("7.3")))
+            self.assertIn("the source of Linux 7.4, and KDIR is 6.12.9-amd64",
+                          self.said(build, self.source("7.4")))
         with mock.patch.object(self, "root", self.root / "good"):
             self.assertIn("please install: coccinelle",
                           self.said(build, self.source(), ["coccinelle"]))
@@ -134,22 +141,34 @@ class HookCheck(Case):
 
     def test_good(self):
         """All hooks hold."""
-        self.assertEqual(self.check("struct list;\n", "our_list;\nour_list;\n"),
-                         (0, "x.cocci: all 2 hooks hold\n"))
+        self.assertEqual(self.check("struct list;\n", "our_list;\nour_list;\nour_end;\n"),
+                         (0, "x.cocci: all 3 hooks hold\n"))
+
+    def test_where(self):
+        """A hook that only some kernels have must hold there, and what follows everywhere."""
+        before, after = "struct list;\nstruct tree;\n", "our_list;\nour_list;\nour_end;\n"
+        self.assertEqual(self.check(before, after + "our_tree;\n"),
+                         (0, "x.cocci: all 5 hooks hold\n"))
+        code, said = self.check(before, after + "struct tree;\n")
+        self.assertEqual(code, 1)
+        self.assertIn("2 of 5 hooks", said)
+        self.assertIn("x.cocci:11: 'struct tree' is on 1 lines", said)
+        self.assertIn("'our_end' is on 0 lines",
+                      self.check("struct list;\n", "our_list;\nour_list;\n")[1])
 
     def test_missing(self):
         """Which hook is missing, where, by which rule, for which kernel, and what to do."""
-        code, said = self.check("struct list;\n", "our_list;\n")
+        code, said = self.check("struct list;\n", "our_list;\nour_end;\n")
         *_, last = said.splitlines()
         self.assertEqual(code, 1)
-        for words in ("error: before.c", "Linux 6.12", "1 of 2 hooks", "x.cocci:7: 'our_list'",
+        for words in ("error: before.c", "Linux 6.12", "1 of 3 hooks", "x.cocci:7: 'our_list'",
                       "on 1 lines of the result, must be on 2", '"The list goes:"', "KSRC="):
             self.assertIn(words, last)
 
     def test_never_there(self):
         """A rule that changed nothing, and rules without a hook."""
         self.assertIn("x.cocci:6: 'struct list' was never in before.c",
-                      self.check("", "our_list;\nour_list;\n")[1])
+                      self.check("", "our_list;\nour_list;\nour_end;\n")[1])
         self.assertEqual(self.check("", "", "// kernel: 6.12\n")[0], 1)
 
 

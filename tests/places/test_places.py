@@ -147,7 +147,7 @@ class Output(Clone):
     def test_image_of_somebody_else(self):
         """OUT is ours, and what is in it is not."""
         out = self.base / "mixed"
-        lab = out / "lab" / paths.SUITE
+        lab = out / "lab" / paths.VARIANT
         lab.mkdir(parents=True)
         out.chmod(0o777)
         lab.chmod(0o555)
@@ -260,7 +260,7 @@ class Boot(Clone):
         for name in ("lab", "build"):
             (out / name).symlink_to(paths.OUT / name)
         # Which is put together anew for each OUT: so most of it is found there.
-        shutil.copytree(paths.PAYLOAD, out / "payload")
+        shutil.copytree(paths.PAYLOAD, out / "payload" / paths.VARIANT)
 
     def qemus(self):
         """Processes that have a file of the clone in their command line."""

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Optional
 
 from base import files, process, say
-from make import image, packages, paths, payload, trouble
+from make import image, packages, paths, payload, trouble, versions
 
 HOME = paths.OUT / "host"
 MODULES = ("samples/vfio-mdev/mdma", "samples/vfio-mdev/mdma-guest")
 BACKEND = "drivers/vfio"
 TYPE1 = ("vfio_iommu_type1.c", "vfio.h")
 
-# The modules use the interfaces of this kernel.
-LINUX = "6.12"
+# The modules are tried with these kernels.
+LINUX = tuple(version.word for version in versions.KERNELS)
 # What a kernel must have -> which module needs it.
 NEEDED = {"MODULES": "a module", "VFIO_MDEV": "mdma", "PCI_MSI": "mdma_guest",
           "DMA_ENGINE": "mdma_guest"}
@@ -106,9 +106,10 @@ def kernel(variables):
     """The kernel that KDIR and KSRC mean; LabError says what is wrong with it."""
     build = _build_directory(variables.get("KDIR"))
     release = (build / "include/config/kernel.release").read_text().strip()
-    if _version(release) != LINUX:
+    if _version(release) not in LINUX:
+        known = " or ".join(LINUX)
         raise say.LabError(f"KDIR={build}: Linux {release}, and the modules are written for "
-                           f"{LINUX}; name a build directory of Linux {LINUX}")
+                           f"{known}; name a build directory of Linux {known}")
     word = variables.get("KSRC")
     _check_config(build, release, bool(word))
     needed = {"make": "make"} if variables.get("LLVM") or variables.get("CC") \

@@ -14,11 +14,10 @@ import tempfile
 from contextlib import contextmanager
 
 from base import files, initramfs, kmod, process, say
-from make import chroot, packages, paths, place, vmlinux
+from make import chroot, packages, paths, place, versions, vmlinux
 
 PACKAGES = (
-    "linux-image-amd64", "linux-headers-amd64", "linux-source-6.12",
-    "qemu-system-x86", "mdevctl", "kmod", "busybox-static", "python3",
+    *versions.packages(), "mdevctl", "kmod", "busybox-static", "python3",
     "coccinelle", "sparse", "make", "gcc", "libc6-dev", "pciutils", "iproute2",
     # What a build of the kernel itself needs besides, for a debug kernel.
     "flex", "bison", "bc", "libelf-dev",
@@ -34,6 +33,8 @@ OPTIONS = (
     "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Retries "3"',
 )
+# Writes one of apt's files before packages are looked for. The words: path, text.
+WRITE = 'f="$1/%s"; mkdir -p "${f%%/*}"; printf "%%s" "%s" >"$f"'
 STAMP = "etc/mdma-lab"
 SOURCE_ARCHIVE = "linux-source.tar.xz"
 
@@ -80,9 +81,14 @@ def locked(directory, what, name=".lock"):
         yield
 
 
+def hooks():
+    """What mmdebstrap does before it looks for packages."""
+    return [f"--setup-hook={WRITE % (path, text)}" for path, text in versions.sources().items()]
+
+
 def recipe():
     """The hash of everything that decides what is in the tree."""
-    return digest(paths.SUITE, *PACKAGES, *OPTIONS)
+    return digest(versions.SUITE, *PACKAGES, *OPTIONS, *hooks())
 
 
 def current():
@@ -117,19 +123,19 @@ def _bootstrap(tree):
     INITRD=No: the lab has its own initramfs, and Debian's takes 20 s to make.
     """
     log = paths.LAB / "mmdebstrap.log"
-    words = ["mmdebstrap", "--verbose", *OPTIONS, "--include=" + ",".join(PACKAGES)]
+    words = ["mmdebstrap", "--verbose", *OPTIONS, *hooks(), "--include=" + ",".join(PACKAGES)]
     environment = dict(process.ENVIRONMENT, INITRD="No")
-    with say.Step(f"image: mmdebstrap {paths.SUITE}", _progress(log)):
+    with say.Step(f"image: mmdebstrap {paths.VARIANT}", _progress(log)):
         if os.geteuid() == 0:
             # In a PID namespace, so that no process of it can be left running; below /mnt, since
             # apt and dpkg do not accept every path.
             inside = ["sh", "-c", 'mount --bind "$1" /mnt && shift && exec "$@"', "sh", paths.LAB]
             process.run([*chroot.namespace(), "--mount-proc", "--", *inside, *words,
-                         "--mode=root", paths.SUITE, f"/mnt/{tree.name}"],
+                         "--mode=root", versions.SUITE, f"/mnt/{tree.name}"],
                         log, "mmdebstrap", env=environment)
             return
         archive = paths.LAB / "root.tar"
-        process.run([*words, "--mode=unshare", "--format=tar", paths.SUITE, archive],
+        process.run([*words, "--mode=unshare", "--format=tar", versions.SUITE, archive],
                     log, "mmdebstrap", env=environment)
         _unpack(archive, tree)
 

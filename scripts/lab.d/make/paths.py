@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where everything is. Everything generated is below OUT; nothing else is written."""
+"""Where everything is. Everything generated is below OUT; nothing else is written.
+
+VARIANT is the name of the image, by its versions: what is made with different images never mixes.
+"""
 
 import os
 from pathlib import Path
 
+from make import versions
+
 REPO = Path(__file__).resolve().parents[3]
-SUITE = "trixie"
+VARIANT = versions.variant()
 
 OUT = Path(os.environ.get("OUT") or REPO / "out").resolve()
-LAB = OUT / "lab" / SUITE
+LAB = OUT / "lab" / VARIANT
 ROOT = LAB / "root"
 ROOT_IMAGE = LAB / "root.img"
 KERNEL_SOURCE = LAB / "src"
 DEBUG = LAB / "debug"
 LAB_INITRAMFS = LAB / "initramfs.cpio"
-BUILD = OUT / "build" / SUITE
-PAYLOAD = OUT / "payload"
+BUILD = OUT / "build" / VARIANT
+PAYLOAD = OUT / "payload" / VARIANT
 RUN = OUT / "run"
 CHECK = OUT / "check"
 SHELL = OUT / "shell"

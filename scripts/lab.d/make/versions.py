@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which kernel and QEMU the lab has: KERNEL= and QEMU= in the environment.
+
+The default is what the suite itself has. Another version comes from the suite's backports, into an
+image of its own; images, builds and payloads of different versions lie side by side.
+"""
+
+import os
+from dataclasses import dataclass
+
+from base import say
+
+SUITE = "trixie"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of one of the lab's parts.
+
+    @word:      how the user names it
+    @packages:  what the image gets
+    @backports: patterns of packages that apt takes from the suite's backports
+    """
+    word: str
+    packages: tuple
+    backports: tuple = ()
+
+
+def _kernel(word, backports=()):
+    return Version(word, ("linux-image-amd64", "linux-headers-amd64", f"linux-source-{word}"),
+                   backports)
+
+
+# The first of each is the default.
+KERNELS = (_kernel("6.12"), _kernel("7.3", ("linux-*",)))
+QEMUS = (Version("10.0", ("qemu-system-x86",)),
+         Version("11.1", ("qemu-system-x86",), ("qemu-*", "seabios")))
+
+
+# Variable -> what it may choose.
+CHOICES = {"KERNEL": KERNELS, "QEMU": QEMUS}
+
+
+def check():
+    """Refuse a version that there is not."""
+    for variable, versions in CHOICES.items():
+        word = os.environ.get(variable)
+        words = [version.word for version in versions]
+        if word and word not in words:
+            raise say.UsageError(f"{variable}={word}: there are {', '.join(words)}")
+
+
+def chosen():
+    """Variable -> the version chosen; the default for a word that check() refuses."""
+    return {variable: next((version for version in versions
+                            if version.word == os.environ.get(variable)), versions[0])
+            for variable, versions in CHOICES.items()}
+
+
+def variant():
+    """Name of the image, and of the directories of what is made with it: the suite alone for the
+    versions that it has."""
+    return "-".join([SUITE, *(f"{variable.lower()}{version.word}"
+                              for variable, version in chosen().items() if version.backports)])
+
+
+def packages():
+    """Packages whose versions are chosen."""
+    return tuple(name for version in chosen().values() for name in version.packages)
+
+
+def sources():
+    """apt's files for the image: path -> text; none for the versions of the suite."""
+    patterns = [pattern for version in chosen().values() for pattern in version.backports]
+    if not patterns:
+        return {}
+    return {"etc/apt/sources.list.d/backports.list":
+            f"deb http://deb.debian.org/debian {SUITE}-backports main\n",
+            "etc/apt/preferences.d/backports":
+            f"Package: {' '.join(patterns)}\nPin: release n={SUITE}-backports\n"
+            "Pin-Priority: 900\n"}

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""KERNEL= and QEMU= choose what is in the image, and where it lies."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+from base import say
+from make import image, versions
+
+
+class Versions(unittest.TestCase):
+    """versions.py"""
+
+    def choose(self, **words):
+        """Let these variables choose."""
+        patch = mock.patch.dict(os.environ, words)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_default(self):
+        """Nothing said, or said with an empty word: the suite alone, and nothing of backports."""
+        self.choose(KERNEL="", QEMU="")
+        versions.check()
+        self.assertEqual(versions.variant(), versions.SUITE)
+        self.assertEqual(versions.sources(), {})
+        self.assertIn("linux-source-6.12", versions.packages())
+
+    def test_same_as_default(self):
+        """The default by its name is the same image."""
+        self.choose(KERNEL="6.12", QEMU="10.0")
+        self.assertEqual(versions.variant(), versions.SUITE)
+
+    def test_other(self):
+        """Another version has an image of its own, and takes its packages alone from backports."""
+        self.choose(KERNEL="7.3", QEMU="")
+        self.assertEqual(versions.variant(), "trixie-kernel7.3")
+        self.assertIn("linux-source-7.3", versions.packages())
+        pins = versions.sources()["etc/apt/preferences.d/backports"]
+        self.assertIn("Package: linux-*\n", pins)
+        self.assertNotIn("qemu", pins)
+        self.choose(QEMU="11.1")
+        self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1")
+        self.assertIn("qemu-*", versions.sources()["etc/apt/preferences.d/backports"])
+
+    def test_unknown(self):
+        """A version that there is not."""
+        self.choose(KERNEL="7.4", QEMU="")
+        with self.assertRaisesRegex(say.UsageError, "KERNEL=7.4: there are 6.12, 7.3"):
+            versions.check()
+
+    def test_hooks(self):
+        """What mmdebstrap runs writes apt's files."""
+        self.choose(KERNEL="7.3", QEMU="11.1")
+        with tempfile.TemporaryDirectory() as root:
+            for hook in image.hooks():
+                subprocess.run(["sh", "-c", hook.partition("=")[2], "sh", root], check=True)
+            for path, text in versions.sources().items():
+                self.assertEqual((Path(root) / path).read_text(), text)
+
+
+if __name__ == "__main__":
+    unittest.main()
