@@ -19,8 +19,10 @@ from base.side_by_side import Job
 from make import chroot, guest, image, mutant as mutants, paths, payload
 
 JOBS = min(4, os.cpu_count() or 1)
-# Warnings of compilers, sparse and modpost.
-WARNING = re.compile(r"(\bwarning\b|^WARNING)[ :]", re.IGNORECASE)
+# Warnings of compilers, sparse and modpost; errors of sparse, which ends with 0 nevertheless, and
+# what kbuild says if it does not run sparse.
+WARNING = re.compile(r"(\bwarning\b|^WARNING)[ :]|: error: |sparse is not available",
+                     re.IGNORECASE)
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Target:
 
 
 MAKE = ("make", f"-j{JOBS}")
-CHECKED = ("W=1", "C=2")
+CHECKED = ("W=1", "C=2", "CHECK=/mnt/tools/sparse")
 KBUILD = (*MAKE, "-C", "{build}", "M={source}", *CHECKED, "modules")
 BACKEND = (*MAKE, "-C", "{source}", "KDIR={build}",
            "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", *CHECKED)
@@ -235,7 +237,7 @@ def command(target):
 
 def binds():
     """What a build sees besides the root tree."""
-    found = {"build": paths.BUILD, "src": paths.KERNEL_SOURCE}
+    found = {"build": paths.BUILD, "src": paths.KERNEL_SOURCE, "tools": paths.LAB_D / "make"}
     if paths.DEBUG.is_dir():
         found["debug"] = paths.DEBUG
     return found

@@ -165,9 +165,19 @@ def make_source():
         _extract_source()
 
 
+def _complete_headers(source, names):
+    """Copy files of the kernel's source to its headers in the tree."""
+    for name in names:
+        process.run([*chroot.namespace(), "--", "sh", "-c",
+                     'exec cp "$1" "$(echo "$2"/usr/src/linux-headers-*-common)/$3"', "sh",
+                     source / name, paths.ROOT, name],
+                    paths.LAB / "image.log", f"copying {name}", append=True)
+
+
 def _extract_source():
     stamp = paths.KERNEL_SOURCE / ".stamp"
-    wanted = digest(recipe(), *SOURCE_FILES)
+    headers = versions.chosen()["KERNEL"].headers
+    wanted = digest(recipe(), *SOURCE_FILES, *headers)
     if stamp.exists() and stamp.read_text() == wanted:
         return
     with say.Step("image: kernel source files"):
@@ -176,8 +186,9 @@ def _extract_source():
         temporary.mkdir()
         process.run(["tar", "-x", "-f", paths.LAB / SOURCE_ARCHIVE, "-C", temporary,
                      "--strip-components=1", "--wildcards",
-                     *(f"linux-source-*/{member}" for member in SOURCE_FILES)],
+                     *(f"linux-source-*/{member}" for member in (*SOURCE_FILES, *headers))],
                     paths.LAB / "image.log", "unpacking the kernel's source files", append=True)
+        _complete_headers(temporary, headers)
         (temporary / ".stamp").write_text(wanted)
         shutil.rmtree(paths.KERNEL_SOURCE, ignore_errors=True)
         temporary.rename(paths.KERNEL_SOURCE)

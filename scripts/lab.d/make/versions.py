@@ -20,19 +20,22 @@ class Version:
     @word:      how the user names it
     @packages:  what the image gets
     @backports: patterns of packages that apt takes from the suite's backports
+    @headers:   files of the kernel's source that modules need to be built, and that the package
+                of its headers lacks
     """
     word: str
     packages: tuple
     backports: tuple = ()
+    headers: tuple = ()
 
 
-def _kernel(word, backports=()):
+def _kernel(word, *more):
     return Version(word, ("linux-image-amd64", "linux-headers-amd64", f"linux-source-{word}"),
-                   backports)
+                   *more)
 
 
 # The first of each is the default.
-KERNELS = (_kernel("6.12"), _kernel("7.3", ("linux-*",)))
+KERNELS = (_kernel("6.12"), _kernel("7.3", ("linux-*",), ("scripts/checker-valid.sh",)))
 QEMUS = (Version("10.0", ("qemu-system-x86",)),
          Version("11.1", ("qemu-system-x86",), ("qemu-*", "seabios")))
 
