@@ -287,11 +287,11 @@ type T;
 // hook: 1 vfio_dirty_scope_narrowed(iommu);
 // hook: 0 vfio_iommu_populate_bitmap_full
 
-// The largest bitmap that is accepted (R17).
+// The largest bitmap that is accepted (R17, R18).
 @@ @@
 -DIRTY_BITMAP_SIZE_MAX
-+REPORT_BYTES_MAX
-// hook: 1 cap_mig.max_dirty_bitmap_size = REPORT_BYTES_MAX;
++REPORT_BYTES_TOLD
+// hook: 1 cap_mig.max_dirty_bitmap_size = REPORT_BYTES_TOLD;
 
 // Create the cache of the store when the module is loaded.
 @@ expression O; @@

@@ -17,6 +17,7 @@ import re
 import statistics
 from pathlib import Path
 
+from base import qemu_events
 from judge import points
 
 PAGE_SIZE = points.PAGE_SIZE
@@ -67,7 +68,7 @@ def syncs(events):
     for time, name, text in events:
         if name == "migration_bitmap_sync_start":
             found.append([time, 0, 0])
-        elif name == "vfio_get_dirty_bitmap" and found:
+        elif name in qemu_events.GETS and found:
             found[-1][1] += number("dirty_pages", text)
             found[-1][2] += 1
     return [tuple(entry) for entry in found]

@@ -29,6 +29,7 @@ import struct
 from collections import namedtuple
 from pathlib import Path
 
+from base import qemu_events
 from judge import dmesg, events, standstill
 from judge.events import DEVICE, BrokenOracle, Report, Run, Tracking, Write
 
@@ -78,7 +79,7 @@ def read_qemu_log(path):
     Returns [(time, round, dirty pages)], in order.
     """
     event = re.compile(r"(\d+\.\d+):(migration_bitmap_sync_start"
-                       r"|vfio_get_dirty_bitmap .*dirty_pages=(\d+))")
+                       rf"|(?:{'|'.join(qemu_events.GETS)}) .*dirty_pages=(\d+))")
     told, rounds = [], 0
     for line in Path(path).read_text(errors="replace").splitlines():
         match = event.search(line)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 
+from base import qemu_events
 from base import qmp as qmp_client
 
 
@@ -17,7 +18,7 @@ class GuestError(Exception):
 # What the proof and the experiment need to know from QEMU, with QEMU's own clock: what it was told
 # in each round, what it concluded, and when it stopped.
 TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
-                "vfio_get_dirty_bitmap", "vfio_migration_set_device_state",
+                *qemu_events.GETS, "vfio_migration_set_device_state",
                 "migrate_transferred", "migrate_pending_exact",
                 "migration_thread_low_pending", "migration_completion_vm_stop",
                 "loadvm_approve_switchover")
@@ -198,7 +199,7 @@ class GuestVM:
     def errors(self):
         """The end of what QEMU printed."""
         text = (self.directory / f"{self.name}.stderr").read_text(errors="replace")
-        return text.strip()[-500:] or "nothing"
+        return qemu_events.without_warnings(text).strip()[-500:] or "nothing"
 
     def console(self):
         """The guest's console so far."""

@@ -8,11 +8,12 @@ import re
 import time
 from xml.etree import ElementTree
 
+from base import qemu_events
 from judge import ram
 from play.libvirt_host import LOGS, NAMES, HostError, LibvirtHost
 
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-EVENTS = ("migration_bitmap_sync_start", "vfio_get_dirty_bitmap")
+EVENTS = ("migration_bitmap_sync_start", *qemu_events.GETS)
 UNLIMITED = 1 << 14
 MIB = 1 << 20
 
