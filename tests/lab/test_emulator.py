@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from boot import emulator
 
-ADDRESS, CALLEE = 0x5000, 0x9000
+ADDRESS, CALLEE, SETTER = 0x5000, 0x9000, 0xa000
 NAMES = ("helper_vmrun", "do_interrupt_x86_hardirq", "cpu_clear_ignne")
 EARLIER = bytes.fromhex("4489abe0330000")           # mov %r13d, 0x33e0(%rbx): of the x86
 LATER = bytes.fromhex("c783e433000000000000")       # movl $0, 0x33e4(%rbx)
@@ -35,7 +35,7 @@ def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b", sets=SETS):
     text = b"\0" + b"".join(name.encode() + b"\0" for name in names)
     table = bytes(24)
     size = len(code) + len(sets)
-    places = ((ADDRESS, size), (CALLEE, 1), (ADDRESS + size, len(races)))
+    places = ((ADDRESS, size), (CALLEE, 1), (ADDRESS + size, len(races)), (SETTER, 1))
     for name, (value, size) in zip(names, places):
         table += emulator.SYMBOL.pack(text.index(name.encode()), 0x12, 0, 1, value, size)
     code += sets + races
@@ -72,6 +72,17 @@ class Mended(unittest.TestCase):
         code = b"\x90" * 8 + FLAG + SETS
         self.assertEqual(len(SETS), len(ATOMIC))
         self.assertEqual(emulator.atomic_or(code), (len(code) - len(SETS), ATOMIC))
+
+    def test_virtual_interrupt_set_atomically(self):
+        """A QEMU that calls cpu_set_interrupt() there has no such OR; a call elsewhere, or of
+        something else, is no repair."""
+        names = (*NAMES, emulator.ATOMIC)
+        code = call(call(STORE), SETTER) + FLAG
+        self.assertEqual(emulator.mended(elf(code, names, sets=b"")),
+                         elf(code.replace(STORE, emulator.NOPS[6]), names,
+                             races=emulator.ENDBR64 + b"\xc3\x8b", sets=b""))
+        with self.assertRaisesRegex(emulator.UnknownCode, "^0 places"):
+            emulator.mended(elf(call(STORE) + FLAG, names, sets=b""))
 
     def test_virtual_interrupt_of_unknown_code(self):
         for code, count in ((FLAG, 0), (LONG_SETS, 0), (SETS + SETS, 2)):

@@ -15,7 +15,7 @@ the guest's.
 A VMRUN with a virtual interrupt sets CPU_INTERRUPT_VIRQ in CPUState.interrupt_request by a plain
 OR, without the lock (BQL) under which other threads set bits there. An interrupt raised at the
 same moment is lost until the next one. If it was the timer's, Linux never arms the timer again,
-since it believes that the timer is armed.
+since it believes that the timer is armed. QEMU 11.1 has repaired that: cpu_set_interrupt().
 
 The first two defects sometimes kill the guest in the lab, or the lab itself. Documentation/lab.rst
 says how to reproduce that. A copy of the program has all three removed: a no-op replaces the
@@ -31,6 +31,8 @@ from make import image, paths
 
 WHERE, CALLS = "helper_vmrun", "do_interrupt_x86_hardirq"
 RACES = "cpu_clear_ignne"
+# What sets a virtual interrupt where that is atomic already.
+ATOMIC = "cpu_set_interrupt"
 # The store is at most this many bytes before the call.
 NEAR = 64
 # mov %r32, disp32(%base). The base points to the x86 part of the CPU's state. The part that all
@@ -79,14 +81,19 @@ def symbols(data, headers, *names):
     return [found[name] for name in names]
 
 
+def calls(code, address, callee):
+    """Offsets of the calls of @callee in the code at @address."""
+    return [i for i in range(len(code) - 4) if code[i] == 0xe8 and
+            address + i + 5 + struct.unpack_from("<i", code, i + 1)[0] == callee]
+
+
 def store(code, address, callee):
     """(offset, length) of the store in the code of WHERE."""
-    calls = [i for i in range(len(code) - 4) if code[i] == 0xe8 and
-             address + i + 5 + struct.unpack_from("<i", code, i + 1)[0] == callee]
-    if len(calls) != 1:
-        raise UnknownCode(f"{len(calls)} calls of {CALLS} in {WHERE}")
-    begin = max(0, calls[0] - NEAR)
-    stores = [match for match in STORE.finditer(code, begin, calls[0])
+    found = calls(code, address, callee)
+    if len(found) != 1:
+        raise UnknownCode(f"{len(found)} calls of {CALLS} in {WHERE}")
+    begin = max(0, found[0] - NEAR)
+    stores = [match for match in STORE.finditer(code, begin, found[0])
               if FARTHEST <= struct.unpack("<i", match[1])[0] < 0]
     if len(stores) != 1:
         raise UnknownCode(f"{len(stores)} stores before the call of {CALLS}")
@@ -113,15 +120,26 @@ def place(headers, address):
     raise UnknownCode(f"nothing at {address:#x}")
 
 
+def is_atomic(data, headers, code, address):
+    """Whether a virtual interrupt is set by a function that does it atomically."""
+    try:
+        (callee, _), = symbols(data, headers, ATOMIC)
+    except UnknownCode:
+        return False
+    return bool(calls(code, address, callee))
+
+
 def mended(data):
     """The program without the defects."""
     headers, new = sections(data), bytearray(data)
     (address, size), (callee, _), (races, _) = symbols(data, headers, WHERE, CALLS, RACES)
     begin = place(headers, address)
-    at, length = store(data[begin:begin + size], address, callee)
+    code = data[begin:begin + size]
+    at, length = store(code, address, callee)
     new[begin + at:begin + at + length] = NOPS[length]
-    at, atomic = atomic_or(data[begin:begin + size])
-    new[begin + at:begin + at + len(atomic)] = atomic
+    if not is_atomic(data, headers, code, address):
+        at, atomic = atomic_or(code)
+        new[begin + at:begin + at + len(atomic)] = atomic
     at = place(headers, races)
     at += len(ENDBR64) if data.startswith(ENDBR64, at) else 0
     new[at:at + 1] = RET
