@@ -76,6 +76,12 @@ const char *error(int ret)
 	return ret < 0 ? strerrorname_np(-ret) : "0";
 }
 
+const char *range_error(int container)
+{
+	return error(dma_map(container, (void *)PAGE_SIZE, -PAGE_SIZE,
+			     2 * PAGE_SIZE, MAP_RW));
+}
+
 /* xorshift64* */
 __u64 random_next(__u64 *state)
 {

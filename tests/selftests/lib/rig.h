@@ -48,6 +48,12 @@ void *memory(__u64 size, int prot);
 /* Name of -errno, or "0". */
 const char *error(int ret);
 
+/*
+ * The error for a range that goes beyond the address space, by its name: what MAP of the
+ * kernel's own says, and the other calls with it.
+ */
+const char *range_error(int container);
+
 /* Same seed, same numbers. */
 __u64 random_next(__u64 *state);
 
