@@ -22,30 +22,23 @@
  * Return: how many @pages it got; 0 if it got one frame, @pfn, which may have no page
  * and is not in @pages; or an error.
  */
-#ifdef TYPE1_HAS_VFIO_BATCH
 static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
 			   int prot, unsigned long *pfn, struct page **pages)
 {
+#ifdef TYPE1_HAS_VFIO_BATCH
 	struct vfio_batch batch = { .pages = pages, .capacity = want };
-	long got;
+	long got = vaddr_get_pfns(mm, vaddr, want, prot, pfn, &batch);
+	/* For a VM_PFNMAP vma the batch is empty, and more frames may follow. */
+	bool frame = !batch.size;
+#else
+	int got = vaddr_get_pfns(mm, vaddr, want, prot, pfn, pages);
+	/* Whether a single frame is of a VM_PFNMAP vma is not to be seen. */
+	bool frame = got == 1;
+#endif
 
-	got = vaddr_get_pfns(mm, vaddr, want, prot, pfn, &batch);
 	if (got <= 0)
 		return got ? got : -EFAULT;
-	/* For a VM_PFNMAP vma the batch is empty, and more frames may follow. */
-	return batch.size ? got : 0;
+	return frame ? 0 : got;
 }
-#else
-static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
-			   int prot, unsigned long *pfn, struct page **pages)
-{
-	int got = vaddr_get_pfns(mm, vaddr, want, prot, pfn, pages);
-
-	if (!got)
-		return -EFAULT;
-	/* Whether a single frame is of a VM_PFNMAP vma is not to be seen. */
-	return got == 1 ? 0 : got;
-}
-#endif
 
 #endif /* _TYPE1_COMPAT_H */
