@@ -17,7 +17,8 @@
 
 /* The bitmap of the whole 64-bit IOVA space, at 4 KiB a bit (R17). */
 #define REPORT_BYTES_MAX	BIT_ULL(64 - 12 - 3)
-/* What user space is told. It computes from it how much memory a report can hold, and
+/*
+ * What user space is told. It computes from it how much memory a report can hold, and
  * that must be less than 2^64: QEMU 11.1 takes the product for 0 otherwise.
  */
 #define REPORT_BYTES_TOLD	(REPORT_BYTES_MAX - sizeof(u64))
