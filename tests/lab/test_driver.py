@@ -14,6 +14,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import driver
+from boot import scenario
 from play import arguments, guest_vm
 from play.guest_shell import GuestShell
 from sockets import listening
@@ -104,6 +105,11 @@ class Settings(unittest.TestCase):
         with self.assertRaisesRegex(SystemExit, "guests=x: must be .* of plain, poisoned"):
             self.configuration("guests=x")
         self.assertEqual(driver.KEYS["guests"].words, tuple(driver.GUESTS))
+
+    def test_kernel_survives_suspend_to_ram(self):
+        """QEMU would load an ELF file once more when the guest wakes, over its memory."""
+        for name in ("driver", "guest_mutants"):
+            self.assertEqual(scenario.keys(name)["kernel"].default, "guest/vmlinuz")
 
     def test_reboots(self):
         config = self.configuration()

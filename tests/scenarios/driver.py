@@ -29,9 +29,11 @@ from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workl
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": ""}
 
+# The kernel is the packed one. QEMU loads an ELF file at each reset, and waking from a suspend to
+# RAM is one: the kernel that sleeps there would be overwritten. Nor does kexec take an ELF file.
 KEYS = settings.keys(
     "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
-    dirty_mb=1,
+    dirty_mb=1, kernel="guest/vmlinuz",
     own={
         "guests": settings.Words("plain,poisoned,plugged",
                                  "which guests; poisoned has slub_debug=FZPU",

@@ -34,9 +34,10 @@ from play.host import FAILURES, Host, in_memory, set_workload, workload
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": ""}
 
+# The kernel is the packed one, as in driver.py: guests are suspended to RAM.
 KEYS = settings.keys(
     "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
-    dirty_mb=1,
+    dirty_mb=1, kernel="guest/vmlinuz",
     own={
         "plan": settings.File("mutant/plan.json", "which mutants, and which tests"),
         "transfers": settings.Number(1600, "of dmatest in all, for the test with dmatest", 1),

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The distribution's kernel, unpacked.
 
-A kernel that unpacks itself under emulation takes a third of the instructions of its boot for that.
-QEMU loads the ELF file that is packed in it as well, by the entry that Xen's PVH defines.
+A kernel that unpacks itself under emulation takes a third of the instructions of its boot for
+that. QEMU loads the ELF file that is packed in it as well, by the entry that Xen's PVH defines.
+
+Not for a guest that is suspended to RAM: waking is a reset, at which QEMU loads the file again,
+over the kernel that sleeps.
 """
 
 import gzip
