@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings
 from play import arguments, guest_vm, mdev
-from play.guest_shell import GuestShell
+from play.guest_shell import BOOTED, GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
@@ -32,7 +32,7 @@ BUILDS = {"guest": ""}
 # The kernel is the packed one. QEMU loads an ELF file at each reset, and waking from a suspend to
 # RAM is one: the kernel that sleeps there would be overwritten. Nor does kexec take an ELF file.
 KEYS = settings.keys(
-    "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=160, window_mb=16,
+    "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=256, window_mb=16,
     dirty_mb=1, kernel="guest/vmlinuz",
     own={
         "guests": settings.Words("plain,poisoned,plugged",
@@ -294,7 +294,7 @@ def kexec_under_load(bench):
     bench.writes()
     bench.shell.send("kexec_here")
     said, code = bench.shell.answer(LONG * bench.patience)
-    expect((said, code) == ("", 0), f"no other kernel: {said[-500:]}")
+    expect((said, code) == ("", BOOTED), f"no other kernel: {said[-500:]}")
     expect("mdma.drivers=0" in bench.do("cat /proc/cmdline"), "the old kernel is still there")
     bench.empty("when another kernel had taken over")
     bench.do("load_drivers")
@@ -435,7 +435,7 @@ POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-3])
 PLUGGED_TESTS = (unplugged_under_load,)
 
 # A port for a device that is unplugged.
-PORT = "port"
+PORT = "below"
 
 Guest = namedtuple("Guest", "words tests share after qemu properties")
 Guest.__doc__ = """A guest, and what is tried on it.
