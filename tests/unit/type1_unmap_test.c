@@ -448,7 +448,7 @@ static void bad_arguments(void)
 		{ SHORT, 0, 0, 0, -EINVAL },
 		{ SHORT, 0, 0, PAGE + 1, -EINVAL },
 		{ SHORT, 0, 1, PAGE - 1, -EINVAL },
-		{ SHORT, 0, -PAGE, 2 * PAGE, -EINVAL },
+		{ SHORT, 0, -PAGE, 2 * PAGE, TYPE1_ERANGE },
 		{ SHORT, ALL, PAGE, 0, -EINVAL },
 		{ SHORT, ALL, 0, PAGE, -EINVAL },
 		{ LONG, ALL | BITMAP, 0, 0, -EINVAL },
