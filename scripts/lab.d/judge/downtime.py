@@ -35,8 +35,6 @@ TIMES = ("expected_ms", "actual_ms", "ratio_ms", "reported_ms", "qemu_downtime_m
 # Below this share of its capacity, the link was not what limited a migration.
 LINK_RATE_MIN = 0.8
 
-EVENT = re.compile(r"\d+@(\d+\.\d+):(\w+) ?(.*)")
-
 
 class NoEvidence(Exception):
     """A trial's evidence is incomplete; the text says what is missing."""
@@ -47,8 +45,7 @@ class NoEvidence(Exception):
 
 def read_log(text):
     """The events that a source traced: [(time, event, rest)]."""
-    events = [(float(match[1]), match[2], match[3]) for match in map(EVENT.match,
-              text.splitlines()) if match]
+    events = qemu_events.read(text)
     if not any(event[1] == "migration_bitmap_sync_start" for event in events):
         raise NoEvidence("QEMU's trace has no count of dirty pages")
     return events

@@ -78,15 +78,13 @@ def read_qemu_log(path):
 
     Returns [(time, round, dirty pages)], in order.
     """
-    event = re.compile(r"(\d+\.\d+):(migration_bitmap_sync_start"
-                       rf"|(?:{'|'.join(qemu_events.GETS)}) .*dirty_pages=(\d+))")
     told, rounds = [], 0
-    for line in Path(path).read_text(errors="replace").splitlines():
-        match = event.search(line)
-        if match and match[3] is None:
+    for time, event, rest in qemu_events.read(Path(path).read_text(errors="replace")):
+        dirty = re.search(r"dirty_pages=(\d+)", rest)
+        if event == "migration_bitmap_sync_start":
             rounds += 1
-        elif match:
-            told.append((float(match[1]), rounds, int(match[3])))
+        elif event in qemu_events.GETS and dirty:
+            told.append((time, rounds, int(dirty[1])))
     return told
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from base import say, site
 
 SYSFS = Path("/sys/module/vfio_iommu_type1")
+# Bytes that tell modules apart; a build ID has 20.
+BUILD_ID = 6
 DIRECTORIES = {"ours": "updates", "stock": "kernel/drivers/vfio"}
 
 
@@ -22,11 +24,18 @@ def run(*words):
                            f"{done.stderr.strip() or done.returncode}")
 
 
+def _build_id():
+    """The end of the module's note that the linker made of all that is in it."""
+    note = SYSFS / "notes/.note.gnu.build-id"
+    return [note.read_bytes()[-BUILD_ID:].hex()] if note.exists() else []
+
+
 def name():
-    """Which one is loaded, by version and srcversion."""
+    """Which one is loaded: version, srcversion, build ID. On 7.3, modules whose sources differ can
+    have the same srcversion."""
     parts = [(SYSFS / part).read_text().strip() for part in ("version", "srcversion")
              if (SYSFS / part).exists()]
-    return " ".join(["vfio_iommu_type1", *parts])
+    return " ".join(["vfio_iommu_type1", *parts, *_build_id()])
 
 
 def load(wanted="ours"):
