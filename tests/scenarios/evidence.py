@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
@@ -62,6 +62,16 @@ def expect(good, text):
         raise Wrong(text)
 
 
+def threads_of(begin):
+    """Threads of any process whose name begins so; those that end meanwhile are none of them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/task/*/comm"):
+        with suppress(OSError):
+            if path.read_text().startswith(begin):
+                found.append(int(path.parent.name))
+    return found
+
+
 class Device:
     """An open device with a workload on two channels."""
 
@@ -102,9 +112,7 @@ class Device:
     @contextmanager
     def writing(self):
         """Let the device write meanwhile, as fast as it can or may, on alternating CPUs."""
-        begin = f"mdma{self.mdev.uuid[:8]}."
-        threads = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm")
-                   if path.read_text().startswith(begin)]
+        threads = threads_of(f"mdma{self.mdev.uuid[:8]}.")
         expect(len(threads) >= len(CHANNELS), f"{len(threads)} threads of channels")
         ended = threading.Event()
         mover = threading.Thread(target=self._move, args=(threads, ended))
