@@ -44,6 +44,7 @@ KEYS = settings.keys(
         "rebinds": settings.Number(1, "how often the driver is unbound under load"),
         "loads": settings.Number(2, "how often load begins and ends"),
         "buf_size": settings.Number(4096, "of dmatest: bytes of a buffer", 1),
+        "client_transfers": settings.Number(200, "of each client of mdma_load", 1),
         "timeout_ms": settings.Number(5000, "of dmatest: how long it waits for a transfer", 1),
     })
 

@@ -25,9 +25,11 @@ def changes(one):
 def tests():
     """Names of the tests of the scenario driver."""
     text = (paths.SCENARIOS / "driver.py").read_text()
-    clients = re.search(r"(?s)^CLIENT = \((.*?)\)", text, re.MULTILINE)[1]
-    return re.findall(r"(?m)^def (\w+)\(bench\):", text) \
-        + [f"client_{name}" for name in re.findall(r'"(\w+)"', clients)]
+    found = re.findall(r"(?m)^def (\w+)\(bench\):", text)
+    for kind in ("client", "load"):
+        names = re.search(rf"(?ms)^{kind.upper()} = \((.*?)\)", text)[1]
+        found += [f"{kind}_{name}" for name in re.findall(r'"(\w+)"', names)]
+    return found
 
 
 def tests_of(one, known):
