@@ -23,6 +23,7 @@ set border 3 lc rgb "#000001"
 set tics nomirror textcolor rgb "#000001"
 set grid lc rgb "#000002" lt 1
 set key top left textcolor rgb "#000001"
+set rmargin 5
 set title "{call}" textcolor rgb "#000001"
 set xlabel "{what}" textcolor rgb "#000001"
 set ylabel "cost, ms" textcolor rgb "#000001"
