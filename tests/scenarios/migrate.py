@@ -79,9 +79,6 @@ def configuration(values):
 
 # --- a leg ------------------------------------------------------------------
 
-# The control has to lose some pages, not many: it ends after this fraction of pages_min.
-CONTROL_DIVISOR = 4
-
 
 class Leg:
     """One live migration and the evidence of it."""
@@ -93,7 +90,6 @@ class Leg:
         self.directory = directory
         self.begin = time.time()
         self.limited, self.downtime_ms, self.next_round = True, 0, config.rounds
-        self.pages_min = config.pages_min // (CONTROL_DIVISOR if name == "control" else 1)
         self.throttle = None
         self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
                       "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
@@ -176,7 +172,7 @@ class Leg:
             written = sample["written"] - before
             # A workload that writes little takes long to write enough.
             patience.progress(sample["status"], sample["rounds"], sample["transferred"],
-                              min(written, self.pages_min))
+                              min(written, self.config.pages_min))
             self._pace(source, sample, written)
             if patience.exhausted():
                 raise ScenarioError(f"migration is {sample['status']}, and made no progress for "
@@ -197,7 +193,7 @@ class Leg:
         if self.downtime_ms:
             self.downtime_ms *= 2
         elif self.limited:
-            if written < self.pages_min:
+            if written < self.config.pages_min:
                 return
             self.limited = False
             self.say(f"{rounds} rounds, {written} page writes: full bandwidth")
