@@ -31,7 +31,7 @@ class Versions(unittest.TestCase):
         self.choose(KERNEL="", QEMU="")
         versions.check()
         self.assertEqual(versions.variant(), versions.SUITE)
-        self.assertEqual(versions.sources(), {})
+        self.assertEqual((versions.preferences(), image.hooks()), ("", []))
         self.assertIn("linux-source-6.12", versions.packages())
 
     def test_same_as_default(self):
@@ -44,12 +44,12 @@ class Versions(unittest.TestCase):
         self.choose(KERNEL="7.3", QEMU="")
         self.assertEqual(versions.variant(), "trixie-kernel7.3")
         self.assertIn("linux-source-7.3", versions.packages())
-        pins = versions.sources()["etc/apt/preferences.d/backports"]
+        pins = versions.preferences()
         self.assertIn("Package: linux-*\n", pins)
         self.assertNotIn("qemu", pins)
         self.choose(QEMU="11.1")
         self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1")
-        self.assertIn("qemu-*", versions.sources()["etc/apt/preferences.d/backports"])
+        self.assertIn("qemu-*", versions.preferences())
 
     def test_unknown(self):
         """A version that there is not."""
@@ -57,14 +57,23 @@ class Versions(unittest.TestCase):
         with self.assertRaisesRegex(say.UsageError, "KERNEL=7.4: there are 6.12, 7.3"):
             versions.check()
 
-    def test_hooks(self):
-        """What mmdebstrap runs writes apt's files."""
+    def test_hook(self):
+        """What mmdebstrap runs adds the backports of the suite's own mirror, and fails where the
+        suite has no line."""
         self.choose(KERNEL="7.3", QEMU="11.1")
+        hook, = image.hooks()
+        words = ["sh", "-c", hook.partition("=")[2], "sh"]
         with tempfile.TemporaryDirectory() as root:
-            for hook in image.hooks():
-                subprocess.run(["sh", "-c", hook.partition("=")[2], "sh", root], check=True)
-            for path, text in versions.sources().items():
-                self.assertEqual((Path(root) / path).read_text(), text)
+            apt = Path(root) / "etc/apt"
+            apt.mkdir(parents=True)
+            (apt / "sources.list").write_text("deb http://a/x trixie main\n"
+                                              "deb http://a/x trixie-updates main\n")
+            subprocess.run([*words, root], check=True)
+            self.assertEqual((apt / "sources.list.d/backports.list").read_text(),
+                             "deb http://a/x trixie-backports main\n")
+            self.assertEqual((apt / "preferences.d/backports").read_text(), versions.preferences())
+            (apt / "sources.list").write_text("deb http://a/x trixie-updates main\n")
+            self.assertNotEqual(subprocess.run([*words, root], check=False).returncode, 0)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,12 @@ OPTIONS = (
     "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Retries "3"',
 )
-# Writes one of apt's files before packages are looked for. The words: path, text.
-WRITE = 'f="$1/%s"; mkdir -p "${f%%/*}"; printf "%%s" "%s" >"$f"'
+# Adds the suite's backports, from the mirror that mmdebstrap chose. The words: suite, suite,
+# apt_preferences.
+BACKPORTS = """set -e; cd "$1/etc/apt"; mkdir -p sources.list.d preferences.d
+sed -n 's/^\\(deb .* \\)%s main.*/\\1%s-backports main/p' sources.list >sources.list.d/backports.list
+test -s sources.list.d/backports.list
+printf "%%s" "%s" >preferences.d/backports"""
 STAMP = "etc/mdma-lab"
 SOURCE_ARCHIVE = "linux-source.tar.xz"
 
@@ -83,7 +87,8 @@ def locked(directory, what, name=".lock"):
 
 def hooks():
     """What mmdebstrap does before it looks for packages."""
-    return [f"--setup-hook={WRITE % (path, text)}" for path, text in versions.sources().items()]
+    text = versions.preferences()
+    return [f"--setup-hook={BACKPORTS % (versions.SUITE, versions.SUITE, text)}"] if text else []
 
 
 def recipe():

@@ -72,13 +72,11 @@ def packages():
     return tuple(name for version in chosen().values() for name in version.packages)
 
 
-def sources():
-    """apt's files for the image: path -> text; none for the versions of the suite."""
+def preferences():
+    """What the image's apt takes from the backports, as text of apt_preferences; empty for the
+    versions of the suite."""
     patterns = [pattern for version in chosen().values() for pattern in version.backports]
     if not patterns:
-        return {}
-    return {"etc/apt/sources.list.d/backports.list":
-            f"deb http://deb.debian.org/debian {SUITE}-backports main\n",
-            "etc/apt/preferences.d/backports":
-            f"Package: {' '.join(patterns)}\nPin: release n={SUITE}-backports\n"
-            "Pin-Priority: 900\n"}
+        return ""
+    return (f"Package: {' '.join(patterns)}\nPin: release n={SUITE}-backports\n"
+            "Pin-Priority: 900\n")
