@@ -6,13 +6,13 @@
 TEST_F(rig, R14_pin_and_unpin_are_counted, 20)
 {
 	PIN(self, 0, 1, 'w');
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	PIN(self, 1, 512, 'r');
-	EXPECT_EQ(513, locked_pages());
+	EXPECT_LOCKED(513);
 	UNPIN(self, 0, 512);
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	UNPIN(self, 512, 1);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
 }
 
@@ -21,13 +21,13 @@ TEST_F(rig, R14_second_pin_of_a_page_is_not_counted, 20)
 	PIN(self, 10, 10, 'w');
 	PIN(self, 10, 10, 'r');
 	PIN(self, 15, 10, 'w');
-	EXPECT_EQ(15, locked_pages());
+	EXPECT_LOCKED(15);
 	UNPIN(self, 10, 10);
-	EXPECT_EQ(15, locked_pages());
+	EXPECT_LOCKED(15);
 	UNPIN(self, 10, 10);
-	EXPECT_EQ(10, locked_pages());
+	EXPECT_LOCKED(10);
 	UNPIN(self, 15, 10);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R14_many_pins_of_one_page, 30)
@@ -36,12 +36,12 @@ TEST_F(rig, R14_many_pins_of_one_page, 30)
 
 	for (i = 0; i < 1000; i++)
 		PIN(self, 77, 1, i % 2 ? 'r' : 'w');
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	for (i = 0; i < 999; i++)
 		UNPIN(self, 77, 1);
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	UNPIN(self, 77, 1);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R14_page_of_two_devices_is_counted_once, 20)
@@ -53,11 +53,11 @@ TEST_F(rig, R14_page_of_two_devices_is_counted_once, 20)
 	ASSERT_EQ(0, mdma_open(&second));
 	PIN(self, 0, 8, 'w');
 	EXPECT_EQ(0, mdma_pin(&second, at(4), 8, 'w'));
-	EXPECT_EQ(12, locked_pages());
+	EXPECT_LOCKED(12);
 	UNPIN(self, 0, 8);
-	EXPECT_EQ(8, locked_pages());
+	EXPECT_LOCKED(8);
 	mdma_destroy(&second);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* The same memory at two IOVAs is pinned twice. */
@@ -67,10 +67,10 @@ TEST_F(rig, R14_memory_mapped_twice, 20)
 			     RIG_PAGES << PAGE_SHIFT, MAP_RW));
 	PIN(self, 5, 3, 'w');
 	PIN(self, RIG_PAGES + 5, 3, 'w');
-	EXPECT_EQ(6, locked_pages());
+	EXPECT_LOCKED(6);
 	ASSERT_EQ(0, dma_unmap(self->container, at(RIG_PAGES),
 			       RIG_PAGES << PAGE_SHIFT, NULL));
-	EXPECT_EQ(3, locked_pages());
+	EXPECT_LOCKED(3);
 	UNPIN(self, 5, 3);
 }
 
@@ -78,15 +78,15 @@ TEST_F(rig, R14_failed_pin_counts_nothing, 20)
 {
 	munmap(self->mem + (300 << PAGE_SHIFT), PAGE_SIZE);
 	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(0), 512, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(300), 1, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("EINVAL",
 		   error(mdma_pin(&self->dev, at(RIG_PAGES - 99), 100, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	PIN(self, 290, 5, 'w');
 	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(288), 20, 'w')));
-	EXPECT_EQ(5, locked_pages());
+	EXPECT_LOCKED(5);
 	UNPIN(self, 290, 5);
 }
 
@@ -107,17 +107,17 @@ TEST_F(rig, R14_limit_of_locked_memory, 20)
 	limit_locked(self, 100);
 	START(self);
 	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(0), 101, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	PIN(self, 0, 100, 'w');
-	EXPECT_EQ(100, locked_pages());
+	EXPECT_LOCKED(100);
 	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(100), 1, 'w')));
 	/* Pages that are already pinned are not counted again. */
 	PIN(self, 0, 100, 'r');
 	EXPECT_STR("ENOMEM", error(mdma_pin(m, at(50), 51, 'w')));
-	EXPECT_EQ(100, locked_pages());
+	EXPECT_LOCKED(100);
 	UNPIN(self, 0, 100);
 	UNPIN(self, 0, 100);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("0-99", dirty_all(self));
 	/* Records are not locked memory. */
 	PIN(self, 200, 100, 'w');
@@ -132,7 +132,7 @@ TEST_F(rig, R14_D11_limit_and_retained_pages, 20)
 	TOUCH(self, 8, 8);
 	PIN(self, 20, 7, 'w');
 	EXPECT_STR("ENOMEM", error(mdma_pin(&self->dev, at(0), 4, 'w')));
-	EXPECT_EQ(7, locked_pages());
+	EXPECT_LOCKED(7);
 	EXPECT_STR("0-15,20-26", dirty_all(self));
 	EXPECT_STR("20-26", dirty_all(self));
 	UNPIN(self, 20, 7);
@@ -167,7 +167,7 @@ static void give_back(struct rig *self, int advice)
 	}
 	printf("# used memory: %+lld kB\n", used_kb() - before);
 	EXPECT_LT(used_kb() - before, 16 * 8192 / 4);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R14_pages_are_given_back, 60)
@@ -196,15 +196,15 @@ TEST_F(rig, R14_huge_pages, 30)
 	PIN(self, RIG_PAGES + 100, 512, 'w');
 	PIN(self, RIG_PAGES + 1000, 512, 'w');
 	PIN(self, RIG_PAGES + 511, 2, 'w');
-	EXPECT_EQ(1024, locked_pages());
+	EXPECT_LOCKED(1024);
 	UNPIN(self, RIG_PAGES + 500, 100);
 	UNPIN(self, RIG_PAGES + 100, 400);
 	UNPIN(self, RIG_PAGES + 1000, 512);
-	EXPECT_EQ(14, locked_pages());
+	EXPECT_LOCKED(14);
 	UNPIN(self, RIG_PAGES + 511, 2);
-	EXPECT_EQ(12, locked_pages());
+	EXPECT_LOCKED(12);
 	ASSERT_EQ(0, dma_unmap(self->container, at(RIG_PAGES), size, NULL));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 #define TRACING		"/sys/kernel/tracing/"

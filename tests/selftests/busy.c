@@ -132,7 +132,7 @@ static void expect_unmapped(struct rig *r, int (*write)(struct rig *, int))
 	EXPECT_EQ(1, bitmap_bit(t.stall.mem, LOW));
 	EXPECT_EQ(1, bitmap_bit(t.stall.mem, HIGH));
 	EXPECT_STR("EINVAL", error(write(r, LOW)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 FIXTURE(empty) {
@@ -147,7 +147,7 @@ FIXTURE_SETUP(empty)
 FIXTURE_TEARDOWN(empty)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(empty, R11_unmap_of_pages_that_are_always_written, 60)
@@ -290,7 +290,7 @@ TEST_F(rig, R11_unmap_among_writers_and_readers, 120)
 	printf("# %llu writes, %llu pins\n", d.writes, d.pins);
 	EXPECT_LT(0, d.writes);
 	EXPECT_LT(0, d.pins);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

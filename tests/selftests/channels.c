@@ -17,7 +17,7 @@ FIXTURE_SETUP(channels)
 FIXTURE_TEARDOWN(channels)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Name of a file of a channel's workload. */
@@ -174,7 +174,7 @@ TEST_F(channels, mdma_each_channel_holds_for_its_time, 30)
 	PUT(self, 1, "hold_ms", "0");
 	PUT(self, 1, "step", "1");
 	expect_pinned(self, 3);
-	EXPECT_EQ(3, locked_pages());
+	EXPECT_LOCKED(3);
 }
 
 /* The number of held pages is limited. A channel at the limit unpins its own pages. */
@@ -212,7 +212,7 @@ TEST_F(channels, mdma_unmap_of_what_channels_hold, 20)
 	ASSERT_STR("0", error(dma_unmap(r->container, at(0),
 					RIG_PAGES << PAGE_SHIFT, NULL)));
 	EXPECT_EQ(0, counter(self, "pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(channels, mdma_close_stops_all_channels, 20)

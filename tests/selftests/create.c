@@ -150,7 +150,7 @@ TEST_F(types, mdma_64_devices_at_once, 120)
 		mdma_close(&self->m[i]);
 	}
 	close(container);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Two devices pin one page: it stays pinned until both have given it back. */
@@ -166,10 +166,10 @@ TEST_F(types, mdma_two_devices_in_a_container, 40)
 	START(&r);
 	PIN(&r, 3, 2, 'w');
 	ASSERT_STR("0", error(mdma_pin(other, at(4), 2, 'w')));
-	EXPECT_EQ(3, locked_pages());
+	EXPECT_LOCKED(3);
 	EXPECT_STR("3-5", dirty_all(&r));
 	UNPIN(&r, 3, 2);
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	EXPECT_STR("3-5", dirty_all(&r));
 	EXPECT_STR("4-5", dirty_all(&r));
 	EXPECT_EQ(0, mdma_get(&r.dev, "stats/pinned"));
@@ -177,15 +177,15 @@ TEST_F(types, mdma_two_devices_in_a_container, 40)
 
 	/* The reset and the close of one device do not affect the other. */
 	ASSERT_STR("0", error(mdma_reset(&r.dev)));
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	mdma_close(other);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("4-5", dirty_all(&r));
 	EXPECT_STR("none", dirty_all(&r));
 	TOUCH(&r, 9, 1);
 	EXPECT_STR("9", dirty_all(&r));
 	rig_close(&r);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

@@ -40,7 +40,7 @@ FIXTURE_SETUP(crowd)
 FIXTURE_TEARDOWN(crowd)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static __u64 now_ns(void)
@@ -272,7 +272,7 @@ TEST_F(crowd, R3_nothing_is_lost_in_a_crowd, 60)
 	ASSERT_EQ(0, dma_unmap(self->rig.container, at(0),
 			       (__u64)RIG_PAGES << PAGE_SHIFT, NULL));
 	EXPECT_EQ(0, mdma_get(&self->rig.dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Killed while everything runs: nobody is left to unpin or unmap. */

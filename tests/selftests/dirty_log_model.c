@@ -41,7 +41,7 @@ FIXTURE_SETUP(log)
 FIXTURE_TEARDOWN(log)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static __u64 below(__u64 *seed, __u64 end)

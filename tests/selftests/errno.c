@@ -32,9 +32,9 @@ FIXTURE_TEARDOWN(bad)
 	for (i = 0; i < sizeof(self->bitmap); i++)
 		EXPECT_EQ(0xa5, self->bitmap[i]);
 	EXPECT_STR("3-4", dirty_all(&self->rig));
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* A good call, except for this change. The line number tells which one failed. */
@@ -381,7 +381,7 @@ static void expect_unmap_fault(struct rig *r, const char *want, void *bitmap)
 	EXPECT_STR("EEXIST", error(dma_map(r->container, r->mem, at(0), SIZE,
 					   MAP_RW)));
 	EXPECT_STR("3-4", dirty_all(r));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* The rig, as small as one word of a bitmap. */
@@ -490,7 +490,7 @@ TEST_F(rig, R13_type1_version_1, 20)
 	EXPECT_STR("EINVAL", error(dma_unmap_get(c, at(0), PAGE_SIZE, bitmap,
 						 NULL)));
 	EXPECT_STR("EACCES", error(mdma_pin(m, at(0), 1, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R13_pin_outside_of_the_mappings, 20)
@@ -502,7 +502,7 @@ TEST_F(rig, R13_pin_outside_of_the_mappings, 20)
 	EXPECT_STR("EINVAL", error(mdma_pin(m, at(RIG_PAGES - 1), 2, 'w')));
 	EXPECT_STR("EINVAL", error(mdma_pin(m, at(0) - PAGE_SIZE, 2, 'w')));
 	EXPECT_STR("EINVAL", error(mdma_pin(m, -PAGE_SIZE, 2, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("none", dirty_all(self));
 }
 

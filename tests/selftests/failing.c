@@ -68,7 +68,7 @@ FIXTURE_TEARDOWN(failing)
 	free(self->stream);
 	rig_close(&self->target);
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Lets the nth allocation or copy of this thread fail from now on. 0: none. */
@@ -148,7 +148,7 @@ static void begin_anew(struct failing *f)
 static void expect_pinned(struct failing *f, long long n)
 {
 	EXPECT_EQ(n, mdma_get(&f->rig.dev, "stats/pinned"));
-	EXPECT_EQ(n, locked_pages());
+	EXPECT_LOCKED(n);
 }
 
 static int call_pin(struct failing *f)

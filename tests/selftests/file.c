@@ -30,7 +30,7 @@ FIXTURE_TEARDOWN(file)
 {
 	close(self->fd);
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static int call_read(void *arg)

@@ -72,7 +72,7 @@ FIXTURE_SETUP(fuzz)
 FIXTURE_TEARDOWN(fuzz)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Mostly the address of something, sometimes any address. */

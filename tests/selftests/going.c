@@ -40,7 +40,7 @@ FIXTURE_SETUP(going)
 FIXTURE_TEARDOWN(going)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Unmaps and maps the page below and the page above in turn. */

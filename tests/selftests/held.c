@@ -100,7 +100,7 @@ TEST_F(rig, mdma_many_held_runs_cost_their_number, 240)
 	ASSERT_STR("0", error(dma_unmap(self->container, RIG_IOVA,
 					RIG_PAGES << PAGE_SHIFT, NULL)));
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Adjacent mappings: an unmap takes back the held runs of its own mapping only. */

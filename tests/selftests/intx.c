@@ -35,7 +35,7 @@ FIXTURE_TEARDOWN(line)
 {
 	rig_close(&self->rig);
 	close(self->fd);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Makes the channel's interrupt pending. */

@@ -31,7 +31,7 @@ FIXTURE_TEARDOWN(iommu)
 	nic_release(&self->pinner);
 	if (self->rig.container)
 		rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 #define ATTACH(self, who) \
@@ -131,7 +131,7 @@ TEST_F(iommu, R9_nic_alone_unmap_with_bitmap, 30)
 					    &unmapped)));
 	EXPECT_STR(ALL, bitmap_text(bitmap, RIG_PAGES));
 	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	/* The IOMMU's mapping is removed as well. */
 	EXPECT_EQ(1, nic_dma_is_blocked(&self->nic, at(9), r->mem + SIZE(8)));
 }
@@ -291,7 +291,7 @@ TEST_F(iommu, R9_mdev_goes_and_the_nic_stays, 30)
 	TOUCH(r, 20, 1);
 	PIN(r, 30, 1, 'w');
 	mdma_destroy(&r->dev);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	NIC_WRITE(self, &self->nic, 40);
 	EXPECT_STR(ALL, dirty_all(r));
 	EXPECT_STR(ALL, dirty_all(r));
@@ -507,7 +507,7 @@ TEST_F(iommu, R9_attach_during_an_unmap, 60)
 	OPEN(&self->nic);
 	NIC_WRITE(self, &self->nic, 500);
 	EXPECT_STR(ALL, report_end(&report));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(iommu, R9_attach_and_detach_during_an_unmap, 60)

@@ -58,7 +58,7 @@ FIXTURE_SETUP(ledger)
 FIXTURE_TEARDOWN(ledger)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static long long stat_of(struct ledger *l, const char *name)

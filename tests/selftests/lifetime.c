@@ -190,7 +190,7 @@ TEST_F(rig, mdma_modules_are_given_back, 40)
 	}
 	EXPECT_EQ(mdma, module_refcount("mdma"));
 	EXPECT_EQ(type1, module_refcount("vfio_iommu_type1"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

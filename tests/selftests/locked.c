@@ -27,7 +27,7 @@ FIXTURE_TEARDOWN(estate)
 	nic_release(&self->nic);
 	if (self->rig.container)
 		rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 #define ATTACH(self) \
@@ -61,19 +61,19 @@ TEST_F(estate, R14_group_counts_each_page_once, 30)
 
 	PIN(r, 100, 50, 'w');
 	PIN(r, 120, 50, 'r');
-	EXPECT_EQ(70, locked_pages());
+	EXPECT_LOCKED(70);
 	ATTACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(70, locked_pages());
+	EXPECT_LOCKED(70);
 	ATTACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	UNPIN(r, 100, 50);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(50, locked_pages());
+	EXPECT_LOCKED(50);
 	UNPIN(r, 120, 50);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(estate, R14_pins_beside_a_group_are_not_counted, 30)
@@ -83,16 +83,16 @@ TEST_F(estate, R14_pins_beside_a_group_are_not_counted, 30)
 	ATTACH(self);
 	PIN(r, 0, 512, 'w');
 	PIN(r, 10, 1, 'w');
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	EXPECT_STR("EINVAL", error(mdma_pin(&r->dev, at(1000), 100, 'w')));
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	UNPIN(r, 0, 100);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(413, locked_pages());
+	EXPECT_LOCKED(413);
 	UNPIN(r, 10, 1);
 	UNPIN(r, 100, 412);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* A retained page is not pinned (D11): the group counts it, and counts it down. */
@@ -104,13 +104,13 @@ TEST_F(estate, R14_retained_pages_and_a_group, 30)
 	TOUCH(r, 0, 300);
 	PIN(r, 299, 2, 'w');
 	ATTACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	TOUCH(r, 500, 100);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	UNPIN(r, 299, 2);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(estate, R14_maps_and_unmaps_beside_a_group, 30)
@@ -119,15 +119,15 @@ TEST_F(estate, R14_maps_and_unmaps_beside_a_group, 30)
 
 	ATTACH(self);
 	MAP(self, RIG_PAGES, RIG_PAGES, r->mem);
-	EXPECT_EQ(2 * RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(2 * RIG_PAGES);
 	PIN(r, RIG_PAGES + 5, 5, 'w');
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	UNMAP(self, RIG_PAGES, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
 	MAP(self, 0, 10, r->mem);
-	EXPECT_EQ(10, locked_pages());
+	EXPECT_LOCKED(10);
 }
 
 TEST_F(estate, R14_second_group_counts_nothing, 30)
@@ -138,11 +138,11 @@ TEST_F(estate, R14_second_group_counts_nothing, 30)
 		SKIP("an e1000e on mdma_nic");
 	ATTACH(self);
 	ASSERT_STR("0", error(nic_attach(&second, self->rig.container)));
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	nic_release(&second);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(estate, R14_mdev_goes_and_the_group_stays, 30)
@@ -152,9 +152,9 @@ TEST_F(estate, R14_mdev_goes_and_the_group_stays, 30)
 	ATTACH(self);
 	PIN(r, 0, 10, 'w');
 	mdma_destroy(&r->dev);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	nic_release(&self->nic);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* --- RLIMIT_MEMLOCK ------------------------------------------------------ */
@@ -176,16 +176,16 @@ TEST_F(estate, R14_group_within_the_limit, 30)
 	remap_with_limit(self, RIG_PAGES, RIG_PAGES);
 	PIN(r, 100, 50, 'w');
 	ATTACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	/* Pages that are pinned are not counted again; pages that are only mapped are. */
 	PIN(r, 0, 512, 'w');
 	EXPECT_STR("ENOMEM", error(dma_map(r->container, r->mem, at(RIG_PAGES),
 					   PAGE_SIZE, MAP_RW)));
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(512, locked_pages());
+	EXPECT_LOCKED(512);
 	PIN(r, 512, 512, 'w');
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 }
 
 /* One page too few: the attach fails and changes nothing. */
@@ -198,12 +198,12 @@ TEST_F(estate, R14_group_beyond_the_limit, 30)
 	PIN(r, 100, 50, 'w');
 	TOUCH(r, 300, 1);
 	EXPECT_STR("ENOMEM", error(nic_attach(&self->nic, r->container)));
-	EXPECT_EQ(50, locked_pages());
+	EXPECT_LOCKED(50);
 	EXPECT_STR("100-149,300", dirty_all(r));
 	PIN(r, 100, 50, 'w');
 	UNPIN(r, 100, 50);
 	UNPIN(r, 100, 50);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("100-149", dirty_all(r));
 	EXPECT_STR("none", dirty_all(r));
 }
@@ -219,10 +219,10 @@ TEST_F(estate, R14_group_beyond_the_limit_in_a_later_mapping, 30)
 	PIN(r, 250, 10, 'w');
 	PIN(r, 499, 1, 'w');
 	EXPECT_STR("ENOMEM", error(nic_attach(&self->nic, r->container)));
-	EXPECT_EQ(11, locked_pages());
+	EXPECT_LOCKED(11);
 	UNMAP(self, 0, 100);
 	ATTACH(self);
-	EXPECT_EQ(200, locked_pages());
+	EXPECT_LOCKED(200);
 }
 
 TEST_F(estate, R14_map_beyond_the_limit_of_a_group, 30)
@@ -233,12 +233,12 @@ TEST_F(estate, R14_map_beyond_the_limit_of_a_group, 30)
 	ASSERT_STR("0", error(limit_locked_pages(1000)));
 	EXPECT_STR("ENOMEM", error(dma_map(r->container, r->mem, at(0),
 					   SIZE(1001), MAP_RW)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	MAP(self, 0, 1000, r->mem);
-	EXPECT_EQ(1000, locked_pages());
+	EXPECT_LOCKED(1000);
 	EXPECT_STR("ENOMEM", error(dma_map(r->container, r->mem, at(1000),
 					   SIZE(1), MAP_RW)));
-	EXPECT_EQ(1000, locked_pages());
+	EXPECT_LOCKED(1000);
 }
 
 /* --- a driver that keeps its pins (R15) ---------------------------------- */
@@ -256,13 +256,13 @@ TEST_F(estate, R15_leaking_driver_beside_a_group, 60)
 	ASSERT_EQ(0, mdma_set_leak(&r->dev, 1));
 	EXPECT_STR("EBUSY", error(dma_unmap(r->container, at(0),
 					    SIZE(RIG_PAGES), NULL)));
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	EXPECT_STR("0", error(nic_dma_write(&self->nic, at(7),
 					    r->mem + SIZE(7))));
 	EXPECT_STR("0-1023", dirty_all(r));
 	UNPIN(r, 20, 3);
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* The group leaves while there are pins that will never be given back. */
@@ -278,9 +278,9 @@ TEST_F(estate, R15_leaked_pins_and_a_detach, 60)
 	EXPECT_STR("EBUSY", error(dma_unmap(r->container, at(0),
 					    SIZE(RIG_PAGES), NULL)));
 	DETACH(self);
-	EXPECT_EQ(3, locked_pages());
+	EXPECT_LOCKED(3);
 	rig_close(r);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* --- fork, exec, exit ---------------------------------------------------- */
@@ -307,36 +307,36 @@ static void in_child(struct estate *self, void (*act)(struct estate *self))
 
 static void child_unpins(struct estate *self)
 {
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNPIN(&self->rig, 0, 40);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	/* Pins are charged to the mapping's memory, whichever process pins. */
 	PIN(&self->rig, 500, 7, 'w');
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(estate, R14_child_pins_and_unpins, 30)
 {
 	PIN(&self->rig, 0, 100, 'w');
 	in_child(self, child_unpins);
-	EXPECT_EQ(67, locked_pages());
+	EXPECT_LOCKED(67);
 	UNPIN(&self->rig, 40, 60);
 	UNPIN(&self->rig, 500, 7);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void child_detaches(struct estate *self)
 {
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	DETACH(self);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	MAP(self, 0, 64, self->rig.mem);
 	PIN(&self->rig, 0, 10, 'w');
-	EXPECT_EQ(10, locked_pages());
+	EXPECT_LOCKED(10);
 	ATTACH(self);
-	EXPECT_EQ(64, locked_pages());
+	EXPECT_LOCKED(64);
 }
 
 /* The child's mapping outlives the child: nobody is charged for the rest. */
@@ -344,61 +344,61 @@ TEST_F(estate, R14_child_takes_over_and_exits, 30)
 {
 	PIN(&self->rig, 0, 100, 'w');
 	ATTACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	in_child(self, child_detaches);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_NE(0, mdma_pin(&self->rig.dev, at(20), 1, 'w'));
 	DETACH(self);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNPIN(&self->rig, 0, 10);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNMAP(self, 0, 64);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* What the process does in the program that it has executed. */
 static void exec_unpin(struct estate *self)
 {
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNPIN(&self->rig, 0, 40);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("0-99", dirty_all(&self->rig));
 	EXPECT_NE(0, mdma_pin(&self->rig.dev, at(200), 1, 'w'));
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, mdma_get(&self->rig.dev, "stats/pinned"));
 	MAP(self, 0, 64, memory(SIZE(64), PROT_READ | PROT_WRITE));
 	PIN(&self->rig, 0, 10, 'w');
-	EXPECT_EQ(10, locked_pages());
+	EXPECT_LOCKED(10);
 	mdma_destroy(&self->rig.dev);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void exec_detach(struct estate *self)
 {
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNPIN(&self->rig, 0, 40);
 	DETACH(self);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNPIN(&self->rig, 40, 60);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	mdma_destroy(&self->rig.dev);
 }
 
 static void exec_unmap(struct estate *self)
 {
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void exec_close(struct estate *self)
 {
 	nic_release(&self->nic);
 	close(self->rig.container);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* The new owner sets the new address of the memory, and is charged for it. */
@@ -406,13 +406,13 @@ static void exec_vaddr(struct estate *self)
 {
 	void *mem = memory(SIZE(RIG_PAGES), PROT_READ | PROT_WRITE);
 
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	ASSERT_STR("0", error(dma_map(self->rig.container, mem, at(0),
 				      SIZE(RIG_PAGES),
 				      VFIO_DMA_MAP_FLAG_VADDR)));
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void exec_vaddr_limit(struct estate *self)
@@ -423,9 +423,9 @@ static void exec_vaddr_limit(struct estate *self)
 	EXPECT_STR("ENOMEM", error(dma_map(self->rig.container, mem, at(0),
 					   SIZE(RIG_PAGES),
 					   VFIO_DMA_MAP_FLAG_VADDR)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	UNMAP(self, 0, RIG_PAGES);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static const struct {
@@ -492,7 +492,7 @@ static void owner_of_both(struct estate *self)
 	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-1", RIG_PAGES)));
 	PIN(&self->rig, 0, 100, 'w');
 	ATTACH(self);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	become_heir(self);
 }
 
@@ -500,7 +500,7 @@ static void owner_of_nic(struct estate *self)
 {
 	nic_alone(self);
 	MAP(self, 0, RIG_PAGES, self->rig.mem);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	if (!strncmp(heir, "vaddr", 5)) {
 		struct vfio_iommu_type1_dma_unmap unmap = {
 			.argsz = sizeof(unmap),
@@ -510,7 +510,7 @@ static void owner_of_nic(struct estate *self)
 		};
 
 		ASSERT_EQ(0, unmap_ioctl(self->rig.container, &unmap));
-		EXPECT_EQ(RIG_PAGES, locked_pages());
+		EXPECT_LOCKED(RIG_PAGES);
 	}
 	become_heir(self);
 }
@@ -560,7 +560,7 @@ static void owner_exits(struct estate *self)
 	PIN(&self->rig, RIG_PAGES, 8, 'w');
 	ATTACH(self);
 	/* Its own mapping is charged to it, the other one to its parent. */
-	EXPECT_EQ(64, locked_pages());
+	EXPECT_LOCKED(64);
 }
 
 TEST_F(estate, R14_owner_with_a_group_has_exited, 30)
@@ -572,14 +572,14 @@ TEST_F(estate, R14_owner_with_a_group_has_exited, 30)
 	ATTACH(self);
 	DETACH(self);
 	in_child(self, owner_exits);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	UNPIN(r, RIG_PAGES, 2);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	DETACH(self);
-	EXPECT_EQ(4, locked_pages());
+	EXPECT_LOCKED(4);
 	UNPIN(r, RIG_PAGES + 2, 6);
 	UNMAP(self, RIG_PAGES, 64);
-	EXPECT_EQ(4, locked_pages());
+	EXPECT_LOCKED(4);
 	UNPIN(r, 0, 4);
 }
 
@@ -607,7 +607,7 @@ TEST_F(estate, R7_killed_with_a_group, 60)
 	ASSERT_EQ(SIGKILL, status);
 	nic_alone(self);
 	MAP(self, 0, RIG_PAGES, self->rig.mem);
-	EXPECT_EQ(RIG_PAGES, locked_pages());
+	EXPECT_LOCKED(RIG_PAGES);
 	EXPECT_STR("0", error(nic_dma_write(&self->nic, at(7),
 					    self->rig.mem + SIZE(7))));
 }

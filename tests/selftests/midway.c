@@ -38,7 +38,7 @@ FIXTURE_SETUP(midway)
 FIXTURE_TEARDOWN(midway)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Brings the device to STOP while it is within this descriptor. */
@@ -105,7 +105,7 @@ TEST_F(midway, mdma_stopped_within_a_descriptor, 60)
 	stop_within(self, &fill);
 	EXPECT_NE(0, self->big[(STALLED - 1) << PAGE_SHIFT]);
 	EXPECT_EQ(0, self->big[STALLED << PAGE_SHIFT]);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	ASSERT_EQ(0, mig_set(self->rig.dev.device, MIG(RUNNING), NULL));
 	EXPECT_EQ(1, ring_wait(&self->ring));
 	EXPECT_EQ(MDMA_STATUS_DONE, self->ring.desc[0].status);

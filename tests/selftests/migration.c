@@ -35,7 +35,7 @@ static void expect_pins_given_back(struct rig *r, int state)
 		EXPECT_EQ(0, wait_for_value(r, "stats/pinned", 0));
 	}
 	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(pins, mdma_get(&r->dev, "stats/pins"));
 }
 

@@ -30,7 +30,7 @@ FIXTURE_TEARDOWN(vector)
 {
 	rig_close(&self->rig);
 	close(self->fd);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Sets the eventfd of the channel's vector, or NONE. */

@@ -121,7 +121,7 @@ TEST_F(rig, mdma_ring_keeps_as_many_as_it_is_told, 20)
 	SET(self, "step", "1");
 	EXPECT_STR("14-21", dirty_all(self));
 	EXPECT_STR("16-21", dirty_all(self));
-	EXPECT_EQ(6, locked_pages());
+	EXPECT_LOCKED(6);
 }
 
 /* One descriptor has many single pages, each pinned by a call of its own. */

@@ -26,7 +26,7 @@ FIXTURE_SETUP(function)
 FIXTURE_TEARDOWN(function)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static struct vfio_region_info region(struct mdma *m, __u32 index)
@@ -229,7 +229,7 @@ static void after_reset(struct function *f, int (*reset)(struct mdma *m),
 	make_busy(f, &ring);
 	ASSERT_STR("0", error(reset(m)));
 	EXPECT_EQ(0, mdma_get(m, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	seq = mdma_get(m, "stats/seq");
 	if (seq >= DESCRIPTORS * 257)
 		NO_CHANCE("the device had done all before its reset");

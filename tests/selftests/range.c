@@ -207,11 +207,11 @@ TEST_F(rig, R8_last_page_of_the_space, 20)
 					   LAST_PAGE, PAGE_SIZE, MAP_RW)));
 	START(self);
 	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE, 1, 'w')));
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
 	EXPECT_STR("0-63", bitmap_text(bitmap, 64));
 	ASSERT_STR("0", error(mdma_unpin(&self->dev, LAST_PAGE, 1)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
 	EXPECT_STR("0-63", bitmap_text(bitmap, 64));
 	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
@@ -220,7 +220,7 @@ TEST_F(rig, R8_last_page_of_the_space, 20)
 	/* Nothing after the last page is pinned, and nothing at the other end. */
 	EXPECT_STR(range_error(self->container),
 		   error(mdma_pin(&self->dev, LAST_PAGE, 2, 'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, dma_unmap(self->container, LAST_PAGE, PAGE_SIZE,
 			       &unmapped));
 	EXPECT_EQ(PAGE_SIZE, unmapped);
@@ -247,7 +247,7 @@ TEST_F(rig, R8_last_page_is_written_and_unmapped_with_a_bitmap, 20)
 				   3 * PAGE_SIZE, bitmap, &unmapped));
 	EXPECT_STR("1-2", bitmap_text(bitmap, 64));
 	EXPECT_EQ(3 * PAGE_SIZE, unmapped);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R8_mapping_at_the_end_of_the_space_is_not_cut, 20)
@@ -265,7 +265,7 @@ TEST_F(rig, R8_mapping_at_the_end_of_the_space_is_not_cut, 20)
 	ASSERT_EQ(0, dma_unmap(self->container, LAST_PAGE - PAGE_SIZE,
 			       2 * PAGE_SIZE, &unmapped));
 	EXPECT_EQ(2 * PAGE_SIZE, unmapped);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R8_unmap_all_has_the_last_page, 20)
@@ -278,7 +278,7 @@ TEST_F(rig, R8_unmap_all_has_the_last_page, 20)
 	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE, 1, 'w')));
 	ASSERT_EQ(0, unmap_ioctl(self->container, &all));
 	EXPECT_EQ((RIG_PAGES + 1) << PAGE_SHIFT, all.size);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	map_last(self, 1);
 }
 
@@ -309,7 +309,7 @@ TEST_F(rig, R17_mapping_of_16_tib, 60)
 						    PROT_NONE))));
 	ASSERT_EQ(0, dma_unmap(self->container, iova, size, &unmapped));
 	EXPECT_EQ(size, unmapped);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* A GET of 1 TiB with hardly anything dirty does not take long. */

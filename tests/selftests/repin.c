@@ -77,7 +77,7 @@ TEST_F(rig, R5_D10_failing_repin_keeps_the_record, 20)
 	munmap(self->mem + (3 << PAGE_SHIFT), PAGE_SIZE);
 	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(3), 1, 'w')));
 	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(3), 1, 'r')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("3", dirty_all(self));
 	EXPECT_STR("none", dirty_all(self));
 }
@@ -91,12 +91,12 @@ TEST_F(rig, R5_failing_batch_keeps_the_records, 20)
 	PIN(self, 16, 1, 'w');
 	munmap(self->mem + (18 << PAGE_SHIFT), PAGE_SIZE);
 	EXPECT_STR("EFAULT", error(mdma_pin(&self->dev, at(8), 20, 'w')));
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	EXPECT_STR("10-13,16", dirty_all(self));
 	EXPECT_STR("12,16", dirty_all(self));
 	UNPIN(self, 12, 1);
 	UNPIN(self, 16, 1);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("12,16", dirty_all(self));
 	EXPECT_STR("none", dirty_all(self));
 }
@@ -106,11 +106,11 @@ TEST_F(rig, R5_D11_repin_is_counted, 20)
 {
 	START(self);
 	TOUCH(self, 0, 100);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	PIN(self, 50, 100, 'w');
-	EXPECT_EQ(100, locked_pages());
+	EXPECT_LOCKED(100);
 	UNPIN(self, 50, 100);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("0-149", dirty_all(self));
 }
 
@@ -121,10 +121,10 @@ TEST_F(rig, R6_unpin_of_a_page_never_pinned, 20)
 	mdma_unpin(&self->dev, at(4), 1);
 	mdma_unpin(&self->dev, at(16), 4);
 	mdma_unpin(&self->dev, at(21), 300);
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	EXPECT_STR("20", dirty_all(self));
 	UNPIN(self, 20, 1);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R6_unpin_of_a_retained_page, 20)
@@ -136,18 +136,18 @@ TEST_F(rig, R6_unpin_of_a_retained_page, 20)
 	TOUCH(self, 5, 2);
 	for (i = 0; i < 3; i++)
 		mdma_unpin(&self->dev, at(5), 1);
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	EXPECT_STR("5-6,9", dirty_all(self));
 	for (i = 0; i < 3; i++)
 		mdma_unpin(&self->dev, at(5), 2);
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	EXPECT_STR("9", dirty_all(self));
 	/* The unpins before leave no debt: one pin counts as one. */
 	PIN(self, 5, 1, 'w');
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	EXPECT_STR("5,9", dirty_all(self));
 	UNPIN(self, 5, 1);
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 }
 
 TEST_F(rig, R6_unpin_before_start, 20)
@@ -155,7 +155,7 @@ TEST_F(rig, R6_unpin_before_start, 20)
 	mdma_unpin(&self->dev, at(0), 512);
 	TOUCH(self, 0, 4);
 	mdma_unpin(&self->dev, at(0), 4);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	START(self);
 	mdma_unpin(&self->dev, at(0), 4);
 	EXPECT_STR("none", dirty_all(self));
@@ -174,11 +174,11 @@ TEST_F(rig, R6_unpin_across_a_hole, 20)
 	START(self);
 	PIN(self, RIG_PAGES - 2, 2, 'w');
 	PIN(self, RIG_PAGES + 4, 6, 'w');
-	EXPECT_EQ(8, locked_pages());
+	EXPECT_LOCKED(8);
 	mdma_unpin(&self->dev, at(RIG_PAGES - 4), 10);
-	EXPECT_EQ(4, locked_pages());
+	EXPECT_LOCKED(4);
 	mdma_unpin(&self->dev, at(RIG_PAGES + 100), 50);
-	EXPECT_EQ(4, locked_pages());
+	EXPECT_LOCKED(4);
 	EXPECT_STR("1022-1023,1028-1033", dirty(self, 0, RIG_PAGES + 20));
 	EXPECT_STR("1030-1033", dirty(self, 0, RIG_PAGES + 20));
 }

@@ -199,7 +199,7 @@ TEST_F(rig, mdma_trace_holds_each_run_for_its_time, 30)
 	else
 		NO_CHANCE("four descriptors took longer than the hold");
 	EXPECT_EQ(20, wait_for_value(self, "stats/pinned", 20));
-	EXPECT_EQ(20, locked_pages());
+	EXPECT_LOCKED(20);
 }
 
 /* Several traces in a row, in pieces of any size. */

@@ -119,9 +119,9 @@ TEST_F(rig, R3_failed_pin_leaves_no_record, 20)
 	START(self);
 	munmap(self->mem + (40 << PAGE_SHIFT), PAGE_SIZE);
 	EXPECT_NE(0, mdma_pin(&self->dev, at(32), 16, 'w'));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_NE(0, mdma_pin(&self->dev, at(RIG_PAGES - 2), 3, 'w'));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("none", dirty_all(self));
 }
 
@@ -147,7 +147,7 @@ TEST_F(rig, R4_get_after_the_device_is_closed, 20)
 	PIN(self, 3, 1, 'w');
 	close(self->dev.device);
 	self->dev.device = -1;
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("2-3", dirty_all(self));
 	EXPECT_STR("none", dirty_all(self));
 }

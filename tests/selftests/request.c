@@ -39,7 +39,7 @@ FIXTURE_TEARDOWN(removal)
 {
 	mdma_destroy(&self->other);
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Waits until a device can't be opened any more: its removal has begun. */
@@ -59,18 +59,18 @@ TEST_F(removal, mdma_request_is_followed, 40)
 
 	ASSERT_LE(0, fd);
 	ASSERT_STR("0", error(mdma_pin(m, at(7), 2, 'w')));
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	EXPECT_EQ(0, irq_count(fd, 0));
 	job_start(&self->job, remove_job, m->uuid);
 	ASSERT_EQ(1, irq_count(fd, 5000));
 	EXPECT_EQ(false, job_done(&self->job, 300));
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	wait_begun(m);
 
 	mdma_close(m);
 	EXPECT_STR("0", error(job_join(&self->job)));
 	EXPECT_EQ(false, exists(m));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	TOUCH(&self->rig, 3, 1);
 }
 
@@ -84,12 +84,12 @@ TEST_F(removal, mdma_request_is_ignored, 60)
 	ASSERT_EQ(1, irq_count(fd, 5000));
 	EXPECT_EQ(true, mdma_read32(m, MDMA_REG_MAGIC) == MDMA_MAGIC);
 	ASSERT_STR("0", error(mdma_pin(m, at(7), 2, 'w')));
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	/* vfio asks again every ten seconds */
 	EXPECT_EQ(1, irq_count(fd, 20000));
 	EXPECT_EQ(false, job_done(&self->job, 0));
 	EXPECT_EQ(0, mdma_reset(m));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 
 	mdma_close(m);
 	EXPECT_STR("0", error(job_join(&self->job)));

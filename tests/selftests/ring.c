@@ -54,7 +54,7 @@ FIXTURE_TEARDOWN(guest)
 		expect_usable(self);
 	}
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(guest, mdma_registers, 20)

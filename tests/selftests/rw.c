@@ -103,7 +103,7 @@ TEST_F(rig, R10_write_to_a_read_only_mapping, 20)
 						16, BYTE)));
 	EXPECT_STR("EPERM", error(mdma_pin(&self->dev, at(RIG_PAGES + 9), 1,
 					   'w')));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	PIN(self, RIG_PAGES + 9, 1, 'r');
 	EXPECT_STR("none", dirty(self, 0, RIG_PAGES + 12));
 	UNPIN(self, RIG_PAGES + 9, 1);
@@ -122,7 +122,7 @@ TEST_F(rig, R10_write_and_pin_of_one_page, 20)
 	EXPECT_STR("none", dirty_all(self));
 	UNPIN(self, 2, 1);
 	EXPECT_STR("none", dirty_all(self));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Byte i of a memory is i modulo 251, so that no two pages are the same. */

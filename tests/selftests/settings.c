@@ -135,7 +135,7 @@ FIXTURE_SETUP(settings)
 FIXTURE_TEARDOWN(settings)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void load(struct settings *s)

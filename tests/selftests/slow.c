@@ -45,7 +45,7 @@ FIXTURE_TEARDOWN(slow)
 	mdma_destroy(&self->second);
 	slow_file_close(&self->file);
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void map_slow(struct slow *s, enum stall_kind kind)
@@ -170,9 +170,9 @@ static void stalled_pin(struct slow *s, enum stall_kind kind)
 	others_go_on(s);
 	release(s);
 	EXPECT_STR("20-23,1027", dirty(&s->rig, 0, SLOW + SLOW_PAGES));
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	UNPIN(&s->rig, SLOW + 3, 1);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("1027", dirty(&s->rig, 0, SLOW + SLOW_PAGES));
 }
 
@@ -202,7 +202,7 @@ static void stalled_rw(struct slow *s, int (*call)(void *arg),
 	release(s);
 	EXPECT_STR(report, dirty(&s->rig, 0, SLOW + SLOW_PAGES));
 	EXPECT_STR("none", dirty(&s->rig, 0, SLOW + SLOW_PAGES));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static void expect_written(struct slow *s)
@@ -259,10 +259,10 @@ TEST_F(slow, R16_stalled_batch, 60)
 	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
 	others_go_on(self);
 	release(self);
-	EXPECT_EQ(10, locked_pages());
+	EXPECT_LOCKED(10);
 	EXPECT_STR("20-23,1020-1029", dirty(r, 0, SLOW + SLOW_PAGES));
 	UNPIN(r, SLOW - 4, 10);
-	EXPECT_EQ(2, locked_pages());
+	EXPECT_LOCKED(2);
 	UNPIN(r, SLOW, 2);
 	EXPECT_STR("1020-1029", dirty(r, 0, SLOW + SLOW_PAGES));
 	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
@@ -284,7 +284,7 @@ TEST_F(slow, R14_stalled_pin_that_fails, 60)
 	stall_break(&self->stall);
 	job_join(&self->others);
 	EXPECT_STR("EFAULT", error(job_join(&self->job)));
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	EXPECT_STR("20-23", dirty(r, 0, SLOW + SLOW_PAGES));
 	UNPIN(r, SLOW, 1);
 }
@@ -338,7 +338,7 @@ static int unmap_while_stalled(struct slow *s, int (*unmap)(void *arg),
 	job_join(&s->others);
 	ret = job_join(&s->job);
 	mdma_set_leak(&r->dev, 0);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("none", dirty(r, 0, SLOW + SLOW_PAGES));
 	TOUCH(r, SLOW + 1, 1);
 	EXPECT_STR("1025", dirty(r, 0, SLOW + SLOW_PAGES));
@@ -376,7 +376,7 @@ TEST_F(slow, R15_unmap_while_a_pin_stalls, 60)
 		EXPECT_STR("EINVAL", error(ret));
 	EXPECT_STR("0", error(job_join(&self->others)));
 	EXPECT_EQ(1, mdma_get(&r->dev, "stats/pinned"));
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	UNPIN(r, SLOW - 1, 1);
 }
 
@@ -403,7 +403,7 @@ static void unmap_of_a_stalled_pin(struct slow *s, int (*unmap)(void *arg),
 	EXPECT_EQ(want, job_join(&s->others));
 	EXPECT_STR("EINVAL", error(job_join(&s->job)));
 	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(slow, R16_stalled_pin_stalls_no_unmap, 60)
@@ -480,7 +480,7 @@ TEST_F(slow, R16_W19_pin_of_a_slow_file, 60)
 {
 	slow_file(self, call_pin);
 	EXPECT_STR("20-23,1024", dirty(&self->rig, 0, SLOW + SLOW_PAGES));
-	EXPECT_EQ(1, locked_pages());
+	EXPECT_LOCKED(1);
 	UNPIN(&self->rig, SLOW, 1);
 }
 
@@ -610,16 +610,6 @@ static long long locked_pages_of(int status)
 	return strtoll(found + 6, NULL, 10) * 1024 / (long long)PAGE_SIZE;
 }
 
-/* The number of locked pages, after a worker has had time to count them down. */
-static long long locked_pages_soon(long long want)
-{
-	double end = now_ms() + WAIT_MS;
-
-	while (locked_pages() != want && now_ms() < end)
-		usleep(1000);
-	return locked_pages();
-}
-
 /*
  * The owner's mmap_lock can't be taken. An unpin does not need it, and a pin waits for
  * it without blocking others. The test creates no thread meanwhile, because that would
@@ -652,7 +642,7 @@ TEST_F(slow, R16_W19_unpin_needs_no_lock_of_the_owner, 60)
 	release_file(self);
 	EXPECT_STR("0", error(self->others.ret));
 	EXPECT_STR("0", error(job_join(&self->reader)));
-	EXPECT_EQ(1, locked_pages_soon(1));
+	EXPECT_LOCKED(1);
 	UNPIN(r, 40, 1);
 }
 

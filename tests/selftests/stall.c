@@ -45,7 +45,7 @@ FIXTURE_SETUP(stalled)
 FIXTURE_TEARDOWN(stalled)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static int call_touch(void *arg)
@@ -430,7 +430,7 @@ TEST_F(stalled, R11_page_written_during_an_unmap, 60)
 	EXPECT_STR("0", error(ret));
 	EXPECT_STR(touched ? "100,40000" : "100-101,40000-40001",
 		   bitmap_text(self->stall.mem, BIG_PAGES));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 static int call_hold(void *arg)
@@ -456,7 +456,7 @@ TEST_F(stalled, R11_page_pinned_during_an_unmap, 60)
 	EXPECT_STR(held ? "100-102,40000" : "100,40000",
 		   bitmap_text(self->stall.mem, BIG_PAGES));
 	EXPECT_EQ(0, mdma_get(&self->rig.dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(stalled, R11_unmap_that_fails_late_changes_nothing, 60)
@@ -506,7 +506,7 @@ TEST_F(stalled, R7_container_released_during_a_report, 60)
 	job_start(&leave, call_leave, self);
 	done = job_done(&leave, 3000);
 	if (done) {
-		EXPECT_EQ(0, locked_pages());
+		EXPECT_LOCKED(0);
 		EXPECT_LT(0, module_refcount("vfio_iommu_type1"));
 	}
 	stall_release(&self->stall);

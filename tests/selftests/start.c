@@ -129,10 +129,10 @@ TEST_F(rig, R7_close_drops_all, 20)
 	TOUCH(self, 0, 100);
 	PIN(self, 50, 100, 'w');
 	PIN(self, 60, 1, 'w');
-	EXPECT_EQ(100, locked_pages());
+	EXPECT_LOCKED(100);
 	mdma_close(&self->dev);
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	close(self->container);
 	expect_clean_again(self);
 }
@@ -143,14 +143,14 @@ TEST_F(rig, R7_close_container_first, 20)
 	TOUCH(self, 0, 100);
 	PIN(self, 50, 100, 'w');
 	close(self->container);
-	EXPECT_EQ(100, locked_pages());
+	EXPECT_LOCKED(100);
 	close(self->dev.group);
 	self->dev.group = -1;
-	EXPECT_EQ(100, locked_pages());
+	EXPECT_LOCKED(100);
 	UNPIN(self, 50, 10);
-	EXPECT_EQ(90, locked_pages());
+	EXPECT_LOCKED(90);
 	mdma_close(&self->dev);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	expect_clean_again(self);
 }
 
@@ -164,7 +164,7 @@ TEST_F(rig, R7_detach_of_the_last_group_drops_all, 20)
 	close(m->device);
 	m->device = -1;
 	ASSERT_STR("0", error(group_detach(m->group)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_NE(0, dirty_start(self->container));
 
 	ASSERT_STR("0", error(group_attach(m->group, self->container)));
@@ -189,7 +189,7 @@ TEST_F(rig, R7_detach_of_one_group_keeps_the_records, 20)
 	EXPECT_EQ(0, mdma_unpin(&second, at(10), 1));
 	TOUCH(self, 20, 1);
 	mdma_destroy(&second);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("10-11,20", dirty_all(self));
 	EXPECT_STR("none", dirty_all(self));
 }

@@ -36,7 +36,7 @@ FIXTURE_TEARDOWN(storm)
 {
 	mdma_destroy(&self->second);
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Whether a call begins another round. *me is 0 before the first round. */
@@ -234,7 +234,7 @@ static void unmap_beside(struct storm *s, int (*call)(void *arg),
 	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 0));
 	EXPECT_STR("0", error(job_join(&unmap)));
 	EXPECT_STR("0", error(job_join(&other)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(storm, W18_unmap_while_a_device_opens, 30)

@@ -54,7 +54,7 @@ TEST_F(rig, R11_unmap_reports_and_unmaps, 20)
 	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
 	EXPECT_EQ(0, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_STR("none", dirty_all(self));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R11_unmap_clears_only_its_range, 20)
@@ -128,7 +128,7 @@ TEST_F(rig, R11_pins_are_given_back_and_reported, 20)
 	EXPECT_STR("100-299,600", unmap_dirty(self, 0, RIG_PAGES, &unmapped));
 	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_F(rig, R11_pins_in_many_mappings, 30)
@@ -142,7 +142,7 @@ TEST_F(rig, R11_pins_in_many_mappings, 30)
 	PIN(self, RIG_PAGES, 30, 'w');
 	EXPECT_STR("0-29", unmap_dirty(self, RIG_PAGES, 30, &unmapped));
 	EXPECT_EQ(SIZE(30), unmapped);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Two devices hold the same pages. */
@@ -156,10 +156,10 @@ TEST_F(rig, R11_pins_of_two_devices, 30)
 	START(self);
 	PIN(self, 10, 10, 'w');
 	EXPECT_EQ(0, mdma_pin(&second, at(15), 10, 'w'));
-	EXPECT_EQ(15, locked_pages());
+	EXPECT_LOCKED(15);
 	EXPECT_STR("10-24", unmap_dirty(self, 0, RIG_PAGES, NULL));
 	EXPECT_EQ(0, mdma_get(&second, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	mdma_destroy(&second);
 }
 
@@ -172,7 +172,7 @@ TEST_F(rig, R11_unmap_without_bitmap_gets_the_pins_back, 20)
 					SIZE(RIG_PAGES), &unmapped)));
 	EXPECT_EQ(SIZE(RIG_PAGES), unmapped);
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* The bitmap can't be written: nothing is unmapped, and a retry succeeds. */
@@ -197,7 +197,7 @@ TEST_F(rig, R11_faulting_unmap_changes_nothing, 20)
 	EXPECT_STR("3,50-53,1031-1033",
 		   unmap_dirty(self, 0, RIG_PAGES + 107, &unmapped));
 	EXPECT_EQ(SIZE(RIG_PAGES + 100), unmapped);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* Nothing is unmapped, and the argument is unchanged. */
@@ -290,7 +290,7 @@ TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 		EXPECT_EQ(0xff, ret);
 	EXPECT_EQ(ret == -EINVAL, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_STR("EINVAL", dirty_all(self));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* On stock, a leak is a BUG() that leaves the container locked for ever (W7). */
@@ -309,13 +309,13 @@ TEST_F(rig, R15_W7_leaking_driver_is_an_error_of_unmap, 60)
 	ASSERT_EQ(0, mdma_set_leak(&self->dev, 1));
 	EXPECT_STR("EBUSY", error(dma_unmap(self->container, at(0),
 					    SIZE(RIG_PAGES), NULL)));
-	EXPECT_EQ(3, locked_pages());
+	EXPECT_LOCKED(3);
 	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_STR("20-22,30", dirty_all(self));
 
 	/* The device can still give them back; then UNMAP succeeds. */
 	UNPIN(self, 20, 3);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("20-22", unmap_dirty(self, 0, RIG_PAGES, NULL));
 	EXPECT_EQ(0, is_mapped(self, 0, RIG_PAGES));
 }
@@ -331,10 +331,10 @@ TEST_F(rig, R15_leaking_driver_and_bitmap, 60)
 	EXPECT_STR("EBUSY", unmap_dirty(self, 0, RIG_PAGES + 10, NULL));
 	EXPECT_EQ(1, is_mapped(self, 0, RIG_PAGES));
 	EXPECT_EQ(1, is_mapped(self, RIG_PAGES, 10));
-	EXPECT_EQ(3, locked_pages());
+	EXPECT_LOCKED(3);
 	ASSERT_EQ(0, mdma_set_leak(&self->dev, 0));
 	EXPECT_STR("30,1026-1028", unmap_dirty(self, 0, RIG_PAGES + 10, NULL));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* The pins are never given back, not even when the device is closed. */
@@ -353,10 +353,10 @@ TEST_F(rig, R15_leaking_driver_and_close, 60)
 	close(self->dev.device);
 	self->dev.device = -1;
 	EXPECT_EQ(204, pinned_pages() - before);
-	EXPECT_EQ(204, locked_pages());
+	EXPECT_LOCKED(204);
 	rig_close(self);
 	EXPECT_EQ(0, pinned_pages() - before);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

@@ -85,7 +85,7 @@ FIXTURE_SETUP(worker)
 FIXTURE_TEARDOWN(worker)
 {
 	rig_close(&self->rig);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 /* One for each channel while it is open, whoever forks; none afterwards. */

@@ -203,7 +203,7 @@ TEST_F(rig, mdma_window_that_is_not_mapped, 20)
 	EXPECT_EQ(2, mdma_get(m, "stats/pin_errors"));
 	EXPECT_EQ(2, mdma_get(m, "stats/pages_written"));
 	EXPECT_EQ(0, mdma_get(m, "stats/pinned"));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	set_window(self, 0, 4);
 	SET(self, "step", "4");
 	EXPECT_EQ(6, check_stamps(self));
@@ -217,12 +217,12 @@ TEST_F(rig, mdma_runs_stay_pinned_for_the_hold_time, 20)
 	SET(self, "hold_ms", "600000");
 	SET(self, "step", "3");
 	EXPECT_EQ(12, mdma_get(&self->dev, "stats/pinned"));
-	EXPECT_EQ(12, locked_pages());
+	EXPECT_LOCKED(12);
 	EXPECT_STR("0-11", dirty_all(self));
 	/* Runs that are already held are held for the new time, too. */
 	SET(self, "hold_ms", "600");
 	EXPECT_EQ(0, wait_for_value(self, "stats/pinned", 0));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_STR("0-11", dirty_all(self));
 	EXPECT_STR("none", dirty_all(self));
 }
@@ -247,7 +247,7 @@ TEST_F(rig, mdma_runs_are_held_for_more_than_a_minute, 120)
 		usleep(100000);
 	}
 	EXPECT_EQ(0, wait_for_value(self, "stats/pinned", 0));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	printf("# held for %.1f s\n", (now_ms() - begin) / 1000);
 }
 
@@ -261,9 +261,9 @@ TEST_F(rig, mdma_unmap_of_held_pages, 20)
 	SET(self, "batch", "4");
 	SET(self, "hold_ms", "600000");
 	SET(self, "step", "8");
-	EXPECT_EQ(32, locked_pages());
+	EXPECT_LOCKED(32);
 	ASSERT_STR("0", error(dma_unmap(self->container, at(0), size, NULL)));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
 	memset(self->mem, FILLER, size);
 	errors = mdma_get(&self->dev, "stats/pin_errors");
@@ -288,9 +288,9 @@ TEST_F(rig, mdma_unmap_while_it_runs, 40)
 		ASSERT_STR("0", error(dma_unmap(self->container, at(0), size,
 						NULL)));
 		memcpy(copy, self->mem, size);
-		EXPECT_EQ(0, locked_pages());
+		EXPECT_LOCKED(0);
 		usleep(50000);
-		EXPECT_EQ(0, locked_pages());
+		EXPECT_LOCKED(0);
 		for (i = 0; i < size; i++)
 			if (copy[i] != self->mem[i])
 				FAIL("byte %llu after the unmap", i);
@@ -309,7 +309,7 @@ TEST_F(rig, mdma_reset_gives_the_pins_back, 20)
 	PIN(self, 100, 5, 'w');
 	EXPECT_LT(5, locked_pages());
 	ASSERT_EQ(0, ioctl(self->dev.device, VFIO_DEVICE_RESET));
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
 	TOUCH(self, 0, 1);
 }

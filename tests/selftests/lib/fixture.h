@@ -20,7 +20,7 @@ FIXTURE_SETUP(rig)
 FIXTURE_TEARDOWN(rig)
 {
 	rig_close(self);
-	EXPECT_EQ(0, locked_pages());
+	EXPECT_LOCKED(0);
 }
 
 #define START(rig)	ASSERT_STR("0", error(dirty_start((rig)->container)))

@@ -16,3 +16,11 @@ int patience_ms(void)
 {
 	return scaled_ms(PATIENCE_MS);
 }
+
+long long locked_pages_soon(long long want)
+{
+	long long seen;
+
+	WAIT_FOR((seen = locked_pages()) == want);
+	return seen;
+}

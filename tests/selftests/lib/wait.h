@@ -32,6 +32,14 @@ int patience_ms(void);
 })
 
 /*
+ * mm->locked_vm of this process in pages, once it is @want or patience has ended. An
+ * unpin that can't have mmap_lock at once leaves the counting to a worker (R14).
+ */
+long long locked_pages_soon(long long want);
+
+#define EXPECT_LOCKED(want)	EXPECT_EQ(want, locked_pages_soon(want))
+
+/*
  * The machine was too slow or too fast for what a test wants to see. That is not a
  * failure. The scenario prints the message, so a test that never sees it is noticed.
  */
