@@ -62,10 +62,12 @@ class Target:
 
 
 MAKE = ("make", f"-j{JOBS}")
-CHECKED = ("W=1", "C=2", "CHECK=/mnt/tools/sparse")
-KBUILD = (*MAKE, "-C", "{build}", "M={source}", *CHECKED, "modules")
+WARNINGS = "W=1"
+# Runs sparse over all sources, without building what is current.
+SPARSE = ("C=2", "CHECK=/mnt/tools/sparse")
+KBUILD = (*MAKE, "-C", "{build}", "M={source}", WARNINGS, "modules")
 BACKEND = (*MAKE, "-C", "{source}", "KDIR={build}",
-           "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", *CHECKED)
+           "SRC=/mnt/src/drivers/vfio/vfio_iommu_type1.c", WARNINGS)
 KERNEL_DMA = paths.KERNEL_SOURCE / "drivers/dma"
 
 # A mutant of which nobody can tell what it does is none; other warnings may come.
@@ -109,7 +111,7 @@ TARGETS = {target.name: target for target in (
     Target("nic", ("tests/nic",), KBUILD, ("mdma_nic.ko",)),
     Target("reports", ("tests/reports",), KBUILD, ("mdma_reports.ko",)),
     Target("bench", ("tests/bench", "tests/selftests/lib", "include"),
-           (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", *CHECKED),
+           (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", WARNINGS),
            ("mdma_bench.ko",)),
 )}
 
@@ -150,7 +152,7 @@ def mutant(name):
         base = TARGETS["mdma-guest"]
     elif any(path.startswith("samples/vfio-mdev/mdma/") for path in one.hunks):
         base = TARGETS["mdma"]
-    argv = tuple(word for word in base.argv if word not in CHECKED)
+    argv = tuple(word for word in base.argv if word != WARNINGS)
     return Target(f"mutant/{base.name}", base.trees, argv, base.products, base.files,
                   mutant=one, strict=False, after=base.after)
 
@@ -294,6 +296,24 @@ def _build(target, quiet):
     return True
 
 
+def check(target):
+    """Build one target unless it is current, and run sparse over it, unless that was done. A
+    warning is an error."""
+    build(target)
+    if WARNINGS not in target.argv:
+        return
+    with image.locked(target.directory, f"checking {target.name}"):
+        built, stamp = target.directory / "stamp", target.directory / "sparse.stamp"
+        if stamp.exists() and stamp.read_text() == built.read_text():
+            return
+        log = target.directory / "sparse.log"
+        with say.Step(f"sparse: {target.name}"):
+            chroot.run([*command(target), *SPARSE], log, f"sparse of {target.name}",
+                       binds=binds())
+            _check_warnings(target, log)
+        stamp.write_text(built.read_text())
+
+
 def make_mutant(name):
     """Build a mutant's module unless it is current, and put it into the payload."""
     target = mutant(name)
@@ -375,16 +395,16 @@ def publish(target):
 
 def jobs(targets, mutant_names=()):
     """The jobs that build these names: name -> Job, see side_by_side.py. All need the kernel's
-    source files. The mutants of a module are built in one tree, so they run one after the
+    source files and headers. The mutants of a module are built in one tree, so they run one after the
     other."""
     def make_mutants():
         for name in mutant_names:
             make_mutant(name)
-    found = {name: Job(functools.partial(build, TARGETS[name]), ("source", *TARGETS[name].after))
+    found = {name: Job(functools.partial(build, TARGETS[name]), ("headers", *TARGETS[name].after))
              for name in targets}
     if mutant_names:
         after = {other for name in mutant_names for other in mutant(name).after}
-        found["mutants"] = Job(make_mutants, ("source", *after))
+        found["mutants"] = Job(make_mutants, ("headers", *after))
     return found
 
 
@@ -410,9 +430,9 @@ def check_targets(words):
 
 
 def some_targets(words):
-    """Build only these targets, for a developer in a hurry."""
+    """Build only these targets, for a developer in a hurry, and run sparse over them."""
     for word in words:
         if word.startswith("mutant/"):
             make_mutant(word.split("/", 1)[1])
-        elif not build(TARGETS[word]):
-            say.info(f"{word}: nothing to do")
+        else:
+            check(TARGETS[word])

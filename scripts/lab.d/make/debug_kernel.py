@@ -113,7 +113,7 @@ def asked_for():
 def _target(base):
     """The same module as for the usual kernel. Style and warnings are judged there."""
     argv = tuple(word.replace("{build}", "/mnt/debug/tree") for word in base.argv
-                 if word not in build.CHECKED)
+                 if word != build.WARNINGS)
     return replace(base, name=f"debug/{base.name}", argv=argv, strict=False,
                    files={"debug-kernel": key()})
 

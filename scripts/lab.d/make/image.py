@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The lab's root tree and its disk image.
+"""The lab's root tree, its disk image, and the source of its kernel.
 
 The tree is built under a temporary name and renamed when it is complete. A stamp inside tells
 which recipe it was made from, so an incomplete or outdated tree is never taken for a good one.
@@ -93,7 +93,12 @@ def hooks():
 
 def recipe():
     """The hash of everything that decides what is in the tree."""
-    return digest(versions.SUITE, *PACKAGES, *OPTIONS, *hooks())
+    return digest(versions.SUITE, *PACKAGES, source_package(), *OPTIONS, *hooks())
+
+
+def source_package():
+    """The package that has the source of the lab's kernel."""
+    return versions.chosen()["KERNEL"].source
 
 
 def current():
@@ -109,6 +114,14 @@ def _check_disk():
         place.check_space(tempfile.gettempdir(), TEMPORARY_NEEDED, "set TMPDIR to another place")
 
 
+def _check_usable():
+    """Fail early, with an explanation, where an image can't be made; install what makes it."""
+    with locked(paths.LAB, "looking for its packages", ".packages.lock"):
+        _check_disk()
+        packages.for_image()
+        chroot.check_usable()
+
+
 def _progress(log):
     """How far mmdebstrap is: its last message, and how many packages it has set up."""
     def words():
@@ -122,27 +135,38 @@ def _progress(log):
     return words
 
 
-def _bootstrap(tree):
-    """Run mmdebstrap into a directory, with its own default mirror and keys.
+def _mmdebstrap(step, words, target):
+    """Run mmdebstrap with its own default mirror and keys.
+
+    @step:   for the user and for the log's name
+    @target: in paths.LAB; an archive if it ends with .tar, otherwise, for root alone, a directory
 
     INITRD=No: the lab has its own initramfs, and Debian's takes 20 s to make.
     """
-    log = paths.LAB / "mmdebstrap.log"
-    words = ["mmdebstrap", "--verbose", *OPTIONS, *hooks(), "--include=" + ",".join(PACKAGES)]
+    log = paths.LAB / f"{step}.log"
+    words = ["mmdebstrap", "--verbose", *OPTIONS, *hooks(), *words]
     environment = dict(process.ENVIRONMENT, INITRD="No")
-    with say.Step(f"image: mmdebstrap {paths.VARIANT}", _progress(log)):
+    with say.Step(f"image: {step} {paths.VARIANT}", _progress(log)):
         if os.geteuid() == 0:
             # In a PID namespace, so that no process of it can be left running; below /mnt, since
             # apt and dpkg do not accept every path.
             inside = ["sh", "-c", 'mount --bind "$1" /mnt && shift && exec "$@"', "sh", paths.LAB]
             process.run([*chroot.namespace(), "--mount-proc", "--", *inside, *words,
-                         "--mode=root", versions.SUITE, f"/mnt/{tree.name}"],
+                         "--mode=root", versions.SUITE, f"/mnt/{target.name}"],
                         log, "mmdebstrap", env=environment)
-            return
-        archive = paths.LAB / "root.tar"
-        process.run([*words, "--mode=unshare", "--format=tar", versions.SUITE, archive],
-                    log, "mmdebstrap", env=environment)
-        _unpack(archive, tree)
+        else:
+            process.run([*words, "--mode=unshare", versions.SUITE, target],
+                        log, "mmdebstrap", env=environment)
+
+
+def _bootstrap(tree):
+    words = ["--include=" + ",".join(PACKAGES)]
+    if os.geteuid() == 0:
+        _mmdebstrap("mmdebstrap", words, tree)
+        return
+    archive = paths.LAB / "root.tar"
+    _mmdebstrap("mmdebstrap", words, archive)
+    _unpack(archive, tree)
 
 
 def _unpack(archive, tree):
@@ -154,29 +178,39 @@ def _unpack(archive, tree):
     archive.unlink()
 
 
-def _take_source(tree):
-    """Move the kernel's source archive out of the tree: it is big, and only read here."""
-    archives = list((tree / "usr/src").glob("linux-source-*.tar.xz"))
-    if len(archives) != 1:
-        raise say.LabError(f"{tree}/usr/src: one linux-source archive expected, "
-                           f"found {len(archives)}")
-    process.run([*chroot.namespace(), "--", "mv", archives[0], paths.LAB / SOURCE_ARCHIVE],
-                paths.LAB / "image.log", "mv", append=True)
+def _fetch_source():
+    """Download the kernel's source. It is not in the tree: it is big, and only read here."""
+    stamp = paths.LAB / "source.stamp"
+    archive = paths.LAB / SOURCE_ARCHIVE
+    if archive.exists() and stamp.exists() and stamp.read_text() == recipe():
+        return
+    _check_usable()
+    stamp.unlink(missing_ok=True)
+    package = paths.LAB / "source.tar"
+    try:
+        _mmdebstrap("source", ["--variant=extract", "--include=" + source_package()], package)
+        name = f"{source_package()}.tar.xz"
+        process.run(["tar", "-x", "-f", package, "-C", paths.LAB, "--strip-components=3",
+                     f"./usr/src/{name}"], paths.LAB / "image.log",
+                    "unpacking the kernel's source package", append=True)
+        (paths.LAB / name).rename(archive)
+    finally:
+        package.unlink(missing_ok=True)
+    stamp.write_text(recipe())
 
 
 def make_source():
-    """Extract the files that we need from the kernel's source archive, unless they are there."""
-    with locked(paths.LAB, "the kernel's source files", ".source.lock"):
+    """Download the kernel's source, and extract the files that we need, unless they are there."""
+    with locked(paths.LAB, "the kernel's source", ".source.lock"):
+        _fetch_source()
         _extract_source()
 
 
-def _complete_headers(source, names):
-    """Copy files of the kernel's source to its headers in the tree."""
-    for name in names:
-        process.run([*chroot.namespace(), "--", "sh", "-c",
-                     'exec cp "$1" "$(echo "$2"/usr/src/linux-headers-*-common)/$3"', "sh",
-                     source / name, paths.ROOT, name],
-                    paths.LAB / "image.log", f"copying {name}", append=True)
+def _complete_headers(name):
+    process.run([*chroot.namespace(), "--", "sh", "-c",
+                 'exec cp "$1" "$(echo "$2"/usr/src/linux-headers-*-common)/$3"', "sh",
+                 paths.KERNEL_SOURCE / name, paths.ROOT, name],
+                paths.LAB / "image.log", f"copying {name}", append=True)
 
 
 def _extract_source():
@@ -193,7 +227,6 @@ def _extract_source():
                      "--strip-components=1", "--wildcards",
                      *(f"linux-source-*/{member}" for member in (*SOURCE_FILES, *headers))],
                     paths.LAB / "image.log", "unpacking the kernel's source files", append=True)
-        _complete_headers(temporary, headers)
         (temporary / ".stamp").write_text(wanted)
         shutil.rmtree(paths.KERNEL_SOURCE, ignore_errors=True)
         temporary.rename(paths.KERNEL_SOURCE)
@@ -211,21 +244,31 @@ def make_root():
             _make_tree()
 
 
+def complete_headers():
+    """Copy the files of the kernel's source that its headers lack to the tree, unless they are
+    there."""
+    headers = versions.chosen()["KERNEL"].headers
+    target = paths.ROOT / "usr/src"
+    with locked(paths.LAB, "the kernel's headers", ".headers.lock"):
+        for name in headers:
+            if not all((common / name).exists()
+                       for common in target.glob("linux-headers-*-common")):
+                _complete_headers(name)
+
+
 def make_tree():
     """Make the root tree and the kernel's source files, unless they are there."""
     make_root()
     make_source()
+    complete_headers()
 
 
 def _make_tree():
-    _check_disk()
-    packages.for_image()
-    chroot.check_usable()
+    _check_usable()
     tree = paths.LAB / "root.new"
     chroot.remove(tree)
     try:
         _bootstrap(tree)
-        _take_source(tree)
         _write_stamp(tree)
         chroot.remove(paths.ROOT)
         tree.rename(paths.ROOT)

@@ -8,6 +8,10 @@ from make import build, debug_kernel, image, payload
 # For people who type commands.
 SHELL = ("selftests", "nic", "guest")
 
+# What the lab boots from.
+FROM_ROOT = {"initramfs": image.make_initramfs, "disk": image.make_disk,
+             "kernel": image.make_kernel}
+
 
 def make(words=build.TARGETS, mutants=()):
     """Make it.
@@ -16,10 +20,10 @@ def make(words=build.TARGETS, mutants=()):
     @mutants: names of mutants
     """
     targets = build.wanted(words)
-    image.make_root()
-    side_by_side.run({"source": Job(image.make_source), **build.jobs(targets, mutants),
-                      "initramfs": Job(image.make_initramfs), "disk": Job(image.make_disk),
-                      "kernel": Job(image.make_kernel)})
+    side_by_side.run({"root": Job(image.make_root), "source": Job(image.make_source),
+                      "headers": Job(image.complete_headers, ("root", "source")),
+                      **build.jobs(targets, mutants),
+                      **{name: Job(function, ("root",)) for name, function in FROM_ROOT.items()}})
     build.put_together(targets)
     debug_kernel.prepare(mutants)
     payload.update()
@@ -28,7 +32,6 @@ def make(words=build.TARGETS, mutants=()):
 def make_bare():
     """Make what a boot without our modules needs."""
     image.make_root()
-    image.make_kernel()
-    image.make_initramfs()
-    image.make_disk()
+    for function in FROM_ROOT.values():
+        function()
     payload.update()

@@ -19,6 +19,7 @@ class Version:
 
     @word:      how the user names it
     @packages:  what the image gets
+    @source:    the package of its source
     @backports: patterns of packages that apt takes from the suite's backports
     @headers:   files of the kernel's source that modules need to be built, and that the package
                 of its headers lacks
@@ -27,11 +28,12 @@ class Version:
     packages: tuple
     backports: tuple = ()
     headers: tuple = ()
+    source: str = ""
 
 
 def _kernel(word, *more):
-    return Version(word, ("linux-image-amd64", "linux-headers-amd64", f"linux-source-{word}"),
-                   *more)
+    return Version(word, ("linux-image-amd64", "linux-headers-amd64"), *more,
+                   source=f"linux-source-{word}")
 
 
 # The first of each is the default.
