@@ -181,6 +181,7 @@ class End(unittest.TestCase):
                 mock.patch.object(paths, "CHECK", Path(directory)), \
                 mock.patch.object(paths, "OUT", Path(directory)), \
                 mock.patch.object(check, "PARTS", parts), mock.patch.object(say, "info"), \
+                mock.patch.object(check.beside, "possible", return_value=False), \
                 contextlib.redirect_stdout(output):
             code = check.run([])
         return output.getvalue().splitlines(), code

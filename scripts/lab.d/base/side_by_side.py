@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Jobs that run side by side, at most one for each core."""
+"""Jobs that run side by side, by default one for each core."""
 
 import os
 from concurrent import futures
@@ -22,17 +22,18 @@ class Job:
     after: tuple = ()
 
 
-def run(jobs):
+def run(jobs, workers=WORKERS):
     """Run jobs and wait for all of them. If one fails, or a signal comes, the running ones are
     stopped, no other one begins, and the exception is passed on.
 
-    @jobs: name -> Job; a name in "after" that is not a job counts as done
+    @jobs:    name -> Job; a name in "after" that is not a job counts as done
+    @workers: how many may run at a time
     """
     waiting, running, done = dict(jobs), {}, set()
-    with futures.ThreadPoolExecutor(WORKERS) as pool:
+    with futures.ThreadPoolExecutor(workers) as pool:
         try:
             while waiting or running:
-                for name in _ready(waiting, jobs, done)[:WORKERS - len(running)]:
+                for name in _ready(waiting, jobs, done)[:workers - len(running)]:
                     running[pool.submit(waiting.pop(name).function)] = name
                 ended, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
                 for future in ended:

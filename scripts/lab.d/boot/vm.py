@@ -105,14 +105,18 @@ def accelerator():
     return "tcg" if why else "kvm"
 
 
+def available():
+    """Memory that programs can have, in GiB."""
+    with open("/proc/meminfo") as stream:
+        return next(int(line.split()[1]) / (1 << 20) for line in stream
+                    if line.startswith("MemAvailable:"))
+
+
 def check_memory(needed):
     """Refuse to start if the lab would only make the machine swap, or be killed. @needed: GiB"""
-    with open("/proc/meminfo") as stream:
-        available = next(int(line.split()[1]) * 1024 for line in stream
-                         if line.startswith("MemAvailable:"))
-    if available < needed << 30:
-        raise say.LabError(f"{available / (1 << 30):.1f} GiB of memory available, the lab "
-                           f"needs {needed} GiB")
+    found = available()
+    if found < needed:
+        raise say.LabError(f"{found:.1f} GiB of memory available, the lab needs {needed} GiB")
 
 
 def qemu(accel):

@@ -7,7 +7,7 @@ import sys
 
 from base import ktap, process, say, workloads
 from boot import job, scenario
-from check import blame, browser, hung_lab, lint, rules
+from check import beside, blame, browser, hung_lab, lint, rules
 from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble
 
 
@@ -309,10 +309,17 @@ def check_parts(parts):
             raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
 
 
-def run(parts):
-    """Run these parts (default: all); returns the exit code."""
-    by_part = {name: _run_part(name) for name in parts or parts_of_run()}
+def run(parts, left=None):
+    """Run these parts (default: all); returns the exit code.
+
+    @left: file for the results, see beside.py
+    """
+    names = list(parts or parts_of_run())
+    by_part = beside.run(names) if beside.possible(names) else \
+        {name: _run_part(name) for name in names}
     results = [result for results in by_part.values() for result in results]
+    if left:
+        beside.save(left, results)
     for result in results:
         if result.state != ktap.PASSED:
             _tell(result)

@@ -21,6 +21,9 @@ FOR_USERS = {"newuidmap": "uidmap"}
 FOR_LINT = {"shellcheck": "shellcheck", "perl": "perl"}
 FOR_PAGES = {"chromium-headless-shell": "chromium-headless-shell"}
 
+# Seconds to wait for another run of apt-get, ours or anybody's.
+PATIENCE = 600
+
 INSTALL = ("install", "--no-install-recommends")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -37,7 +40,8 @@ def _apt(words):
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if sudo and not shutil.which("sudo"):
         raise say.LabError("not root and no sudo: please install " + " ".join(words[1:]))
-    return [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", *words]
+    return [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y",
+            "-o", f"DPkg::Lock::Timeout={PATIENCE}", *words]
 
 
 def _known(names):

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the parts of a check two at a time, each in a process of its own.
+
+A lab has two CPUs, but many tests use one of them, or wait. So a machine that has the memory for
+two labs runs two parts at a time. What a part prints goes to out/check/PART.log.
+"""
+
+import dataclasses
+import functools
+import json
+import sys
+from pathlib import Path
+
+from base import files, ktap, process, say, side_by_side
+from base.side_by_side import Job
+from boot import vm
+from check import blame
+from make import paths
+
+# GiB for two labs, or a lab and two hosts of libvirt, and what is built meanwhile.
+MEMORY = 14
+# Begin with what takes long, beside parts that need no lab.
+FIRST = ("selftests", "python", "lint", "places", "build", "unit", "driver")
+# Parts that judge what all others have left.
+LAST = ("rules", "pages")
+
+
+def possible(names):
+    """Whether to run these parts side by side."""
+    return len(names) > 1 and vm.available() >= MEMORY and not say.VERBOSE
+
+
+def save(path, results):
+    """Leave the results of a part for run()."""
+    path.write_text(json.dumps([dataclasses.asdict(one) for one in results], default=str))
+
+
+def _load(path):
+    return [ktap.Result(**{**one, "evidence": one["evidence"] and Path(one["evidence"])})
+            for one in json.loads(path.read_text())]
+
+
+def _last_line(log):
+    """The last line that a part has printed: how far it is."""
+    def words():
+        try:
+            with open(log, "rb") as stream:
+                stream.seek(max(0, log.stat().st_size - 200))
+                lines = stream.read().decode(errors="replace").split("\n")
+        except FileNotFoundError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return words
+
+
+def _run_part(name, found):
+    """Run a part in a process of its own, and put its results into @found."""
+    log, left = paths.CHECK / f"{name}.log", paths.CHECK / f"{name}.json"
+    left.unlink(missing_ok=True)
+    reason = f"{files.short(log)} does not say how it ended"
+    with say.Step(f"check: {name}", _last_line(log)):
+        try:
+            process.run([sys.executable, "-B", paths.REPO / "scripts/lab", "check",
+                         "--results", left, name], log, f"part {name}")
+        except say.LabError as error:
+            # A part of which a test failed ends like this as well.
+            reason = str(error)
+    try:
+        found[name] = _load(left)
+    except (OSError, ValueError):
+        found[name] = [ktap.Result(name, ktap.FAILED, reason, blame.LAB, log)]
+    say.info("check: {}: {} passed, {} failed, {} skipped".format(name, *ktap.counts(found[name])))
+
+
+def _jobs(names, found):
+    """name -> Job, in the order in which they should begin."""
+    ordered = sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    early = tuple(name for name in ordered if name not in LAST)
+    late = tuple(name for name in ordered if name in LAST)
+    return {name: Job(functools.partial(_run_part, name, found), () if name in early else early)
+            for name in (*early, *late)}
+
+
+def run(names):
+    """Run these parts. Returns part -> its results, in the order of @names."""
+    paths.CHECK.mkdir(parents=True, exist_ok=True)
+    found = {}
+    side_by_side.run(_jobs(names, found), workers=2)
+    return {name: found[name] for name in names}

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Parts of a check, two at a time, each in a process of its own."""
+
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+from base import ktap, process, say
+from check import beside, blame, check
+from make import paths
+
+RESULTS = [ktap.Result("a", ktap.PASSED),
+           ktap.Result("b", ktap.FAILED, "why", blame.KERNEL, Path("/evidence"))]
+
+
+class Beside(unittest.TestCase):
+    """beside.py"""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        for patch in (mock.patch.object(paths, "CHECK", Path(directory.name)),
+                      mock.patch.object(say, "info"),
+                      mock.patch.object(process, "run", self.process)):
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.lock = threading.Lock()
+        self.running, self.most, self.begun = set(), 0, []
+        self.two = threading.Event()
+
+    def process(self, argv, _log, what):
+        """In place of the process of a part."""
+        name = argv[-1]
+        with self.lock:
+            self.running.add(name)
+            self.begun.append(name)
+            self.most = max(self.most, len(self.running))
+            if len(self.running) == 2:
+                self.two.set()
+        self.two.wait(10)
+        with self.lock:
+            self.running.remove(name)
+        if name != "lost":
+            beside.save(argv[argv.index("--results") + 1], RESULTS)
+        if name != "good":
+            raise say.LabError(f"{what} failed (exit 1)")
+
+    def test_two_at_a_time(self):
+        """All parts run, not more than two at a time, and come back in the order of the names."""
+        names = ["migrate", "good", "driver", "selftests"]
+        found = beside.run(names)
+        self.assertEqual(list(found), names)
+        self.assertEqual(self.most, 2)
+        for results in found.values():
+            self.assertEqual(results, RESULTS)
+
+    def test_last(self):
+        """What judges other parts waits for all of them."""
+        beside.run(["pages", "rules", "unit", "migrate"])
+        self.assertEqual(set(self.begun[:2]), {"unit", "migrate"})
+
+    def test_lost(self):
+        """A part that leaves no results has failed, and the lab is to blame."""
+        result, = beside.run(["lost", "good"])["lost"]
+        self.assertEqual((result.state, result.blame), (ktap.FAILED, blame.LAB))
+        self.assertIn("part lost failed", result.reason)
+
+    def test_memory(self):
+        """A machine without memory for two labs runs one part after the other."""
+        for gib, expected in ((13.9, False), (14, True)):
+            with mock.patch.object(beside.vm, "available", return_value=gib):
+                self.assertEqual(beside.possible(["a", "b"]), expected)
+                self.assertFalse(beside.possible(["a"]))
+
+    def test_names(self):
+        """The parts that this module names exist."""
+        self.assertLessEqual({*beside.FIRST, *beside.LAST}, set(check.PARTS))
+
+
+if __name__ == "__main__":
+    unittest.main()
