@@ -62,14 +62,18 @@ class RamFile:
     def __init__(self, descriptor):
         self.descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
+        self.buffer = bytearray(CHUNK)
+
+    def read(self, offset):
+        """CHUNK bytes, until the next call. By read() and not mmap: a page that the guest never
+        touched is a hole, and reading a hole costs no memory."""
+        with memoryview(self.buffer) as view:
+            _fill(self.descriptor, view, offset)
+        return self.buffer
 
     def chunk(self, offset):
-        """CHUNK bytes. By read() and not mmap: a page that the guest never touched is a hole, and
-        reading a hole costs no memory."""
-        data = os.pread(self.descriptor, CHUNK, offset)
-        if len(data) != CHUNK:
-            raise ValueError(f"RAM ended at {offset + len(data)}")
-        return data
+        """CHUNK bytes."""
+        return bytes(self.read(offset))
 
     def stamp(self, page):
         """The beginning of a page."""
@@ -105,7 +109,8 @@ class Copy:
             for first, end in _data(descriptor, self.size):
                 for offset in range(first, end, CHUNK):
                     started = time.monotonic()
-                    length = _fill(descriptor, view, offset, min(CHUNK, end - offset))
+                    with view[offset:min(offset + CHUNK, end)] as piece:
+                        length = _fill(descriptor, piece, offset)
                     if length == CHUNK:
                         fastest = max(fastest, length / (time.monotonic() - started))
                     copied += length
@@ -115,6 +120,12 @@ class Copy:
     def chunk(self, offset):
         """CHUNK bytes."""
         return self.memory[offset:offset + CHUNK]
+
+    def has(self, other, offset):
+        """Whether a RamFile has the same chunk. Without new memory for either chunk: that costs
+        more than the comparison."""
+        with memoryview(self.memory) as view, view[offset:offset + CHUNK] as ours:
+            return other.read(offset) == ours
 
     def stamp(self, page):
         """The beginning of a page."""
@@ -145,11 +156,10 @@ def _touched(descriptor, size):
             for offset in range(first - first % CHUNK, end, CHUNK)}
 
 
-def _fill(descriptor, view, offset, length):
-    """Read so many bytes to their place. Returns how many there were."""
-    with view[offset:offset + length] as piece:
-        got = os.preadv(descriptor, [piece], offset)
-    if got != length:
+def _fill(descriptor, view, offset):
+    """Fill a view with what the file has at @offset. Returns how many bytes there were."""
+    got = os.preadv(descriptor, [view], offset)
+    if got != len(view):
         raise ValueError(f"RAM ended at {offset + got}")
     return got
 
@@ -199,10 +209,8 @@ def compare(source, destination):
             raise ValueError(f"RAM of {left.size} and {destination.size} bytes")
         touched = _touched(left.descriptor, left.size) | destination.touched
         for offset in whole_chunks(left.size):
-            if offset in touched:
-                a, b = left.chunk(offset), destination.chunk(offset)
-                if a != b:
-                    different += _differing_pages(a, b, pages)
+            if offset in touched and not destination.has(left, offset):
+                different += _differing_pages(left.chunk(offset), destination.chunk(offset), pages)
             pages += CHUNK // PAGE_SIZE
     return {"pages_compared": pages, "pages_different": len(different),
             "different": different}
