@@ -9,6 +9,7 @@ OPS ?=
 DEBUG ?=
 KERNEL ?=
 QEMU ?=
+LIBVIRT ?=
 V ?= 0
 AUTO ?=
 SCENARIO ?= migrate
@@ -24,7 +25,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO DEBUG KERNEL QEMU KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO DEBUG KERNEL QEMU LIBVIRT KDIR KSRC SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -84,7 +85,7 @@ distclean: ## remove everything generated, the image as well
 #:   OPS=N       calls of the model, for check (default: 1000000)
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
-#:   KERNEL=VERSION  QEMU=VERSION  what the lab has (default: 6.12, 10.0; also: 7.3, 11.1)
+#:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""KERNEL= and QEMU= choose what is in the image, and where it lies."""
+"""KERNEL=, QEMU= and LIBVIRT= choose what is in the image, and where it lies."""
 
 import os
 import subprocess
@@ -50,6 +50,10 @@ class Versions(unittest.TestCase):
         self.choose(QEMU="11.1")
         self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1")
         self.assertIn("qemu-*", versions.preferences())
+        self.assertNotIn("libvirt", versions.preferences())
+        self.choose(LIBVIRT="12.9")
+        self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1-libvirt12.9")
+        self.assertIn(" libvirt*\n", versions.preferences())
 
     def test_unknown(self):
         """A version that there is not."""

@@ -23,8 +23,7 @@ PACKAGES = (
     "flex", "bison", "bc", "libelf-dev",
     "gnuplot-nox", "trace-cmd",
     # For two lab hosts that migrate with libvirt.
-    "libvirt-daemon-system", "libvirt-clients", "udev", "dbus",
-    "openssh-server", "openssh-client",
+    "udev", "dbus", "openssh-server", "openssh-client",
 )
 OPTIONS = (
     "--variant=minbase",

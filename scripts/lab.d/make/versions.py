@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which kernel and QEMU the lab has: KERNEL= and QEMU= in the environment.
+"""Which kernel, QEMU and libvirt the lab has: KERNEL=, QEMU= and LIBVIRT= in the environment.
 
 The default is what the suite itself has. Another version comes from the suite's backports, into an
 image of its own; images, builds and payloads of different versions lie side by side.
@@ -40,10 +40,12 @@ def _kernel(word, *more):
 KERNELS = (_kernel("6.12"), _kernel("7.3", ("linux-*",), ("scripts/checker-valid.sh",)))
 QEMUS = (Version("10.0", ("qemu-system-x86",)),
          Version("11.1", ("qemu-system-x86",), ("qemu-*", "seabios")))
+LIBVIRT = ("libvirt-daemon-system", "libvirt-clients")
+LIBVIRTS = (Version("11.3", LIBVIRT), Version("12.9", LIBVIRT, ("libvirt*",)))
 
 
 # Variable -> what it may choose.
-CHOICES = {"KERNEL": KERNELS, "QEMU": QEMUS}
+CHOICES = {"KERNEL": KERNELS, "QEMU": QEMUS, "LIBVIRT": LIBVIRTS}
 
 
 def check():
