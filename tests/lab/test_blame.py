@@ -121,6 +121,15 @@ class OfRuns(unittest.TestCase):
                            [("bug", "BUG: KASAN: use-after-free")])
         self.assertEqual(lines, ["part selftests: the product: scenario selftests and 1 more"])
 
+    def test_old_code(self):
+        """A breakpoint in the kernel's own code that is not there any more, as QEMU executed what
+        the code was before. One in a module is not excused."""
+        found = [("oops", "Oops: int3: 0000 [#1] PREEMPT SMP NOPTI")]
+        for where, who in (("__schedule+0x343/0xbe0\n", "lab"), ("x+0x1/0x2 [mdma]\n", "product")):
+            self.leave("console.txt", f"[ 1.0] {found[0][1]}\n[ 1.1] RIP: 0010:{where}")
+            self.assertEqual(self.lines("the lab went down during step: running", None, found),
+                             [f"part selftests: the {who}: scenario selftests and 1 more"])
+
     def test_stall(self):
         """A kernel that got no CPU time is the lab's fault, unless our code is in the trace."""
         found = [("rcu stall", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:")]

@@ -262,12 +262,15 @@ TEST_F(rig, R17_kernel_thread_pins_as_the_owner_does, 30)
 	/* Trace every process. */
 	fclose(fopen(TRACING "set_event_pid", "w"));
 	fclose(fopen(TRACING "trace", "w"));
+	/* The names of threads, which the lab does without (lab.rst). */
+	ASSERT_EQ(0, file_write(TRACING "options/record-cmd", "1"));
 	ASSERT_EQ(0, file_write(LOCKING, "1"));
 	SET(self, "run", "1");
 	while (mdma_get(&self->dev, "stats/descriptors") < 100)
 		usleep(10000);
 	SET(self, "run", "0");
 	file_write(LOCKING, "0");
+	file_write(TRACING "options/record-cmd", "0");
 	reads = thread_locks("mdma", "write=false");
 	printf("# for reading: %d times, for writing: %d times\n", reads,
 	       thread_locks("mdma", "write=true"));

@@ -142,6 +142,9 @@ def kernel_command_line(accel, options):
         # result was once seven times too low, and the lab's clock ran seven times too fast.
         frequency = tsc.khz()
         words += [f"tsc_early_khz={frequency}"] if frequency else []
+        # Otherwise, each event that is switched on or off changes the scheduler's code, which
+        # QEMU may go on to execute as it was.
+        words += ["trace_options=norecord-cmd"]
     if accel != "kvm":
         # At boot, the kernel spins for ten ticks by the TSC, and panics if fewer than half of them
         # came. The thread of QEMU that makes the ticks may wait that long for the host.

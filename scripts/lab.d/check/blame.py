@@ -20,6 +20,9 @@ OF_SCRIPTS = ("python", "pages", "experiment", "reports")
 # In the log of a kernel that got no CPU time. If a function of ours is in the log, that was not
 # the cause.
 STALLS = ("rcu stall", "lockup", "hung task", "tool off", "call trace")
+# A breakpoint of the kernel's own, which it had removed: QEMU executed old code (lab.rst, "The
+# emulated CPU").
+OLD_CODE = re.compile(r"Oops: int3.*?\bRIP: 0010:[^ \n]+\n", re.DOTALL)
 OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -71,7 +74,7 @@ def of_file(path, results):
 
 def of_kernel_log(findings, text, results):
     """Who is to blame for what the kernel logged: the tests during which it was logged; or the
-    modules in a trace; or the lab, if the kernel got no CPU time.
+    modules in a trace; or the lab, if the kernel got no CPU time, or executed old code.
 
     @text: the log
     @results: those of the run
@@ -81,6 +84,8 @@ def of_kernel_log(findings, text, results):
             and any(line in one.reason for line in lines)}
     if said:
         return " and ".join(sorted(said))
+    if OLD_CODE.search(text):
+        return LAB
     if OF_MODULES.search(text):
         return PRODUCT
     return LAB if all(what in STALLS for what, _ in findings) else PRODUCT

@@ -73,7 +73,7 @@ def builds():
 
 
 def unit_tests():
-    """The backend's data structures in user space, under sanitizers."""
+    """Data structures of backend and device in user space, under sanitizers."""
     image.make_tree()
     target = build.UNIT
     with image.locked(target.directory, "its unit tests"):
