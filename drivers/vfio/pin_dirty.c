@@ -191,7 +191,7 @@ static int drop_plane(struct pin_store *store, struct pin_plane *plane,
 	return DROP_FREE_LEAVES;
 }
 
-/* So it is with a leaf. */
+/* The same for a leaf. */
 static int drop_leaf(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
 		     enum pin_drop which)
 {

@@ -19,7 +19,7 @@
  * The frames are kept in one of three forms:
  *
  *	linear		each page is pinned once, and the frames have the order of
- *			the pages: the frame of the first page says them all. So it
+ *			the pages: the frame of the first page gives all of them. So it
  *			is with huge pages, and with a page that is pinned alone
  *	few		up to three entries (frame, number of pins) in the leaf, in
  *			the order of their pages

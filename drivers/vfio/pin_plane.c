@@ -55,7 +55,7 @@ u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
 	u64 left = plane->used & words, found = left;
 
 	/*
-	 * A report that has told the begin of the word in an earlier part of it did
+	 * A report that has told the start of the word in an earlier part of it did
 	 * not see what was written there since: such a word stays fresh.
 	 */
 	if (first % LEAF_PAGES && first >= plane_first(plane) &&

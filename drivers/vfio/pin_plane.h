@@ -4,10 +4,10 @@
  * leaf is needed only where a page is pinned, and what a report does with a plane is
  * a copy of 64 words, and a memset().
  *
- * The words that are not 0 are the bits of a word themselves. So are the words that
- * are fresh: a page of them was written after the last report that has them began.
- * That is kept by the word, not by the page: a drop forgets no page of a fresh word,
- * and the next report has all of it once more. None is lost by that.
+ * One word has a bit for each word that is not 0 (@used), another one a bit for each
+ * word that is fresh (@fresh): a page of it was written after the last report that
+ * has it began. That is kept by the word, not by the page: a drop forgets no page of
+ * a fresh word, and the next report has all of it once more. None is lost by that.
  *
  * For the files of the store alone.
  */

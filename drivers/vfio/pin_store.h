@@ -4,11 +4,11 @@
  *
  * A store knows page numbers and page frames, and nothing of vfio: it is
  * compiled unmodified in user space by tests/unit. Page numbers count from the
- * begin of the mapping; "last" is inclusive.
+ * start of the mapping; "last" is inclusive.
  *
  * Locking: the caller serializes all calls on one store; the backend does it
- * with iommu->lock. pin_store_pin() and pin_store_retain() allocate, with
- * GFP_KERNEL_ACCOUNT, and may sleep; nothing else does (R14).
+ * with iommu->lock. pin_store_pin(), pin_store_pin_frames() and pin_store_retain()
+ * allocate, with GFP_KERNEL_ACCOUNT, and may sleep; nothing else does (R14).
  */
 #ifndef _PIN_STORE_H
 #define _PIN_STORE_H
@@ -77,7 +77,7 @@ void pin_store_cache_destroy(void);
 void pin_store_init(struct pin_store *store);
 
 /**
- * pin_store_is_empty - has a store no memory?
+ * pin_store_is_empty - does a store hold no memory?
  * @store: the store
  */
 static inline bool pin_store_is_empty(const struct pin_store *store)
@@ -100,7 +100,7 @@ void pin_store_destroy(struct pin_store *store);
  */
 bool pin_store_detach(struct pin_store *store, struct pin_store *to);
 
-/* A page can be pinned that often; the caller checks before it pins. */
+/* Most pins of a page; the caller checks before it pins. */
 #define PIN_STORE_REFS_MAX	((1U << 24) - 1)
 
 /**
@@ -133,7 +133,7 @@ unsigned int pin_store_pin(struct pin_store *store, u64 first, unsigned int n,
  * @first: first page
  * @n: number of pages; see PIN_STORE_PART
  * @pfns: their frames
- * @last: so far the caller will go on, with no page left out
+ * @last: the last page that the caller will pin, with no page left out
  * @write: as for pin_store_pin()
  * @tracking: as for pin_store_pin()
  *
@@ -163,7 +163,7 @@ struct pin_frames {
 	unsigned int n;
 };
 
-/* So many of them does one call of pin_store_unpin() return at most. */
+/* Most of them that one call of pin_store_unpin() returns. */
 #define PIN_STORE_FRAMES	64
 
 /**

@@ -64,7 +64,7 @@ err_cache:
 static void type1_unregister(const struct vfio_iommu_driver_ops *ops)
 {
 	vfio_unregister_iommu_driver(ops);
-	/* Who let the module go, in vfio_iommu_put(), is on its way out of it. */
+	/* The task that dropped the last reference may still be in vfio_iommu_put(). */
 	synchronize_rcu_tasks();
 	vfio_owners_exit();
 	pin_store_cache_destroy();

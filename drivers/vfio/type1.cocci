@@ -7,7 +7,7 @@
 // says on how many lines of the result a text must occur (0: it was there, and
 // is gone), and hook-check fails the build if that does not hold.
 //
-// kernel: 6.12
+// kernel: 6.12 or 7.3
 
 // The mapping: a store of its pinned and retained pages, instead of a list and a
 // bitmap (type1_dma.c, type1_report.c). A narrowing of the dirty scope makes every

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel's vfio_iommu_type1.c sees of ours: the functions that
- * type1.cocci makes it call. Seen before its own first line.
+ * What the kernel's vfio_iommu_type1.c sees of ours: what type1.cocci makes it call,
+ * and what our own files share. Seen before its own first line.
  *
- * Locking: all with iommu->lock held, but the driver's operations and ioctls, which
- * take it, and those that take or drop it by name.
+ * Locking: with iommu->lock held, except for the driver's operations and ioctls, which
+ * take it, and functions that say otherwise.
  */
 #ifndef _TYPE1_H
 #define _TYPE1_H

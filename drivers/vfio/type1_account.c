@@ -2,7 +2,7 @@
 /*
  * What the owner of a mapping is charged: locked memory, and the memory of records.
  *
- * Included by the hooked vfio_iommu_type1.c.
+ * Included by type1.c, after the kernel's hooked file.
  *
  * mm->locked_vm is changed under mmap_lock, which user space can make anybody wait
  * for: by a slow page, an munmap() of much memory, another reader. A pin waits for

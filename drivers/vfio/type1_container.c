@@ -2,7 +2,7 @@
 /*
  * How long a container lives.
  *
- * Included by the hooked vfio_iommu_type1.c.
+ * Included by type1.c, after the kernel's hooked file.
  *
  * vfio calls ->ioctl() without a lock. So the last group can leave the container,
  * which releases it, while a call waits for the user's memory or for a driver. A

@@ -2,7 +2,7 @@
 /*
  * VFIO_IOMMU_DIRTY_PAGES: START, STOP, GET_BITMAP.
  *
- * Included by the hooked vfio_iommu_type1.c.
+ * Included by type1.c, after the kernel's hooked file.
  *
  * Locking: iommu->report_lock, then iommu->lock. report_lock is held for a whole
  * report, so that there is one at a time and tracking is not started or stopped

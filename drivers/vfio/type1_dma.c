@@ -2,8 +2,8 @@
 /*
  * The mappings of a container: how they are found, and how they end.
  *
- * Included by the hooked vfio_iommu_type1.c. Caller holds iommu->lock, unless a
- * function says otherwise.
+ * Included by type1.c, after the kernel's hooked file. Caller holds iommu->lock,
+ * unless a function says otherwise.
  *
  * A range of IOVAs that is being unmapped is *going*: its mappings are there still,
  * but nobody gets new pins in them, or reads or writes them. So what an UNMAP has
@@ -13,7 +13,7 @@
  * when the lock has been dropped, because there can be many.
  */
 
-/* So many mappings are looked at, or removed, before the lock is dropped. */
+/* Most mappings that are looked at, or removed, before the lock is dropped. */
 #define DMA_BATCH	64
 
 /**

@@ -2,8 +2,8 @@
 /*
  * Pinning for mediated devices, in batches.
  *
- * Included by the hooked vfio_iommu_type1.c, whose mappings and page table walks it
- * uses.
+ * Included by type1.c, after the kernel's hooked file, whose mappings and page table
+ * walks it uses.
  *
  * A pin waits for user memory, and for mmap_lock, without iommu->lock (R16). So a
  * call alternates: under the lock it looks for the next pages that are not pinned;
@@ -146,7 +146,7 @@ static int pin_begin(struct pin_call *call, struct mm_struct *mm)
 	return call->owner ? 0 : -ENOMEM;
 }
 
-/* So many pages are to be got next, from this one on. */
+/* How many pages are to be got next, from this one on. */
 static int pin_want(struct pin_call *call, struct vfio_dma *dma, u64 page,
 		    int next, int want)
 {

@@ -3,7 +3,7 @@
  * The report of a range of IOVAs: snapshots of what is dirty in it, and the drop of
  * what was reported.
  *
- * Included by the hooked vfio_iommu_type1.c, and by tests/unit.
+ * Included by type1.c, after the kernel's hooked file, and by tests/unit.
  *
  * Locking: caller holds iommu->report_lock, from the first snapshot to the drop.
  * Only snapshots and the drop take iommu->lock; user memory is touched in between
@@ -230,7 +230,7 @@ static int snapshot(void *ctx, struct dirty_chunk *chunk)
 		goto out_unlock;
 	}
 	snapshot_skip(range, dma, chunk);
-	/* So many leaves, whatever a bit stands for. */
+	/* A number of leaves, whatever a bit stands for. */
 	dirty_chunk_cut(chunk, max_t(unsigned int, DIRTY_CHUNK_BITS >> order, 64));
 	if (chunk->nbits)
 		snapshot_dmas(range, dma, chunk);

@@ -2,7 +2,7 @@
 /*
  * vfio_dma_rw(): a driver reads or writes the user's memory without a pin.
  *
- * Included by the hooked vfio_iommu_type1.c.
+ * Included by type1.c, after the kernel's hooked file.
  *
  * Memory is copied under iommu->lock, so that an UNMAP that has returned is seen by
  * no copy, and without faults, so that nobody waits for user memory under it (R16).
@@ -10,7 +10,7 @@
  * looked up anew.
  */
 
-/* So much is copied in one hold of the lock. */
+/* The most that is copied in one hold of the lock. */
 #define RW_CHUNK	SZ_64K
 
 /*

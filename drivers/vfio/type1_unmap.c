@@ -2,7 +2,7 @@
 /*
  * VFIO_IOMMU_UNMAP_DMA, with and without a dirty bitmap.
  *
- * Included by the hooked vfio_iommu_type1.c.
+ * Included by type1.c, after the kernel's hooked file.
  *
  * Nothing is removed before everything that can fail is done: drivers have
  * given back their pins (R15), and the report, where one is asked for, has
@@ -44,8 +44,8 @@ struct unmap_call {
 
 /*
  * Ask all drivers to unpin the pages of a mapping. Drops iommu->lock, because
- * they call back; the mapping may be gone when it returns. device_list_lock is
- * taken without iommu->lock: it comes before it (W18). It keeps the devices, and
+ * they call back; the mapping may be gone when it returns. device_list_lock is the
+ * outer lock, so it is taken without iommu->lock (W18). It keeps the devices, and
  * the caller's reference keeps the container.
  */
 static void vfio_dma_give_back(struct vfio_iommu *iommu, struct vfio_dma *dma)
@@ -272,7 +272,7 @@ static void unmap_remove(struct unmap_call *call)
 
 	while ((dma = vfio_dma_first_in(iommu, call->range.first,
 					call->range.last))) {
-		/* v1: only a range that holds the begin of a mapping. */
+		/* v1: only a range that holds the start of a mapping. */
 		if (dma->iova < call->range.first)
 			break;
 		call->unmapped += dma->size;
@@ -325,7 +325,7 @@ static int unmap_vaddr(struct unmap_call *call)
 			return -EINVAL;
 	for (dma = vfio_dma_first_in(iommu, first, last); dma;
 	     dma = vfio_dma_next_in(dma, last)) {
-		/* v1: only a range that holds the begin of a mapping. */
+		/* v1: only a range that holds the start of a mapping. */
 		if (dma->iova < first)
 			break;
 		dma->vaddr_invalid = true;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Unpinning for mediated devices, in batches. It never allocates, fails, or waits for
- * user memory (R14, R16). Everything here runs under iommu->lock, but the end of a
- * mapping.
+ * user memory (R14, R16). Functions run under iommu->lock, unless they say otherwise.
  *
- * Included by the hooked vfio_iommu_type1.c.
+ * Included by type1.c, after the kernel's hooked file.
  */
 
 /*
- * Release @n pages of a folio, from @page on. It is dirty, mostly: then there is no
- * need for its lock. Return: how many counted as locked memory, all or none.
+ * Release @n pages of a folio, from @page on. It is usually dirty already: then its
+ * lock is not needed. Return: how many counted as locked memory, all or none.
  */
 static inline long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
 				   struct page *page, unsigned long n)

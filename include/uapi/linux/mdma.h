@@ -252,7 +252,7 @@ struct mdma_ledger_header {
  * MDMA_PATTERN_RING; a stream without KNOBS means the values of a new device.
  * Minor 3 added WORKLOADS, TRACE, MDMA_PATTERN_TRACE and the last two fields of
  * struct mdma_stream_held. A receiver refuses a pattern that it does not know,
- * whatever the minor.
+ * whatever the minor, so a new pattern alone needs no new minor.
  */
 #define MDMA_STREAM_MAGIC		0x7274736d	/* "mstr" */
 #define MDMA_STREAM_MAJOR		1

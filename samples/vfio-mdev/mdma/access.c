@@ -6,7 +6,8 @@
  *
  * A run (run.h) is busy while a thread pins, uses or unpins it; only that thread,
  * its owner, may touch it. Otherwise the run is held (held.c): it stays pinned, and
- * whoever makes it busy gives it back. All runs are in one tree, so ->dma_unmap()
+ * whoever makes it busy gives it back; or it is parked: not pinned, to be pinned again
+ * when the device runs. All runs that are not parked are in one tree, so ->dma_unmap()
  * finds those in its range (unmap.c).
  *
  * A pin in a range that is being unmapped (going.c) gets -EINPROGRESS. Its caller

@@ -4,7 +4,7 @@
  *
  * type1 calls ->dma_unmap() and then looks whether anything is still pinned. A
  * device that pins again at once would make it ask, and ask again, and give up.
- * So a range stays closed for GOING_MS more, and no other memory with it. There
+ * So a range stays closed for MDMA_GOING_MS more, and no other memory with it. There
  * is room for a number of ranges, so that to close one cannot fail; if there are
  * more, the two that are nearest become one.
  *

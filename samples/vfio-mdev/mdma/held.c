@@ -8,7 +8,7 @@
  * 65536 runs in any order.
  *
  * A device that stops gives back what it held, but remembers it: such runs
- * are parked, in a list of their own, and pinned again when it runs; or at the
+ * are parked, in a tree of their own, and pinned again when it runs; or at the
  * destination of a migration.
  *
  * Takes mdma_access.lock, which is never held over a call into vfio.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How a channel executes a descriptor: in pieces of at most
- * VFIO_PIN_PAGES_MAX_ENTRIES pages. A piece is pinned, accessed, entered in the
+ * How a channel executes a descriptor: in pieces of at most 64 pages for a guest's,
+ * 512 for the workload's, and one page with access=rw. A piece is pinned, accessed, entered in the
  * ledger, traced, entered in the dirty log, and unpinned or held.
  *
  * Waiters on the gate continue once the descriptor ends. Where the device is being

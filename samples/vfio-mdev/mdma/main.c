@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mdma: a mediated device that does DMA to guest memory. A map of the house; a file
- * calls only files of its own floor, further down, and of the floors below:
+ * mdma: a mediated device that does DMA to guest memory. The files, in layers; a file
+ * calls only files further down in its own layer, and those of the layers below:
  *
  *	face		main (this file: module, parent, creation), sysfs, *_sysfs,
  *			debugfs, vfio (what vfio calls), device (puts all together)
  *	function	pci, regs, irq, intx, ledger_region: what the guest sees
  *	move		migration (states), file, stream (bytes), stream_values
  *	work		thread, settings, workload, ring, job (does a descriptor),
- *			engine, channel, knobs, sequence, replay, upload
+ *			engine, worker (whose task it is), channel, knobs, sequence,
+ *			replay, upload
  *	memory		unmap, held, manual, access (all calls into vfio; the bytes
  *			are written in job), going, run, window
  *	record		ledger, dirty_log, stats, trace (tracepoints), snapshot (what

@@ -263,7 +263,7 @@ static int check_header(const struct mdma_stream_record *record, u32 rank)
 	return length == size || (newer && length > size) ? 0 : -EBADMSG;
 }
 
-/* Checks the begin of an array's payload, and takes its entries. */
+/* Checks the start of an array's payload, and takes its entries. */
 static int take_array(const struct mdma_stream_record *record,
 		      const void *payload, struct mdma_snapshot *snap)
 {
@@ -409,7 +409,7 @@ int mdma_stream_continue(struct mdma_stream_parser *parser, const void *buf,
 }
 
 /**
- * mdma_stream_read() - parse a stream, or the begin of one
+ * mdma_stream_read() - parse a stream, or the start of one
  * @buf: the stream from its first byte on
  * @size: bytes, at most INT_MAX
  * @snap: see mdma_stream_begin() and mdma_stream_continue()

@@ -15,7 +15,7 @@
 #define HEADER_SIZE	sizeof(struct mdma_trace_header)
 
 /**
- * mdma_upload_header() - begin of a trace
+ * mdma_upload_header() - start of a trace
  * @entries: that follow
  *
  * Return: the header.

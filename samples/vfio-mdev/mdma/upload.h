@@ -10,7 +10,7 @@
 /**
  * struct mdma_replay_upload - a trace of which not all has been written
  * @lock: guards all fields
- * @header: begin of it
+ * @header: start of it
  * @entries: room for as many as @header says, or NULL
  * @size: bytes that were written
  */

@@ -2,7 +2,7 @@
 /*
  * The window: which IOVA ranges the workload may use, and how they are cut
  * into slots. A slot is what one descriptor accesses: a run of up to "batch"
- * pages that starts at a multiple of "batch" pages from the begin of its
+ * pages that starts at a multiple of "batch" pages from the start of its
  * range; the last slot of a range may be shorter. Slots are numbered through
  * all ranges. Takes no lock.
  */
