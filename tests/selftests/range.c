@@ -217,9 +217,11 @@ TEST_F(rig, R8_last_page_of_the_space, 20)
 	ASSERT_EQ(0, dirty_get(self->container, LAST_PAGE, PAGE_SIZE, bitmap));
 	EXPECT_STR("1-63", bitmap_text(bitmap, 64));
 
-	/* Nothing after the last page is pinned, and nothing at the other end. */
-	EXPECT_STR(range_error(self->container),
-		   error(mdma_pin(&self->dev, LAST_PAGE, 2, 'w')));
+	/*
+	 * Nothing after the last page is pinned, and nothing at the other end: the
+	 * device asks for no run that wraps around (access.c), whatever type1 would say.
+	 */
+	EXPECT_STR("EINVAL", error(mdma_pin(&self->dev, LAST_PAGE, 2, 'w')));
 	EXPECT_LOCKED(0);
 	EXPECT_EQ(0, dma_unmap(self->container, LAST_PAGE, PAGE_SIZE,
 			       &unmapped));
