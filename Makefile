@@ -10,6 +10,7 @@ DEBUG ?=
 KERNEL ?=
 QEMU ?=
 LIBVIRT ?=
+CONTAINER ?=
 V ?= 0
 AUTO ?=
 SCENARIO ?= migrate
@@ -25,7 +26,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO DEBUG KERNEL QEMU LIBVIRT KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -86,6 +87,7 @@ distclean: ## remove everything generated, the image as well
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
 #:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)
+#:   CONTAINER=type1|iommufd   who maps the guest's memory; with iommufd, no module is patched
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM
 

@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 import migrate
 from base import qmp
 from judge import ram, standstill
-from play import arguments, guest_vm, switchover
+from play import arguments, guest_vm, switchover, trace
 from sockets import listening
 
 
@@ -66,6 +66,21 @@ class CommandLine(unittest.TestCase):
         self.assertNotIn("-S", words)
         words = guest_vm.command_line("d", config, mdev, Path("/d"), "/r", "/m", incoming=True)
         self.assertEqual(words[-3:], ["-incoming", "defer", "-S"])
+        self.assertNotIn("iommufd", " ".join(words))
+
+    def test_iommufd(self):
+        """QEMU's own object for it, which the device names; the device tracks what it writes."""
+        config = configuration("container=iommufd")
+        mdev = type("Mdev", (), {"path": Path("/U")})
+        words = guest_vm.command_line("source", config, mdev, Path("/d"), "/r", "/m")
+        at = words.index("iommufd,id=iommufd0")
+        self.assertEqual(words[at - 1:at + 3], [
+            "-object", "iommufd,id=iommufd0", "-device",
+            "vfio-pci,sysfsdev=/U,enable-migration=on,id=mdma,iommufd=iommufd0"])
+        self.assertEqual(config.tracking, "device")
+        self.assertIn("/log-forgets/iommufd/", config.device_mutant)
+        self.assertIn("vfio_type1/vfio_dirty_run", trace.proof_events("type1"))
+        self.assertNotIn("vfio_type1", " ".join(trace.proof_events("iommufd")))
 
 
 class Ram(unittest.TestCase):

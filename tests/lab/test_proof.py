@@ -78,7 +78,8 @@ class Evidence:
             "source_uuid": SOURCE, "destination_uuid": DESTINATION, "ram_pages": RAM_PAGES,
             "workload": {"source": settings, "destination": dict(settings)},
             "summary": {"kernel": "6.12", "qemu": "10.0", "accel": "kvm", "backend": "ours",
-                        "rounds": 4, "downtime_ms": 12, "expected_downtime_ms": 10,
+                        "container": "type1", "rounds": 4, "downtime_ms": 12,
+                        "expected_downtime_ms": 10,
                         "migration_status": "completed", "held_s": 0.5, "held_idle_s": 0.4},
         }
 
@@ -166,11 +167,12 @@ class Tracker(Case):
     def test_device(self):
         self.by_device(self.leg)
         self.by_device(self.control)
-        Evidence().save(self.results / "container")
+        Evidence().save(self.results / "compared")
         verdict = self.judge()
         self.assertEqual((verdict["verdict"], verdict["reasons"]), ("pass", []))
         self.assertEqual(verdict["control"]["verdict"], "caught")
-        self.assertEqual(verdict["container"]["pages_reported"], 4)
+        self.assertEqual(verdict["compared"]["pages_reported"], 4)
+        self.assertEqual(verdict["container"], "type1")
 
     def test_the_other_one(self):
         self.leg.facts["tracking"] = "device"
@@ -183,10 +185,10 @@ class Tracker(Case):
     def test_container_that_loses(self):
         self.by_device(self.leg)
         self.by_device(self.control)
-        Evidence().forget().save(self.results / "container")
+        Evidence().forget().save(self.results / "compared")
         verdict = self.judge()
         self.assertEqual(verdict["verdict"], "fail")
-        self.assertIn("container: pages_lost is 1, must be 0", verdict["reasons"])
+        self.assertIn("compared: pages_lost is 1, must be 0", verdict["reasons"])
 
     def test_another_qemu(self):
         """Whose event has another name, and other times; nothing of the proof gets lost by

@@ -3,6 +3,7 @@
 
 import ast
 import importlib
+import os
 import re
 import sys
 import tempfile
@@ -33,6 +34,9 @@ KEYS = settings.keys("batch", "pattern", batch=3, own={
 BUILDS = {"guest": "", "logging": "tracking=device control=1", "mutant": "control=1"}
 ACCEL = "icount"
 '''
+BOTH = '''KEYS = settings.keys("container", "tracking", "control")
+BUILDS = {"iommufd": "container=iommufd"}
+'''
 
 
 class Settings(unittest.TestCase):
@@ -42,6 +46,7 @@ class Settings(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         Path(directory.name, "one.py").write_text(SOURCE)
+        Path(directory.name, "both.py").write_text(BOTH)
         Path(directory.name, "free.py").write_text("print('no settings named')\n")
         patch = mock.patch.object(paths, "SCENARIOS", Path(directory.name))
         patch.start()
@@ -74,7 +79,7 @@ class Settings(unittest.TestCase):
 
     def test_unknown_scenario(self):
         """The message lists what there is."""
-        with self.assertRaisesRegex(say.UsageError, "free, one"):
+        with self.assertRaisesRegex(say.UsageError, "both, free, one"):
             scenario.pairs("two", [])
 
     def test_out_of_range(self):
@@ -99,6 +104,24 @@ class Settings(unittest.TestCase):
         self.assertEqual(scenario.mutants("free", {}), [])
         self.assertEqual(scenario.mutants("free", {"x": "/mdma/mutant/stale-frame/a.ko"}),
                          ["stale-frame"])
+        self.assertEqual(scenario.mutants("free", {"x": "mutant/no-flag/iommufd/mdma.ko"}),
+                         ["no-flag/iommufd"])
+
+    def test_container(self):
+        """CONTAINER= becomes settings, and what contradicts it, or does not know it, is refused."""
+        with mock.patch.dict(os.environ, CONTAINER="iommufd"):
+            self.assertEqual(scenario.pairs("both", ["control=0"]), {
+                "control": "0", "container": "iommufd", "tracking": "device"})
+            for words, why in ((["tracking=container"], "both: tracking=container: with CONTAINER"),
+                               (["container=type1"], "it is iommufd")):
+                with self.assertRaisesRegex(say.UsageError, why):
+                    scenario.pairs("both", words)
+            with self.assertRaisesRegex(say.UsageError, "one knows type1 alone; both knows both"):
+                scenario.pairs("one", [])
+        with mock.patch.dict(os.environ, CONTAINER=""):
+            self.assertEqual(scenario.pairs("both", ["tracking=device"]), {"tracking": "device"})
+            with self.assertRaisesRegex(say.UsageError, "with CONTAINER=type1 it is type1"):
+                scenario.pairs("both", ["container=iommufd"])
 
     def test_targets(self):
         """Some targets are needed always, others only with some settings."""
@@ -111,7 +134,8 @@ class Settings(unittest.TestCase):
 
 # What a scenario's text, or that of a module that it imports, has -> what must be built for it.
 SIGNS = {'"guest/': "guest", "mdma-open": "selftests", "vfio_logging": "logging",
-         '"selftests': "selftests", '"bench': "bench", '"reports/': "reports"}
+         "vfio_iommufd": "iommufd", '"selftests': "selftests", '"bench': "bench",
+         '"reports/': "reports"}
 
 
 class Builds(unittest.TestCase):
@@ -145,10 +169,13 @@ class Builds(unittest.TestCase):
     def test_groups(self):
         """What a group names is built, after the targets whose products it takes."""
         self.assertEqual(build.wanted(()), ["vfio", "mdma"])
+        self.assertEqual(build.wanted((), build.PRODUCTS["iommufd"]),
+                         ["iommufd", "vfio-iommufd", "mdma-iommufd"])
         self.assertEqual(build.wanted(["logging", "nic"]),
                          ["vfio", "mdma", "vfio-logging", "mdma-logging", "nic"])
         self.assertIn("vfio-logging", build.jobs(["mdma-logging"])["mdma-logging"].after)
         self.assertIn("vfio-logging", build.jobs([], ["log-forgets"])["mutants"].after)
+        self.assertIn("vfio-iommufd", build.jobs([], ["log-forgets/iommufd"])["mutants"].after)
 
 
 class Declarations(unittest.TestCase):

@@ -57,9 +57,30 @@ class Versions(unittest.TestCase):
 
     def test_unknown(self):
         """A version that there is not."""
-        self.choose(KERNEL="7.4", QEMU="")
+        self.choose(KERNEL="7.4", QEMU="", CONTAINER="")
         with self.assertRaisesRegex(say.UsageError, "KERNEL=7.4: there are 6.12, 7.3"):
             versions.check()
+        self.choose(KERNEL="", CONTAINER="type2")
+        with self.assertRaisesRegex(say.UsageError, "CONTAINER=type2: there are type1, iommufd"):
+            versions.check()
+
+    def test_pairs(self):
+        """With iommufd, a pair that can't work is refused; with type1, it works."""
+        for kernel, qemu in (("", ""), ("7.3", "11.1"), ("7.3", "10.0")):
+            self.choose(KERNEL=kernel, QEMU=qemu, CONTAINER="iommufd")
+            versions.check("run")
+        self.choose(KERNEL="6.12", QEMU="11.1", CONTAINER="iommufd")
+        with self.assertRaisesRegex(say.UsageError, "IOMMU_IOAS_MAP_FILE, which Linux 6.12 lacks"):
+            versions.check("run")
+        self.choose(CONTAINER="type1")
+        versions.check("run")
+
+    def test_commands(self):
+        """What is about type1 alone is refused with iommufd."""
+        self.choose(KERNEL="", QEMU="", CONTAINER="iommufd")
+        versions.check("shell")
+        with self.assertRaisesRegex(say.UsageError, "series is about type1 alone"):
+            versions.check("series")
 
     def test_hook(self):
         """What mmdebstrap runs adds the backports of the suite's own mirror, and fails where the

@@ -101,7 +101,7 @@ class Leg:
         guest = self.guest
         facts = source.facts()
         self.facts["summary"].update(kernel=facts["kernel"], backend=facts["backend"],
-                                     accel="kvm", qemu=guest.qemu_version(source))
+                                     container="type1", accel="kvm", qemu=guest.qemu_version(source))
         guest.mark_log(source)
         source.hold_ram(guest.name)
         # Read this now: a device that nobody has open any more has no window, and does not run.

@@ -8,7 +8,8 @@ pages: both oracles must fail there. This script gathers the evidence; scripts/l
 judges it.
 
 With tracking=device the device reports what is dirty. The same is then played again with the
-container tracking, for comparison; the control is a device that forgets pages.
+container tracking, for comparison; the control is a device that forgets pages. iommufd does not
+track what such a device writes: there, the device does, and there is no comparison.
 
 usage: migrate.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -29,29 +30,33 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import say, settings, workloads
 from base.patience import Patience
 from judge import ram as ram_files
-from play import arguments, backend, guest_vm, switchover, vfio_logging
+from play import arguments, backend, guest_vm, switchover, vfio_iommufd, vfio_logging
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
-from play.trace import PROOF_EVENTS, Tracer
+from play.trace import Tracer, proof_events
 
 # The bandwidth that QEMU is to expect at the switchover, in bytes per second: less than a page in
 # 1 ms. So a workload that dirties little is not switched over before it has written enough.
 HELD_BACK = 100_000
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"guest": "", "logging": "tracking=device", "mutant": "control=1",
-          "device_mutant": "control=1 tracking=device"}
+BUILDS = {"guest": "", "logging": "container=type1 tracking=device",
+          "mutant": "container=type1 control=1",
+          "device_mutant": "container=type1 control=1 tracking=device",
+          "iommufd": "container=iommufd", "iommufd_mutant": "container=iommufd control=1"}
 
 KEYS = settings.keys(
     "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", "workload",
-    *settings.WORKLOAD, *settings.MORE_WORKLOAD, "smp", "checks", "pause_s", "tracking", "control",
-    *settings.GUEST, *settings.TRACE, batch=24, rate=450, window_mb=128,
+    *settings.WORKLOAD, *settings.MORE_WORKLOAD, "smp", "checks", "pause_s", "container",
+    "tracking", "control", *settings.GUEST, *settings.TRACE, batch=24, rate=450, window_mb=128,
     own={
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                 "backend of the control"),
         "device_mutant": settings.File("mutant/log-forgets/mdma.ko",
                                        "device of the control, with tracking=device"),
+        "iommufd_mutant": settings.File("mutant/log-forgets/iommufd/mdma.ko",
+                                        "the same for container=iommufd"),
     })
 
 
@@ -73,6 +78,9 @@ def configuration(values):
     if values["window_mb"] >= values["mem_mb"]:
         raise SystemExit("migrate: window_mb must be less than mem_mb")
     config = SimpleNamespace(**values)
+    if config.container == "iommufd":
+        config.tracking = "device"
+        config.device_mutant = config.iommufd_mutant
     config.append = guest_vm.kernel_arguments(config)
     return config
 
@@ -123,7 +131,7 @@ class Leg:
         self.facts["source_uuid"] = source_mdev.uuid
         self.facts["destination_uuid"] = destination_mdev.uuid
         tracer = stack.enter_context(Tracer(
-            "mdma-proof", PROOF_EVENTS, config.buffer_kb, self.directory,
+            "mdma-proof", proof_events(config.container), config.buffer_kb, self.directory,
             mdevs=(source_mdev, destination_mdev), room_mb=config.trace_mb))
         self.throttle = tracer.throttle
         # Runs after both QEMUs have ended, even after a failure: the trace is evidence.
@@ -141,10 +149,15 @@ class Leg:
 
     def _describe(self):
         self.facts["summary"].update(kernel=os.uname().release, accel=self.config.accel,
-                                     backend=backend.name())
-        if self.tracking == "device":
-            broken = f" ({self.config.device_mutant})" if self.name == "control" else ""
-            self.facts["summary"]["backend"] = f"tracking by mdma{broken}"
+                                     container=self.config.container)
+        self.facts["summary"]["backend"] = ", ".join(filter(None, self._backend()))
+
+    def _backend(self):
+        """What maps memory, and what says which of it is dirty."""
+        iommufd, device = self.config.container == "iommufd", self.tracking == "device"
+        broken = f" ({self.config.device_mutant})" if self.name == "control" else ""
+        return (backend.of_iommufd() if iommufd else "" if device else backend.name(),
+                f"tracking by mdma{broken}" if device else "")
 
     def _start_workload(self, source, mdev):
         source.wait_console("MDMA-GUEST ready", self.config.patience)
@@ -300,7 +313,9 @@ def play_control(config, results):
         (results / "control/leg.json").write_text(json.dumps({"error": str(err)}))
         raise
     finally:
-        if config.tracking == "device":
+        if config.container == "iommufd":
+            load_mdma(vfio_iommufd.MDMA)
+        elif config.tracking == "device":
             load_mdma(vfio_logging.mdma())
         else:
             backend.load()
@@ -314,11 +329,12 @@ def main(argv):
     results.mkdir(parents=True, exist_ok=True)
     (results / "run.json").write_text(json.dumps({"control": bool(config.control)}))
     try:
-        if config.tracking == "device":
+        with_container = config.container == "type1" and config.tracking == "device"
+        if with_container:
             vfio_logging.load()
         played = play_leg("main", config, results, config.tracking)
-        if config.tracking == "device":
-            played &= play_leg("container", config, results, "container")
+        if with_container:
+            played &= play_leg("compared", config, results, "container")
         if config.control:
             played &= play_control(config, results)
     except FAILURES as err:

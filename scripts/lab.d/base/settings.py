@@ -141,6 +141,8 @@ SHARED = {
         2000, "downtime that QEMU may aim at, once the switchover is allowed", 1),
     "tracking": Word("container", "who says what is dirty: container, or device and then both",
                      ("container", "device")),
+    "container": Word("type1", "who maps the guest's memory; make has CONTAINER= for it",
+                      ("type1", "iommufd")),
     "pause_s": Number(0, "seconds to hold the guest longer at the switchover, which it must "
                       "not notice"),
     "control": Number(1, "1: also run the control, which must fail", 0, 1),

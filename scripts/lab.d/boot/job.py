@@ -12,7 +12,7 @@ from typing import Optional
 from base import files, say
 from boot import scenario, vm
 from judge import dmesg
-from make import gnuplot, place
+from make import gnuplot, place, versions
 from show import downtime_report, report
 
 MARKER = "job.json"
@@ -138,7 +138,7 @@ def run_scenario(name, pairs, results, timeout=None):
     accel = scenario.accelerator(name)
     # There is no nested virtualisation under icount, and the scenario loads the modules it
     # measures.
-    options = ["lab.bare"] if accel == "icount" else []
+    options = ["lab.bare"] if accel == "icount" else _of_container(scenario.container(pairs))
     beside = [*argv[:2], "--beside", "/results"] if scenario.hosts(name) == 2 else None
     with results_directory(results):
         outcome = run(results, {"scenario": name, "args": pairs}, argv, accel=accel,
@@ -151,9 +151,14 @@ def run_scenario(name, pairs, results, timeout=None):
     return outcome
 
 
+def _of_container(container):
+    """What tells the lab's init which modules to load."""
+    return ["lab.iommufd"] if container == versions.IOMMUFD else []
+
+
 def run_commands(text, results, *, bare=False, timeout=None):
     """Run a shell script (what came on standard input, as bytes) in the lab."""
-    options = ["lab.bare"] if bare else []
+    options = ["lab.bare"] if bare else _of_container(versions.container())
     with results_directory(results):
         (results / "commands").write_bytes(text)
         return run(results, {"scenario": "shell", "args": {}}, ["bash", "/results/commands"],
@@ -165,7 +170,8 @@ def run_terminal(results, *, bare=False):
     size = os.get_terminal_size(0)
     begin = (f"stty rows {size.lines} cols {size.columns}; cd /root; "
              f"export TERM={os.environ.get('TERM', 'vt100')}; exec bash -i")
-    options = ["lab.terminal"] + (["lab.bare"] if bare else [])
+    options = ["lab.terminal",
+               *(["lab.bare"] if bare else _of_container(versions.container()))]
     with results_directory(results):
         return run(results, {"scenario": "shell", "args": {}}, ["bash", "-c", begin],
                    options=options, terminal=True)

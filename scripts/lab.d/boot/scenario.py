@@ -8,12 +8,16 @@ import ast
 import re
 
 from base import say, settings
-from make import paths
+from make import paths, versions
 
 # The path of a scenario in the lab.
 PROGRAM = "/mdma/tests/scenarios/{}.py"
 
-MUTANT = re.compile(r"\bmutant/([a-z0-9][a-z0-9-]*)/")
+MUTANT = re.compile(r"\bmutant/([a-z0-9][a-z0-9-]*(?:/iommufd)?)/")
+
+# What these settings must be with a container. A scenario without the first one knows type1 alone.
+WITH_CONTAINER = {versions.TYPE1: {"container": "type1"},
+                  versions.IOMMUFD: {"container": "iommufd", "tracking": "device"}}
 
 
 def names():
@@ -78,10 +82,29 @@ def hosts(name):
 
 def pairs(name, words):
     """key=value words as a dictionary. Refuses what is wrong, before anything is built."""
+    known = keys(name)
     try:
-        return settings.checked(keys(name), words)
+        given = settings.checked(known, words)
     except settings.BadSetting as error:
         raise say.UsageError(f"{name}: {error}") from error
+    return {**given, **_with_container(name, known, given)}
+
+
+def _with_container(name, known, given):
+    """The settings that CONTAINER= makes other than their defaults."""
+    chosen, found = versions.container(), {}
+    if "container" not in known and chosen != versions.TYPE1:
+        can = ", ".join(other for other in names() if "container" in keys(other))
+        raise say.UsageError(f"CONTAINER={chosen}: {name} knows type1 alone; {can} knows both")
+    for key, value in WITH_CONTAINER[chosen].items():
+        if key not in known:
+            continue
+        if given.get(key, value) != value:
+            raise say.UsageError(f"{name}: {key}={given[key]}: with CONTAINER={chosen} it is "
+                                 f"{value}")
+        if value != known[key].default:
+            found[key] = value
+    return found
 
 
 def _needs(name, given):
@@ -109,6 +132,11 @@ def targets(name, given):
     """The targets that a run needs, besides the product."""
     known = keys(name)
     return [what for what in _needs(name, given) if what not in known]
+
+
+def container(given):
+    """Who maps the guest's memory in a run with these settings."""
+    return given.get("container", versions.TYPE1)
 
 
 def mutants(name, given):

@@ -8,7 +8,7 @@ import sys
 from base import ktap, process, say, workloads
 from boot import job, scenario
 from check import beside, blame, browser, hung_lab, lint, rules
-from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble
+from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble, versions
 
 
 def _failed(name, error):
@@ -99,7 +99,8 @@ def model(**pairs):
 
 def _run_in_lab(name, pairs, directory=None):
     """Run a scenario; returns its outcome and its results directory."""
-    ready.make(scenario.targets(name, pairs), scenario.mutants(name, pairs))
+    ready.make(scenario.targets(name, pairs), scenario.mutants(name, pairs),
+               scenario.container(pairs))
     directory = directory or paths.CHECK / name
     return job.run_scenario(name, pairs, directory), directory
 
@@ -229,6 +230,11 @@ def watchdog():
     return hung_lab.check()
 
 
+def iommufd():
+    """A migration with iommufd, and its control."""
+    return in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD, tracking="device")()
+
+
 PARTS = {
     "python": python_tests,
     "lint": style,
@@ -237,6 +243,7 @@ PARTS = {
     "unit": unit_tests,
     "watchdog": watchdog,
     "selftests": in_lab("selftests", backend="ours,stock,logging"),
+    "iommufd": iommufd,
     "deadly": deadly,
     "rules": rules.check,
     "citizen": in_lab("citizen"),
@@ -262,8 +269,10 @@ DEBUG_PARTS = {
 
 
 def parts_of_run():
-    """name -> part, for the kernel that the lab boots."""
-    return DEBUG_PARTS if debug_kernel.asked_for() else PARTS
+    """name -> part, for the kernel that the lab boots, and its container."""
+    if debug_kernel.asked_for():
+        return DEBUG_PARTS
+    return PARTS if versions.container() == versions.TYPE1 else {"iommufd": iommufd}
 
 
 def names():

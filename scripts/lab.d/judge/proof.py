@@ -37,8 +37,8 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 NAMED = 10
 # Other legs, which must also pass if they exist: with tracking by the device, the same workload
-# tracked by the container; between two hosts, the way back.
-OTHER_LEGS = ("container", "back")
+# tracked by the container, to compare; between two hosts, the way back.
+OTHER_LEGS = ("compared", "back")
 
 MIN_PAGES_WRITTEN = 100_000
 MIN_PAGES_COMPARED = 100_000
@@ -472,7 +472,7 @@ def empty_leg():
             "rounds", "downtime_ms", "expected_downtime_ms", "guest_checks_failed",
             "guest_checks_passed", "guest_checks_passed_destination", "held_s",
             "held_idle_s", "guest_clock_jump_s", "slowed_times")
-    leg = dict.fromkeys(("kernel", "qemu", "accel", "backend"))
+    leg = dict.fromkeys(("kernel", "qemu", "accel", "container", "backend"))
     leg.update(dict.fromkeys(keys))
     leg.update(migration_status="unknown", workload_continued=False,
                workload_problem=None, slowed=NOT_SLOWED, lost=[], different=[], by_round=[],

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from base import files, kmod, say
 from base.side_by_side import Job
-from make import chroot, guest, image, mutant as mutants, paths, payload
+from make import chroot, guest, image, mutant as mutants, paths, payload, versions
 
 JOBS = min(4, os.cpu_count() or 1)
 # Warnings of compilers, sparse and modpost; errors of sparse, which ends with 0 nevertheless, and
@@ -37,6 +37,7 @@ class Target:
                directory for programs
     @products: files that it makes in @trees[0]; all of {bin} are products too
     @files:    path in the tree -> file outside the repository, or a text
+    @copies:   directory of @trees -> directory outside the repository, whose files it gets
     @strict:   whether a warning fails the build
     @after:    names of the targets whose products it takes
     @mutant:   its change is made in the copy
@@ -46,6 +47,7 @@ class Target:
     argv: tuple
     products: tuple = ()
     files: dict = field(default_factory=dict)
+    copies: dict = field(default_factory=dict)
     strict: bool = True
     after: tuple = ()
     mutant: object = None
@@ -85,6 +87,37 @@ VFIO_LOGGING_SOURCES = {
               "vfio-y := vfio_main.o group.o container.o virqfd.o iova_bitmap.o\n"}
 VFIO_LOGGING_SYMBOLS = "tree/vfio-logging/Module.symvers"
 
+# The kernel's own iommufd.ko, and its vfio.ko with character devices, for distributions that leave
+# out CONFIG_IOMMUFD; nothing in them is changed. What that option adds to the kernel itself is in
+# iommufd.ko instead. The kernel exports most of interval_tree.c, so iommufd.ko must not. The layout
+# of struct vfio_device becomes another: an mdma.ko for it is needed, and no other driver of vfio's
+# can be loaded beside it.
+WITH_IOMMUFD = ("KCFLAGS=-DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_IOMMUFD_DRIVER=1 "
+                "-DCONFIG_IOMMUFD_DRIVER_CORE=1 -DCONFIG_VFIO_DEVICE_CDEV=1 "
+                "-DCONFIG_INTERVAL_TREE_SPAN_ITER=1")
+IOMMUFD_KBUILD = """CONFIG_IOMMUFD := m
+include $(src)/Makefile
+iommufd-y += iova_bitmap.o interval_tree.o $(iommufd_driver-y)
+CFLAGS_interval_tree.o := -D__DISABLE_EXPORTS
+"""
+VFIO_IOMMUFD_SOURCES = {
+    **{name: KERNEL_VFIO / name for name in ("vfio.h", "vfio_main.c", "group.c", "container.c",
+                                             "virqfd.c", "iommufd.c", "device_cdev.c")},
+    "Kbuild": "obj-m := vfio.o\n"
+              "vfio-y := vfio_main.o group.o container.o virqfd.o iommufd.o device_cdev.o\n"}
+
+
+def symbols(*names):
+    """The files by which a target finds the symbols of others, as in Target.files."""
+    return {f"{name}/Module.symvers": paths.BUILD / name / f"tree/{name}/Module.symvers"
+            for name in names}
+
+
+def extra_symbols(*names):
+    """The word that tells kbuild of them."""
+    return "KBUILD_EXTRA_SYMBOLS=" + " ".join(f"{{tree}}/{path}" for path in symbols(*names))
+
+
 TARGETS = {target.name: target for target in (
     Target("vfio", ("drivers/vfio", "include"), BACKEND, ("vfio_iommu_type1.ko",)),
     Target("mdma", ("samples/vfio-mdev/mdma", "include"), KBUILD, ("mdma.ko",)),
@@ -97,6 +130,20 @@ TARGETS = {target.name: target for target in (
            ("mdma.ko",), files={"vfio-logging/Module.symvers":
                                 paths.BUILD / "vfio-logging" / VFIO_LOGGING_SYMBOLS},
            after=("vfio-logging",)),
+    Target("iommufd", ("iommufd",), (*MAKE, "-C", "{build}", "M={source}", WITH_IOMMUFD, "modules"),
+           ("iommufd.ko",), strict=False,
+           copies={"iommufd": paths.KERNEL_SOURCE / "drivers/iommu/iommufd"},
+           files={"iommufd/Kbuild": IOMMUFD_KBUILD,
+                  "iommu-priv.h": paths.KERNEL_SOURCE / "drivers/iommu/iommu-priv.h",
+                  "iommufd/interval_tree.c": paths.KERNEL_SOURCE / "lib/interval_tree.c"}),
+    Target("vfio-iommufd", ("vfio-iommufd", "iommufd"),
+           (*MAKE, "-C", "{build}", "M={source}", WITH_IOMMUFD, extra_symbols("iommufd"),
+            "modules"), ("vfio.ko",), strict=False, after=("iommufd",),
+           files={**{f"vfio-iommufd/{name}": source
+                     for name, source in VFIO_IOMMUFD_SOURCES.items()}, **symbols("iommufd")}),
+    Target("mdma-iommufd", ("samples/vfio-mdev/mdma", "include", "iommufd", "vfio-iommufd"),
+           (*KBUILD, WITH_IOMMUFD, extra_symbols("iommufd", "vfio-iommufd")), ("mdma.ko",),
+           files=symbols("iommufd", "vfio-iommufd"), after=("iommufd", "vfio-iommufd")),
     Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
            ("mdma_guest.ko",)),
     Target("guest-client", ("tests/guest-client", "include"), KBUILD,
@@ -115,13 +162,16 @@ TARGETS = {target.name: target for target in (
            ("mdma_bench.ko",)),
 )}
 
-# What every boot has.
-PRODUCT = ("vfio", "mdma")
-# Several targets by one name: the parts of the guest's initramfs, and the device's own log.
+# Several targets by one name: the parts of the guest's initramfs, the device's own log, and all
+# modules for iommufd.
 GROUPS = {"guest": ("mdma-guest", "guest-client", "dmatest"),
-          "logging": ("vfio-logging", "mdma-logging")}
+          "logging": ("vfio-logging", "mdma-logging"),
+          "iommufd": ("iommufd", "vfio-iommufd", "mdma-iommufd")}
+# What every boot has, by its container.
+PRODUCT = ("vfio", "mdma")
+PRODUCTS = {versions.TYPE1: PRODUCT, versions.IOMMUFD: GROUPS["iommufd"]}
 # Targets that the lab finds below /mdma, besides mutants.
-PUBLISHED = ("selftests", "nic", "bench", "vfio-logging", "mdma-logging")
+PUBLISHED = ("selftests", "nic", "bench", *GROUPS["logging"], *GROUPS["iommufd"])
 
 # Not in the table: it is not only built, but run, each time (see check/check.py).
 UNIT = Target("unit", ("tests/unit", "drivers", "samples/vfio-mdev/mdma", "include"),
@@ -133,9 +183,9 @@ def names():
     return list(TARGETS)
 
 
-def wanted(words):
+def wanted(words, product=PRODUCT):
     """Names of the product's targets and of those that these words (targets, GROUPS) name."""
-    found = list(PRODUCT)
+    found = list(product)
     for word in words:
         found += GROUPS.get(word, (word,))
     return [name for name in TARGETS if name in found]
@@ -143,10 +193,16 @@ def wanted(words):
 
 def mutant(name):
     """The target of one mutant: the same module with one defect. All mutants of a module are built
-    one after the other in one tree, so that only what differs is compiled."""
-    one = mutants.load(name)
+    one after the other in one tree, so that only what differs is compiled.
+
+    @name: of the mutant; with /iommufd behind it, for a boot for iommufd
+    """
+    patch, _, container = name.partition("/")
+    one = mutants.load(patch)
     base = TARGETS["vfio"]
-    if "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
+    if container or one.of_iommufd:
+        base = TARGETS["mdma-iommufd"]
+    elif "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
         base = TARGETS["mdma-logging"]
     elif any(path.startswith("samples/vfio-mdev/mdma-guest/") for path in one.hunks):
         base = TARGETS["mdma-guest"]
@@ -174,6 +230,9 @@ def _inputs(target):
     found = {}
     for tree in target.trees:
         directory = paths.REPO / tree
+        if tree in target.copies:
+            found.update({f"{tree}/{path.name}": path for path in target.copies[tree].iterdir()})
+            continue
         if any(name.startswith(f"{tree}/") for name in target.files):
             continue
         if not directory.is_dir():
@@ -416,7 +475,8 @@ def put_together(targets):
                 publish(TARGETS[name])
         if set(GROUPS["guest"]) <= set(targets):
             make_guest()
-        install()
+        if set(PRODUCT) <= set(targets):
+            install()
 
 
 def check_targets(words):

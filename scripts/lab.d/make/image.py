@@ -45,7 +45,8 @@ SOURCE_ARCHIVE = "linux-source.tar.xz"
 SOURCE_FILES = (
     "drivers/vfio/vfio_iommu_type1.c", "drivers/vfio/vfio.h",
     "drivers/vfio/vfio_main.c", "drivers/vfio/group.c", "drivers/vfio/container.c",
-    "drivers/vfio/virqfd.c", "drivers/iommu/iommufd/iova_bitmap.c",
+    "drivers/vfio/virqfd.c", "drivers/vfio/iommufd.c", "drivers/vfio/device_cdev.c",
+    "drivers/iommu/iommufd", "drivers/iommu/iommu-priv.h", "lib/interval_tree.c",
     "drivers/dma/dmatest.c", "drivers/dma/dmaengine.h", "drivers/dma/virt-dma.h",
     "scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch",
     "scripts/kernel-doc",

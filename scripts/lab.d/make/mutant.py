@@ -39,6 +39,11 @@ class Mutant:
     tests: list
     hunks: dict
 
+    @property
+    def of_iommufd(self):
+        """Whether its tests need an iommufd."""
+        return bool(self.tests) and all(word.startswith("iommufd") for word in self.tests)
+
     def apply(self, files):
         """Apply the patch: path -> bytes of the tree in, path -> changed bytes out."""
         changed = {}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which kernel, QEMU and libvirt the lab has: KERNEL=, QEMU= and LIBVIRT= in the environment.
+"""Which kernel, QEMU and libvirt the lab has, and who maps a guest's memory for its device:
+KERNEL=, QEMU=, LIBVIRT= and CONTAINER= in the environment.
 
 The default is what the suite itself has. Another version comes from the suite's backports, into an
 image of its own; images, builds and payloads of different versions lie side by side.
@@ -47,14 +48,38 @@ LIBVIRTS = (Version("11.3", LIBVIRT), Version("12.9", LIBVIRT, ("libvirt*",)))
 # Variable -> what it may choose.
 CHOICES = {"KERNEL": KERNELS, "QEMU": QEMUS, "LIBVIRT": LIBVIRTS}
 
+# Who keeps the mappings of a guest's memory. The first is the default.
+TYPE1, IOMMUFD = CONTAINERS = ("type1", "iommufd")
+# KERNEL, QEMU -> why they can't be used together with iommufd.
+NO_IOMMUFD = {("6.12", "11.1"): "QEMU 11.1 maps a guest's memory by IOMMU_IOAS_MAP_FILE, which "
+                                "Linux 6.12 lacks; take QEMU=10.0, or KERNEL=7.3 as well"}
+# Commands that do the same for each container.
+FOR_ALL = ("image", "build", "run", "shell", "check", "clean")
 
-def check():
-    """Refuse a version that there is not."""
-    for variable, versions in CHOICES.items():
+
+def check(command=None):
+    """Refuse a version that there is not, and what can't work together.
+
+    @command: of scripts/lab
+    """
+    words = {variable: [version.word for version in versions]
+             for variable, versions in CHOICES.items()}
+    for variable, known in {**words, "CONTAINER": CONTAINERS}.items():
         word = os.environ.get(variable)
-        words = [version.word for version in versions]
-        if word and word not in words:
-            raise say.UsageError(f"{variable}={word}: there are {', '.join(words)}")
+        if word and word not in known:
+            raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}")
+    if container() == TYPE1:
+        return
+    why = NO_IOMMUFD.get(tuple(chosen()[variable].word for variable in ("KERNEL", "QEMU")))
+    if why:
+        raise say.UsageError(f"CONTAINER={container()}: {why}")
+    if command not in (None, *FOR_ALL):
+        raise say.UsageError(f"CONTAINER={container()}: {command} is about type1 alone")
+
+
+def container():
+    """What CONTAINER chooses."""
+    return os.environ.get("CONTAINER") or TYPE1
 
 
 def chosen():

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from base import say, site
 
-SYSFS = Path("/sys/module/vfio_iommu_type1")
+MODULES = Path("/sys/module")
+SYSFS = MODULES / "vfio_iommu_type1"
 # Bytes that tell modules apart; a build ID has 20.
 BUILD_ID = 6
 DIRECTORIES = {"ours": "updates", "stock": "kernel/drivers/vfio"}
@@ -24,18 +25,25 @@ def run(*words):
                            f"{done.stderr.strip() or done.returncode}")
 
 
-def _build_id():
+def _build_id(module):
     """The end of the module's note that the linker made of all that is in it."""
-    note = SYSFS / "notes/.note.gnu.build-id"
+    note = MODULES / module / "notes/.note.gnu.build-id"
     return [note.read_bytes()[-BUILD_ID:].hex()] if note.exists() else []
 
 
-def name():
+def name(module=SYSFS.name):
     """Which one is loaded: version, srcversion, build ID. On 7.3, modules whose sources differ can
     have the same srcversion."""
-    parts = [(SYSFS / part).read_text().strip() for part in ("version", "srcversion")
-             if (SYSFS / part).exists()]
-    return " ".join(["vfio_iommu_type1", *parts, *_build_id()])
+    parts = [(MODULES / module / part).read_text().strip() for part in ("version", "srcversion")
+             if (MODULES / module / part).exists()]
+    return " ".join([module, *parts, *_build_id(module)])
+
+
+def of_iommufd():
+    """The same where there is no type1, which is an error if there is one."""
+    if SYSFS.is_dir():
+        raise say.LabError(f"{name()} is loaded, and iommufd was asked for")
+    return f"{name('iommufd')}, no type1 loaded"
 
 
 def load(wanted="ours"):

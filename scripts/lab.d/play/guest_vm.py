@@ -89,9 +89,20 @@ def kernel_arguments(config, clock=STOPPABLE_CLOCK):
                      f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"])
 
 
+# The name of QEMU's own object for iommufd.
+IOMMUFD = "iommufd0"
+
+
 def device(mdev):
     """The device, as -device takes it."""
     return f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma"
+
+
+def mapped_by(config):
+    """(words, properties of the device) by which QEMU gets its container."""
+    if getattr(config, "container", "type1") == "iommufd":
+        return ["-object", f"iommufd,id={IOMMUFD}"], f"iommufd={IOMMUFD}"
+    return [], ""
 
 
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
@@ -125,7 +136,8 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
         argv += ["-trace", event]
     argv += before
     if mdev:
-        argv += ["-device", ",".join(filter(None, (device(mdev), properties)))]
+        words, container = mapped_by(config)
+        argv += [*words, "-device", ",".join(filter(None, (device(mdev), container, properties)))]
     for word in beside:
         argv += ["-device", word]
     if commands:

@@ -44,6 +44,12 @@ PROOF_EVENTS = ("mdma/mdma_write", "mdma/mdma_pin", "mdma/mdma_unpin", "mdma/mdm
                 "mdma/mdma_log_report")
 
 
+def proof_events(container):
+    """Those of them that there are with a container: iommufd tells of nothing."""
+    return tuple(event for event in PROOF_EVENTS
+                 if container == "type1" or event.startswith("mdma/"))
+
+
 class TraceError(Exception):
     """The kernel lacks what the proof needs, or the trace can't be kept."""
 

@@ -15,7 +15,7 @@ MODULES = Path("/sys/module")
 # The drivers of the lab's NICs, if it has any, and how each is loaded; they bind to the NICs by
 # themselves. Then all users of vfio, in the order of unloading.
 NICS = {"vfio_pci": ("modprobe", "vfio-pci"), "mdma_nic": ("insmod", site.built("nic/mdma_nic.ko"))}
-USERS = ("mdma", *NICS, "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio")
+USERS = ("mdma", *NICS, "vfio_pci_core", "vfio_iommu_type1", "mdev", "vfio", "iommufd")
 VFIO = site.built("vfio-logging/vfio.ko")
 MDMA = site.built("mdma-logging/mdma.ko")
 
@@ -32,14 +32,19 @@ def mdma():
     return None if builtin() else MDMA
 
 
+def unload():
+    """Unload vfio and all its users. Returns the drivers of NICs that were among them."""
+    loaded = [name for name in USERS if (MODULES / name).is_dir()]
+    for name in loaded:
+        backend.run("rmmod", name)
+    return [name for name in NICS if name in loaded]
+
+
 def load():
     """Load such a vfio and mdma, and our type1, unless the kernel has it."""
     if builtin():
         return
-    nics = [name for name in NICS if (MODULES / name).is_dir()]
-    for name in USERS:
-        if (MODULES / name).is_dir():
-            backend.run("rmmod", name)
+    nics = unload()
     backend.run("insmod", VFIO)
     backend.load()
     mdev.load(MDMA)

@@ -17,7 +17,7 @@ from show import heatmap, report_html
 
 # The legs of a run: directory and name. The second one exists only with tracking=device, the third
 # one only between two hosts.
-LEGS = {"main": "Main leg", "container": "Tracked by the container", "back": "Way back",
+LEGS = {"main": "Main leg", "compared": "Tracked by the container", "back": "Way back",
         "control": "Control"}
 
 

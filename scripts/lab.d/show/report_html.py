@@ -319,13 +319,13 @@ def cell(leg, key, control):
 
 def comparison(report):
     """Main leg and control side by side."""
-    container, control = report["container"], report["control"]
+    compared, control = report["compared"], report["control"]
     legs = [("Main", report, False)]
     words = ("The control is the same migration on a backend built to forget pages. It "
              "must lose pages, and both oracles must notice." if control else
              "There was no control.")
-    if container:
-        legs = [("Device", report, False), ("Container", container, False)]
+    if compared:
+        legs = [("Device", report, False), ("Container", compared, False)]
         words = ("The device itself reports what it wrote; then the same workload again, "
                  f"reported by the container. {words}")
     if report.get("back"):
@@ -410,7 +410,7 @@ def raw_data(report):
     """report.json within the page, so that it travels along, and links to the evidence."""
     data = base64.b64encode(json.dumps(report, indent=1).encode()).decode()
     legs = " and ".join(f'<a href="{name}/">{name}/</a>'
-                        for name in ("main", "container", "back", "control")
+                        for name in ("main", "compared", "back", "control")
                         if name == "main" or report.get(name))
     return ('<h2>Raw data</h2><p><a download="report.json" '
             f'href="data:application/json;base64,{data}">report.json</a> is inside this page. '
@@ -429,7 +429,8 @@ def render(report, legs, settings, known=None, window=None, about=()):
     """
     control = report["control"]
     where = [*about, ("Kernel", report["kernel"]), ("QEMU", report["qemu"]),
-             ("Accelerator", report["accel"]), ("Backend", report["backend"])]
+             ("Accelerator", report["accel"]), ("Container", report["container"]),
+             ("Backend", report["backend"])]
     if control:
         where.append(("Backend of the control", control["backend"]))
     body = "\n".join((
