@@ -20,7 +20,7 @@ from make import paths
 # GiB for two labs, or a lab and two hosts of libvirt, and what is built meanwhile.
 MEMORY = 14
 # Begin with what takes long, beside parts that need no lab.
-FIRST = ("selftests", "python", "lint", "places", "build", "unit", "driver")
+FIRST = ("selftests", "python", "lint", "places", "build", "unit", "newest", "driver")
 # Parts that judge what all others have left.
 LAST = ("rules", "pages")
 
@@ -35,7 +35,8 @@ def save(path, results):
     path.write_text(json.dumps([dataclasses.asdict(one) for one in results], default=str))
 
 
-def _load(path):
+def load(path):
+    """The results that save() has left."""
     return [ktap.Result(**{**one, "evidence": one["evidence"] and Path(one["evidence"])})
             for one in json.loads(path.read_text())]
 
@@ -66,7 +67,7 @@ def _run_part(name, found):
             # A part of which a test failed ends like this as well.
             reason = str(error)
     try:
-        found[name] = _load(left)
+        found[name] = load(left)
     except (OSError, ValueError):
         found[name] = [ktap.Result(name, ktap.FAILED, reason, blame.LAB, log)]
     say.info("check: {}: {} passed, {} failed, {} skipped".format(name, *ktap.counts(found[name])))

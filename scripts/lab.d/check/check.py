@@ -7,7 +7,7 @@ import sys
 
 from base import ktap, process, say, workloads
 from boot import job, scenario
-from check import beside, blame, browser, hung_lab, lint, rules
+from check import beside, blame, browser, hung_lab, lint, newest, rules
 from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble, versions
 
 
@@ -257,6 +257,7 @@ PARTS = {
     "libvirt": in_lab("libvirt"),
     "driver": in_lab("driver"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
+    "newest": newest.check,
     "pages": pages,
 }
 
@@ -267,12 +268,25 @@ DEBUG_PARTS = {
     "model": model(backends="ours", ops="100000"),
 }
 
+# What the check of the default versions tries on others, see newest.py.
+SHORT_PARTS = {
+    "build": builds,
+    "selftests": in_lab("selftests", backend="ours"),
+    "migrate": in_lab("migrate"),
+    "iommufd": iommufd,
+}
 
-def parts_of_run():
-    """name -> part, for the kernel that the lab boots, and its container."""
+
+def parts_of_run(short=False):
+    """name -> part, for the kernel that the lab boots, and its container. @short: the few that
+    are tried on other versions"""
+    if short:
+        return SHORT_PARTS
     if debug_kernel.asked_for():
         return DEBUG_PARTS
-    return PARTS if versions.container() == versions.TYPE1 else {"iommufd": iommufd}
+    if versions.container() != versions.TYPE1:
+        return {"iommufd": iommufd}
+    return {name: part for name, part in PARTS.items() if name != "newest" or newest.can_run()}
 
 
 def names():
@@ -283,10 +297,10 @@ def names():
 # --- the count --------------------------------------------------------------
 
 
-def _run_part(name):
+def _run_part(name, part):
     with say.Step(f"check: {name}", quiet=True):
         try:
-            results = parts_of_run()[name]()
+            results = part()
         except say.LabError as error:
             results = _failed(name, error)
         except BrokenPipeError:
@@ -318,14 +332,16 @@ def check_parts(parts):
             raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
 
 
-def run(parts, left=None):
+def run(parts, left=None, short=False):
     """Run these parts (default: all); returns the exit code.
 
-    @left: file for the results, see beside.py
+    @left:  file for the results, see beside.py
+    @short: the check of other versions
     """
-    names = list(parts or parts_of_run())
-    by_part = beside.run(names) if beside.possible(names) else \
-        {name: _run_part(name) for name in names}
+    known = parts_of_run(short)
+    names = list(parts or known)
+    by_part = beside.run(names) if beside.possible(names) and not short else \
+        {name: _run_part(name, known[name]) for name in names}
     results = [result for results in by_part.values() for result in results]
     if left:
         beside.save(left, results)

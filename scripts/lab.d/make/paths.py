@@ -22,7 +22,7 @@ LAB_INITRAMFS = LAB / "initramfs.cpio"
 BUILD = OUT / "build" / VARIANT
 PAYLOAD = OUT / "payload" / VARIANT
 RUN = OUT / "run"
-CHECK = OUT / "check"
+CHECK = OUT / "check" / ("" if VARIANT == versions.SUITE else VARIANT)
 SHELL = OUT / "shell"
 
 SCENARIOS = REPO / "tests" / "scenarios"

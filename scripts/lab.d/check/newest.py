@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a check of the default versions tries on the newest kernel and QEMU: a check of the short
+kind, in a process of its own, as the versions are chosen once for a process."""
+
+import os
+import subprocess
+import sys
+
+from base import files, ktap, process, say
+from check import beside, blame
+from make import paths, versions
+
+# The kernel and the QEMU that came last.
+VERSIONS = {"KERNEL": versions.KERNELS[-1].word, "QEMU": versions.QEMUS[-1].word}
+NAME = " ".join(f"{variable}={word}" for variable, word in VERSIONS.items())
+
+
+def check():
+    """The short check, its results as our own."""
+    paths.CHECK.mkdir(parents=True, exist_ok=True)
+    left = paths.CHECK / "newest.json"
+    left.unlink(missing_ok=True)
+    say.info(f"check: newest: {NAME}")
+    child = process.start([sys.executable, "-B", paths.REPO / "scripts/lab", "check",
+                           "--short", "--results", left],
+                          stdin=subprocess.DEVNULL, env={**process.ENVIRONMENT, **VERSIONS})
+    try:
+        code = child.wait()
+    finally:
+        process.stop(child)
+    try:
+        results = beside.load(left)
+    except (OSError, ValueError):
+        return [ktap.Result("newest", ktap.FAILED, f"{NAME}: ended with {code}, and left no "
+                            f"{files.short(left)}", blame.LAB)]
+    for result in results:
+        result.name = f"{NAME}: {result.name}"
+    return results
+
+
+def can_run():
+    """Whether this check is one of other versions."""
+    return not any(os.environ.get(variable) for variable in VERSIONS)

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The short check of other versions, as a part of the check."""
+
+import os
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+from base import ktap, process, say
+from check import beside, blame, check, newest
+from make import paths
+
+
+class Newest(unittest.TestCase):
+    """newest.py"""
+
+    def results(self, left):
+        """The results of the part, if its process leaves these."""
+        class Child:
+            """The process."""
+
+            @staticmethod
+            def wait():
+                """It has ended."""
+                return 1
+
+        def start(argv, env, **_more):
+            self.assertEqual({name: env[name] for name in newest.VERSIONS}, newest.VERSIONS)
+            self.assertIn("--short", argv)
+            if left:
+                beside.save(argv[-1], left)
+            return Child()
+        with tempfile.TemporaryDirectory() as directory, \
+                mock.patch.object(paths, "CHECK", Path(directory)), \
+                mock.patch.object(say, "info"), mock.patch.object(process, "stop"), \
+                mock.patch.object(process, "start", start):
+            return newest.check()
+
+    def test_named(self):
+        """Results have the versions in their names, and whose fault they are."""
+        one, = self.results([ktap.Result("build vfio", ktap.FAILED, "why", blame.PRODUCT)])
+        self.assertEqual((one.name, one.state, one.blame),
+                         ("KERNEL=7.3 QEMU=11.1: build vfio", ktap.FAILED, blame.PRODUCT))
+
+    def test_nothing_left(self):
+        """A process that leaves nothing has failed."""
+        one, = self.results(None)
+        self.assertEqual((one.state, one.blame), (ktap.FAILED, blame.LAB))
+
+    def test_only_from_the_default(self):
+        """A check of other versions has no part for the newest."""
+        for versions, expected in (({}, True), ({"KERNEL": "7.3"}, False)):
+            with mock.patch.dict(os.environ, {"KERNEL": "", "QEMU": "", "DEBUG": "",
+                                              "CONTAINER": "", **versions}):
+                self.assertEqual("newest" in check.parts_of_run(), expected)
+        self.assertLess(set(check.SHORT_PARTS), set(check.PARTS))
+
+
+if __name__ == "__main__":
+    unittest.main()
