@@ -12,6 +12,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
+from base import say
 from make import packages, paths
 
 NEEDED = {"no-program-of-a": "a", "no-program-of-b": "b"}
@@ -25,7 +26,7 @@ class Ensure(unittest.TestCase):
         lines = []
         done = subprocess.CompletedProcess([], code)
         with tempfile.TemporaryDirectory() as out, \
-                mock.patch.object(paths, "LAB", Path(out)), \
+                mock.patch.object(paths, "LAB", Path(out)), mock.patch.object(say, "info"), \
                 mock.patch.object(packages.subprocess, "run", return_value=done) as simulated, \
                 mock.patch.object(packages.process, "run",
                                   side_effect=lambda words, *_, **__: lines.append(words)):
