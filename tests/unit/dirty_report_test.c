@@ -195,6 +195,49 @@ static void faults_are_errors(void)
 	}
 }
 
+/* Memory that can be written, and not read: what must stay there is not known. */
+static void unreadable_memory(void)
+{
+	u64 nbits;
+
+	for (nbits = 65; nbits < 500; nbits++) {
+		if (nbits % 64 == 0)
+			continue;
+		random_report(nbits);
+		memset(mapped, true, nbits);
+		memcpy(user, before, sizeof(user));
+		shim_read_end = (char *)(user + nbits / 64);
+		CHECK(dirty_report_write(user, nbits, snapshot, NULL) ==
+		      -EFAULT, "%llu bits", nbits);
+		shim_read_end = NULL;
+		CHECK(user[nbits / 64] == before[nbits / 64], "%llu bits",
+		      nbits);
+	}
+}
+
+/* The words from the first to the last mark, in whatever order these come. */
+static void words_between_marks(void)
+{
+	unsigned int a, b, step;
+
+	for (step = 1; step < 200; step += 21) {
+		for (a = 0; a < DIRTY_CHUNK_BITS; a += 64 * step - 1) {
+			for (b = 0; b < DIRTY_CHUNK_BITS; b += 64 * step) {
+				struct dirty_chunk chunk = {};
+				unsigned int low = a < b ? a : b;
+				unsigned int high = a < b ? b : a;
+
+				dirty_chunk_mark(&chunk, a, a);
+				dirty_chunk_mark(&chunk, b, b);
+				CHECK(chunk.first_dirty == low / 64 &&
+				      chunk.end_dirty == high / 64 + 1,
+				      "%u, %u: %u to %u", a, b,
+				      chunk.first_dirty, chunk.end_dirty);
+			}
+		}
+	}
+}
+
 static void unmapped_memory_is_not_touched(void)
 {
 	random_report(1000);
@@ -306,6 +349,9 @@ static const struct unit_test tests[] = {
 	  only_mapped_bits_change },
 	{ "report: R8: of any size, nothing changes behind it", each_size },
 	{ "report: a fault anywhere is an error", faults_are_errors },
+	{ "report: R8: memory that can't be read is an error",
+	  unreadable_memory },
+	{ "report: the words between marks", words_between_marks },
 	{ "report: R8: the words of a hole are not even touched",
 	  unmapped_memory_is_not_touched },
 	{ "report: no memory is no error", no_memory },

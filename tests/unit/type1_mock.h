@@ -62,6 +62,9 @@ struct vfio_dma {
 	size_t size;
 	bool iommu_mapped;
 	bool vaddr_invalid;
+	unsigned long vaddr;
+	int prot;
+	long locked_vm;
 	struct pin_store pins;
 	u64 narrowed;
 	u64 all_report;
@@ -74,6 +77,7 @@ struct vfio_dma {
 
 /* How often the lock was taken, and a function to call before it is taken again. */
 static unsigned int nr_holds;
+static bool lock_is_held;
 static void (*between_holds)(void);
 static struct mutex *counted_lock;
 
@@ -82,23 +86,31 @@ static void mutex_lock(struct mutex *lock)
 {
 	if (lock == counted_lock && nr_holds++ && between_holds)
 		between_holds();
+	lock_is_held |= lock == counted_lock;
 }
 
 static void mutex_unlock(struct mutex *lock)
 {
-	(void)lock;
+	lock_is_held &= lock != counted_lock;
 }
 
 #define put_task_struct(task)		((void)(task))
 #define mmdrop(mm)			((void)(mm))
 #define kfree(p)			free(p)
+#ifdef MOCK_WITH_PINS
+static void vfio_dma_drop_pins(struct vfio_dma *dma);
+#else
 #define vfio_dma_drop_pins(dma)		pin_store_destroy(&(dma)->pins)
+#endif
 
-/* There is no accounting in this test. */
+/* There is no accounting in this test, but each mapping that ends must come by here. */
+static unsigned int nr_mapped, nr_kept;
+
 static void vfio_dma_keep_owner(struct vfio_iommu *iommu, struct vfio_dma *dma)
 {
 	(void)iommu;
 	(void)dma;
+	nr_kept++;
 }
 
 /* Whether runs are traced, and the first of them that were. */
@@ -158,6 +170,9 @@ static struct vfio_iommu iommu;
 static void begin(void)
 {
 	counted_lock = &iommu.lock;
+	lock_is_held = false;
+	nr_mapped = 0;
+	nr_kept = 0;
 	iommu = (struct vfio_iommu){ .pgsize_bitmap = ~0xfffULL,
 				      .v2 = true };
 	INIT_LIST_HEAD(&iommu.domain_list);
@@ -184,6 +199,7 @@ static struct vfio_dma *map(u64 page, u64 npages)
 	rb_link_node(&dma->node, parent, link);
 	rb_insert_color(&dma->node, &iommu.dma_list);
 	vfio_dma_init(&iommu, dma);
+	nr_mapped++;
 	return dma;
 }
 
@@ -196,6 +212,8 @@ static void end(void)
 		vfio_dma_bury(&iommu, dma);
 	}
 	vfio_iommu_unlock(&iommu);
+	CHECK(nr_kept == nr_mapped, "%u of %u owners are kept", nr_kept,
+	      nr_mapped);
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
 

@@ -317,6 +317,14 @@ static void many_leaves(void)
 	end();
 }
 
+/* Holds of the lock while the range is going. */
+static unsigned int going_holds;
+
+static void count_going(void)
+{
+	going_holds += !list_empty(&iommu.going);
+}
+
 /* Mappings with leaves: after each of them the lock can be had. */
 static void many_mappings_with_leaves(void)
 {
@@ -329,9 +337,14 @@ static void many_mappings_with_leaves(void)
 		map(i * PAGES, PAGES);
 	for (i = 0; i < NR * PAGES; i += 64)
 		CHECK(write_page(i), "-");
+	going_holds = 0;
+	between_holds = count_going;
 	CHECK(!unmap(0, NR * PAGES, bitmap, &unmapped), "-");
 	CHECK(unmapped == NR * PAGES, "%llu", unmapped);
 	CHECK(nr_holds >= NR, "%u holds", nr_holds);
+	CHECK(nr_delivered == 1 && !nr_thrown_away, "-");
+	/* The devices are asked for each of them, and then each is looked at. */
+	CHECK(going_holds > 2 * NR - 2, "%u holds", going_holds);
 	end();
 }
 
