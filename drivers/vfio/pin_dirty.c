@@ -173,7 +173,8 @@ bool pin_store_report(struct pin_store *store, u64 first, u64 last,
  * in leaves.
  */
 static int drop_plane(struct pin_store *store, struct pin_plane *plane,
-		      u64 first, u64 last, enum pin_drop which)
+		      u64 first, u64 last, enum pin_drop which,
+		      struct pin_store *gone)
 {
 	bool empty = !plane->used;
 	unsigned int nr;
@@ -187,13 +188,13 @@ static int drop_plane(struct pin_store *store, struct pin_plane *plane,
 	store->nr_retained -= nr;
 	if (!empty && (plane->used || which != PIN_DROP_ALL))
 		return DROP_PLANE_LEAVES;
-	plane_free(store, plane);
+	plane_move(store, plane, gone);
 	return DROP_FREE_LEAVES;
 }
 
 /* The same for a leaf. */
 static int drop_leaf(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
-		     enum pin_drop which)
+		     enum pin_drop which, struct pin_store *gone)
 {
 	bool empty = leaf_is_empty(leaf);
 
@@ -210,7 +211,7 @@ static int drop_leaf(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
 		return 1;
 	}
 	store->nr_empty -= empty;
-	leaf_trim(store, leaf);
+	leaf_move(store, leaf, gone);
 	return DROP_FREE_LEAVES;
 }
 
@@ -220,7 +221,8 @@ static int drop_leaf(struct pin_store *store, struct pin_leaf *leaf, u64 mask,
  */
 static struct pin_leaf *drop_leaves(struct pin_store *store,
 				    struct pin_leaf *leaf, u64 first, u64 last,
-				    enum pin_drop which, int *left)
+				    enum pin_drop which,
+				    struct pin_store *gone, int *left)
 {
 	u64 first_number = first >> LEAF_SHIFT, last_number = last >> LEAF_SHIFT;
 
@@ -231,7 +233,7 @@ static struct pin_leaf *drop_leaves(struct pin_store *store,
 		/* Only the leaves at the ends can have pages outside. */
 		if (leaf->number == first_number || leaf->number == last_number)
 			mask = leaf_mask(leaf, first, last);
-		*left -= drop_leaf(store, leaf, mask, which);
+		*left -= drop_leaf(store, leaf, mask, which, gone);
 		leaf = next;
 	}
 	return leaf;
@@ -242,22 +244,22 @@ static struct pin_leaf *drop_plane_and_leaves(struct pin_store *store,
 					      struct pin_plane *plane,
 					      struct pin_leaf *leaf, u64 first,
 					      u64 last, enum pin_drop which,
-					      int *left)
+					      struct pin_store *gone, int *left)
 {
 	int all = PLANE_WORDS * DROP_FREE_LEAVES;
 
 	last = min(last, plane_first(plane) + PLANE_PAGES - 1);
-	*left -= drop_plane(store, plane, first, last, which);
+	*left -= drop_plane(store, plane, first, last, which, gone);
 	if (!leaf)
 		return NULL;
 	*left -= all;
-	leaf = drop_leaves(store, leaf, first, last, which, &all);
+	leaf = drop_leaves(store, leaf, first, last, which, gone, &all);
 	*left += all;
 	return leaf;
 }
 
 u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
-		   enum pin_drop which, u64 *next)
+		   enum pin_drop which, u64 *next, struct pin_store *gone)
 {
 	struct pin_plane *plane = plane_first_in(store, first, last), *after;
 	struct pin_leaf *leaf = NULL;
@@ -271,11 +273,11 @@ u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
 		if (leaf && (!plane || leaf->number / PLANE_WORDS < plane->number)) {
 			leaf = drop_leaves(store, leaf, first, plane ?
 					   plane_first(plane) - 1 : last, which,
-					   &left);
+					   gone, &left);
 		} else {
 			after = plane_next_in(plane, last);
 			leaf = drop_plane_and_leaves(store, plane, leaf, first,
-						     last, which, &left);
+						     last, which, gone, &left);
 			plane = after;
 		}
 		if (leaf && leaf->number > last >> LEAF_SHIFT)

@@ -338,12 +338,14 @@ enum pin_drop {
  * @last: last page
  * @which: which of them
  * @next: where the page to go on with is stored, @last + 1 if that was all
+ * @gone: an empty store, or one that a call has left; gets what is found empty. The caller
+ *	destroys it without its lock, because memory that is freed can take long
  *
  * Looks at a limited number of leaves, so that the caller can drop its lock.
  *
  * Return: how many records were dropped.
  */
 u64 pin_store_drop(struct pin_store *store, u64 first, u64 last,
-		   enum pin_drop which, u64 *next);
+		   enum pin_drop which, u64 *next, struct pin_store *gone);
 
 #endif /* _PIN_STORE_H */

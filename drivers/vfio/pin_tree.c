@@ -167,6 +167,15 @@ struct pin_leaf *leaf_get(struct pin_store *store, u64 number,
 	return leaf;
 }
 
+static void leaf_unlink(struct pin_store *store, struct pin_leaf *leaf)
+{
+	/* What is unpinned next is often the next leaf's. */
+	if (store->hint == leaf)
+		store->hint = leaf_next(store, leaf);
+	rb_erase(&leaf->node, &store->root);
+	hlist_del(&leaf->list);
+}
+
 /* Give back what the leaf does not need any more, maybe the leaf itself. */
 void leaf_trim(struct pin_store *store, struct pin_leaf *leaf)
 {
@@ -175,12 +184,15 @@ void leaf_trim(struct pin_store *store, struct pin_leaf *leaf)
 	leaf_forget_frames(leaf);
 	if (leaf->retained)
 		return;
-	/* What is unpinned next is often the next leaf's. */
-	if (store->hint == leaf)
-		store->hint = leaf_next(store, leaf);
-	rb_erase(&leaf->node, &store->root);
-	hlist_del(&leaf->list);
+	leaf_unlink(store, leaf);
 	spare_put(&store->spare, leaf);
+}
+
+void leaf_move(struct pin_store *store, struct pin_leaf *leaf,
+	       struct pin_store *gone)
+{
+	leaf_unlink(store, leaf);
+	hlist_add_head(&leaf->list, &gone->leaves);
 }
 
 /* --- planes --------------------------------------------------------------- */
@@ -223,12 +235,13 @@ static void plane_insert(struct pin_store *store, struct pin_plane *new)
 	rb_insert_color(&new->node, &store->planes);
 }
 
-void plane_free(struct pin_store *store, struct pin_plane *plane)
+void plane_move(struct pin_store *store, struct pin_plane *plane,
+		struct pin_store *gone)
 {
 	if (store->plane_hint == plane)
 		store->plane_hint = NULL;
 	rb_erase(&plane->node, &store->planes);
-	kmem_cache_free(plane_cache, plane);
+	plane_insert(gone, plane);
 }
 
 /* Move to a plane what a leaf retains. */

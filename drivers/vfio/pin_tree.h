@@ -91,6 +91,15 @@ struct pin_leaf *leaf_get(struct pin_store *store, u64 number, u64 last_number);
  */
 void leaf_trim(struct pin_store *store, struct pin_leaf *leaf);
 
+/**
+ * leaf_move - take a leaf out of a store
+ * @store: the store
+ * @leaf: the leaf, with nothing pinned or retained
+ * @gone: a store that is destroyed and not used otherwise; has it in its list alone
+ */
+void leaf_move(struct pin_store *store, struct pin_leaf *leaf,
+	       struct pin_store *gone);
+
 /* Free the leaves that are not in use. */
 void spare_free(struct pin_spare *spare);
 
@@ -138,11 +147,13 @@ static inline struct pin_plane *plane_of(struct pin_store *store, u64 leaf_numbe
 }
 
 /**
- * plane_free - free a plane
+ * plane_move - take a plane out of a store
  * @store: the store
  * @plane: the plane, with nothing retained
+ * @gone: another store, which gets it
  */
-void plane_free(struct pin_store *store, struct pin_plane *plane);
+void plane_move(struct pin_store *store, struct pin_plane *plane,
+		struct pin_store *gone);
 
 /**
  * plane_is_wanted - should what is retained around a leaf be in a plane, and is not?

@@ -37,6 +37,7 @@
 #include "type1_account.c"
 #include "type1_unpin.c"
 #include "type1_pin.c"
+#include "type1_pin_page.c"
 #include "type1_rw.c"
 #include "type1_unmap.c"
 

@@ -17,10 +17,7 @@
  * A page that another call pinned meanwhile, or unpinned, makes no difference: the
  * frame of a page that is pinned is the recorded one, and a page that is not pinned
  * any more is got like any other. Each round gets a page that the call keeps, so the
- * number of rounds is bounded.
- *
- * A page is pinned in about 500 instructions by pin_user_pages_fast(), and that is
- * most of what a call for a single page costs. So there is pin_page().
+ * number of rounds is bounded. A single page takes a short cut (type1_pin_page.c).
  */
 
 /*
@@ -85,6 +82,8 @@ static void vfio_group_pins(struct vfio_iommu *iommu,
  * @limit: of locked memory, of the task that made that mapping
  * @recorded: pages that are recorded, from the first one on
  * @locked: how many of those are new, and count as locked memory
+ * @twice: pages that another call had pinned meanwhile: what this call got is recorded
+ *	already, and has to be given back
  */
 struct pin_call {
 	struct vfio_iommu *iommu;
@@ -110,6 +109,7 @@ struct pin_call {
 	unsigned long limit;
 	int recorded;
 	long locked;
+	DECLARE_BITMAP(twice, VFIO_PIN_PAGES_MAX_ENTRIES);
 };
 
 static dma_addr_t pin_iova(const struct pin_call *call, int i)
@@ -408,13 +408,25 @@ static int record_fresh(struct pin_call *call, struct vfio_dma *dma, u64 first,
 }
 
 /*
- * Record pins of pages that are pinned: up to @n of @row. A page that another call
- * has pinned meanwhile was got for nothing.
+ * The frame of a page that is pinned. If another call has pinned it meanwhile, this one
+ * has got it for nothing. It is given back without the lock, as that takes long; only if
+ * the owner has another page there by now, it is given back at once.
  */
+static void take_frame(struct pin_call *call, int i, unsigned long pfn)
+{
+	struct page *page = pfn_to_page(pfn), *got = call->pages[i];
+
+	if (got == page)
+		__set_bit(i, call->twice);
+	else if (got)
+		put_pfn(page_to_pfn(got), IOMMU_READ);
+	call->pages[i] = page;
+}
+
+/* Record pins of pages that are pinned: up to @n of @row. */
 static int record_again(struct pin_call *call, struct vfio_dma *dma,
 			const struct pin_row *row, int n)
 {
-	struct page **pages = call->pages + call->recorded;
 	int i, done;
 
 	if (row->pins == PIN_STORE_REFS_MAX)
@@ -424,11 +436,8 @@ static int record_again(struct pin_call *call, struct vfio_dma *dma,
 			     call->iommu->dirty_page_tracking);
 	if (!done)
 		return -ENOMEM;
-	for (i = 0; i < done; i++) {
-		if (pages[i])
-			put_pfn(page_to_pfn(pages[i]), IOMMU_READ);
-		pages[i] = pfn_to_page(row->pfn + i);
-	}
+	for (i = 0; i < done; i++)
+		take_frame(call, call->recorded + i, row->pfn + i);
 	call->again = true;
 	call->recorded += done;
 	return done;
@@ -458,7 +467,54 @@ static int record_in_dma(struct pin_call *call, struct vfio_dma *dma,
 	return 0;
 }
 
-/* Undo what was recorded, and give its pages back, in the same hold of the lock. */
+/*
+ * Pages from @i on are not recorded any more: those stay in @call->pages that the call
+ * gives back. These are the ones whose last pin is undone, which are those of @frames, and
+ * those that it had got for nothing.
+ */
+static void keep_frames(struct pin_call *call, int i, int end,
+			const struct pin_frames *frames)
+{
+	unsigned int done = 0;
+
+	for (; i < end; i++) {
+		if (test_bit(i, call->twice))
+			continue;
+		if (page_to_pfn(call->pages[i]) != frames->pfn + done) {
+			call->pages[i] = NULL;
+		} else if (++done == frames->n) {
+			frames++;
+			done = 0;
+		}
+	}
+}
+
+/* Undo the pins of @n pages of a mapping, from page @first on, which is the call's page @i. */
+static void unrecord_in_dma(struct pin_call *call, struct vfio_dma *dma,
+			    u64 first, int i, int n)
+{
+	/* One more, so that no frame is the last one's. */
+	struct pin_frames frames[PIN_STORE_FRAMES + 1];
+	u64 next, last = first + n - 1;
+	unsigned int nr, f;
+
+	for (; first <= last; first = next) {
+		next = pin_store_unpin(&dma->pins, first, last, false, frames,
+				       &nr);
+		frames[nr] = (struct pin_frames){ .pfn = ULONG_MAX, .n = 1 };
+		keep_frames(call, i, i + (next - first), frames);
+		i += next - first;
+		for (f = 0; f < nr && pins_count(call->iommu); f++)
+			dma->locked_vm -= frames_locked(frames[f].pfn,
+							frames[f].n);
+	}
+}
+
+/*
+ * Undo what was recorded, in the same hold of the lock: so nobody has seen it. Its pages
+ * are given back without the lock, as all else that the call has got: each may be a folio of
+ * its own.
+ */
 static noinline void pin_unrecord(struct pin_call *call)
 {
 	int done, n;
@@ -467,15 +523,11 @@ static noinline void pin_unrecord(struct pin_call *call)
 		dma_addr_t iova = pin_iova(call, done);
 		struct vfio_dma *dma = vfio_find_dma(call->iommu, iova,
 						     PAGE_SIZE);
-		u64 first = (iova - dma->iova) >> PAGE_SHIFT;
-		long unlocked;
 
 		n = pages_in_dma(dma, iova, call->recorded - done);
-		unlocked = dma_unpin(dma, first, first + n - 1, false);
-		if (pins_count(call->iommu))
-			dma->locked_vm -= unlocked;
+		unrecord_in_dma(call, dma, (iova - dma->iova) >> PAGE_SHIFT,
+				done, n);
 	}
-	memset(call->pages, 0, call->recorded * sizeof(*call->pages));
 	call->locked = 0;
 }
 
@@ -524,87 +576,6 @@ static int pin_record(struct pin_call *call)
 	return 0;
 }
 
-/* --- a page ---------------------------------------------------------------- */
-
-/* The mapping of a page that can be pinned and is not pinned, or NULL. */
-static struct vfio_dma *page_find(struct vfio_iommu *iommu, dma_addr_t iova,
-				  int prot, u64 generation)
-{
-	struct vfio_dma *dma = vfio_find_dma_to_use(iommu, iova);
-
-	if (!dma || dma->generation > generation ||
-	    (dma->prot & prot) != prot || vfio_dma_pinned(dma, iova, 1))
-		return NULL;
-	return dma;
-}
-
-/* Record the pin of a page that was got, and counts as locked memory if @locked. */
-static bool page_record(struct vfio_iommu *iommu, dma_addr_t iova, int prot,
-			u64 generation, bool locked, struct page *page)
-{
-	struct vfio_dma *dma = page_find(iommu, iova, prot, generation);
-
-	if (!dma || locked != pins_count(iommu) ||
-	    !pin_store_pin(&dma->pins, (iova - dma->iova) >> PAGE_SHIFT, 1,
-			   page_to_pfn(page), prot & IOMMU_WRITE,
-			   iommu->dirty_page_tracking))
-		return false;
-	dma->locked_vm += locked;
-	return true;
-}
-
-/*
- * Pin one page of the caller's own memory, which is not pinned: without loops, and
- * with no structure on the stack, since a device with a ring does just that.
- * Return: whether it is done. If not, nothing has changed, and pin_part() will do it
- * or tell why not; @generation is of the newest mapping when the call began.
- */
-static bool pin_page(struct vfio_iommu *iommu, struct iommu_group *group,
-		     dma_addr_t iova, int prot, struct page **page,
-		     u64 *generation)
-{
-	unsigned int flags = FOLL_LONGTERM;
-	struct vfio_owner *owner = NULL;
-	unsigned long vaddr, limit;
-	struct vfio_dma *dma;
-	bool locked, done;
-
-	mutex_lock(&iommu->lock);
-	*generation = iommu->generation;
-	locked = pins_count(iommu);
-	dma = page_find(iommu, iova, prot, *generation);
-	if (dma && dma->mm == current->mm && !iommu->vaddr_invalid_count &&
-	    !list_empty(&iommu->device_list))
-		owner = owner_get(iommu, dma->mm);
-	if (owner) {
-		vaddr = dma->vaddr + (iova - dma->iova);
-		limit = dma_limit(dma);
-		flags |= dma->prot & IOMMU_WRITE ? FOLL_WRITE : 0;
-	}
-	mutex_unlock(&iommu->lock);
-	if (!owner || current->flags & PF_KTHREAD)
-		return false;
-
-	flags |= wait_flags();
-	if (pin_user_pages_fast(vaddr, 1, flags, page) != 1)
-		return false;
-	if (PageReserved(*page) || (locked && owner_charge(owner, 1, limit))) {
-		unpin_user_page(*page);
-		return false;
-	}
-	mutex_lock(&iommu->lock);
-	done = page_record(iommu, iova, prot, *generation, locked, *page);
-	if (done)
-		vfio_group_pins(iommu, group);
-	mutex_unlock(&iommu->lock);
-	if (done)
-		return true;
-	if (locked)
-		owner_uncharge(owner, 1);
-	unpin_user_page(*page);
-	return false;
-}
-
 /* --- a call --------------------------------------------------------------- */
 
 /*
@@ -635,6 +606,15 @@ static int pin_step(struct pin_call *call)
 	return pin_record(call);
 }
 
+/* Give back what was got for nothing, by a call that did not fail. */
+static void pin_put_twice(struct pin_call *call)
+{
+	unsigned int i;
+
+	for_each_set_bit(i, call->twice, call->npage)
+		put_pfn(page_to_pfn(call->pages[i]), IOMMU_READ);
+}
+
 /* Give back what a call that failed has got. */
 static noinline void pin_give_back(struct pin_call *call)
 {
@@ -662,6 +642,8 @@ static int pin_part(struct pin_call *call)
 	}
 	if (ret)
 		pin_give_back(call);
+	else
+		pin_put_twice(call);
 	if (call->charged != call->locked)
 		owner_uncharge(call->owner, call->charged - call->locked);
 	if (call->mm && call->mm != current->mm)
@@ -690,18 +672,16 @@ static noinline int pin_rest(struct pin_call *first, int npage, int done)
 			break;
 		done += ret;
 	}
-	mutex_lock(&iommu->lock);
 	if (done < npage) {
-		unpin_range(iommu, first->iova, done,
-			    iommu->dirty_page_tracking);
-	} else {
-		if (first->prot & IOMMU_WRITE)
-			written_range(iommu, first->iova, npage);
-		vfio_group_pins(iommu, first->group);
-		ret = npage;
+		unpin_pages(iommu, first->iova, done);
+		return ret;
 	}
+	mutex_lock(&iommu->lock);
+	if (first->prot & IOMMU_WRITE)
+		written_range(iommu, first->iova, npage);
+	vfio_group_pins(iommu, first->group);
 	mutex_unlock(&iommu->lock);
-	return ret;
+	return npage;
 }
 
 static noinline int pin_range(struct vfio_iommu *iommu,
@@ -721,33 +701,4 @@ static noinline int pin_range(struct vfio_iommu *iommu,
 	if (ret < 0)
 		memset(pages, 0, npage * sizeof(*pages));
 	return ret;
-}
-
-/*
- * The device is open, so its group, and with it the container, stays until this
- * returns. The driver must not close it before.
- */
-static int vfio_iommu_type1_pin_pages(void *iommu_data,
-				      struct iommu_group *iommu_group,
-				      dma_addr_t user_iova,
-				      int npage, int prot,
-				      struct page **pages)
-{
-	struct vfio_iommu *iommu = iommu_data;
-	dma_addr_t iova = user_iova & PAGE_MASK;
-	u64 generation = 0;
-
-	if (!iommu || !pages || npage > (int)VFIO_PIN_PAGES_MAX_ENTRIES)
-		return -EINVAL;
-	if (!iommu->v2)
-		return -EACCES;
-	/* The last byte, not the end: the range may end with the address space. */
-	if (iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 < iova)
-		return TYPE1_ERANGE;
-
-	if (npage == 1 && pin_page(iommu, iommu_group, iova, prot, pages,
-				   &generation))
-		return 1;
-	return pin_range(iommu, iommu_group, iova, npage, prot, pages,
-			 generation);
 }

@@ -254,8 +254,9 @@ static void dma_drop_all_dirty(struct dirty_range *range, struct vfio_dma *dma,
 }
 
 /*
- * Drop records of a mapping, from @at on. If it has no pins, all that it retains goes
- * to @gone. Return: false if that was all, else @at is where to go on.
+ * Drop records of a mapping, from @at on. What is empty then goes to @gone; if the mapping
+ * has no pins, so does all that it retains. Return: false if that was all, else @at is
+ * where to go on.
  */
 static bool dma_drop(struct dirty_range *range, struct vfio_dma *dma,
 		     dma_addr_t *at, enum pin_drop which,
@@ -268,7 +269,7 @@ static bool dma_drop(struct dirty_range *range, struct vfio_dma *dma,
 		return false;
 	}
 	range->nr_dropped += pin_store_drop(&dma->pins, dma_page(dma, *at),
-					    last, which, &next);
+					    last, which, &next, gone);
 	*at = dma->iova + (next << PAGE_SHIFT);
 	return next <= last;
 }
@@ -301,7 +302,10 @@ static bool range_drop_some(struct dirty_range *range, dma_addr_t *at,
 	return false;
 }
 
-/* Drop records of a range, with the lock dropped now and then (R16). */
+/*
+ * Drop records of a range, with the lock dropped now and then (R16). Memory is freed
+ * without it: some frees take long, when many pages go back to the system at once.
+ */
 static int range_drop(struct dirty_range *range, enum pin_drop which)
 {
 	dma_addr_t at = range->first;

@@ -22,8 +22,12 @@ static inline long folio_put_pages(struct vfio_dma *dma, struct folio *folio,
 	return n;
 }
 
-/* Release frames of a mapping. Return: how many counted as locked memory. */
-static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n)
+/*
+ * Release frames of a mapping; @left goes down by the number of their folios. Return: how
+ * many counted as locked memory.
+ */
+static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n,
+		       int *left)
 {
 	struct page *page = pfn_to_page(pfn);
 	long locked = 0;
@@ -33,31 +37,13 @@ static long frames_put(struct vfio_dma *dma, unsigned long pfn, unsigned long n)
 		unsigned long step = pages_of_folio(folio, page, n);
 
 		locked += folio_put_pages(dma, folio, page, step);
+		--*left;
 		n -= step;
 		if (!n)
 			return locked;
 		pfn += step;
 		page = pfn_to_page(pfn);
 	}
-}
-
-/*
- * Undo one pin of pages of a mapping; one that is not pinned is left alone (R6).
- * Return: how many pages that counted as locked memory are not pinned any more.
- */
-static long dma_unpin(struct vfio_dma *dma, u64 first, u64 last, bool retain)
-{
-	struct pin_frames frames[PIN_STORE_FRAMES];
-	unsigned int nr, i;
-	long unlocked = 0;
-
-	do {
-		first = pin_store_unpin(&dma->pins, first, last, retain, frames,
-					&nr);
-		for (i = 0; i < nr; i++)
-			unlocked += frames_put(dma, frames[i].pfn, frames[i].n);
-	} while (first <= last);
-	return unlocked;
 }
 
 /* How many of @npage pages at @iova, which is in a mapping, are in the mapping. */
@@ -68,26 +54,67 @@ static int pages_in_dma(const struct vfio_dma *dma, dma_addr_t iova, int npage)
 	return min_t(u64, npage, left);
 }
 
-/* Undo one pin of each page of a range, and the accounting of it. */
-static void unpin_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
-			bool retain)
+/*
+ * What one hold of the lock may cost, in folios that are released: 50 us, and half as much
+ * again, because leaves are done as a whole. A huge page is one folio, so a hold can have
+ * all pages of a call. To look up a mapping costs as much as some folios.
+ */
+#define UNPIN_FOLIOS	128
+#define UNPIN_MAPPING	4
+
+/*
+ * Undo one pin of pages of a mapping, until @left is used up; a page that is not pinned
+ * is left alone (R6). @unlocked goes up by the pages that counted as locked memory and
+ * are not pinned any more. Return: the page to go on with.
+ */
+static u64 dma_unpin(struct vfio_dma *dma, u64 first, u64 last, bool retain,
+		     int *left, long *unlocked)
 {
-	while (npage > 0) {
-		struct vfio_dma *dma = vfio_find_dma(iommu, iova, PAGE_SIZE);
-		int n = 1;
+	struct pin_frames frames[PIN_STORE_FRAMES];
+	unsigned int nr, i;
 
-		if (dma) {
-			u64 first = (iova - dma->iova) >> PAGE_SHIFT;
-			long unlocked;
+	while (first <= last && *left > 0) {
+		u64 end = (first + *left - 1) | (PIN_STORE_PART - 1);
 
-			n = pages_in_dma(dma, iova, npage);
-			unlocked = dma_unpin(dma, first, first + n - 1, retain);
-			if (unlocked && list_empty(&iommu->domain_list))
-				dma_uncharge(iommu, dma, unlocked);
-		}
-		iova += (dma_addr_t)n << PAGE_SHIFT;
-		npage -= n;
+		first = pin_store_unpin(&dma->pins, first, min(end, last),
+					retain, frames, &nr);
+		for (i = 0; i < nr; i++)
+			*unlocked += frames_put(dma, frames[i].pfn, frames[i].n,
+						left);
 	}
+	return first;
+}
+
+/* The same, and the accounting of it. Return: how many pages were done. */
+static int unpin_in_dma(struct vfio_iommu *iommu, struct vfio_dma *dma,
+			dma_addr_t iova, int npage, bool retain, int *left)
+{
+	u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+	u64 last = first + pages_in_dma(dma, iova, npage) - 1;
+	long unlocked = 0;
+	u64 next;
+
+	next = dma_unpin(dma, first, last, retain, left, &unlocked);
+	if (unlocked && list_empty(&iommu->domain_list))
+		dma_uncharge(iommu, dma, unlocked);
+	return next - first;
+}
+
+/* Undo one pin of each of some pages. Return: how many were done, one at least. */
+static int unpin_some(struct vfio_iommu *iommu, dma_addr_t iova, int npage,
+		      bool retain)
+{
+	int left = UNPIN_FOLIOS, done = 0;
+
+	while (done < npage && left > UNPIN_MAPPING) {
+		dma_addr_t at = iova + ((dma_addr_t)done << PAGE_SHIFT);
+		struct vfio_dma *dma = vfio_find_dma(iommu, at, PAGE_SIZE);
+
+		left -= UNPIN_MAPPING;
+		done += dma ? unpin_in_dma(iommu, dma, at, npage - done, retain,
+					   &left) : 1;
+	}
+	return done;
 }
 
 /* The same for one page, without loops: a device with a ring does just that. */
@@ -109,8 +136,10 @@ static void unpin_page(struct vfio_iommu *iommu, dma_addr_t iova, bool retain)
 		dma_uncharge(iommu, dma, 1);
 }
 
-static void unpin_pages(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
+/* Return: how many of the pages were done, in one hold of the lock. */
+static int unpin_hold(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 {
+	int done = 1;
 	bool retain;
 
 	mutex_lock(&iommu->lock);
@@ -118,27 +147,32 @@ static void unpin_pages(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 	if (npage == 1)
 		unpin_page(iommu, iova, retain);
 	else
-		unpin_range(iommu, iova, npage, retain);
+		done = unpin_some(iommu, iova, npage, retain);
 	mutex_unlock(&iommu->lock);
+	return done;
 }
 
-/* So many pages in one hold of the lock: 100 us, if each is a folio of its own. */
-#define UNPIN_BATCH	256
+/*
+ * Undo one pin of each page of a range. Caller does not hold iommu->lock. What is pinned
+ * still when the lock is dropped keeps its mapping.
+ */
+static void unpin_pages(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
+{
+	while (npage > 0) {
+		int done = unpin_hold(iommu, iova, npage);
 
-/* What is pinned still when the lock is dropped keeps its mapping. */
+		iova += (dma_addr_t)done << PAGE_SHIFT;
+		npage -= done;
+	}
+}
+
 static void vfio_iommu_type1_unpin_pages(void *iommu_data,
 					 dma_addr_t user_iova, int npage)
 {
 	struct vfio_iommu *iommu = iommu_data;
-	dma_addr_t iova = user_iova & PAGE_MASK;
 
-	if (!iommu->v2)
-		return;
-	for (; npage > UNPIN_BATCH; npage -= UNPIN_BATCH) {
-		unpin_pages(iommu, iova, UNPIN_BATCH);
-		iova += (dma_addr_t)UNPIN_BATCH << PAGE_SHIFT;
-	}
-	unpin_pages(iommu, iova, npage);
+	if (iommu->v2)
+		unpin_pages(iommu, user_iova & PAGE_MASK, npage);
 }
 
 /*
@@ -151,13 +185,14 @@ static void vfio_dma_drop_pins(struct vfio_dma *dma)
 	u64 page = 0, last = dma_page(dma, U64_MAX);
 	struct pin_row row;
 	long unlocked = 0;
+	int left = 0;		/* there is no limit without the lock */
 
 	if (dma->pins.nr_pinned)
 		pr_warn_ratelimited("a driver left %llu pages pinned\n",
 				    dma->pins.nr_pinned);
 	while (dma->pins.nr_pinned && page <= last &&
 	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
-		unlocked += frames_put(dma, row.pfn, row.n);
+		unlocked += frames_put(dma, row.pfn, row.n, &left);
 		page = row.page + row.n;
 	}
 	pin_store_destroy(&dma->pins);

@@ -463,7 +463,7 @@ static void do_drop_all(void)
 	for (i = first; i <= last; i++)
 		model_forget(i);
 	for (next = page_of(first); next <= page_of(last);)
-		pin_store_drop(&store, next, page_of(last), PIN_DROP_ALL, &next);
+		drop(next, page_of(last), PIN_DROP_ALL, &next);
 }
 
 /* STOP of a store that has no pins: all of it moves to another one, and goes. */

@@ -49,7 +49,7 @@ static void drop_all(u64 first, u64 last)
 	u64 next;
 
 	for (next = first; next <= last;)
-		pin_store_drop(&store, next, last, PIN_DROP_ALL, &next);
+		drop(next, last, PIN_DROP_ALL, &next);
 }
 
 /* A report of [first, last], that nobody looks at. */
@@ -241,8 +241,7 @@ static void a_drop_has_a_limit(void)
 		unpin_page(5 + i * 64);
 	report_range(0, last);
 	for (i = 0, next = 0; next <= last; i++) {
-		u64 done = pin_store_drop(&store, next, last,
-					  PIN_DROP_REPORTED, &next);
+		u64 done = drop(next, last, PIN_DROP_REPORTED, &next);
 
 		sum += done;
 		CHECK(done < PIN_STORE_DROP_LEAVES + 64 && next == sum * 64,
@@ -250,8 +249,7 @@ static void a_drop_has_a_limit(void)
 	}
 	CHECK(i > 1 && sum == nr && !store.nr_retained, "%llu, %llu", i, sum);
 	for (i = 0, next = 0; next <= last; i++)
-		CHECK(!pin_store_drop(&store, next, last, PIN_DROP_REPORTED,
-				      &next), "-");
+		CHECK(!drop(next, last, PIN_DROP_REPORTED, &next), "-");
 	CHECK(i > 1, "%llu", i);
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }
@@ -500,15 +498,14 @@ static void planes_have_limits(void)
 					    &next), "page %llu", next);
 	CHECK(calls == 2, "%llu calls", calls);
 	for (calls = 0, next = 0; next <= last; calls++) {
-		dropped = pin_store_drop(&store, next, last,
-					 PIN_DROP_REPORTED, &next);
+		dropped = drop(next, last, PIN_DROP_REPORTED, &next);
 		CHECK(dropped <= PIN_STORE_DROP_LEAVES * 512ULL, "%llu",
 		      dropped);
 	}
 	CHECK(calls > 4 && !store.nr_retained, "%llu calls", calls);
 	/* Now they are freed, which takes longer. */
 	for (calls = 0, next = 0; next <= last; calls++)
-		pin_store_drop(&store, next, last, PIN_DROP_REPORTED, &next);
+		drop(next, last, PIN_DROP_REPORTED, &next);
 	CHECK(calls > nr / 64, "%llu calls", calls);
 	CHECK(!shim_objects, "%ld leaked", shim_objects);
 }

@@ -1,0 +1,719 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pins and unpins of a container: which frames are recorded and given back, what is
+ * counted as locked memory, and how much of it is done in one hold of the lock.
+ */
+#define MOCK_WITH_PINS
+#include "type1_mock.h"
+
+/* --- what the kernel has ---------------------------------------------------- */
+
+#define PAGE_MASK			(~(PAGE_SIZE - 1))
+#define IOMMU_READ			1
+#define IOMMU_WRITE			2
+#define FOLL_WRITE			1
+#define FOLL_LONGTERM			2
+#define FOLL_NOFAULT			4
+#define PF_KTHREAD			1
+#define PF_USER_WORKER			2
+#define VFIO_PIN_PAGES_MAX_ENTRIES	512
+#define TYPE1_ERANGE			(-EINVAL)
+#define ERR_PTR(error)			((void *)(long)(error))
+#define PTR_ERR(p)			((long)(p))
+#define IS_ERR(p)			((unsigned long)(p) >= -4095UL)
+#define pr_warn_ratelimited(...)	((void)0)
+#define DECLARE_BITMAP(name, n)		unsigned long name[(n) / 64]
+#define test_bit(i, map)		((map)[(i) / 64] >> (i) % 64 & 1)
+#define __set_bit(i, map)		((void)((map)[(i) / 64] |= 1UL << (i) % 64))
+#define for_each_set_bit(i, map, n)					\
+	for (i = 0; i = shim_next_bit(map, true, i, n), i < (unsigned int)(n); i++)
+
+struct mm_struct {
+	long locked_vm;
+};
+
+static struct mm_struct owner_mm;
+static struct {
+	struct mm_struct *mm;
+	unsigned int flags;
+} task = { .mm = &owner_mm };
+
+#undef current
+#define current	(&task)
+
+/*
+ * Physical memory. Its frames are folios of their own, or all together one: then the
+ * first one stands for all.
+ */
+#define FRAMES	8192
+
+struct page {
+	int pins;
+	bool reserved;
+};
+
+struct folio {
+	int unused;
+};
+
+static struct page memory[FRAMES];
+static bool one_folio;
+/* Folios that were released in one hold of the lock: now, and at most. */
+static unsigned int released_in_hold, released_most, released_hold;
+
+static unsigned long page_to_pfn(const struct page *page)
+{
+	return page - memory;
+}
+
+#define pfn_to_page(pfn)	(memory + (pfn))
+#define pfn_valid(pfn)		((pfn) < FRAMES)
+#define PageReserved(page)	((page)->reserved)
+#define page_folio(page)	((struct folio *)(page))
+#define folio_test_dirty(folio)	((void)(folio), true)
+
+static unsigned long pages_of_folio(struct folio *folio, struct page *page,
+				    unsigned long n)
+{
+	(void)folio;
+	(void)page;
+	return one_folio ? n : 1;
+}
+
+static long frames_locked(unsigned long pfn, unsigned long n)
+{
+	long locked = 0;
+
+	for (; n; n--, pfn++)
+		locked += !memory[pfn].reserved;
+	return locked;
+}
+
+/* Those of reserved pages are not counted. */
+static void release(struct page *page, unsigned long n)
+{
+	for (; n; n--)
+		if (!page[n - 1].reserved && page[n - 1].pins-- <= 0)
+			abort();
+	if (!lock_is_held)
+		return;
+	released_in_hold = released_hold == nr_holds ? released_in_hold + 1 : 1;
+	released_hold = nr_holds;
+	released_most = max(released_most, released_in_hold);
+}
+
+static void unpin_user_folio(struct folio *folio, unsigned long n)
+{
+	release((struct page *)folio, n);
+}
+
+static void unpin_user_page_range_dirty_lock(struct page *page, unsigned long n,
+					     bool dirty)
+{
+	(void)dirty;
+	release(page, n);
+}
+
+static void unpin_user_page(struct page *page)
+{
+	release(page, 1);
+}
+
+static int put_pfn(unsigned long pfn, int prot)
+{
+	(void)prot;
+	release(pfn_to_page(pfn), 1);
+	return 1;
+}
+
+/* The frame of each page of the owner's memory. */
+static unsigned long frame_of[FRAMES];
+
+/* At most some pages are got by one call. */
+static int get_most = VFIO_PIN_PAGES_MAX_ENTRIES;
+
+static int get_frames(unsigned long vaddr, int n, struct page **pages)
+{
+	int i;
+
+	if (lock_is_held)
+		abort();
+	n = min(n, get_most);
+	for (i = 0; i < n; i++) {
+		pages[i] = memory + frame_of[(vaddr >> PAGE_SHIFT) + i];
+		pages[i]->pins += !pages[i]->reserved;
+	}
+	return n;
+}
+
+static int pin_user_pages_fast(unsigned long vaddr, int n, unsigned int flags,
+			       struct page **pages)
+{
+	(void)flags;
+	return get_frames(vaddr, n, pages);
+}
+
+static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
+			   int prot, unsigned long *pfn, struct page **pages)
+{
+	(void)mm;
+	(void)prot;
+	*pfn = FRAMES;
+	return get_frames(vaddr, want, pages);
+}
+
+#define mmget_not_zero(mm)	((void)(mm), true)
+#define mmput_async(mm)		((void)(mm))
+#define kthread_use_mm(new)	((void)(task.mm = (new)))
+#define kthread_unuse_mm(old)	((void)(old), (void)(task.mm = NULL))
+
+/* --- type1_account.c --------------------------------------------------------- */
+
+struct vfio_owner {
+	int unused;
+};
+
+static struct vfio_owner the_owner;
+static long locked_most;
+
+static struct vfio_owner *owner_get(struct vfio_iommu *iommu,
+				    struct mm_struct *mm)
+{
+	(void)iommu;
+	(void)mm;
+	return &the_owner;
+}
+
+static int owner_charge(struct vfio_owner *owner, long npage,
+			unsigned long limit)
+{
+	(void)owner;
+	if ((unsigned long)(owner_mm.locked_vm + npage) > limit)
+		return -ENOMEM;
+	owner_mm.locked_vm += npage;
+	return 0;
+}
+
+static void owner_uncharge(struct vfio_owner *owner, long npage)
+{
+	(void)owner;
+	owner_mm.locked_vm -= npage;
+}
+
+static void dma_uncharge(struct vfio_iommu *iommu, struct vfio_dma *dma,
+			 long npage)
+{
+	(void)iommu;
+	dma->locked_vm -= npage;
+	owner_mm.locked_vm -= npage;
+}
+
+static void dma_uncharge_left(struct vfio_dma *dma, long npage)
+{
+	(void)dma;
+	owner_mm.locked_vm -= npage;
+}
+
+#define dma_limit(dma)	((void)(dma), (unsigned long)locked_most)
+
+struct vfio_charge {
+	struct mm_struct *mm;
+};
+
+static void vfio_charge_begin(struct vfio_charge *charge, struct mm_struct *mm)
+{
+	charge->mm = mm;
+}
+
+#define vfio_charge_end(charge)		((void)(charge))
+
+/* --- a group ------------------------------------------------------------------ */
+
+struct iommu_group;
+
+struct vfio_iommu_group {
+	bool pinned_page_dirty_scope;
+};
+
+static struct vfio_iommu_group the_group = { .pinned_page_dirty_scope = true };
+
+static struct vfio_iommu_group *
+vfio_iommu_find_iommu_group(struct vfio_iommu *iommu, struct iommu_group *group)
+{
+	(void)iommu;
+	(void)group;
+	return &the_group;
+}
+
+#include "page_row.h"
+#include "type1_unpin.c"
+#include "type1_pin.c"
+#include "type1_pin_page.c"
+
+/* --- a device ------------------------------------------------------------------ */
+
+#define MAX	VFIO_PIN_PAGES_MAX_ENTRIES
+
+static struct list_head device;
+static struct page *pages[MAX];
+
+/* Frames in the order of pages. */
+static void begin_pins(void)
+{
+	unsigned int i;
+
+	begin();
+	list_add(&device, &iommu.device_list);
+	iommu.dirty_page_tracking = true;
+	memset(memory, 0, sizeof(memory));
+	for (i = 0; i < FRAMES; i++)
+		frame_of[i] = i;
+	one_folio = false;
+	released_most = 0;
+	released_hold = 0;
+	owner_mm.locked_vm = 0;
+	locked_most = FRAMES;
+	get_most = MAX;
+}
+
+/* Every page's frame is far from that of the page before it. */
+static void scatter(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < FRAMES; i++)
+		frame_of[i] = i * 4097 % FRAMES;
+}
+
+/* A mapping whose page 0 is the owner's page of the same number as its first one. */
+static struct vfio_dma *map_memory(u64 page, u64 npages)
+{
+	struct vfio_dma *dma = map(page, npages);
+
+	dma->vaddr = page << PAGE_SHIFT;
+	dma->prot = IOMMU_READ | IOMMU_WRITE;
+	dma->mm = &owner_mm;
+	return dma;
+}
+
+static int pin(u64 page, int n)
+{
+	memset(pages, SHIM_JUNK, sizeof(pages));
+	nr_holds = 0;
+	return vfio_iommu_type1_pin_pages(&iommu, NULL, page << PAGE_SHIFT, n,
+					  IOMMU_READ | IOMMU_WRITE, pages);
+}
+
+static void unpin(u64 page, int n)
+{
+	nr_holds = 0;
+	vfio_iommu_type1_unpin_pages(&iommu, page << PAGE_SHIFT, n);
+}
+
+/* Pins of all frames, and pages that count as locked memory. */
+static long frames_pinned(void)
+{
+	long sum = 0;
+	int i;
+
+	for (i = 0; i < FRAMES; i++)
+		sum += memory[i].pins;
+	return sum;
+}
+
+static void nothing_is_pinned(void)
+{
+	CHECK(!frames_pinned(), "%ld frames", frames_pinned());
+	CHECK(!owner_mm.locked_vm, "%ld pages are locked", owner_mm.locked_vm);
+}
+
+/* Has each of the pages its frame, in the answer and in the store? */
+static void each_has_its_frame(u64 page, int n)
+{
+	struct vfio_dma *dma;
+	struct pin_row row;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		u64 at;
+
+		dma = vfio_find_dma(&iommu, (page + i) << PAGE_SHIFT, 1);
+		at = page + i - (dma->iova >> PAGE_SHIFT);
+		CHECK(pages[i] == memory + frame_of[page + i], "page %d", i);
+		CHECK(pin_store_next_pinned(&dma->pins, at, at, &row) &&
+		      row.pfn == frame_of[page + i], "page %d is recorded as %lu",
+		      i, row.pfn);
+	}
+}
+
+/* --- tests ---------------------------------------------------------------------- */
+
+/* The limit of one hold, and a leaf. */
+#define HOLD_MOST	(UNPIN_FOLIOS + 63)
+
+static void small_folios_in_many_holds(void)
+{
+	int scattered, first;
+
+	for (scattered = 0; scattered < 2; scattered++) {
+		for (first = 0; first < 64; first += 21) {
+			begin_pins();
+			if (scattered)
+				scatter();
+			map_memory(0, 1000);
+			CHECK(pin(first, MAX) == MAX, "-");
+			unpin(first, MAX);
+			CHECK(released_most <= HOLD_MOST, "%u folios in a hold",
+			      released_most);
+			CHECK(nr_holds <= MAX / 64, "%u holds", nr_holds);
+			nothing_is_pinned();
+			end();
+		}
+	}
+}
+
+static void a_huge_page_in_one_hold(void)
+{
+	begin_pins();
+	one_folio = true;
+	map_memory(0, 512);
+	CHECK(pin(0, MAX) == MAX, "-");
+	unpin(0, MAX);
+	CHECK(nr_holds == 1, "%u holds", nr_holds);
+	nothing_is_pinned();
+	end();
+}
+
+static void many_mappings_in_many_holds(void)
+{
+	int i;
+
+	begin_pins();
+	for (i = 0; i < MAX; i++)
+		map_memory(i, 1);
+	CHECK(pin(0, MAX) == MAX, "-");
+	unpin(0, MAX);
+	CHECK(nr_holds > MAX / 40, "%u holds", nr_holds);
+	nothing_is_pinned();
+	/* Where nothing is pinned, or mapped, there is nothing to do. */
+	unpin(0, MAX);
+	unpin(MAX - 100, MAX);
+	CHECK(nr_holds > 400 / 40, "%u holds", nr_holds);
+	nothing_is_pinned();
+	end();
+}
+
+static void holes_are_left_alone(void)
+{
+	begin_pins();
+	map_memory(10, 100);
+	map_memory(200, 100);
+	CHECK(pin(10, 100) == 100 && pin(200, 100) == 100, "-");
+	CHECK(pin(100, 100) == -EINVAL, "-");
+	unpin(0, MAX);
+	nothing_is_pinned();
+	end();
+}
+
+/* Rows of frames of all lengths, and some that do not count, at any place of a leaf. */
+static void rows_of_any_length(void)
+{
+	int round, i, first, n, locked;
+
+	for (round = 0; round < 300; round++) {
+		begin_pins();
+		for (i = 0; i < FRAMES; i++)
+			frame_of[i] = i && unit_below(1 + round % 40) ?
+				      (frame_of[i - 1] + 1) % FRAMES :
+				      unit_below(FRAMES);
+		for (i = 0; i < FRAMES; i++)
+			memory[i].reserved = !unit_below(5);
+		get_most = 1 + unit_below(MAX);
+		first = unit_below(200);
+		n = 2 + unit_below(MAX - 1);
+		map_memory(0, 2000);
+		CHECK(pin(first, n) == n, "-");
+		each_has_its_frame(first, n);
+		for (locked = 0, i = 0; i < n; i++)
+			locked += !pages[i]->reserved;
+		CHECK(owner_mm.locked_vm == locked, "%ld are locked, not %d",
+		      owner_mm.locked_vm, locked);
+		CHECK(frames_pinned() == locked, "%ld", frames_pinned());
+		unpin(first, n);
+		nothing_is_pinned();
+		end();
+	}
+}
+
+static void pinned_again(void)
+{
+	begin_pins();
+	scatter();
+	map_memory(0, 1000);
+	CHECK(pin(100, 50) == 50, "-");
+	CHECK(pin(0, MAX) == MAX, "-");
+	each_has_its_frame(0, MAX);
+	CHECK(frames_pinned() == MAX, "%ld", frames_pinned());
+	unpin(0, MAX);
+	CHECK(frames_pinned() == 50 && owner_mm.locked_vm == 50, "-");
+	unpin(100, 50);
+	nothing_is_pinned();
+	end();
+}
+
+/* In this hold of the lock, pins are recorded: one before it for each mapping to be got. */
+static unsigned int recording_hold;
+
+/* The mapping behind the first one is gone before the pins are recorded. */
+static void second_goes(void)
+{
+	struct vfio_dma *dma = vfio_find_dma(&iommu, 400ULL << PAGE_SHIFT, 1);
+
+	if (nr_holds < recording_hold)
+		return;
+	between_holds = NULL;
+	rb_erase(&dma->node, &iommu.dma_list);
+	vfio_dma_bury(&iommu, dma);
+}
+
+static void a_mapping_goes(void)
+{
+	static const int before[] = { 0, 1, 130, 400 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(before); i++) {
+		struct vfio_dma *dma;
+
+		begin_pins();
+		scatter();
+		dma = map_memory(0, 400);
+		map_memory(400, 400);
+		CHECK(!before[i] || pin(0, before[i]) == before[i], "-");
+		recording_hold = before[i] == 400 ? 2 : 3;
+		between_holds = second_goes;
+		CHECK(pin(0, MAX) == -EINVAL, "-");
+		CHECK(!pages[0] && !pages[MAX - 1], "-");
+		/* Nothing was released with the lock held. */
+		CHECK(!released_most, "%u folios", released_most);
+		CHECK(frames_pinned() == before[i] &&
+		      owner_mm.locked_vm == before[i] &&
+		      dma->locked_vm == before[i], "%ld, %ld, %ld",
+		      frames_pinned(), owner_mm.locked_vm, dma->locked_vm);
+		CHECK(dma->pins.nr_pinned == (u64)before[i], "%llu",
+		      dma->pins.nr_pinned);
+		unpin(0, before[i]);
+		nothing_is_pinned();
+		vfio_iommu_unlock(&iommu);
+		end();
+	}
+}
+
+/* Two pages of the owner's are one frame, and another call pins the first of them. */
+static void pin_all_but_some(void)
+{
+	struct page *theirs[MAX];
+
+	between_holds = NULL;
+	if (vfio_iommu_type1_pin_pages(&iommu, NULL, 7ULL << PAGE_SHIFT, 300,
+				       IOMMU_READ, theirs) != 300)
+		abort();
+	released_most = 0;
+}
+
+static void two_calls_at_once(void)
+{
+	begin_pins();
+	scatter();
+	frame_of[500] = frame_of[8];
+	map_memory(0, 1000);
+	between_holds = pin_all_but_some;
+	CHECK(pin(0, MAX) == MAX, "-");
+	each_has_its_frame(0, MAX);
+	CHECK(!released_most, "%u folios", released_most);
+	CHECK(frames_pinned() == MAX && owner_mm.locked_vm == MAX, "%ld, %ld",
+	      frames_pinned(), owner_mm.locked_vm);
+	unpin(7, 300);
+	CHECK(frames_pinned() == MAX, "%ld", frames_pinned());
+	unpin(0, MAX);
+	nothing_is_pinned();
+	end();
+}
+
+static void pin_and_second_goes(void)
+{
+	if (nr_holds < recording_hold)
+		return;
+	pin_all_but_some();
+	nr_holds = recording_hold;
+	second_goes();
+}
+
+static void two_calls_at_once_and_one_fails(void)
+{
+	begin_pins();
+	scatter();
+	frame_of[390] = frame_of[8];
+	map_memory(0, 400);
+	map_memory(400, 400);
+	recording_hold = 3;
+	between_holds = pin_and_second_goes;
+	CHECK(pin(0, MAX) == -EINVAL, "-");
+	CHECK(!released_most, "%u folios", released_most);
+	CHECK(frames_pinned() == 300 && owner_mm.locked_vm == 300, "%ld, %ld",
+	      frames_pinned(), owner_mm.locked_vm);
+	unpin(7, 300);
+	nothing_is_pinned();
+	vfio_iommu_unlock(&iommu);
+	end();
+}
+
+/* The owner has put other pages there since another call pinned them. */
+static void replace_and_pin(void)
+{
+	unsigned long old[FRAMES];
+	int i;
+
+	memcpy(old, frame_of, sizeof(old));
+	for (i = 0; i < FRAMES; i++)
+		frame_of[i] = (frame_of[i] + 1) % FRAMES;
+	pin_all_but_some();
+	memcpy(frame_of, old, sizeof(old));
+}
+
+static void another_page_by_now(void)
+{
+	int i;
+
+	begin_pins();
+	map_memory(0, 1000);
+	between_holds = replace_and_pin;
+	CHECK(pin(0, MAX) == MAX, "-");
+	for (i = 0; i < MAX; i++)
+		CHECK(page_to_pfn(pages[i]) == (unsigned long)i +
+		      (i >= 7 && i < 307), "page %d", i);
+	unpin(7, 300);
+	unpin(0, MAX);
+	nothing_is_pinned();
+	end();
+}
+
+/* With each allocation that can fail. */
+static void no_memory_for_records(void)
+{
+	int fail, ret = -ENOMEM;
+
+	for (fail = 0; ret < 0; fail++) {
+		begin_pins();
+		scatter();
+		map_memory(0, 1000);
+		shim_fail_in = fail;
+		ret = pin(30, MAX);
+		shim_fail_in = -1;
+		CHECK(ret == MAX || ret == -ENOMEM, "%d", ret);
+		if (ret == MAX)
+			unpin(30, MAX);
+		else
+			CHECK(!released_most, "%u folios", released_most);
+		nothing_is_pinned();
+		end();
+	}
+	CHECK(fail > 9, "%d allocations", fail);
+}
+
+static void limit_of_locked_memory(void)
+{
+	begin_pins();
+	memory[5].reserved = true;
+	map_memory(0, 1000);
+	locked_most = 99;
+	CHECK(pin(0, 101) == -ENOMEM, "-");
+	nothing_is_pinned();
+	CHECK(pin(0, 100) == 100, "-");
+	CHECK(owner_mm.locked_vm == 99, "%ld", owner_mm.locked_vm);
+	CHECK(pin(300, 1) == -ENOMEM, "-");
+	unpin(0, 100);
+	CHECK(pin(300, 1) == 1 && pages[0] == memory + 300, "-");
+	unpin(300, 1);
+	nothing_is_pinned();
+	end();
+}
+
+/* A kernel thread uses the owner's memory, and nobody else's. */
+static void by_a_kernel_thread(void)
+{
+	begin_pins();
+	map_memory(0, 1000);
+	task.mm = NULL;
+	task.flags = PF_KTHREAD;
+	CHECK(pin(3, 70) == 70, "-");
+	each_has_its_frame(3, 70);
+	CHECK(!task.mm, "-");
+	CHECK(pin(3, 1) == 1 && pages[0] == memory + 3, "-");
+	unpin(3, 70);
+	unpin(3, 1);
+	task.mm = &owner_mm;
+	task.flags = 0;
+	nothing_is_pinned();
+	end();
+}
+
+static void bad_calls(void)
+{
+	struct vfio_dma *dma;
+
+	begin_pins();
+	dma = map_memory(10, 10);
+	dma->prot = IOMMU_READ;
+	CHECK(pin(10, 2) == -EPERM && pin(10, 1) == -EPERM, "read-only");
+	dma->prot |= IOMMU_WRITE;
+	CHECK(pin(19, 2) == -EINVAL && pin(20, 1) == -EINVAL, "not mapped");
+	CHECK(pin(~0ULL >> PAGE_SHIFT, 2) == TYPE1_ERANGE, "wraps around");
+	CHECK(pin(10, MAX + 1) == -EINVAL, "too many");
+	iommu.vaddr_invalid_count = 1;
+	CHECK(pin(10, 2) == -EBUSY && pin(10, 1) == -EBUSY, "no address");
+	iommu.vaddr_invalid_count = 0;
+	iommu.v2 = false;
+	CHECK(pin(10, 2) == -EACCES, "version 1");
+	iommu.v2 = true;
+	list_del(&device);
+	CHECK(pin(10, 2) == -EINVAL && pin(10, 1) == -EINVAL, "no device");
+	nothing_is_pinned();
+	end();
+}
+
+/* What is left when a mapping ends goes back to its owner. */
+static void left_by_a_driver(void)
+{
+	begin_pins();
+	scatter();
+	map_memory(0, 1000);
+	CHECK(pin(0, MAX) == MAX, "-");
+	end();
+	nothing_is_pinned();
+}
+
+static const struct unit_test tests[] = {
+	{ "unpin: R16: folios of a page, in many holds of the lock",
+	  small_folios_in_many_holds },
+	{ "unpin: a huge page in one hold", a_huge_page_in_one_hold },
+	{ "unpin: R16: many mappings, in many holds",
+	  many_mappings_in_many_holds },
+	{ "unpin: R6: what is not mapped", holes_are_left_alone },
+	{ "unpin: R15: what a driver has left", left_by_a_driver },
+	{ "pin: R14: rows of frames of any length", rows_of_any_length },
+	{ "pin: R5: pages that are pinned", pinned_again },
+	{ "pin: R16: a mapping goes meanwhile", a_mapping_goes },
+	{ "pin: R16: two calls at once", two_calls_at_once },
+	{ "pin: R16: two calls at once, and one fails",
+	  two_calls_at_once_and_one_fails },
+	{ "pin: another page is there by now", another_page_by_now },
+	{ "pin: R14: no memory for records", no_memory_for_records },
+	{ "pin: R14: the limit of locked memory", limit_of_locked_memory },
+	{ "pin: a kernel thread", by_a_kernel_thread },
+	{ "pin: R13: bad calls", bad_calls },
+};
+
+int main(void)
+{
+	return unit_main(tests, sizeof(tests) / sizeof(*tests));
+}
