@@ -40,7 +40,9 @@ static_assert(PAGE_SIZE == MDMA_PAGE_SIZE);
 void mdma_access_released(struct mdma_access *access)
 {
 	atomic_inc(&access->released);
-	wake_up_all(&access->wait);
+	/* Who waits looks at the count again when it can be seen to wait. */
+	if (wq_has_sleeper(&access->wait))
+		wake_up_all(&access->wait);
 }
 
 static enum mdma_respect respect_if(bool waited)

@@ -176,7 +176,10 @@ static void do_copy(const struct span *dst, const struct span *src)
 		from = span_map(src, pos, &src_left);
 		piece = min(dst_left, src_left);
 		/* Two IOVAs may be one page */
-		memmove(to, from, piece);
+		if (piece == MDMA_PAGE_SIZE)
+			copy_page(to, from);
+		else
+			memmove(to, from, piece);
 		kunmap_local(from);
 		kunmap_local(to);
 	}
@@ -213,14 +216,14 @@ static void make_stamp(struct mdma_channel *ch, u64 iova, u64 seq,
 
 static void do_stamp(struct mdma_channel *ch, const struct span *dst, u64 seq)
 {
-	struct mdma_stamp stamp;
+	void *to;
 	u32 i;
 
 	for (i = 0; i < dst->npages; i++) {
+		to = kmap_local_page(dst->pages[i]);
 		make_stamp(ch, dst->iova + ((u64)i << MDMA_PAGE_SHIFT),
-			   seq + i, &stamp);
-		memcpy_to_page(dst->pages[i], 0, (const char *)&stamp,
-			       sizeof(stamp));
+			   seq + i, to);
+		kunmap_local(to);
 	}
 }
 

@@ -144,6 +144,25 @@ int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages)
 	return ret;
 }
 
+/* Record writes of pages of a leaf. Return: how many were not in it. */
+static u32 leaf_record(struct mdma_ledger_leaf *leaf, u32 slot, u32 npages,
+		       u64 seq, u32 channel)
+{
+	u32 end = slot + npages, new = 0;
+
+	for (; slot < end; slot++, seq++) {
+		u64 old = leaf->seq[slot];
+
+		leaf->writes[slot]++;
+		if (seq <= old)
+			continue;
+		new += !old;
+		leaf->seq[slot] = seq;
+		leaf->channel[slot] = channel;
+	}
+	return new;
+}
+
 /**
  * mdma_ledger_record() - pages were written
  * @ledger: with room for them, see mdma_ledger_reserve()
@@ -158,23 +177,16 @@ void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
 			u64 seq, u32 channel)
 {
 	unsigned long page = iova >> MDMA_PAGE_SHIFT;
-	struct mdma_ledger_leaf *leaf = NULL;
+	struct mdma_ledger_leaf *leaf;
 	unsigned int slot;
-	u32 i;
+	u32 here;
 
 	mutex_lock(&ledger->lock);
-	for (i = 0; i < npages; i++) {
-		slot = (page + i) % MDMA_LEDGER_LEAF;
-		if (!leaf || !slot)
-			leaf = xa_load(&ledger->leaves,
-				       (page + i) / MDMA_LEDGER_LEAF);
-		if (!leaf->seq[slot])
-			ledger->records++;
-		leaf->writes[slot]++;
-		if (seq + i > leaf->seq[slot]) {
-			leaf->seq[slot] = seq + i;
-			leaf->channel[slot] = channel;
-		}
+	for (; npages; npages -= here, page += here, seq += here) {
+		leaf = xa_load(&ledger->leaves, page / MDMA_LEDGER_LEAF);
+		slot = page % MDMA_LEDGER_LEAF;
+		here = min_t(u32, npages, MDMA_LEDGER_LEAF - slot);
+		ledger->records += leaf_record(leaf, slot, here, seq, channel);
 	}
 	mutex_unlock(&ledger->lock);
 }
