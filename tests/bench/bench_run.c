@@ -92,6 +92,8 @@ void bench_open_empty(struct bench *b, unsigned char *mem, __u64 size)
 	b->mem = mem;
 	b->size = size;
 	b->bitmap = populated(bitmap_bytes(size >> PAGE_SHIFT), MADV_HUGEPAGE);
+	/* What a group has left that failed */
+	mdev_remove(UUID);
 	check("create", file_write(CREATE, UUID));
 	b->container = check("container", container_open());
 	b->group = check("group", group_open(UUID));

@@ -87,6 +87,7 @@ static int bench_ring(struct vfio_device *vdev,
 }
 
 #define STAMP_BYTES	64
+#define DESC_BYTES	64
 
 static u32 bench_crc;
 
@@ -110,6 +111,28 @@ static u32 access_pages(u32 op, struct page **dst, struct page **src, u32 n)
 	return crc;
 }
 
+/* A descriptor is read before its first piece @i, or its status is written after the last. */
+static int access_desc(struct vfio_device *vdev,
+		       const struct mdma_bench_run *run, u64 i, bool write)
+{
+	int prot = write ? BENCH_PROT : IOMMU_READ;
+	static u8 desc[DESC_BYTES];
+	struct page *page;
+	int ret;
+
+	if (!run->desc || i % run->pieces != (write ? run->pieces - 1 : 0))
+		return 0;
+	ret = vfio_pin_pages(vdev, run->desc, 1, prot, &page);
+	if (ret != 1)
+		return ret < 0 ? ret : -EIO;
+	if (write)
+		memcpy_to_page(page, 0, desc, sizeof(u64));
+	else
+		memcpy_from_page(desc, page, 0, sizeof(desc));
+	vfio_unpin_pages(vdev, run->desc, 1);
+	return 0;
+}
+
 static int bench_access(struct vfio_device *vdev,
 			const struct mdma_bench_run *run, struct page **pages)
 {
@@ -121,6 +144,9 @@ static int bench_access(struct vfio_device *vdev,
 		struct page **dst = pages, **src = pages + n;
 		u64 at = bench_at(run, i);
 
+		ret = access_desc(vdev, run, i, false);
+		if (ret)
+			return ret;
 		ret = vfio_pin_pages(vdev, at, n, BENCH_PROT, dst);
 		if (ret == n && ahead)
 			ret = vfio_pin_pages(vdev, at + ahead, n, IOMMU_READ,
@@ -132,6 +158,9 @@ static int bench_access(struct vfio_device *vdev,
 		vfio_unpin_pages(vdev, at, n);
 		if (ahead)
 			vfio_unpin_pages(vdev, at + ahead, n);
+		ret = access_desc(vdev, run, i, true);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -251,7 +280,7 @@ static long bench_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		return -EFAULT;
 	if (!run.batch || run.batch > VFIO_PIN_PAGES_MAX_ENTRIES)
 		return -EINVAL;
-	if (run.span & (run.span - 1))
+	if (run.span & (run.span - 1) || (run.desc && !run.pieces))
 		return -EINVAL;
 	each = run.op == MDMA_BENCH_MEMSET ? 1 :
 	       run.batch * sizeof(struct page *);

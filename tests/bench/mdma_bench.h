@@ -35,6 +35,9 @@
  * @span: bytes after which the batches begin anew at @start, a power of two; 0: no
  *	limit
  * @count: number of batches
+ * @desc: not 0: IOVA of a page, of which MDMA_BENCH_STAMP to MDMA_BENCH_READ read 64 bytes
+ *	before @pieces accesses, and write 8 after them, as of a descriptor: two pins of it
+ * @pieces: of a descriptor, at least 1 if there is one
  * @thread: not 0: run in a kernel thread, which has no memory of its own, like a
  *	device's own thread
  * @ns: returned: total time
@@ -47,6 +50,8 @@ struct mdma_bench_run {
 	__u64 stride;
 	__u64 span;
 	__u64 count;
+	__u64 desc;
+	__u64 pieces;
 	__u64 thread;
 	__u64 ns;
 	__u64 unpin_ns;

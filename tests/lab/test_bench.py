@@ -69,7 +69,7 @@ class Rows(unittest.TestCase):
             "start_1t_bytes": 0, "start_1g": 20, "get_1t_1024": 15000, "get_1g_all": 300,
             "memory_dense": 10, "memory_isolated": 160, "memory_scattered": 160, "memory_1t": 40,
             "wait_1t": "1 %", "wait_start": 150, "wait_map": 150, "wait_get": 150,
-            "wait_stop": 150, "wait_unmap": 150, "wait_pin": 150, "wait_unpin": 150,
+            "wait_stop": 150, "wait_unmap": 150, "wait_pin": 150, "wait_unpin": 150, "wait_unpin_mappings": 150,
             "get_hole": 10})
 
     def test_steeper_than_what_grows(self):
