@@ -17,7 +17,8 @@ from check import mutant_guest, mutant_lab, mutant_units, mutants
 from judge import rules
 from make import mutant, paths
 
-KNOWN = {"R3_D8_get": "report", "R3_other": "fault", "R33_x": "other", "mdma_stop": "migration"}
+KNOWN = {"R3_D8_get": "report", "R3_other": "fault", "R33_x": "other", "mdma_stop": "migration",
+         "iommufd_pins": "iommufd"}
 
 
 def made(name="m", rules="R3", tests=(), path="drivers/vfio/pin_store.c"):
@@ -164,14 +165,17 @@ class Boot(unittest.TestCase):
     def test_plan(self):
         """All tests are run once without a mutant, in the first boot."""
         left = [made("one", tests=["R3_"]),
-                made("two", tests=["mdma_stop"], path="samples/vfio-mdev/mdma/main.c")]
+                made("two", tests=["mdma_stop"], path="samples/vfio-mdev/mdma/main.c"),
+                made("three", tests=["iommufd_pins"], path="samples/vfio-mdev/mdma/main.c")]
         with unittest.mock.patch.object(mutant_lab.build.mutants, "load",
                                         lambda name: {one.name: one for one in left}[name]):
             plan = mutant_lab.plan(left, KNOWN, True)
             self.assertEqual(mutant_lab.plan(left, KNOWN, False)["baseline"], {})
         self.assertEqual(plan["baseline"], {"report": ["R3_D8_get"], "fault": ["R3_other"],
-                                            "migration": ["mdma_stop"]})
-        self.assertEqual([entry["module"] for entry in plan["mutants"]], ["vfio", "mdma"])
+                                            "migration": ["mdma_stop"],
+                                            "iommufd": ["iommufd_pins"]})
+        self.assertEqual([entry["module"] for entry in plan["mutants"]],
+                         ["vfio", "mdma", "iommufd"])
 
 
 if __name__ == "__main__":

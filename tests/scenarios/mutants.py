@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 import selftests
 from base import ktap, say, settings, site
-from play import arguments, backend, mdev, vfio_logging
+from play import arguments, backend, mdev, vfio_iommufd, vfio_logging
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"selftests": "", "nic": "", "logging": ""}
+BUILDS = {"selftests": "", "nic": "", "logging": "", "iommufd": ""}
 
 KEYS = settings.keys(own={
     "plan": settings.File("mutant/plan.json", "which mutants, and which tests"),
@@ -34,13 +34,23 @@ KEYS = settings.keys(own={
 })
 
 AGAIN = 3
+# The module of a mutant, and the program, that need an iommufd.
+IOMMUFD = "iommufd"
 # Tests that follow a mutant that the kernel complained of: has it damaged the kernel?
 SOUND = {"report": ["R2_unpinned_page_is_retained"], "account": ["R14_pin_and_unpin_are_counted"]}
 
 
 def load(directory, module):
     """Load the module of a mutant and the other module unchanged; without a mutant, both
-    unchanged. All tests run on the vfio.ko that lets a device track its writes."""
+    unchanged. All tests run on the vfio.ko that lets a device track its writes, but those of
+    iommufd, which have their own."""
+    if module == IOMMUFD:
+        vfio_iommufd.load()
+        if directory:
+            mdev.load(f"{directory}/mdma.ko")
+        return
+    if Path("/sys/module/iommufd").is_dir():
+        vfio_logging.load()
     if Path("/sys/module/mdma").is_dir():
         backend.run("rmmod", "mdma")
     backend.load(f"{directory}/vfio_iommu_type1.ko" if module == "vfio" else "ours")
@@ -104,6 +114,18 @@ def sound(config, log):
         return False
 
 
+def baseline(programs, config, log):
+    """What fails without a mutant."""
+    bad = []
+    for module in ("", IOMMUFD):
+        own = {program: names for program, names in programs.items()
+               if (program == IOMMUFD) == (module == IOMMUFD)}
+        if own:
+            load("", module)
+            bad += sum(try_tests(own, config, log, first=False), [])
+    return bad
+
+
 def main(argv):
     """Test them all, or as many as this boot of the kernel allows."""
     directory, config = arguments.read(__doc__, KEYS, argv)
@@ -111,8 +133,7 @@ def main(argv):
     vfio_logging.load()
     log = selftests.KernelLog()
     if plan["baseline"]:
-        load("", "")
-        bad = sum(try_tests(plan["baseline"], config, log, first=False), [])
+        bad = baseline(plan["baseline"], config, log)
         print(f"mutants: without a mutant: {'; '.join(bad) or 'all tests pass'}", flush=True)
         if bad:
             return 1

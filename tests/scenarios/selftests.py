@@ -5,7 +5,7 @@
 The KTAP of each goes to BACKEND/NAME.ktap in the results. A kernel log with a finding fails the
 test that ran. On the kernel's own type1 the tests that on_stock.py lists must fail, and all others
 must pass: so each of them is seen to fail. Device-side dirty tracking has its own run, "logging",
-on our backend and a vfio.ko that supports it.
+on our backend and a vfio.ko that supports it; and so has iommufd, on no type1.
 
 usage: selftests.py --results DIR [key=value ...]          (as root; --help: keys)
 """
@@ -25,15 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings, site
 from judge import dmesg, on_stock
-from play import arguments, backend, vfio_logging
+from play import arguments, backend, vfio_iommufd, vfio_logging
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"selftests": "", "nic": "", "logging": ""}
+BUILDS = {"selftests": "", "nic": "", "logging": "", "iommufd": ""}
 
 KEYS = settings.keys(own={
     "only": settings.Text("", "programs, or begins of names of tests, by comma"),
     "backend": settings.Text(
-        "ours,logging", "ours, stock, a vfio_iommu_type1.ko, logging; several by comma"),
+        "ours,logging,iommufd",
+        "ours, stock, a vfio_iommu_type1.ko, logging, iommufd; several by comma"),
     "seed": settings.Text("", "seed of the random tests, to repeat a failure"),
     "deadly": settings.Number(0, "1: on stock, too, what kills it, and perhaps the lab", 0, 1),
     "scale": settings.Number(
@@ -41,8 +42,8 @@ KEYS = settings.keys(own={
     "programs": settings.File("selftests", "directory of the programs"),
 })
 
-# Programs for this run only, which leaves out all others.
-LOGGING, LOGGING_PROGRAMS = "logging", "dirty_log*"
+# A run -> programs for this run only, which leaves out all others, and how its modules are loaded.
+OWN = {"logging": ("dirty_log*", vfio_logging.load), "iommufd": ("iommufd*", vfio_iommufd.load)}
 
 # Program -> what a kernel must have so that its tests can run.
 NEEDS = {"failing": "/sys/kernel/debug/failslab"}
@@ -183,12 +184,18 @@ def mark(text, findings, stock):
     return "\n".join(lines) + "\n"
 
 
-def chosen(config, logging):
+def run_of(path):
+    """The run that a program is for; None: all others."""
+    return next((run for run, (pattern, _) in OWN.items() if path.match(pattern)), None)
+
+
+def chosen(config, wanted):
     """(program, prefixes of tests) for each program to run."""
     words = [word for word in config["only"].split(",") if word]
     found = sorted(path for path in Path(config["programs"]).iterdir()
                    if path.is_file() and os.access(path, os.X_OK))
-    programs = [path for path in found if path.match(LOGGING_PROGRAMS) == logging]
+    run = wanted if wanted in OWN else None
+    programs = [path for path in found if run_of(path) == run]
     named = [path for path in programs if path.name in words]
     prefixes = [word for word in words if word not in {path.name for path in found}]
     if words and not prefixes:
@@ -220,10 +227,14 @@ def report(name, text, seconds, stock):
     return results
 
 
-def unload(log):
-    """Unload our modules, which shows what is still in use, or left in a cache of ours."""
+# Our modules, in the order of unloading.
+BOTH = ("mdma", "vfio_iommu_type1")
+
+
+def unload(log, *names):
+    """Unload modules, which shows what is still in use, or left in a cache of ours."""
     bad = []
-    for name in ("mdma", "vfio_iommu_type1"):
+    for name in names:
         done = subprocess.run(["rmmod", name], capture_output=True, text=True, check=False)
         bad += [done.stderr.strip() or f"rmmod {name}"] if done.returncode else []
     bad += [line for _, line in log.findings()]
@@ -234,8 +245,8 @@ def unload(log):
 
 def load(wanted):
     """Load the modules for a run."""
-    if wanted == LOGGING:
-        vfio_logging.load()
+    if wanted in OWN:
+        OWN[wanted][1]()
     else:
         backend.load(wanted)
     # It is missing if unload() has ended a run before.
@@ -248,7 +259,7 @@ def run_all(wanted, directory, config):
     directory.mkdir(exist_ok=True)
     load(wanted)
     log = KernelLog()
-    for path, prefixes in chosen(config, wanted == LOGGING):
+    for path, prefixes in chosen(config, wanted):
         started = time.monotonic()
         text, stuck = run_program(path, prefixes, environment_of(config), *limits_of(config))
         findings = log.findings()
@@ -260,7 +271,7 @@ def run_all(wanted, directory, config):
         if stuck:
             # Otherwise others would wait for its locks.
             return results
-    text = unload(log)
+    text = unload(log, *(vfio_iommufd.LOADED if wanted == "iommufd" else BOTH))
     (directory / "unload.ktap").write_text(text)
     return results + report("unload", text, 0, stock)
 

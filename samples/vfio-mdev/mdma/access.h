@@ -21,8 +21,10 @@ struct vfio_device;
  * @vdev: whose pins they are
  * @id: of the device, for events
  * @stats: counts pins
+ * @exact: an iommufd has the pins: it wants back what a call pinned, and in no
+ *	other pieces. Changes while the device is not open
  * @lock: guards @runs and @going, the state of each run (run.h), struct mdma_held
- *	and mdma_manual.pages; never held over a call into vfio
+ *	and struct mdma_manual; never held over a call into vfio
  * @runs: all struct mdma_run, those in use and those held
  * @going: ranges that are being unmapped
  * @released: counts runs that are no longer in use, for @wait
@@ -32,6 +34,7 @@ struct mdma_access {
 	struct vfio_device *vdev;
 	u32 id;
 	struct mdma_stats *stats;
+	bool exact;
 	struct mutex lock;	/* runs, going, and other structures */
 	struct rb_root_cached runs;
 	struct mdma_going going[MDMA_GOING_RANGES];

@@ -10,6 +10,11 @@
  * asked for, and the run's owner gives back what it got when the call returns. type1
  * looks again until all pins are gone, or tells the user -EBUSY (R15).
  *
+ * iommufd asks again as well if memory is unmapped. When the device leaves an IOAS, it
+ * asks once, and forgets to whom the pins belonged. By then, none of the device's
+ * calls waits for user memory: such a call would hold the lock that iommufd needs for
+ * leaving. So ->dma_unmap() waits for the owners, however late the scheduler runs them.
+ *
  * Takes mdma_access.lock, which is never held over a call into vfio.
  */
 #include <linux/delay.h>
@@ -25,6 +30,7 @@
 #include "unmap.h"
 
 #define ASK_MS	50	/* longest wait for calls that can wait for user memory */
+#define LEAVES	U64_MAX	/* length in ->dma_unmap() when the device leaves an IOAS */
 
 /**
  * mdma_unmap_init() - nothing is to be given back
@@ -74,9 +80,11 @@ static bool collect_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 
 /*
  * Gives back the held runs that touch a range, forgets the parked ones, waits
- * for the busy ones, but no longer than ASK_MS for user memory.
+ * for the busy ones, but no longer than ASK_MS for user memory, unless they are to
+ * be gone @at_last.
  */
-static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
+static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
+			 bool at_last)
 {
 	unsigned long until = jiffies + msecs_to_jiffies(ASK_MS);
 	struct mdma_access *access = unmap->access;
@@ -97,7 +105,7 @@ static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
 			wait_event_timeout(access->wait,
 					   atomic_read(&access->released) !=
 					   seen, msecs_to_jiffies(ASK_MS));
-	} while (busy && (used || time_before(jiffies, until)));
+	} while (busy && (used || at_last || time_before(jiffies, until)));
 }
 
 /**
@@ -106,7 +114,7 @@ static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
  */
 void mdma_unmap_all(struct mdma_unmap *unmap)
 {
-	release_runs(unmap, 0, U64_MAX);
+	release_runs(unmap, 0, U64_MAX, false);
 	mdma_manual_release(unmap->manual, 0, U64_MAX);
 }
 
@@ -131,20 +139,21 @@ void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length)
 {
 	struct mdma_access *access = unmap->access;
 	u64 last = iova + length - 1;
+	bool leaves = length == LEAVES;
 	struct mdma_going *going;
 
 	stall(unmap);
-	if (READ_ONCE(unmap->manual->leak)) {
+	if (mdma_manual_leaks(unmap->manual)) {
 		trace_mdma_dma_unmap(access->id, iova, length, true);
 		return;
 	}
 	mutex_lock(&access->lock);
 	going = mdma_going_begin(access->going, iova, last);
 	mutex_unlock(&access->lock);
-	release_runs(unmap, iova, last);
+	release_runs(unmap, iova, last, leaves);
 	mdma_manual_release(unmap->manual, iova, last);
 	/* Wait for what another caller of mdma_manual_release() has taken. */
-	release_runs(unmap, iova, last);
+	release_runs(unmap, iova, last, leaves);
 	mutex_lock(&access->lock);
 	mdma_going_end(going);
 	mutex_unlock(&access->lock);

@@ -174,6 +174,25 @@ static void device_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 	mdma_unmap_range(&mdma_of(vdev)->engine.unmap, iova, length);
 }
 
+/* vfio calls both while the device is not open, and neither without CONFIG_IOMMUFD. */
+static int bind_iommufd(struct vfio_device *vdev, struct iommufd_ctx *ictx,
+			u32 *id)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (IS_ENABLED(CONFIG_IOMMUFD))
+		ret = vfio_iommufd_emulated_bind(vdev, ictx, id);
+	mdma_of(vdev)->engine.access.exact = !ret;
+	return ret;
+}
+
+static void unbind_iommufd(struct vfio_device *vdev)
+{
+	if (IS_ENABLED(CONFIG_IOMMUFD))
+		vfio_iommufd_emulated_unbind(vdev);
+	mdma_of(vdev)->engine.access.exact = false;
+}
+
 const struct vfio_device_ops mdma_vfio_ops = {
 	.name		= "mdma",
 	.init		= device_init,
@@ -188,8 +207,8 @@ const struct vfio_device_ops mdma_vfio_ops = {
 #endif
 	.request	= device_request,
 	.dma_unmap	= device_dma_unmap,
-	.bind_iommufd	= vfio_iommufd_emulated_bind,
-	.unbind_iommufd	= vfio_iommufd_emulated_unbind,
+	.bind_iommufd	= bind_iommufd,
+	.unbind_iommufd	= unbind_iommufd,
 	.attach_ioas	= vfio_iommufd_emulated_attach_ioas,
 	.detach_ioas	= vfio_iommufd_emulated_detach_ioas,
 };

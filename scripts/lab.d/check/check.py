@@ -231,8 +231,10 @@ def watchdog():
 
 
 def iommufd():
-    """A migration with iommufd, and its control."""
-    return in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD, tracking="device")()
+    """A device with iommufd: selftests, and a migration with its control."""
+    return [*in_lab("selftests", "iommufd/selftests", backend="iommufd")(),
+            *in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD,
+                    tracking="device")()]
 
 
 PARTS = {

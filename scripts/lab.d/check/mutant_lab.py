@@ -126,9 +126,9 @@ def plan(left, known, baseline):
         programs = tests_of(one, known)
         for program, names in programs.items():
             everything.setdefault(program, set()).update(names)
-        module = build.mutant(one.name).products[0]
+        module = "mdma" if build.mutant(one.name).products[0] == "mdma.ko" else "vfio"
         entries.append({"name": one.name, "programs": programs,
-                        "module": "mdma" if module == "mdma.ko" else "vfio"})
+                        "module": "iommufd" if one.of_iommufd else module})
     return {"baseline": {program: sorted(names) for program, names in everything.items()}
                         if baseline else {}, "mutants": entries}
 

@@ -134,8 +134,9 @@ def page(results, report, legs, facts, known):
     finish()."""
     job = read_json(results / "job.json")
     name, pairs = job.get("scenario", "migrate"), job.get("args", {})
-    words = [shlex.quote(f"{key}={value}") for key, value in pairs.items()]
-    about = [("Command", " ".join(["scripts/lab run", name, *words]))]
+    words = [shlex.quote(f"{key}={value}") for key, value in pairs.items() if key != "container"]
+    chosen = [f"CONTAINER={pairs['container']}"] if "container" in pairs else []
+    about = [("Command", " ".join([*chosen, "scripts/lab run", name, *words]))]
     if facts.get("samples"):
         began = time.gmtime(facts["samples"][0]["time"])
         about.append(("Migrated at", time.strftime("%Y-%m-%d %H:%M UTC", began)))

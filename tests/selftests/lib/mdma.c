@@ -123,15 +123,17 @@ int mdma_reset(struct mdma *m)
 	return set_bus_master(m);
 }
 
+int mdma_begin(struct mdma *m)
+{
+	int ret = region_offset(m, VFIO_PCI_BAR0_REGION_INDEX, &m->bar0);
+
+	return ret ? ret : set_bus_master(m);
+}
+
 int mdma_open(struct mdma *m)
 {
-	int ret;
-
 	m->device = group_get_device(m->group, m->uuid);
-	if (m->device < 0)
-		return m->device;
-	ret = region_offset(m, VFIO_PCI_BAR0_REGION_INDEX, &m->bar0);
-	return ret ? ret : set_bus_master(m);
+	return m->device < 0 ? m->device : mdma_begin(m);
 }
 
 static int hook(int fd, const char *fmt, ...)

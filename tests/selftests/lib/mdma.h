@@ -40,6 +40,9 @@ int mdma_attach(struct mdma *m, int container);
 
 /* Opens the device, whose container must have its IOMMU type. */
 int mdma_open(struct mdma *m);
+
+/* What a guest's driver does first, with a device that is open. */
+int mdma_begin(struct mdma *m);
 void mdma_close(struct mdma *m);
 
 /* VFIO_DEVICE_RESET, and then what a guest's driver does to use it again. */

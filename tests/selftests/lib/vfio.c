@@ -63,7 +63,7 @@ void mdev_remove_leftovers(void)
 		closedir(dir);
 }
 
-int group_open_of(const char *device)
+static int try_open_of(const char *device)
 {
 	char path[256], target[256];
 	int len, fd;
@@ -74,10 +74,17 @@ int group_open_of(const char *device)
 		return -errno;
 	target[len] = 0;
 	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(target, '/') + 1);
+	fd = open(path, O_RDWR);
+	return fd < 0 ? -errno : fd;
+}
+
+int group_open_of(const char *device)
+{
+	int fd;
 
 	/* A user that was just killed may not have exited yet. */
-	WAIT_FOR((fd = open(path, O_RDWR)) >= 0 || errno != EBUSY);
-	return fd < 0 ? -errno : fd;
+	WAIT_FOR((fd = try_open_of(device)) != -EBUSY);
+	return fd;
 }
 
 int group_open(const char *uuid)
@@ -86,6 +93,14 @@ int group_open(const char *uuid)
 
 	snprintf(path, sizeof(path), MDEV_DEVICES "/%s", uuid);
 	return group_open_of(path);
+}
+
+int group_try_open(const char *uuid)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), MDEV_DEVICES "/%s", uuid);
+	return try_open_of(path);
 }
 
 int group_attach(int group, int container)

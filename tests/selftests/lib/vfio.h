@@ -36,6 +36,9 @@ void mdev_remove_leftovers(void);
 /* Opens /dev/vfio/GROUP of a device, by its directory in sysfs, or of an mdev. */
 int group_open_of(const char *device);
 int group_open(const char *uuid);
+
+/* The same, but does not wait for another user to go. */
+int group_try_open(const char *uuid);
 int group_attach(int group, int container);
 int group_detach(int group);
 
