@@ -55,6 +55,9 @@ bench: ## what our type1 costs, the kernel's own beside it, in instructions
 experiment: ## downtime, expected and actual: what reporting early, late, and holding pages cost
 	@scripts/lab run --results "$$OUT/experiment" experiment $(ARGS)
 
+answers: ## a million calls to our type1 and to the kernel's own: what differs, and is it meant to
+	@scripts/lab run --results "$$OUT/answers" answers ops=1000000 $(if $(SEED),"seed=$$SEED") $(ARGS)
+
 soak: ## 600,000 transfers by the guest's driver, across 20 migrations
 	@scripts/lab run --results "$$OUT/soak" driver guests=plain only=dmatest_on,migrated \
 		transfers=224000 moves=10 client_transfers=1900 $(ARGS)
@@ -91,4 +94,4 @@ distclean: ## remove everything generated, the image as well
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check mutants migrate-libvirt bench series experiment soak lint shell modules clean distclean
+.PHONY: help run check answers mutants migrate-libvirt bench series experiment soak lint shell modules clean distclean

@@ -9,7 +9,12 @@
  *
  * On the kernel's own type1 a difference must be one of its known weaknesses (enum
  * weakness). These are counted; any other difference fails.
+ *
+ * With $ANSWERS, each answer is logged there, to be compared with those of another backend
+ * to the same calls. Then no bitmap faults, and parts of mappings are asked for only where
+ * nothing is dirty: otherwise the kernel's own would go on with other records than ours.
  */
+#include "answers.h"
 #include "fixture.h"
 #include "reference.h"
 
@@ -45,6 +50,7 @@ struct model {
 	unsigned char *room;		/* for a bitmap; what follows faults */
 	unsigned char before[BITMAP_ROOM];
 	bool stock;
+	bool answers;			/* are logged */
 	bool say;			/* print each call */
 	__u64 random;
 	__u64 calls;
@@ -57,6 +63,7 @@ struct model {
 FIXTURE_SETUP(model)
 {
 	self->stock = backend_is_stock();
+	self->answers = answers_wanted();
 	self->memory = memory(REF_PAGES << PAGE_SHIFT, PROT_READ | PROT_WRITE);
 	self->room = memory(BITMAP_ROOM + PAGE_SIZE, PROT_READ | PROT_WRITE);
 	mprotect(self->room + BITMAP_ROOM, PAGE_SIZE, PROT_NONE);
@@ -88,6 +95,7 @@ static void must(struct model *m, const char *what, int first, int n, int want,
 		printf("#   %3d: %s %d+%d: %s\n", m->call, what, first, n,
 		       error(ret));
 	m->calls++;
+	answers_say("%s %d+%d %s\n", what, first, n, error(ret));
 	if (want != ret)
 		differ("%s %d+%d: want %s, seen %s", what, first, n,
 		       error(want), error(ret));
@@ -105,16 +113,12 @@ static void pick_run(struct model *m, int *first, int *n, int most)
 	*first = pick(m, REF_PAGES - *n + 1);
 }
 
-/* Picks mostly one or more whole mappings, but also holes and parts. */
-static void pick_range(struct model *m, int *first, int *n)
+/* Makes a run longer, so that it cuts no mapping. */
+static void widen(struct model *m, int *first, int *n)
 {
 	const struct ref_page *page = m->ref.page;
-	int last;
+	int last = *first + *n - 1;
 
-	pick_run(m, first, n, REF_PAGES);
-	if (!pick(m, 3))
-		return;
-	last = *first + *n - 1;
 	while (*first && page[*first].mapping &&
 	       page[*first - 1].mapping == page[*first].mapping)
 		--*first;
@@ -122,6 +126,25 @@ static void pick_range(struct model *m, int *first, int *n)
 	       page[last + 1].mapping == page[last].mapping)
 		last++;
 	*n = last - *first + 1;
+}
+
+/* Picks mostly one or more whole mappings, but also holes and parts. */
+static void pick_range(struct model *m, int *first, int *n)
+{
+	pick_run(m, first, n, REF_PAGES);
+	if (pick(m, 3))
+		widen(m, first, n);
+}
+
+/* Whether any backend has nothing to report of a run. */
+static bool is_clean(struct model *m, int first, int n)
+{
+	const struct ref_page *p;
+
+	for (p = m->ref.page + first; p < m->ref.page + first + n; p++)
+		if (ref_dirty(p) || p->touched || p->unwound || p->pins)
+			return false;
+	return true;
 }
 
 /* --- reports ------------------------------------------------------------- */
@@ -223,11 +246,49 @@ static void check_bit(struct model *m, int first, int n, int bit, bool seen)
 	}
 }
 
+/*
+ * Logs the bits of mapped pages that are set, and the others that have changed; and
+ * which of these the kernel's own can be excused for, by which weakness. Not for a part
+ * of a mapping, of which the kernel's own makes no report.
+ */
+static void log_report(struct model *m, int first, int n,
+		       const unsigned char *bitmap, int good)
+{
+	unsigned char bits[BITMAP_ROOM] = "", excused[WEAKNESSES][BITMAP_ROOM];
+	int i;
+
+	memset(excused, 0, sizeof(excused));
+	for (i = 0; i < good * 8; i++) {
+		struct ref_page *p = &m->ref.page[first + i];
+		bool seen = bitmap_bit(bitmap, i);
+		enum weakness w = WEAKNESSES;
+
+		if (i >= n || !p->mapping) {
+			seen = seen != bitmap_bit(m->before, i);
+			if (near_mapping(m, first, n, i))
+				w = W15;
+		} else if (!ref_dirty(p)) {
+			w = explain(m, first, i);
+		}
+		bitmap_assign(bits, i, seen);
+		if (w != WEAKNESSES)
+			bitmap_assign(excused[w], i, 1);
+	}
+	answers_say("report");
+	answers_bits("bits", bits, good * 8);
+	answers_bits("W11", excused[W11], good * 8);
+	answers_bits("W15", excused[W15], good * 8);
+	answers_bits("unwound", excused[UNWOUND], good * 8);
+	answers_say("\n");
+}
+
 static void check_report(struct model *m, int first, int n,
 			 const unsigned char *bitmap, int good)
 {
 	int i;
 
+	if (m->answers && !ref_cuts(&m->ref, first, n))
+		log_report(m, first, n, bitmap, good);
 	for (i = 0; i < good * 8; i++)
 		check_bit(m, first, n, i, bitmap_bit(bitmap, i));
 }
@@ -322,6 +383,7 @@ static void do_unmap(struct model *m)
 	must(m, "unmap", first, n, pages < 0 ? pages : 0,
 	     dma_unmap(m->rig.container, at(first), (__u64)n << PAGE_SHIFT,
 		       &unmapped));
+	answers_say("size %llx\n", unmapped);
 	if (pages >= 0 && unmapped >> PAGE_SHIFT != (__u64)pages)
 		differ("unmap %d+%d: want %d pages, seen %lld", first, n,
 		       pages, unmapped >> PAGE_SHIFT);
@@ -331,18 +393,20 @@ static void unmap_get(struct model *m, bool fault)
 {
 	int first, n, good, ret, wanted = 0;
 	unsigned char *bitmap;
+	__u64 unmapped;
 
 	pick_range(m, &first, &n);
 	good = pick_good(m, n, fault);
 	bitmap = make_bitmap(m, good);
 	ret = dma_unmap_get(m->rig.container, at(first),
-			    (__u64)n << PAGE_SHIFT, bitmap, NULL);
+			    (__u64)n << PAGE_SHIFT, bitmap, &unmapped);
 	if (!m->ref.tracking || ref_cuts(&m->ref, first, n))
 		wanted = -EINVAL;
 	else if (must_fault(m, first, n, good) ||
 		 (fault && ret == -EFAULT))
 		wanted = -EFAULT;
 	must(m, fault ? "unmap+get, fault," : "unmap+get", first, n, wanted, ret);
+	answers_say("size %llx\n", unmapped);
 	if (!ret) {
 		check_report(m, first, n, bitmap, good);
 		ref_unmap(&m->ref, first, n);
@@ -364,7 +428,7 @@ static void do_unmap_get(struct model *m)
 
 static void do_unmap_get_fault(struct model *m)
 {
-	unmap_get(m, true);
+	unmap_get(m, !m->answers);
 }
 
 static void get_range(struct model *m, bool fault)
@@ -373,6 +437,8 @@ static void get_range(struct model *m, bool fault)
 	unsigned char *bitmap;
 
 	pick_range(m, &first, &n);
+	if (m->answers && !is_clean(m, first, n))
+		widen(m, &first, &n);
 	good = pick_good(m, n, fault);
 	bitmap = make_bitmap(m, good);
 	ret = dirty_get(m->rig.container, at(first), (__u64)n << PAGE_SHIFT,
@@ -384,7 +450,9 @@ static void get_range(struct model *m, bool fault)
 			       (fault && ret == -EFAULT))) {
 		wanted = -EFAULT;
 	}
-	must(m, fault ? "get, fault," : "get", first, n, wanted, ret);
+	must(m, fault ? "get, fault," :
+	     ref_cuts(&m->ref, first, n) ? "get a part" : "get", first, n,
+	     wanted, ret);
 	if (!ret) {
 		check_report(m, first, n, bitmap, good);
 		ref_reported(&m->ref, first, n);
@@ -402,7 +470,7 @@ static void do_get(struct model *m)
 
 static void do_get_fault(struct model *m)
 {
-	get_range(m, true);
+	get_range(m, !m->answers);
 }
 
 /* Also unpins pages that are not pinned, but no pages that are not mapped. */
@@ -464,6 +532,7 @@ static void check_locked(struct model *m)
 
 	if (seen != want)
 		differ("%lld pages are charged, want %lld", seen, want);
+	answers_say("locked %lld\n", want);
 }
 
 /* How often each call is drawn, out of 64. */
@@ -493,6 +562,9 @@ static bool trial(struct model *m, __u64 seed)
 	memset(&m->ref, 0, sizeof(m->ref));
 	if (setjmp(differs))
 		return true;
+	answers_say("seed %llx\n", seed);
+	if (m->answers)
+		answers_info(m->rig.container);
 	for (m->call = 0; m->call < TRIAL_CALLS; m->call++) {
 		if (m->skip[m->call])
 			continue;
@@ -593,8 +665,11 @@ TEST_F(model, R8_random_calls_against_a_model, 120)
 
 		ASSERT_LE(0, pid);
 		if (!pid) {
+			if (self->answers)
+				ASSERT_EQ(0, answers_open(i));
 			run(self, seed + ((__u64)i << 40),
 			    (ops + workers - 1) / workers);
+			ASSERT_EQ(0, answers_close());
 			return;
 		}
 	}

@@ -251,6 +251,7 @@ PARTS = {
     "citizen": in_lab("citizen"),
     "neighbours": in_lab("neighbours"),
     "model": model(),
+    "answers": in_lab("answers"),
     "evidence": in_lab("evidence"),
     "migrate": in_lab("migrate"),
     "tracking": in_lab("migrate", "tracking", tracking="device"),
