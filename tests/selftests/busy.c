@@ -4,10 +4,9 @@
  * whatever a device writes, by pins or by vfio_dma_rw(), and however often. Only a
  * driver that keeps its pins makes it fail (R15).
  */
-#include <sys/stat.h>
-
 #include "fixture.h"
 #include "stall.h"
+#include "unmap_trace.h"
 
 #define BIG_PAGES	65536ULL	/* a bitmap of two pages */
 #define SIZE(pages)	((__u64)(pages) << PAGE_SHIFT)
@@ -15,10 +14,6 @@
 /* Pages in the first and in the second page of the bitmap. */
 #define LOW		100
 #define HIGH		40000
-
-/* A trace buffer of its own. */
-#define INSTANCE	"/sys/kernel/tracing/instances/busy-selftest"
-#define REPORTS		"/events/vfio_type1/vfio_dirty_report/enable"
 
 /*
  * Both pages of the bitmap stall in each report: while the report waits for one
@@ -74,43 +69,12 @@ static int unmap_written_at_each_stall(struct twice *t)
 	return job_join(&unmap);
 }
 
-static void trace_begin(void)
-{
-	rmdir(INSTANCE);
-	ASSERT_EQ(0, mkdir(INSTANCE, 0700));
-	ASSERT_STR("0", error(file_write(INSTANCE REPORTS, "1")));
-}
-
-/*
- * Counts reports of UNMAPs that were delivered according to the trace, and others.
- * The set oracle relies on this.
- */
-static void trace_end(int *delivered, int *thrown_away)
-{
-	FILE *file = fopen(INSTANCE "/trace", "r");
-	char line[512];
-
-	ASSERT_NE(NULL, file);
-	*delivered = 0;
-	*thrown_away = 0;
-	while (fgets(line, sizeof(line), file)) {
-		if (!strstr(line, "op=unmap"))
-			continue;
-		if (strstr(line, "ret=0"))
-			++*delivered;
-		else
-			++*thrown_away;
-	}
-	fclose(file);
-	EXPECT_EQ(0, rmdir(INSTANCE));
-}
-
 static void expect_unmapped(struct rig *r, int (*write)(struct rig *, int))
 {
 	struct twice t = { .rig = r, .write = write };
 	int delivered, thrown_away;
 
-	trace_begin();
+	ASSERT_STR("0", error(unmap_trace_begin()));
 	ASSERT_EQ(0, dma_map(r->container, memory(SIZE(BIG_PAGES), PROT_READ |
 						  PROT_WRITE), RIG_IOVA,
 			     SIZE(BIG_PAGES), MAP_RW));
@@ -126,7 +90,7 @@ static void expect_unmapped(struct rig *r, int (*write)(struct rig *, int))
 	EXPECT_LE(t.stalls, 4);
 	if (t.failed)
 		EXPECT_STR("EINVAL", error(t.failed));
-	trace_end(&delivered, &thrown_away);
+	ASSERT_STR("0", error(unmap_trace_end(&delivered, &thrown_away)));
 	EXPECT_EQ(1, delivered);
 	EXPECT_EQ(1, thrown_away);
 	EXPECT_EQ(1, bitmap_bit(t.stall.mem, LOW));
