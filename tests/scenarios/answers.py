@@ -28,7 +28,7 @@ BUILDS = {"selftests": ""}
 KEYS = settings.keys(own={
     "seed": settings.Text("0x6d646d61", "of the calls; 0: a new one"),
     "ops": settings.Number(60000, "calls on each backend", 1),
-    "keep": settings.Number(0, "1: keep the logs of the answers, 65 bytes a call", 0, 1),
+    "keep": settings.Number(0, "1: keep the logs of the answers, 25 bytes a call", 0, 1),
     "program": settings.File("selftests/model", "what makes the calls"),
 })
 
