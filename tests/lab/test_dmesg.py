@@ -120,6 +120,14 @@ class Dmesg(unittest.TestCase):
         for name, pattern in dmesg.COMPILED.items():
             self.assertTrue(name in names or pattern.search(lines), name)
 
+    def test_trace_that_is_no_defect(self):
+        """The trace that follows a message of mm is none; the next trace is."""
+        said = ("FAULT_FLAG_ALLOW_RETRY missing 881\nCPU: 0 UID: 0 PID: 648 Comm: mdma\n"
+                "Tainted: [O]=OOT_MODULE\nCall Trace:\n <TASK>\n f+0x1/0x2\n </TASK>\n")
+        self.assertEqual(dmesg.scan(said + said), [])
+        self.assertEqual(dmesg.scan(said + "Call Trace:\n"), [("call trace", "Call Trace:")])
+        self.assertEqual(dmesg.scan(said.replace("CPU: 0", "BUG: x"))[0][0], "bug")
+
     def test_same_line_in_two_files_counts_once(self):
         """The console has the same lines as dmesg, with another time."""
         with tempfile.TemporaryDirectory() as directory:
