@@ -64,6 +64,7 @@ class KernelLog:
     def __init__(self):
         self.file = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self.file, 0, os.SEEK_END)
+        self.scan = dmesg.Scan()
 
     def lines(self):
         """The text of each record since the last call."""
@@ -83,7 +84,8 @@ class KernelLog:
         for line in self.lines():
             if line.startswith("selftest: "):
                 test = line.split()[1]
-            found += [(test, text) for _, text in dmesg.scan(line)]
+            what = self.scan.line(line)
+            found += [(test, what[1])] if what else []
         return found
 
 

@@ -46,7 +46,8 @@ static void raise_irq(struct line *l)
 	};
 
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&l->ring, &desc));
-	EXPECT_EQ(1, ring_reg(&l->ring, MDMA_CHAN_IRQ));
+	/* The interrupt comes after HEAD. */
+	EXPECT_EQ(1, WAIT_FOR(ring_reg(&l->ring, MDMA_CHAN_IRQ) == 1));
 }
 
 static void clear_irq(struct line *l)

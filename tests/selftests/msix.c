@@ -50,7 +50,8 @@ static void raise_irq(struct ring *ring)
 	};
 
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(ring, &desc));
-	EXPECT_EQ(1, ring_reg(ring, MDMA_CHAN_IRQ));
+	/* The interrupt comes after HEAD. */
+	EXPECT_EQ(1, WAIT_FOR(ring_reg(ring, MDMA_CHAN_IRQ) == 1));
 }
 
 /* Pending while masked, and signalled as soon as there is an eventfd. */

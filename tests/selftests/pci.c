@@ -287,7 +287,8 @@ TEST_F(function, mdma_masked_vector, 20)
 	ASSERT_STR("0", error(irq_command(m, set, VFIO_PCI_MSIX_IRQ_INDEX, 1,
 					  -1)));
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
-	EXPECT_EQ(1, ring_reg(&ring, MDMA_CHAN_IRQ));
+	/* The interrupt comes after HEAD. */
+	EXPECT_EQ(1, WAIT_FOR(ring_reg(&ring, MDMA_CHAN_IRQ) == 1));
 	EXPECT_EQ(0, irq_count(fd, 20));
 	ASSERT_STR("0", error(irq_command(m, set, VFIO_PCI_MSIX_IRQ_INDEX, 1,
 					  fd)));

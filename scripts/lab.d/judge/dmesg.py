@@ -53,18 +53,24 @@ def for_grep():
     return "".join(f"{pattern}\n" for pattern in PATTERNS.values())
 
 
+class Scan:
+    """Looks at the lines of one log, in their order."""
+
+    def __init__(self):
+        self.header = 0
+
+    def line(self, line):
+        """(what, line) if the line reports a defect, otherwise None."""
+        self.header = HEADER if NO_DEFECT in line else self.header - 1
+        for name, pattern in COMPILED.items():
+            if pattern.search(line) and not (name == "call trace" and self.header >= 0):
+                return name, line.strip()
+        return None
+
+
 def scan(text):
     """Lines of a kernel log that report a defect: list of (what, line)."""
-    found, header = [], 0
-    for line in text.splitlines():
-        header = HEADER if NO_DEFECT in line else header - 1
-        for name, pattern in COMPILED.items():
-            if name == "call trace" and header >= 0:
-                continue
-            if pattern.search(line):
-                found.append((name, line.strip()))
-                break
-    return found
+    return list(filter(None, map(Scan().line, text.splitlines())))
 
 
 def scan_files(files):
