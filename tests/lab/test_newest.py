@@ -53,13 +53,19 @@ class Newest(unittest.TestCase):
         one, = self.results(None)
         self.assertEqual((one.state, one.blame), (ktap.FAILED, blame.LAB))
 
-    def test_only_from_the_default(self):
-        """A check of other versions has no part for the newest."""
-        for versions, expected in (({}, True), ({"KERNEL": "7.3"}, False)):
-            with mock.patch.dict(os.environ, {"KERNEL": "", "QEMU": "", "DEBUG": "",
-                                              "CONTAINER": "", **versions}):
-                self.assertEqual("newest" in check.parts_of_run(), expected)
+    def test_by_name(self):
+        """A check runs the part only if it is named."""
+        with mock.patch.dict(os.environ, {"DEBUG": "", "CONTAINER": ""}), \
+                mock.patch.object(beside, "possible", return_value=True), \
+                mock.patch.object(beside, "run", return_value={}) as run, \
+                mock.patch("builtins.print"):
+            check.run([])
+            self.assertNotIn("newest", run.call_args[0][0])
+            self.assertIn("pages", run.call_args[0][0])
+            check.run(["newest", "unit"])
+            self.assertEqual(run.call_args[0][0], ["newest", "unit"])
         self.assertLess(set(check.SHORT_PARTS), set(check.PARTS))
+
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a check of the default versions tries on the newest kernel and QEMU: a check of the short
-kind, in a process of its own, as the versions are chosen once for a process."""
+"""A part of the check that tries the newest kernel and QEMU: a check of the short kind, in a process
+of its own, as the versions are chosen once for a process."""
 
-import os
 import subprocess
 import sys
 
@@ -36,8 +35,3 @@ def check():
     for result in results:
         result.name = f"{NAME}: {result.name}"
     return results
-
-
-def can_run():
-    """Whether this check is one of other versions."""
-    return not any(os.environ.get(variable) for variable in VERSIONS)
