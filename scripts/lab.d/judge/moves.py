@@ -15,8 +15,9 @@ from judge.events import BrokenOracle, State, Write
 RUNNING, PRE_COPY = 2, 6
 NAMED = 3
 # Limit on writes that wait for a smaller number. Each channel takes a number for one descriptor at
-# a time, so a number is lost if this many others have come.
-EARLY = 4096
+# a time, and its thread may then wait for the host while another channel writes thousands of pages.
+# A number is lost if this many others have come: the writes of half a minute.
+EARLY = 1 << 20
 
 
 def window_pages(text):
