@@ -68,7 +68,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual(found.reasons, ["write 2 of device 0000000a, where 1 was expected"])
 
     def test_write_that_comes_late(self):
-        """The thread of a channel waited for the host, while another channel wrote 100,000 pages."""
+        """A thread waited for the host, while another channel wrote 100,000 pages."""
         found = moves.Order()
         for seq in (*range(2, 100000), 1):
             found.add(events.Write(seq, HERE, 0, 0, 1, seq))
