@@ -16,7 +16,7 @@ RUNNING, PRE_COPY = 2, 6
 NAMED = 3
 # Limit on writes that wait for a smaller number. Each channel takes a number for one descriptor at
 # a time, and its thread may then wait for the host while another channel writes thousands of pages.
-# A number is lost if this many others have come: the writes of half a minute.
+# A number is lost if this many others have come: half a minute at 30,000 writes a second.
 EARLY = 1 << 20
 
 

@@ -454,8 +454,8 @@ def publish(target):
 
 def jobs(targets, mutant_names=()):
     """The jobs that build these names: name -> Job, see side_by_side.py. All need the kernel's
-    source files and headers. The mutants of a module are built in one tree, so they run one after the
-    other."""
+    source files and headers. The mutants of a module are built in one tree, so they run one after
+    the other."""
     def make_mutants():
         for name in mutant_names:
             make_mutant(name)

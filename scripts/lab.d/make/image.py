@@ -138,7 +138,7 @@ def _progress(log):
 def _mmdebstrap(step, words, target):
     """Run mmdebstrap with its own default mirror and keys.
 
-    @step:   for the user and for the log's name
+    @step:   a word for the user, and the name of the log
     @target: in paths.LAB; an archive if it ends with .tar, otherwise, for root alone, a directory
 
     INITRD=No: the lab has its own initramfs, and Debian's takes 20 s to make.
