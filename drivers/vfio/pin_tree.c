@@ -45,12 +45,13 @@ static noinline void spare_fill(struct pin_spare *spare, u64 want)
 {
 	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
 	void *leaves[SPARE_LEAVES];
-	unsigned int i;
+	unsigned int n = min_t(u64, want, SPARE_LEAVES), i;
 
-	spare->nr = kmem_cache_alloc_bulk(leaf_cache, gfp,
-					  min_t(u64, want, SPARE_LEAVES),
-					  leaves);
-	for (i = spare->nr; i--;) {
+	/* All or none. Kernels differ in whether it says how many that is. */
+	if (!kmem_cache_alloc_bulk(leaf_cache, gfp, n, leaves))
+		return;
+	spare->nr = n;
+	for (i = n; i--;) {
 		struct pin_leaf *leaf = leaves[i];
 
 		hlist_add_head(&leaf->list, &spare->leaves);

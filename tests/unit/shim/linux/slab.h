@@ -70,9 +70,9 @@ static inline void kmem_cache_free_bulk(struct kmem_cache *cache, size_t n,
 		shim_free(p[--n]);
 }
 
-/* All of them or none, as in the kernel. */
-static inline int kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp,
-					size_t n, void **p)
+/* All of them or none, as in the kernel. 6.12 says how many, and 7.3 whether. */
+static inline bool kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp,
+					 size_t n, void **p)
 {
 	size_t i;
 
@@ -80,12 +80,12 @@ static inline int kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp,
 		p[i] = shim_alloc(cache->size);
 		if (!p[i]) {
 			kmem_cache_free_bulk(cache, i, p);
-			return 0;
+			return false;
 		}
 		if (!(gfp & __GFP_ZERO))
 			memset(p[i], SHIM_JUNK, cache->size);
 	}
-	return n;
+	return true;
 }
 
 static inline void *kmalloc_array(size_t n, size_t size, gfp_t gfp)
