@@ -12,35 +12,35 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import say
 from check import check
-from make import debug_kernel
+from make import debug_kernel, small_kernel
 
 
 class Configuration(unittest.TestCase):
-    """debug_kernel.missing(): lines of the fragment that do not hold."""
+    """small_kernel.missing(): lines of the fragment that do not hold."""
 
     def test_all_there(self):
         """Neither the order nor other settings matter."""
-        self.assertEqual(debug_kernel.missing("CONFIG_A=y\n# CONFIG_B is not set\n",
+        self.assertEqual(small_kernel.missing("CONFIG_A=y\n# CONFIG_B is not set\n",
                                               "CONFIG_C=m\n# CONFIG_B is not set\nCONFIG_A=y\n"),
                          [])
 
     def test_left_out(self):
         """A tool that depends on something that is missing."""
-        self.assertEqual(debug_kernel.missing("CONFIG_KASAN=y\n", "CONFIG_SLUB=y\n"),
+        self.assertEqual(small_kernel.missing("CONFIG_KASAN=y\n", "CONFIG_SLUB=y\n"),
                          ["CONFIG_KASAN=y"])
-        self.assertEqual(debug_kernel.missing("CONFIG_KASAN=y\n", "# CONFIG_KASAN is not set\n"),
+        self.assertEqual(small_kernel.missing("CONFIG_KASAN=y\n", "# CONFIG_KASAN is not set\n"),
                          ["CONFIG_KASAN=y"])
 
     def test_forced_on(self):
         """A setting that must be off is on; a setting that is not mentioned is off."""
         fragment = "# CONFIG_SLUB_TINY is not set\n"
-        self.assertEqual(debug_kernel.missing(fragment, "CONFIG_SLUB_TINY=y\n"),
+        self.assertEqual(small_kernel.missing(fragment, "CONFIG_SLUB_TINY=y\n"),
                          ["# CONFIG_SLUB_TINY is not set"])
-        self.assertEqual(debug_kernel.missing(fragment, ""), [])
+        self.assertEqual(small_kernel.missing(fragment, ""), [])
 
     def test_fragment_has_the_tools(self):
-        """The fragment has what testing.rst promises."""
-        lines = debug_kernel.wanted(debug_kernel.FRAGMENT.read_text())
+        """The fragments have what testing.rst promises."""
+        lines = small_kernel.wanted(small_kernel.demanded(debug_kernel.KERNEL))
         for tool in ("KASAN_INLINE", "UBSAN", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP",
                      "DEBUG_KMEMLEAK", "FAILSLAB", "HARDENED_USERCOPY"):
             self.assertIn(f"CONFIG_{tool}=y", lines)

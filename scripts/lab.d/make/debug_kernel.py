@@ -8,97 +8,50 @@ mounts them over the usual ones.
 """
 
 import os
-import re
-import shutil
 from dataclasses import replace
 
-from base import files, initramfs, process, say
-from make import build, chroot, image, paths, payload
+from base import initramfs, process, say
+from make import build, chroot, image, paths, payload, small_kernel
 
-FRAGMENT = paths.LAB_D / "make/debug.config"
 HOME = paths.DEBUG
-TREE = HOME / "tree"
+KERNEL = small_kernel.Kernel("the debug kernel", HOME, "/mnt/debug",
+                             (paths.LAB_D / "make/debug.config",), lines=2900)
 STAMP = HOME / "stamp"
-IMAGE = TREE / "arch/x86/boot/bzImage"
+IMAGE = KERNEL.tree / "arch/x86/boot/bzImage"
 INITRAMFS = HOME / "initramfs.cpio"
 PAYLOAD = paths.PAYLOAD / "debug"
 
-# CC and AS lines of the log until the build is done; only for the progress display.
-LINES = 2900
-
-COMPILE = r"""
-set -e
-cd /mnt/debug/tree
-make -s tinyconfig
-cat ../debug.config >>.config
-make -s olddefconfig
-"""
-
 
 def key():
-    """What decides what the kernel is: its source, the fragment, and how it is built."""
-    return image.digest(image.recipe(), FRAGMENT.read_bytes(), COMPILE)
+    """What decides what the kernel is: its source, the fragments, and how it is built."""
+    return image.digest(image.recipe(), small_kernel.recipe(KERNEL))
 
 
-def wanted(text):
-    """The lines of a fragment or a configuration that are settings."""
-    return set(re.findall(r"^(?:CONFIG_\w+=.*|# CONFIG_\w+ is not set)$", text, re.MULTILINE))
-
-
-def missing(fragment, config):
-    """Lines of the fragment that do not hold in the configuration. An option whose dependency is
-    missing does not appear there, which is as good as not set."""
-    have = wanted(config)
-    named = {line.split("=")[0] for line in have if "=" in line}
-    return sorted(line for line in wanted(fragment) - have
-                  if not line.startswith("#") or line.split()[1] in named)
-
-
-def _sources(log):
+def _sources():
     """Unpack the whole source, except for most of its documentation. Another configuration of the
     same source is built in the same tree."""
-    stamp = TREE / ".unpacked"
+    stamp = KERNEL.tree / ".unpacked"
     if stamp.exists() and stamp.read_text() == image.recipe():
         return
-    chroot.remove(TREE)
-    TREE.mkdir(parents=True)
-    process.run(["tar", "-x", "-f", paths.LAB / image.SOURCE_ARCHIVE, "-C", TREE,
+    chroot.remove(KERNEL.tree)
+    KERNEL.tree.mkdir(parents=True)
+    process.run(["tar", "-x", "-f", paths.LAB / image.SOURCE_ARCHIVE, "-C", KERNEL.tree,
                  "--strip-components=1", "--exclude=linux-source-*/Documentation/*/*"],
-                log, "unpacking the kernel's source")
+                KERNEL.log, "unpacking the kernel's source")
     stamp.write_text(image.recipe())
-
-
-def _configure(log):
-    shutil.copy2(FRAGMENT, HOME / "debug.config")
-    chroot.run(["sh", "-c", COMPILE], log, "configuring the debug kernel", binds=build.binds(),
-               append=True)
-    lines = missing(FRAGMENT.read_text(), (TREE / ".config").read_text())
-    if lines:
-        raise say.LabError(f"{files.short(FRAGMENT)}: the kernel does not take "
-                           + ", ".join(lines))
-
-
-def _progress(log):
-    def words():
-        count = sum(line.startswith(("  CC ", "  AS ")) for line in
-                    log.read_text(errors="replace").splitlines())
-        return f"{min(99, count * 100 // LINES)} %"
-    return words
 
 
 def make():
     """Build it, unless it is there and current."""
-    with image.locked(HOME, "the debug kernel"):
+    with image.locked(HOME, KERNEL.what):
         if STAMP.exists() and STAMP.read_text() == key() and IMAGE.exists():
             return
         STAMP.unlink(missing_ok=True)
-        log = HOME / "build.log"
         with say.Step("debug kernel: source"):
-            _sources(log)
-            _configure(log)
-        with say.Step("debug kernel: build (once, 10 to 30 minutes)", _progress(log)):
-            chroot.run([*build.MAKE, "-C", "/mnt/debug/tree", "bzImage", "modules"], log,
-                       "building the debug kernel", binds=build.binds(), append=True)
+            _sources()
+            small_kernel.configure(KERNEL)
+        small_kernel.compile_all(KERNEL, "once, 10 to 30 minutes")
+        small_kernel.install_modules(KERNEL)
         STAMP.write_text(key())
 
 
@@ -120,14 +73,11 @@ def _target(base):
 
 INSTALL = r"""
 set -e
-cd /mnt/debug
-rm -rf modules
-make -s -C tree modules_install INSTALL_MOD_PATH=/mnt/debug/modules
-release=$(cat tree/include/config/kernel.release)
-cd "modules/lib/modules/$release"
-rm -f build source
-mkdir updates
-cp "$@" updates
+release=$(cat /mnt/debug/tree/include/config/kernel.release)
+updates=/mnt/debug/modules/lib/modules/$release/updates
+rm -rf "$updates"
+mkdir "$updates"
+cp "$@" "$updates"
 depmod -b /mnt/debug/modules "$release"
 """
 
@@ -137,7 +87,7 @@ def _install(targets):
     products = [f"/mnt/build/{target.name}/{product}"
                 for target in targets for product in target.products]
     chroot.run(["sh", "-c", INSTALL, "sh", *products], HOME / "install.log",
-               "installing the debug kernel's modules", binds=build.binds())
+               "installing our modules", binds=build.binds(), append=True)
     payload.mirror(HOME / "modules/lib/modules", PAYLOAD / "modules")
 
 
