@@ -197,7 +197,7 @@ class Words(unittest.TestCase):
         """A comma is doubled wherever a path is part of an option."""
         with mock.patch.object(paths, "ROOT_IMAGE", Path("/a,b/root.img")), \
                 mock.patch.object(paths, "PAYLOAD", Path("/a,b/payload")), \
-                mock.patch.object(vm.image, "kernel", lambda: "/a,b/vmlinuz"), \
+                mock.patch.object(vm.lab_kernel, "unpacked", lambda: "/a,b/vmlinuz"), \
                 mock.patch.object(vm, "qemu", lambda _: ["qemu"]):
             line = vm.command(Path("/a,b/run"), "tcg", [], False)
         parts = [str(word) for word in line if "/a," in str(word) and "=" in str(word)]

@@ -55,6 +55,20 @@ class Versions(unittest.TestCase):
         self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1-libvirt12.9")
         self.assertIn(" libvirt*\n", versions.preferences())
 
+    def test_tree(self):
+        """A tree has the image of the other words, and a directory of its own for what is built."""
+        self.choose(KERNEL=  "/x y/linux-7.3", QEMU="11.1")
+        versions.check("run")
+        self.assertEqual(versions.image(), "trixie-qemu11.1")
+        self.assertRegex(versions.variant(), r"^trixie-qemu11.1-tree-linux-7.3-[0-9a-f]{8}$")
+        first = versions.variant()
+        self.choose(KERNEL="/y/linux-7.3")
+        self.assertNotEqual(versions.variant(), first)
+        self.choose(KERNEL="./linux")
+        self.assertEqual(versions.tree(), Path("linux").resolve())
+        self.choose(KERNEL="7.3")
+        self.assertIsNone(versions.tree())
+
     def test_unknown(self):
         """A version that there is not."""
         self.choose(KERNEL="7.4", QEMU="", CONTAINER="")

@@ -74,10 +74,10 @@ def _add_busybox(archive, root):
             archive.link(f"bin/{applet}", "busybox")
 
 
-def _add_modules(archive, root, modules):
+def _add_modules(archive, kernel, modules):
     """Add modules at /lib/modules/VERSION, with modules.dep for busybox' modprobe. /modules.order
     has them in the order of loading, for a plain insmod loop."""
-    tree = kmod.Modules(root)
+    tree = kmod.Modules(kernel)
     files = {Path(word).stem: Path(word) for word in map(str, modules) if word.endswith(".ko")}
     extra = {name: path.read_bytes() for name, path in files.items()}
     names = [Path(str(word)).stem if str(word).endswith(".ko") else str(word)
@@ -96,12 +96,12 @@ def _add_modules(archive, root, modules):
                  "".join(f"/{directory}/{name}.ko\n" for name, _ in ordered).encode())
 
 
-def build(path, root, modules=(), files=None, init=None):
+def build(path, root, modules=(), files=None, init=None, kernel=None):
     """Write an initramfs. It is not compressed: under emulation, unpacking takes longer than
     reading more.
 
     @path:    where to; replaced in one step
-    @root:    root tree that has busybox and the kernel's modules
+    @root:    root tree that has busybox, and the kernel's modules unless @kernel has them
     @modules: names of modules in the tree, or paths that end in .ko; their dependencies are added
     @files:   path in the initramfs -> path of a file (its mode is kept)
     @init:    file that becomes /init
@@ -112,7 +112,7 @@ def build(path, root, modules=(), files=None, init=None):
     for name, (major, minor) in NODES.items():
         archive.node(name, major, minor)
     _add_busybox(archive, Path(root))
-    _add_modules(archive, Path(root), modules)
+    _add_modules(archive, Path(kernel or root), modules)
     for name, source in (files or {}).items():
         source = Path(source)
         archive.file(name, source.read_bytes(), source.stat().st_mode & 0o777)

@@ -16,7 +16,7 @@ import time
 
 from base import files, process, say, site
 from boot import emulator, hang, tsc, watchdog, wire
-from make import debug_kernel, image, paths, place
+from make import debug_kernel, lab_kernel, paths, place
 
 CPUS = 2
 MEMORY = 5
@@ -167,7 +167,7 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY):
     @more:   more words for QEMU
     @memory: GiB
     """
-    kernel, initrd = image.kernel(), paths.LAB_INITRAMFS
+    kernel, initrd = lab_kernel.unpacked(), paths.LAB_INITRAMFS
     if debug_kernel.asked_for():
         kernel, initrd = debug_kernel.IMAGE, debug_kernel.INITRAMFS
     payload = value(paths.PAYLOAD)

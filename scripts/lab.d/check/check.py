@@ -8,7 +8,8 @@ import sys
 from base import ktap, process, say, workloads
 from boot import job, scenario
 from check import beside, blame, browser, hung_lab, lint, newest, rules
-from make import build, chroot, debug_kernel, image, packages, paths, ready, trouble, versions
+from make import (build, chroot, debug_kernel, image, lab_kernel, packages, paths, ready, trouble,
+                  versions)
 
 
 def _failed(name, error):
@@ -55,13 +56,13 @@ def places():
 
 def style():
     """Style of all files."""
-    image.make_tree()
+    ready.make_tree()
     return lint.run()
 
 
 def builds():
     """Everything compiles without a warning, with W=1 and sparse."""
-    image.make_tree()
+    ready.make_tree()
     results = []
     for name in build.names():
         try:
@@ -74,7 +75,7 @@ def builds():
 
 def unit_tests():
     """Data structures of backend and device in user space, under sanitizers."""
-    image.make_tree()
+    ready.make_tree()
     target = build.UNIT
     with image.locked(target.directory, "its unit tests"):
         build.refresh(target)
@@ -274,7 +275,8 @@ DEBUG_PARTS = {
 # Parts that run only if they are named: what takes too long for every check.
 BY_NAME = ("newest",)
 
-# What the check of the default versions tries on others, see newest.py.
+# What the check of the default versions tries on others (newest.py), and what a check of a kernel of
+# the user's own is.
 SHORT_PARTS = {
     "build": builds,
     "selftests": in_lab("selftests", backend="ours"),
@@ -286,7 +288,7 @@ SHORT_PARTS = {
 def parts_of_run(short=False):
     """name -> part, for the kernel that the lab boots, and its container. @short: the few that
     are tried on other versions"""
-    if short:
+    if short or lab_kernel.OWN:
         return SHORT_PARTS
     if debug_kernel.asked_for():
         return DEBUG_PARTS

@@ -17,7 +17,7 @@ from boot import scenario
 from check import drawn, mutant_guest, mutant_lab, mutant_units
 from check.mutant_lab import RESULTS
 from check.verdict import ERROR, KILLED, SURVIVED, Verdict
-from make import build, image, mutant, ready
+from make import build, mutant, ready
 
 SURVIVORS = RESULTS / "survivors"
 
@@ -105,7 +105,7 @@ def judge_modules(left):
 
 def judge(chosen):
     """A verdict for each of these mutants."""
-    image.make_tree()
+    ready.make_tree()
     bench = Bench(chosen)
     bench.run()
     verdicts = bench.verdicts + [Verdict(name, ERROR, "unit", [why])
@@ -195,7 +195,7 @@ def run_by_rule(count, seed, begins, lab):
     @begins: beginnings of paths, to draw from these files only; empty: all
     @lab:    whether to use the lab, too; if not, only files with unit tests are changed
     """
-    image.make_tree()
+    ready.make_tree()
     drawn.forget()
     source = drawn.draw(seed, begins, lambda path: tests_for(path, lab))
     bench = Bench(source, count)

@@ -13,7 +13,7 @@ import subprocess
 
 from base import files, kmod, process, say
 from check import lint
-from make import build, chroot, image, packages, paths
+from make import build, chroot, image, packages, paths, ready
 
 HOME = paths.OUT / "series"
 MESSAGES = paths.REPO / "Documentation" / "series"
@@ -288,7 +288,7 @@ def compile_trial(revision, *checks):
 
 def run():
     """Make the patches and try them; returns the exit code."""
-    image.make_tree()
+    ready.make_tree()
     packages.ensure({"git": "git", "perl": "perl"})
     HOME.mkdir(parents=True, exist_ok=True)
     with image.locked(HOME, "the series"):

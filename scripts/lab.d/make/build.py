@@ -14,9 +14,9 @@ import shutil
 import time
 from dataclasses import dataclass, field
 
-from base import files, kmod, say
+from base import files, say
 from base.side_by_side import Job
-from make import chroot, guest, image, mutant as mutants, paths, payload, versions
+from make import chroot, guest, image, lab_kernel, mutant as mutants, paths, payload, versions
 
 JOBS = min(4, os.cpu_count() or 1)
 # Warnings of compilers, sparse and modpost; errors of sparse, which ends with 0 nevertheless, and
@@ -167,9 +167,23 @@ TARGETS = {target.name: target for target in (
 GROUPS = {"guest": ("mdma-guest", "guest-client", "dmatest"),
           "logging": ("vfio-logging", "mdma-logging"),
           "iommufd": ("iommufd", "vfio-iommufd", "mdma-iommufd")}
+
+
+def _leave_out(group):
+    """Build nothing of a group."""
+    for name in GROUPS[group]:
+        del TARGETS[name]
+    GROUPS[group] = ()
+
+
+if lab_kernel.OWN:
+    # It has iommufd, and a vfio with all of it.
+    _leave_out("logging")
+    _leave_out("iommufd")
+
 # What every boot has, by its container.
 PRODUCT = ("vfio", "mdma")
-PRODUCTS = {versions.TYPE1: PRODUCT, versions.IOMMUFD: GROUPS["iommufd"]}
+PRODUCTS = {versions.TYPE1: PRODUCT, versions.IOMMUFD: GROUPS["iommufd"] or PRODUCT}
 # Targets that the lab finds below /mdma, besides mutants.
 PUBLISHED = ("selftests", "nic", "bench", *GROUPS["logging"], *GROUPS["iommufd"])
 
@@ -191,6 +205,11 @@ def wanted(words, product=PRODUCT):
     return [name for name in TARGETS if name in found]
 
 
+def _device(what):
+    """The target of the device for a vfio that has this."""
+    return TARGETS.get(f"mdma-{what}", TARGETS["mdma"])
+
+
 def mutant(name):
     """The target of one mutant: the same module with one defect. All mutants of a module are built
     one after the other in one tree, so that only what differs is compiled.
@@ -201,9 +220,9 @@ def mutant(name):
     one = mutants.load(patch)
     base = TARGETS["vfio"]
     if container or one.of_iommufd:
-        base = TARGETS["mdma-iommufd"]
+        base = _device("iommufd")
     elif "samples/vfio-mdev/mdma/dirty_log.c" in one.hunks:
-        base = TARGETS["mdma-logging"]
+        base = _device("logging")
     elif any(path.startswith("samples/vfio-mdev/mdma-guest/") for path in one.hunks):
         base = TARGETS["mdma-guest"]
     elif any(path.startswith("samples/vfio-mdev/mdma/") for path in one.hunks):
@@ -250,7 +269,7 @@ def _inputs(target):
 
 
 def _key(target, inputs):
-    parts = [image.recipe(), repr(target.argv), repr(target.products)]
+    parts = [lab_kernel.key(), repr(target.argv), repr(target.products)]
     for name, data in sorted(inputs.items()):
         parts += [name, data]
     return image.digest(*parts)
@@ -290,7 +309,7 @@ def _sync(target, inputs):
 def command(target):
     """The command line of a target, as it runs in the root tree."""
     home = f"/mnt/build/{target.name}"
-    values = {"build": f"/lib/modules/{kmod.kernel_version(paths.ROOT)}/build",
+    values = {"build": lab_kernel.build_directory(),
               "tree": f"{home}/tree", "source": f"{home}/tree/{target.trees[0]}",
               "bin": f"{home}/bin"}
     return [word.format(**values) for word in target.argv]
@@ -299,6 +318,8 @@ def command(target):
 def binds():
     """What a build sees besides the root tree."""
     found = {"build": paths.BUILD, "src": paths.KERNEL_SOURCE, "tools": paths.LAB_D / "make"}
+    if lab_kernel.OWN:
+        found["kernel"] = paths.KERNEL
     if paths.DEBUG.is_dir():
         found["debug"] = paths.DEBUG
     return found
@@ -396,19 +417,25 @@ def refresh(target):
 
 # --- putting it into the lab ------------------------------------------------
 
-# As DKMS does it, in a separate directory: init copies it into the lab's root.
+# As DKMS does it, in a separate directory: init copies it into the lab's root, which has the
+# kernel's own modules, unless that is the user's own.
 INSTALL = r"""
 set -e
-kernel=/lib/modules/$1
-home=/mnt/own/$kernel
+release=$1 kernel=$2 own=$3
+home=/mnt/own/lib/modules/$release
 rm -rf /mnt/own/lib
 mkdir -p "$home/kernel" "$home/updates"
 cp "$kernel/modules.builtin" "$kernel/modules.builtin.modinfo" "$kernel/modules.order" "$home"
 cp /mnt/build/vfio/vfio_iommu_type1.ko /mnt/build/mdma/mdma.ko "$home/updates"
-mount --bind "$kernel/kernel" "$home/kernel"
-depmod -b /mnt/own "$1"
-umount "$home/kernel"
-rmdir "$home/kernel"
+if [ "$own" ]; then
+	cp -r "$kernel/kernel" "$home"
+	depmod -b /mnt/own "$release"
+else
+	mount --bind "$kernel/kernel" "$home/kernel"
+	depmod -b /mnt/own "$release"
+	umount "$home/kernel"
+	rmdir "$home/kernel"
+fi
 """
 
 
@@ -416,13 +443,14 @@ def install():
     """Put the product's modules, and the lists that modprobe reads, into the payload."""
     modules = [TARGETS["vfio"].directory / "vfio_iommu_type1.ko",
                TARGETS["mdma"].directory / "mdma.ko"]
-    key = image.digest(image.recipe(), INSTALL, *(path.read_bytes() for path in modules))
+    key = image.digest(lab_kernel.key(), INSTALL, *(path.read_bytes() for path in modules))
     own = paths.BUILD / "modules"
     stamp = own / "stamp"
     if not stamp.exists() or stamp.read_text() != key:
         stamp.unlink(missing_ok=True)
         own.mkdir(exist_ok=True)
-        chroot.run(["sh", "-c", INSTALL, "sh", kmod.kernel_version(paths.ROOT)],
+        chroot.run(["sh", "-c", INSTALL, "sh", lab_kernel.release(),
+                    lab_kernel.modules_directory(), "own" if lab_kernel.OWN else ""],
                    paths.BUILD / "install.log", "installing the modules",
                    binds={**binds(), "own": own})
         stamp.write_text(key)
@@ -431,16 +459,16 @@ def install():
 
 def make_guest():
     """Put the guest's kernel and initramfs into the payload."""
-    payload.copy(image.packed_kernel(), paths.PAYLOAD / "guest" / "vmlinuz")
-    payload.copy(image.kernel(), paths.PAYLOAD / "guest" / "vmlinux")
+    payload.copy(lab_kernel.packed(), paths.PAYLOAD / "guest" / "vmlinuz")
+    payload.copy(lab_kernel.unpacked(), paths.PAYLOAD / "guest" / "vmlinux")
     inputs = [*(paths.BUILD / module for module in guest.MODULES), *guest.inputs(),
               paths.LAB_D / "base/initramfs.py", paths.LAB_D / "base/kmod.py"]
-    key = image.digest(image.recipe(), *(path.read_bytes() for path in inputs))
+    key = image.digest(lab_kernel.key(), *(path.read_bytes() for path in inputs))
     target = paths.PAYLOAD / "guest" / "initramfs.cpio"
     stamp = paths.BUILD / "guest.stamp"
     if target.exists() and stamp.exists() and stamp.read_text() == key:
         return
-    guest.build(target, paths.ROOT, paths.BUILD)
+    guest.build(target, paths.ROOT, paths.BUILD, lab_kernel.root())
     stamp.write_text(key)
 
 

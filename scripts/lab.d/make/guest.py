@@ -28,12 +28,13 @@ def inputs():
             *map(_source, PROGRAMS)]
 
 
-def build(path, root, build_dir):
+def build(path, root, build_dir, kernel):
     """Write the guest's initramfs.
 
     @path:      where to
-    @root:      root tree of the lab: busybox, compiler, the guest's kernel
+    @root:      root tree of the lab: busybox, compiler
     @build_dir: holds MODULES; gets PROGRAMS and dmesg.patterns, in guest/
+    @kernel:    has the modules of the guest's kernel
     """
     own = Path(build_dir) / "guest"
     own.mkdir(parents=True, exist_ok=True)
@@ -50,4 +51,4 @@ def build(path, root, build_dir):
                            "lib/dmatest.sh": HERE / "dmatest.sh",
                            "lib/client.sh": HERE / "client.sh",
                            "lib/dmesg.patterns": own / "dmesg.patterns"},
-                    init=HERE / "init")
+                    init=HERE / "init", kernel=kernel)

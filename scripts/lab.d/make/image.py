@@ -13,8 +13,8 @@ import subprocess
 import tempfile
 from contextlib import contextmanager
 
-from base import files, initramfs, kmod, process, say
-from make import chroot, packages, paths, place, versions, vmlinux
+from base import files, process, say
+from make import chroot, packages, paths, place, versions
 
 PACKAGES = (
     *versions.packages(), "mdevctl", "kmod", "busybox-static", "python3",
@@ -58,8 +58,6 @@ GIB = 1 << 30
 DISK_NEEDED = 6 * GIB
 # The part of TMPDIR that mmdebstrap uses when an ordinary user runs it.
 TEMPORARY_NEEDED = 3 * GIB
-
-LAB_MODULES = ("virtio_blk", "ext4", "9p", "9pnet_virtio", "virtio_rng")
 
 
 def digest(*parts):
@@ -256,13 +254,6 @@ def complete_headers():
                 _complete_headers(name)
 
 
-def make_tree():
-    """Make the root tree and the kernel's source files, unless they are there."""
-    make_root()
-    make_source()
-    complete_headers()
-
-
 def _make_tree():
     _check_usable()
     tree = paths.LAB / "root.new"
@@ -306,39 +297,3 @@ def _make_disk(stamp):
                      "-O", "^has_journal", "-L", "mdma-lab", "-d", paths.ROOT, temporary,
                      f"{size // 1024}k"], paths.LAB / "disk.log", "mke2fs")
     stamp.write_text(recipe())
-
-
-def make_kernel():
-    """Unpack the image's kernel, unless that was done."""
-    inputs = [packed_kernel(), paths.LAB_D / "make/vmlinux.py"]
-    stamp = paths.LAB / "vmlinux.stamp"
-    with locked(paths.LAB, "its kernel", ".kernel.lock"):
-        wanted = digest(recipe(), *(path.read_bytes() for path in inputs))
-        if kernel().exists() and stamp.exists() and stamp.read_text() == wanted:
-            return
-        with files.whole(kernel()) as temporary:
-            temporary.write_bytes(vmlinux.of(inputs[0].read_bytes()))
-        stamp.write_text(wanted)
-
-
-def make_initramfs():
-    """Make the lab's own initramfs, unless it is there and current."""
-    inputs = [paths.LAB_D / "lab/initramfs-init", paths.LAB_D / "base/initramfs.py",
-              paths.LAB_D / "base/kmod.py"]
-    wanted = digest(recipe(), *LAB_MODULES, *(path.read_bytes() for path in inputs))
-    stamp = paths.LAB / "initramfs.stamp"
-    with locked(paths.LAB, "its initramfs", ".initramfs.lock"):
-        if paths.LAB_INITRAMFS.exists() and stamp.exists() and stamp.read_text() == wanted:
-            return
-        initramfs.build(paths.LAB_INITRAMFS, paths.ROOT, modules=LAB_MODULES, init=inputs[0])
-        stamp.write_text(wanted)
-
-
-def kernel():
-    """The kernel that lab and guests boot."""
-    return paths.LAB / "vmlinux"
-
-
-def packed_kernel():
-    """The same as the distribution has it."""
-    return paths.ROOT / "boot" / f"vmlinuz-{kmod.kernel_version(paths.ROOT)}"

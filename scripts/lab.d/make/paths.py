@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where everything is. Everything generated is below OUT; nothing else is written.
 
-VARIANT is the name of the image, by its versions: what is made with different images never mixes.
+IMAGE is the name of the image, by its versions, and VARIANT the same with the kernel, if that is of
+a tree of the user's own: what is made with different ones never mixes.
 """
 
 import os
@@ -10,15 +11,18 @@ from pathlib import Path
 from make import versions
 
 REPO = Path(__file__).resolve().parents[3]
+IMAGE = versions.image()
 VARIANT = versions.variant()
 
 OUT = Path(os.environ.get("OUT") or REPO / "out").resolve()
-LAB = OUT / "lab" / VARIANT
+LAB = OUT / "lab" / IMAGE
 ROOT = LAB / "root"
 ROOT_IMAGE = LAB / "root.img"
-KERNEL_SOURCE = LAB / "src"
 DEBUG = LAB / "debug"
-LAB_INITRAMFS = LAB / "initramfs.cpio"
+# Of the kernel that lab and guests boot; LAB, unless it is of a tree.
+KERNEL = OUT / "lab" / VARIANT
+KERNEL_SOURCE = KERNEL / ("tree" if versions.tree() else "src")
+LAB_INITRAMFS = KERNEL / "initramfs.cpio"
 BUILD = OUT / "build" / VARIANT
 PAYLOAD = OUT / "payload" / VARIANT
 RUN = OUT / "run"

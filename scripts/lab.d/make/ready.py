@@ -3,14 +3,22 @@
 
 from base import side_by_side
 from base.side_by_side import Job
-from make import build, debug_kernel, image, payload, versions
+from make import build, debug_kernel, image, lab_kernel, own_kernel, payload, versions
 
 # For people who type commands.
 SHELL = ("selftests", "nic", "guest")
 
+# The kernel's source, and what modules for it are built with.
+SOURCE, HEADERS = ((own_kernel.copy_sources, own_kernel.make) if lab_kernel.OWN
+                   else (image.make_source, image.complete_headers))
+TREE = {"root": Job(image.make_root), "source": Job(SOURCE),
+        "headers": Job(HEADERS, ("root", "source"))}
+
 # What the lab boots from.
-FROM_ROOT = {"initramfs": image.make_initramfs, "disk": image.make_disk,
-             "kernel": image.make_kernel}
+KERNEL = ("headers" if lab_kernel.OWN else "root",)
+BOOT = {"initramfs": Job(lab_kernel.make_initramfs, KERNEL),
+        "disk": Job(image.make_disk, ("root",)),
+        "kernel": Job(lab_kernel.make_unpacked, KERNEL)}
 
 
 def make(words=build.TARGETS, mutants=(), container=versions.TYPE1):
@@ -21,18 +29,29 @@ def make(words=build.TARGETS, mutants=(), container=versions.TYPE1):
     @container: for which the lab will be booted
     """
     targets = build.wanted(words, build.PRODUCTS[container])
-    side_by_side.run({"root": Job(image.make_root), "source": Job(image.make_source),
-                      "headers": Job(image.complete_headers, ("root", "source")),
-                      **build.jobs(targets, mutants),
-                      **{name: Job(function, ("root",)) for name, function in FROM_ROOT.items()}})
+    side_by_side.run({**TREE, **build.jobs(targets, mutants), **BOOT})
     build.put_together(targets)
     debug_kernel.prepare(mutants)
     payload.update()
 
 
+def make_tree():
+    """Make what a build needs: the root tree, and the kernel's source and headers."""
+    side_by_side.run(TREE)
+
+
+def make_image():
+    """Make that, and the kernel and the initramfs that a lab boots."""
+    side_by_side.run({**TREE, **{name: BOOT[name] for name in ("initramfs", "kernel")}})
+
+
 def make_bare():
     """Make what a boot without our modules needs."""
+    if lab_kernel.OWN:
+        # The root disk has modules of another kernel.
+        make(())
+        return
     image.make_root()
-    for function in FROM_ROOT.values():
-        function()
+    for job in BOOT.values():
+        job.function()
     payload.update()

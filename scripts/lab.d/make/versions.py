@@ -3,11 +3,15 @@
 KERNEL=, QEMU=, LIBVIRT= and CONTAINER= in the environment.
 
 The default is what the suite itself has. Another version comes from the suite's backports, into an
-image of its own; images, builds and payloads of different versions lie side by side.
+image of its own; images, builds and payloads of different versions lie side by side. KERNEL= may
+also be the path of a kernel's source tree (own_kernel.py): its image is that of the other words.
 """
 
+import hashlib
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from base import say
 
@@ -53,7 +57,7 @@ TYPE1, IOMMUFD = CONTAINERS = ("type1", "iommufd")
 # KERNEL, QEMU -> why they can't be used together with iommufd.
 NO_IOMMUFD = {("6.12", "11.1"): "QEMU 11.1 maps a guest's memory by IOMMU_IOAS_MAP_FILE, which "
                                 "Linux 6.12 lacks; take QEMU=10.0, or KERNEL=7.3 as well"}
-# Commands that do the same for each container.
+# Commands that do the same for each container, and for a kernel of the user's own.
 FOR_ALL = ("image", "build", "run", "shell", "check", "clean")
 
 
@@ -66,12 +70,16 @@ def check(command=None):
              for variable, versions in CHOICES.items()}
     for variable, known in {**words, "CONTAINER": CONTAINERS}.items():
         word = os.environ.get(variable)
-        if word and word not in known:
-            raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}")
+        if word and word not in known and not (variable == "KERNEL" and tree()):
+            raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}"
+                                 + (", and the path of a kernel's source tree, with a /"
+                                    if variable == "KERNEL" else ""))
+    if tree() and command not in (None, *FOR_ALL):
+        raise say.UsageError(f"KERNEL={tree()}: {command} is for {' and '.join(words['KERNEL'])}")
     if container() == TYPE1:
         return
     why = NO_IOMMUFD.get(tuple(chosen()[variable].word for variable in ("KERNEL", "QEMU")))
-    if why:
+    if why and not tree():
         raise say.UsageError(f"CONTAINER={container()}: {why}")
     if command not in (None, *FOR_ALL):
         raise say.UsageError(f"CONTAINER={container()}: {command} is about type1 alone")
@@ -82,6 +90,12 @@ def container():
     return os.environ.get("CONTAINER") or TYPE1
 
 
+def tree():
+    """The kernel's source tree that KERNEL names; None if it names a version."""
+    word = os.environ.get("KERNEL", "")
+    return Path(word).resolve() if "/" in word else None
+
+
 def chosen():
     """Variable -> the version chosen; the default for a word that check() refuses."""
     return {variable: next((version for version in versions
@@ -89,11 +103,19 @@ def chosen():
             for variable, versions in CHOICES.items()}
 
 
-def variant():
-    """Name of the image, and of the directories of what is made with it: the suite alone for the
-    versions that it has."""
+def image():
+    """Name of the image: the suite alone for the versions that it has."""
     return "-".join([SUITE, *(f"{variable.lower()}{version.word}"
                               for variable, version in chosen().items() if version.backports)])
+
+
+def variant():
+    """Name of the directories of what is made with the image, for its kernel or for a tree."""
+    own = tree()
+    if not own:
+        return image()
+    name = re.sub(r"[^\w.-]", "_", own.name, flags=re.ASCII)[:30]
+    return f"{image()}-tree-{name}-{hashlib.sha256(os.fsencode(own)).hexdigest()[:8]}"
 
 
 def packages():
