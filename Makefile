@@ -91,6 +91,7 @@ distclean: ## remove everything generated, the image as well
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
 #:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)
 #:   KERNEL=/path/to/linux   a kernel of your own, built from this source tree
+#:   QEMU=/path/to/build     a QEMU of your own, for the guests
 #:   CONTAINER=type1|iommufd   who maps the guest's memory; with iommufd, no module is patched
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM

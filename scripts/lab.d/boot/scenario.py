@@ -8,7 +8,7 @@ import ast
 import re
 
 from base import say, settings
-from make import paths, versions
+from make import own_qemu, paths, versions
 
 # The path of a scenario in the lab.
 PROGRAM = "/mdma/tests/scenarios/{}.py"
@@ -87,7 +87,7 @@ def pairs(name, words):
         given = settings.checked(known, words)
     except settings.BadSetting as error:
         raise say.UsageError(f"{name}: {error}") from error
-    return {**given, **_with_container(name, known, given)}
+    return {**given, **_with_container(name, known, given), **_with_qemu(name, known, given)}
 
 
 def _with_container(name, known, given):
@@ -105,6 +105,20 @@ def _with_container(name, known, given):
         if value != known[key].default:
             found[key] = value
     return found
+
+
+def _with_qemu(name, known, given):
+    """The setting that a QEMU of the user's own makes."""
+    build = versions.qemu_build()
+    if not build:
+        return {}
+    if "qemu" not in known:
+        can = ", ".join(other for other in names() if "qemu" in keys(other))
+        raise say.UsageError(f"QEMU={build}: {name} runs no other QEMU than the image's; {can} "
+                             "can")
+    if "qemu" in given:
+        raise say.UsageError(f"{name}: qemu={given['qemu']} and QEMU={build}")
+    return {"qemu": own_qemu.IN_LAB}
 
 
 def _needs(name, given):

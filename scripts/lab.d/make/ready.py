@@ -3,7 +3,8 @@
 
 from base import side_by_side
 from base.side_by_side import Job
-from make import build, debug_kernel, image, lab_kernel, own_kernel, payload, versions
+from make import (build, debug_kernel, image, lab_kernel, own_kernel, own_qemu, payload,
+                  versions)
 
 # For people who type commands.
 SHELL = ("selftests", "nic", "guest")
@@ -32,6 +33,7 @@ def make(words=build.TARGETS, mutants=(), container=versions.TYPE1):
     side_by_side.run({**TREE, **build.jobs(targets, mutants), **BOOT})
     build.put_together(targets)
     debug_kernel.prepare(mutants)
+    own_qemu.make()
     payload.update()
 
 

@@ -4,7 +4,8 @@ KERNEL=, QEMU=, LIBVIRT= and CONTAINER= in the environment.
 
 The default is what the suite itself has. Another version comes from the suite's backports, into an
 image of its own; images, builds and payloads of different versions lie side by side. KERNEL= may
-also be the path of a kernel's source tree (own_kernel.py): its image is that of the other words.
+also be the path of a kernel's source tree (own_kernel.py), and QEMU= that of a build of QEMU
+(own_qemu.py): the image is that of the other words then.
 """
 
 import hashlib
@@ -59,6 +60,10 @@ NO_IOMMUFD = {("6.12", "11.1"): "QEMU 11.1 maps a guest's memory by IOMMU_IOAS_M
                                 "Linux 6.12 lacks; take QEMU=10.0, or KERNEL=7.3 as well"}
 # Commands that do the same for each container, and for a kernel of the user's own.
 FOR_ALL = ("image", "build", "run", "shell", "check", "clean")
+# The same for a QEMU of the user's own.
+FOR_QEMU = ("image", "build", "run", "shell", "clean")
+# Variables that may be a path, and of what.
+PATHS = {"KERNEL": "a kernel's source tree", "QEMU": "a build of QEMU"}
 
 
 def check(command=None):
@@ -70,12 +75,14 @@ def check(command=None):
              for variable, versions in CHOICES.items()}
     for variable, known in {**words, "CONTAINER": CONTAINERS}.items():
         word = os.environ.get(variable)
-        if word and word not in known and not (variable == "KERNEL" and tree()):
-            raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}"
-                                 + (", and the path of a kernel's source tree, with a /"
-                                    if variable == "KERNEL" else ""))
+        if word and word not in known and not (variable in PATHS and "/" in word):
+            more = f", and the path of {PATHS[variable]}, with a /" if variable in PATHS else ""
+            raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}{more}")
     if tree() and command not in (None, *FOR_ALL):
         raise say.UsageError(f"KERNEL={tree()}: {command} is for {' and '.join(words['KERNEL'])}")
+    if qemu_build() and command not in (None, *FOR_QEMU):
+        raise say.UsageError(f"QEMU={qemu_build()}: {command} is for "
+                             f"{' and '.join(words['QEMU'])}")
     if container() == TYPE1:
         return
     why = NO_IOMMUFD.get(tuple(chosen()[variable].word for variable in ("KERNEL", "QEMU")))
@@ -90,10 +97,19 @@ def container():
     return os.environ.get("CONTAINER") or TYPE1
 
 
+def _path(variable):
+    word = os.environ.get(variable, "")
+    return Path(word).resolve() if "/" in word else None
+
+
 def tree():
     """The kernel's source tree that KERNEL names; None if it names a version."""
-    word = os.environ.get("KERNEL", "")
-    return Path(word).resolve() if "/" in word else None
+    return _path("KERNEL")
+
+
+def qemu_build():
+    """The build of QEMU that QEMU names; None if it names a version."""
+    return _path("QEMU")
 
 
 def chosen():
