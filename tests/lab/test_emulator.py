@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Repairs of the lab's QEMU: the three known places are changed, and nothing else."""
+"""Repairs of the lab's QEMU: the four known places are changed, and nothing else."""
 
 import struct
 import sys
@@ -13,13 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from boot import emulator
 
 ADDRESS, CALLEE, SETTER = 0x5000, 0x9000, 0xa000
-NAMES = ("helper_vmrun", "do_interrupt_x86_hardirq", "cpu_clear_ignne")
+NAMES = ("helper_vmrun", "do_interrupt_x86_hardirq", "cpu_clear_ignne", "do_interrupt_all")
 EARLIER = bytes.fromhex("4489abe0330000")           # mov %r13d, 0x33e0(%rbx): of the x86
 LATER = bytes.fromhex("c783e433000000000000")       # movl $0, 0x33e4(%rbx)
 STORE = bytes.fromhex("89b310d7ffff")               # mov %esi, -0x28f0(%rbx)
 SETS = bytes.fromhex("818b10d5ffff00010000")        # orl $0x100, -0x2af0(%rbx)
 ATOMIC = bytes.fromhex("f0808b11d5ffff016690")      # lock orb $1, -0x2aef(%rbx)
 LONG_SETS = bytes.fromhex("41818d10d5ffff00010000")  # orl $0x100, -0x2af0(%r13)
+LEAVES = bytes.fromhex("4883ec0825ffffff7f89c2")    # and $0x7fffffff, %eax
+LEFT = bytes.fromhex("4883ec08250000000089c2")      # and $0, %eax
 FLAG = bytes.fromhex("818bb00000000001000000")      # orl $0x100, 0xb0(%rbx): of the x86
 LONG_STORE = bytes.fromhex("4489a310d7ffff")        # mov %r12d, -0x28f0(%rbx)
 
@@ -29,16 +31,17 @@ def call(before, callee=CALLEE):
     return before + b"\xe8" + struct.pack("<i", callee - (ADDRESS + len(before) + 5))
 
 
-def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b", sets=SETS):
-    """The smallest program with these symbols; the last one follows the first, which ends with the
-    OR."""
+def elf(code, names=NAMES, races=emulator.ENDBR64 + b"\x48\x8b", sets=SETS, leaves=LEAVES):
+    """The smallest program with these symbols; the third and the fourth one follow the first, which
+    ends with the OR."""
     text = b"\0" + b"".join(name.encode() + b"\0" for name in names)
     table = bytes(24)
     size = len(code) + len(sets)
-    places = ((ADDRESS, size), (CALLEE, 1), (ADDRESS + size, len(races)), (SETTER, 1))
+    places = ((ADDRESS, size), (CALLEE, 1), (ADDRESS + size, len(races)),
+              (ADDRESS + size + len(races), len(leaves)), (SETTER, 1))
     for name, (value, size) in zip(names, places):
         table += emulator.SYMBOL.pack(text.index(name.encode()), 0x12, 0, 1, value, size)
-    code += sets + races
+    code += sets + races + leaves
     at = 64
     headers = [bytes(64)]
     for kind, address, data, link in ((emulator.PROGBITS, ADDRESS, code, 0),
@@ -64,7 +67,7 @@ class Mended(unittest.TestCase):
             code = call(b"\x90" * 200 + EARLIER + store + LATER) + b"\xc3"
             self.assertEqual(emulator.mended(elf(code)),
                              elf(code.replace(store, emulator.NOPS[len(store)]),
-                                 races=emulator.ENDBR64 + b"\xc3\x8b", sets=ATOMIC))
+                                 races=emulator.ENDBR64 + b"\xc3\x8b", sets=ATOMIC, leaves=LEFT))
 
     def test_virtual_interrupt(self):
         """The OR becomes atomic. An OR of a flag in the x86 part stays: nobody else writes that
@@ -80,7 +83,7 @@ class Mended(unittest.TestCase):
         code = call(call(STORE), SETTER) + FLAG
         self.assertEqual(emulator.mended(elf(code, names, sets=b"")),
                          elf(code.replace(STORE, emulator.NOPS[6]), names,
-                             races=emulator.ENDBR64 + b"\xc3\x8b", sets=b""))
+                             races=emulator.ENDBR64 + b"\xc3\x8b", sets=b"", leaves=LEFT))
         with self.assertRaisesRegex(emulator.UnknownCode, "^0 places"):
             emulator.mended(elf(call(STORE) + FLAG, names, sets=b""))
 
@@ -93,7 +96,18 @@ class Mended(unittest.TestCase):
         code = call(STORE)
         self.assertEqual(emulator.mended(elf(code, races=b"\x48\x8b")),
                          elf(code.replace(STORE, emulator.NOPS[6]), races=b"\xc3\x8b",
-                             sets=ATOMIC))
+                             sets=ATOMIC, leaves=LEFT))
+
+    def test_delivered_event(self):
+        """In any register; in no other function, and in one place only."""
+        for code in ("25ffffff7f", "81e2ffffff7f", "4181e0ffffff7f"):
+            code = bytes.fromhex(code)
+            self.assertEqual(emulator.event_mask(b"\x90" + code), len(code) - 3)
+        for code, count in ((b"", 0), (LEFT, 0), (LEAVES + LEAVES, 2)):
+            with self.assertRaisesRegex(emulator.UnknownCode, f"^{count} places in do_interr"):
+                emulator.event_mask(code)
+        with self.assertRaisesRegex(emulator.UnknownCode, "^0 places in do_interr"):
+            emulator.mended(elf(call(STORE) + LEAVES, leaves=LEFT))
 
     def test_no_call(self):
         self.refused(EARLIER + STORE + LATER, "0 calls")
