@@ -108,29 +108,39 @@ static void many_mappings(void)
 	end();
 }
 
+/* How often the lock is still taken before it happens. */
+static int holds_left;
+
 /* A group that could map only 64 KiB leaves, and a page is mapped after that. */
 static void map_a_small_page(void)
 {
-	if (iommu.pgsize_bitmap & 0x1000)
+	if (holds_left--)
 		return;
 	iommu.pgsize_bitmap |= 0x1000;
 	if (pin_store_retain(&map(0x100001, 1)->pins, 0, 0))
 		abort();
 }
 
+/* While the first part of the report is made, or a later one. */
 static void pages_become_smaller(void)
 {
 	static u64 bitmap[(0x100000 + 0x1000) / 16 / 64];
+	int holds;
 
-	begin();
-	iommu.pgsize_bitmap = ~0xffffULL;
-	CHECK(!pin_store_retain(&map(0, 16)->pins, 3, 3), "-");
-	CHECK(!pin_store_retain(&map(0x100000 + 64, 16)->pins, 3, 3), "-");
-	between_holds = map_a_small_page;
-	CHECK(report(0, 0x101000, 0x10000, bitmap) == -EINVAL, "-");
-	/* No page is dropped that was not reported. */
-	CHECK(vfio_find_dma(&iommu, 0, 1)->pins.nr_retained == 1, "-");
-	end();
+	for (holds = 0; holds < 3; holds++) {
+		begin();
+		iommu.pgsize_bitmap = ~0xffffULL;
+		CHECK(!pin_store_retain(&map(0, 16)->pins, 3, 3), "-");
+		CHECK(!pin_store_retain(&map(0x100000 + 64, 16)->pins, 3, 3),
+		      "-");
+		holds_left = holds;
+		between_holds = map_a_small_page;
+		CHECK(report(0, 0x101000, 0x10000, bitmap) == -EINVAL,
+		      "after %d holds", holds);
+		/* No page is dropped that was not reported. */
+		CHECK(vfio_find_dma(&iommu, 0, 1)->pins.nr_retained == 1, "-");
+		end();
+	}
 }
 
 static void kill_container(void)
