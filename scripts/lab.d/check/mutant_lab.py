@@ -29,7 +29,7 @@ BACKEND = {
     "type1_pin": ("repin", "account", "fault", "slow"),
     "type1_report": ("report", "range", "fault"),
     "type1_rw": ("rw", "slow"),
-    "type1_unmap": ("unmap", "busy", "errno"),
+    "type1_unmap": ("unmap", "busy", "sizes", "errno"),
     "type1_unpin": ("account", "unmap", "repin"),
 }
 DEVICE = {
