@@ -248,8 +248,9 @@ TEST_F(rig, R14_W17_one_lock_for_a_batch, 20)
 }
 
 /*
- * A device's own thread is not a thread of the owner. It uses the owner's memory to
- * pin it, and takes mmap_lock only to count locked pages. 100 calls are traced.
+ * A device's own thread is one of the owner's process, or a kernel thread where the kernel
+ * has no other (worker.c): then it uses the owner's memory to pin it. Either takes mmap_lock
+ * only to count locked pages. 100 calls are traced.
  */
 TEST_F(rig, R17_kernel_thread_pins_as_the_owner_does, 30)
 {

@@ -153,9 +153,13 @@ static int pin_user_pages_fast(unsigned long vaddr, int n, unsigned int flags,
 	return get_frames(vaddr, n, pages);
 }
 
+/* Calls that take the owner's mmap_lock. */
+static unsigned int nr_slow;
+
 static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
 			   int prot, unsigned long *pfn, struct page **pages)
 {
+	nr_slow++;
 	(void)mm;
 	(void)prot;
 	*pfn = FRAMES;
@@ -638,19 +642,23 @@ static void limit_of_locked_memory(void)
 	end();
 }
 
-/* A kernel thread uses the owner's memory, and nobody else's. */
+/* A kernel thread uses the owner's memory, and nobody else's; it takes no mmap_lock. */
 static void by_a_kernel_thread(void)
 {
 	begin_pins();
 	map_memory(0, 1000);
+	nr_slow = 0;
 	task.mm = NULL;
 	task.flags = PF_KTHREAD;
 	CHECK(pin(3, 70) == 70, "-");
 	each_has_its_frame(3, 70);
 	CHECK(!task.mm, "-");
 	CHECK(pin(3, 1) == 1 && pages[0] == memory + 3, "-");
+	CHECK(pin(200, 1) == 1 && pages[0] == memory + 200, "-");
+	CHECK(!nr_slow, "%u times", nr_slow);
 	unpin(3, 70);
 	unpin(3, 1);
+	unpin(200, 1);
 	task.mm = &owner_mm;
 	task.flags = 0;
 	nothing_is_pinned();
