@@ -309,8 +309,11 @@ TEST_F(rig, R17_mapping_of_16_tib, 60)
 	EXPECT_STR("EFAULT", error(dirty_get(self->container, iova, size,
 					     memory(size >> (PAGE_SHIFT + 3),
 						    PROT_NONE))));
-	ASSERT_EQ(0, dma_unmap(self->container, iova, size, &unmapped));
-	EXPECT_EQ(size, unmapped);
+	/* One more, while tracking is on. */
+	ASSERT_STR("0", error(dma_map(self->container, mem, iova + size, size,
+				      MAP_RW)));
+	ASSERT_EQ(0, dma_unmap(self->container, iova, 2 * size, &unmapped));
+	EXPECT_EQ(2 * size, unmapped);
 	EXPECT_LOCKED(0);
 }
 
