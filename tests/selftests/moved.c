@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include "fixture.h"
+#include "kmsg.h"
 #include "migration.h"
 #include "ring.h"
 
@@ -337,8 +338,12 @@ TEST_F(rig, mdma_unmapped_runs_are_not_pinned_again, 30)
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pin_errors"));
 }
 
+/* That is not silent: the log has their number and the first error. */
 TEST_F(rig, mdma_runs_that_cannot_be_pinned_are_forgotten, 30)
 {
+	int log = kmsg_open();
+
+	ASSERT_LT(0, log);
 	hold_ten_runs(self, "write");
 	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
 	ASSERT_EQ(0, dma_unmap(self->container, RIG_IOVA,
@@ -346,6 +351,32 @@ TEST_F(rig, mdma_runs_that_cannot_be_pinned_are_forgotten, 30)
 	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
 	EXPECT_EQ(0, mdma_get(&self->dev, "stats/pinned"));
 	EXPECT_EQ(10, mdma_get(&self->dev, "stats/pin_errors"));
+	EXPECT_EQ(1, kmsg_has(log, "10 held runs"));
+	close(log);
+}
+
+/*
+ * A destination that may lock less memory holds as many runs as it may. What a process
+ * may lock is looked at when it maps.
+ */
+TEST_F(rig, mdma_runs_beyond_the_memlock_limit_are_forgotten, 30)
+{
+	int log = kmsg_open();
+
+	ASSERT_LT(0, log);
+	hold_ten_runs(self, "write");
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(STOP), NULL));
+	EXPECT_LOCKED(0);
+	ASSERT_STR("0", error(limit_locked_pages(22)));
+	ASSERT_EQ(0, dma_unmap(self->container, RIG_IOVA,
+			       RIG_PAGES << PAGE_SHIFT, NULL));
+	ASSERT_EQ(0, dma_map(self->container, self->mem, RIG_IOVA,
+			     RIG_PAGES << PAGE_SHIFT, MAP_RW));
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	EXPECT_EQ(20, mdma_get(&self->dev, "stats/pinned"));
+	EXPECT_EQ(5, mdma_get(&self->dev, "stats/pin_errors"));
+	EXPECT_EQ(1, kmsg_has(log, "5 held runs"));
+	close(log);
 }
 
 /* A run is held for its total time, before the stop and after it together. */

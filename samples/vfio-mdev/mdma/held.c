@@ -319,32 +319,58 @@ static void forget_parked(struct mdma_held *held)
 	mutex_unlock(&held->access->lock);
 }
 
+/* 0 as well if the run was unmapped meanwhile, which is no error. */
+static int pin_again(struct mdma_held *held, struct mdma_run *run,
+		     struct page **pages)
+{
+	int ret = mdma_run_pin(held->access, run, pages);
+
+	if (ret)
+		mdma_run_end(held->access, run);
+	else
+		hold_since(held, run, ktime_sub(ktime_get(), run->age));
+	return ret == -EINPROGRESS ? 0 : ret;
+}
+
+/* To be noticed: a destination whose limits are lower shows less dirty memory. */
+static void tell_forgotten(const struct mdma_access *access, u32 n, int error)
+{
+	if (n)
+		pr_notice_ratelimited("mdma %08x: %u held runs can't be pinned again, and are forgotten; first error: %d\n",
+				      access->id, n, error);
+}
+
 /**
  * mdma_held_unpark() - pin again what was parked, and hold it
  * @held: of a device that is open, and nothing executes
  * @pages: room for VFIO_PIN_PAGES_MAX_ENTRIES
  *
  * The time that a run was held before counts. One that cannot be pinned any
- * more is forgotten, and so are all that are left if the caller is killed.
+ * more is forgotten, which is logged unless its memory was unmapped meanwhile.
+ * So are all that are left if the caller is killed.
  */
 void mdma_held_unpark(struct mdma_held *held, struct page **pages)
 {
 	struct mdma_access *access = held->access;
+	int ret, first_error = 0;
 	struct mdma_run *run;
 	bool waited = false;
+	u32 forgotten = 0;
 
 	while ((run = take_parked(held, waited))) {
+		ret = 0;
 		waited = IS_ERR(run);
 		if (waited)
 			mdma_access_settle();
-		else if (mdma_run_pin(access, run, pages))
-			mdma_run_end(access, run);
 		else
-			hold_since(held, run, ktime_sub(ktime_get(), run->age));
+			ret = pin_again(held, run, pages);
+		if (ret && !forgotten++)
+			first_error = ret;
 		if (fatal_signal_pending(current))
 			forget_parked(held);
 		cond_resched();
 	}
+	tell_forgotten(access, forgotten, first_error);
 }
 
 /**

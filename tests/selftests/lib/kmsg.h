@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The kernel's log. */
+#ifndef SELFTESTS_KMSG_H
+#define SELFTESTS_KMSG_H
+
+#include <stdbool.h>
+
+/* Returns a file descriptor for what is logged from now on, or -errno. */
+int kmsg_open(void);
+
+/* Reads all that is there. Returns whether a line of it has this text. */
+bool kmsg_has(int fd, const char *text);
+
+#endif
