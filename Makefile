@@ -13,6 +13,7 @@ LIBVIRT ?=
 CONTAINER ?=
 V ?= 0
 AUTO ?=
+TIME ?=
 SCENARIO ?= migrate
 ARGS ?=
 
@@ -26,7 +27,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO TIME DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -61,6 +62,10 @@ answers: ## a million calls to our type1 and to the kernel's own: what differs, 
 soak: ## 600,000 transfers by the guest's driver, across 20 migrations
 	@scripts/lab run --results "$$OUT/soak" driver guests=plain only=dmatest_on,migrated \
 		transfers=224000 moves=10 client_transfers=1900 $(ARGS)
+
+fuzz: ## random operations, guided by coverage, on the debug kernel, for TIME=600 seconds
+	@DEBUG=1 scripts/lab run --results "$$OUT/fuzz" fuzz "seconds=$${TIME:-600}" \
+		$(if $(SEED),"seed=$$SEED") $(ARGS)
 
 series: ## the backend as patches for the lab's kernel (git am), tried, in OUT/series
 	@scripts/lab series

@@ -184,7 +184,7 @@ class Declarations(unittest.TestCase):
     # Settings that mean something else than the shared one of the same name.
     OTHERS = {("failures", "bandwidth"), ("experiment", "bandwidth"),
               ("experiment", "downtime_limit_ms"), ("model", "seed"), ("selftests", "seed"),
-              ("answers", "seed")}
+              ("answers", "seed"), ("fuzz", "seed")}
 
     def test_read_as_run(self):
         """The host reads the same settings that the scenario has."""

@@ -12,6 +12,7 @@
 #include <linux/bitops.h>
 #include <linux/err.h>
 #include <linux/hrtimer.h>
+#include <linux/kcov.h>
 #include <linux/kthread.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -38,7 +39,9 @@ static void worker_step(struct mdma_worker *worker)
 	}
 	__set_current_state(TASK_RUNNING);
 	worker->next = KTIME_MAX;
+	kcov_remote_start_common(worker->kcov_handle);
 	worker->busy = worker->work(worker->data, &worker->next);
+	kcov_remote_stop();
 	if (worker->busy)
 		cond_resched();
 }
@@ -107,6 +110,7 @@ int mdma_worker_start(struct mdma_worker *worker, const char *name)
 {
 	worker->busy = true;
 	worker->dead = false;
+	worker->kcov_handle = kcov_common_handle();
 	return IS_ENABLED(CONFIG_VHOST_TASK) ? start_task(worker, name) :
 					       start_kthread(worker, name);
 }

@@ -21,6 +21,7 @@ struct vhost_task;
  * @busy: there was something to do; used by the thread only
  * @dead: the thread has been killed
  * @flags: bit 0: there may be work; the thread looks before it sleeps
+ * @kcov_handle: to whom KCOV reports the code that the thread runs; 0: nobody
  */
 struct mdma_worker {
 	bool (*work)(void *data, ktime_t *next);
@@ -32,6 +33,7 @@ struct mdma_worker {
 	bool busy;
 	bool dead;
 	unsigned long flags;
+	u64 kcov_handle;
 };
 
 int mdma_worker_start(struct mdma_worker *worker, const char *name);

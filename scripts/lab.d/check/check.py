@@ -253,6 +253,7 @@ PARTS = {
     "neighbours": in_lab("neighbours"),
     "model": model(),
     "answers": in_lab("answers"),
+    "fuzz": in_lab("fuzz", seconds="45", seed="1"),
     "evidence": in_lab("evidence"),
     "migrate": in_lab("migrate"),
     "tracking": in_lab("migrate", "tracking", tracking="device"),
@@ -270,6 +271,7 @@ DEBUG_PARTS = {
     "reports": reports,
     "selftests": in_lab("selftests", backend="ours"),
     "model": model(backends="ours", ops="100000"),
+    "fuzz": in_lab("fuzz", seconds="300"),
 }
 
 # Parts that run only if they are named: what takes too long for every check.
@@ -305,7 +307,13 @@ def names():
 # --- the count --------------------------------------------------------------
 
 
+def _cpu_seconds():
+    """What this process and those that it has waited for have used of the CPUs."""
+    return sum(os.times()[:4])
+
+
 def _run_part(name, part):
+    before = _cpu_seconds()
     with say.Step(f"check: {name}", quiet=True):
         try:
             results = part()
@@ -321,7 +329,8 @@ def _run_part(name, part):
     except OSError as error:
         results += _failed(f"results of {name}", trouble.words(error))
     passed, failed, skipped = ktap.counts(results)
-    say.info(f"check: {name}: {passed} passed, {failed} failed, {skipped} skipped")
+    say.info(f"check: {name}: {passed} passed, {failed} failed, {skipped} skipped; "
+             f"{_cpu_seconds() - before:.0f} s of a CPU")
     return results
 
 

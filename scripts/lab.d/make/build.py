@@ -41,6 +41,7 @@ class Target:
     @strict:   whether a warning fails the build
     @after:    names of the targets whose products it takes
     @mutant:   its change is made in the copy
+    @fetch:    a function that downloads what @files has, unless it is there
     """
     name: str
     trees: tuple
@@ -51,6 +52,7 @@ class Target:
     strict: bool = True
     after: tuple = ()
     mutant: object = None
+    fetch: object = None
 
     @property
     def directory(self):
@@ -160,6 +162,10 @@ TARGETS = {target.name: target for target in (
     Target("bench", ("tests/bench", "tests/selftests/lib", "include"),
            (*MAKE, "-C", "{source}", "KDIR={build}", "OUT={bin}", WARNINGS),
            ("mdma_bench.ko",)),
+    Target("fuzz", ("tests/fuzz", "tests/selftests/lib", "include"),
+           (*MAKE, "-C", "{source}", "OUT={bin}", "ENGINE=" + " ".join(image.FUZZER_FILES)),
+           files={f"tests/fuzz/{name}": paths.FUZZER / name for name in image.FUZZER_FILES},
+           fetch=image.make_fuzzer),
 )}
 
 # Several targets by one name: the parts of the guest's initramfs, the device's own log, and all
@@ -185,7 +191,7 @@ if lab_kernel.OWN:
 PRODUCT = ("vfio", "mdma")
 PRODUCTS = {versions.TYPE1: PRODUCT, versions.IOMMUFD: GROUPS["iommufd"] or PRODUCT}
 # Targets that the lab finds below /mdma, besides mutants.
-PUBLISHED = ("selftests", "nic", "bench", *GROUPS["logging"], *GROUPS["iommufd"])
+PUBLISHED = ("selftests", "nic", "bench", "fuzz", *GROUPS["logging"], *GROUPS["iommufd"])
 
 # Not in the table: it is not only built, but run, each time (see check/check.py).
 UNIT = Target("unit", ("tests/unit", "drivers", "samples/vfio-mdev/mdma", "include"),
@@ -252,9 +258,9 @@ def _inputs(target):
         if tree in target.copies:
             found.update({f"{tree}/{path.name}": path for path in target.copies[tree].iterdir()})
             continue
-        if any(name.startswith(f"{tree}/") for name in target.files):
-            continue
         if not directory.is_dir():
+            if any(name.startswith(f"{tree}/") for name in target.files):
+                continue
             raise say.LabError(f"{target.name}: no directory {tree}")
         for path in sorted(directory.rglob("*")):
             if path.is_file() and not path.name.startswith(".") \
@@ -348,6 +354,8 @@ def _collect(target, log):
 
 def build(target, quiet=False):
     """Build one target unless it is current. Returns whether it was built."""
+    if target.fetch:
+        target.fetch()
     with image.locked(target.directory, f"building {target.name}"):
         try:
             return _build(target, quiet)

@@ -21,6 +21,8 @@ IMAGE = KERNEL.tree / "arch/x86/boot/bzImage"
 INITRAMFS = HOME / "initramfs.cpio"
 PAYLOAD = paths.PAYLOAD / "debug"
 
+# Tells Kbuild that KCOV is to see a module; the kernel itself is left out of it.
+COVERED = "KCOV_INSTRUMENT=y"
 
 def key():
     """What decides what the kernel is: its source, the fragments, and how it is built."""
@@ -64,10 +66,11 @@ def asked_for():
 
 
 def _target(base):
-    """The same module as for the usual kernel. Style and warnings are judged there."""
+    """The same module as for the usual kernel, with calls that tell KCOV where it is. Style and
+    warnings are judged there."""
     argv = tuple(word.replace("{build}", "/mnt/debug/tree") for word in base.argv
                  if word != build.WARNINGS)
-    return replace(base, name=f"debug/{base.name}", argv=argv, strict=False,
+    return replace(base, name=f"debug/{base.name}", argv=(*argv, COVERED), strict=False,
                    files={"debug-kernel": key()})
 
 

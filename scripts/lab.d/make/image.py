@@ -54,6 +54,10 @@ SOURCE_FILES = (
     "tools/include/linux/rbtree_augmented.h",
 )
 
+# libFuzzer for tests/fuzz, and the C++ library that it needs, without the compilers.
+FUZZER_PACKAGES = ("libclang-rt-19-dev", "libstdc++-14-dev")
+FUZZER_FILES = ("libclang_rt.fuzzer-x86_64.a", "libstdc++.a")
+
 GIB = 1 << 30
 DISK_NEEDED = 6 * GIB
 # The part of TMPDIR that mmdebstrap uses when an ordinary user runs it.
@@ -176,6 +180,37 @@ def _unpack(archive, tree):
     archive.unlink()
 
 
+def _take_files(step, names, members, target):
+    """Download packages that are not in the tree, and take files of them.
+
+    @step:    a word for the user
+    @names:   of the packages
+    @members: names of files, without their directories
+    @target:  the directory that gets them
+    """
+    package = paths.LAB / f"{step}.tar"
+    try:
+        _mmdebstrap(step, ["--variant=extract", "--include=" + ",".join(names)], package)
+        process.run(["tar", "-x", "-f", package, "-C", target, "--transform=s,.*/,,",
+                     "--wildcards", *(f"*/{name}" for name in members)],
+                    paths.LAB / "image.log", f"unpacking {', '.join(members)}", append=True)
+    finally:
+        package.unlink(missing_ok=True)
+
+
+def make_fuzzer():
+    """Download libFuzzer, unless it is there."""
+    with locked(paths.FUZZER, "libFuzzer"):
+        stamp = paths.FUZZER / "stamp"
+        wanted = digest(recipe(), *FUZZER_PACKAGES, *FUZZER_FILES)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        _check_usable()
+        stamp.unlink(missing_ok=True)
+        _take_files("fuzzer", FUZZER_PACKAGES, FUZZER_FILES, paths.FUZZER)
+        stamp.write_text(wanted)
+
+
 def _fetch_source():
     """Download the kernel's source. It is not in the tree: it is big, and only read here."""
     stamp = paths.LAB / "source.stamp"
@@ -184,16 +219,9 @@ def _fetch_source():
         return
     _check_usable()
     stamp.unlink(missing_ok=True)
-    package = paths.LAB / "source.tar"
-    try:
-        _mmdebstrap("source", ["--variant=extract", "--include=" + source_package()], package)
-        name = f"{source_package()}.tar.xz"
-        process.run(["tar", "-x", "-f", package, "-C", paths.LAB, "--strip-components=3",
-                     f"./usr/src/{name}"], paths.LAB / "image.log",
-                    "unpacking the kernel's source package", append=True)
-        (paths.LAB / name).rename(archive)
-    finally:
-        package.unlink(missing_ok=True)
+    name = f"{source_package()}.tar.xz"
+    _take_files("source", [source_package()], [name], paths.LAB)
+    (paths.LAB / name).rename(archive)
     stamp.write_text(recipe())
 
 

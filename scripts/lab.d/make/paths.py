@@ -19,6 +19,7 @@ LAB = OUT / "lab" / IMAGE
 ROOT = LAB / "root"
 ROOT_IMAGE = LAB / "root.img"
 DEBUG = LAB / "debug"
+FUZZER = LAB / "fuzzer"
 # Of the kernel that lab and guests boot; LAB, unless it is of a tree.
 KERNEL = OUT / "lab" / VARIANT
 KERNEL_SOURCE = KERNEL / ("tree" if versions.tree() else "src")
@@ -32,6 +33,7 @@ SHELL = OUT / "shell"
 SCENARIOS = REPO / "tests" / "scenarios"
 SELFTESTS = REPO / "tests" / "selftests"
 MUTANTS = REPO / "tests" / "mutants"
+CORPUS = REPO / "tests" / "fuzz" / "corpus"
 DRAWN = OUT / "mutants" / "drawn"
 PAGES = REPO / "tests" / "pages"
 PLACES = REPO / "tests" / "places"

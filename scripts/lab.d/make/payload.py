@@ -68,7 +68,7 @@ def update():
 def _update():
     # Scenarios type the commands of the documentation; the files these name are where it says.
     documentation = paths.REPO / "Documentation"
-    for directory in (paths.SCENARIOS, paths.WORKLOADS, paths.LIBVIRT, documentation):
+    for directory in (paths.SCENARIOS, paths.WORKLOADS, paths.LIBVIRT, paths.CORPUS, documentation):
         mirror(directory, in_payload(directory))
     mirror(paths.LAB_D, in_payload(paths.LAB_D), IN_LAB)
     mdma_trace = paths.REPO / "scripts/mdma-trace"
