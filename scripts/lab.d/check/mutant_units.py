@@ -34,7 +34,8 @@ UNITS = {"drivers/vfio/page_row.": ("page_row_test",),
          "samples/vfio-mdev/mdma/stream_values.": ("values_test", "stream_test",
                                                    "stream_fuzz"),
          "samples/vfio-mdev/mdma/window.": ("stream_test", "stream_fuzz"),
-         "samples/vfio-mdev/mdma/sequence.": ("sequence_test",)}
+         "samples/vfio-mdev/mdma/sequence.": ("sequence_test",),
+         "samples/vfio-mdev/mdma/going.": ("going_test",)}
 # CPU seconds that a test may take: so many times what it takes without a mutant, and some more.
 TIMES, MORE_SECONDS = 3, 10
 # The test may neither fill the memory nor the disk.
