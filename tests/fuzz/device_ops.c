@@ -220,6 +220,7 @@ static int set(struct fuzz *f)
 	};
 	const char *file = files[input_below(&f->in, ARRAY_SIZE(files))];
 
+	f->set = true;
 	if (input_one_in(&f->in, 3))
 		return mdma_set(&f->rig.dev, file, "%s",
 				words[input_below(&f->in, ARRAY_SIZE(words))]);
@@ -230,6 +231,7 @@ static int set_window(struct fuzz *f)
 {
 	__u64 first = input_iova(&f->in) & -PAGE_SIZE;
 
+	f->set = true;
 	return mdma_set(&f->rig.dev, "workload/window", "%llx-%llx", first,
 			first + (input_pages(&f->in) << PAGE_SHIFT) - 1);
 }
@@ -237,6 +239,7 @@ static int set_window(struct fuzz *f)
 /* So many steps of the workload, or its thread. */
 static int work(struct fuzz *f)
 {
+	f->set = true;
 	if (input_one_in(&f->in, 2))
 		return mdma_set(&f->rig.dev, "workload/run", "%u",
 				input_below(&f->in, 2));
@@ -258,6 +261,7 @@ static int upload(struct fuzz *f)
 	fd = open(path, O_RDWR);
 	if (fd < 0)
 		return -errno;
+	f->set = true;
 	for (i = 0; i < n; i++)
 		data[i] = input_byte(&f->in);
 	done = pwrite(fd, data, n, input_one_in(&f->in, 8) ?

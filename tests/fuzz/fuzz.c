@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * libFuzzer's view: it gives inputs, and changes those that reach something new. Each
- * input has a container and a device of its own. It is written to $CURRENT before it
+ * input begins with a container and a device as new. It is written to $CURRENT before it
  * runs, so that the one that stops the kernel is known.
  */
 #include <errno.h>
@@ -66,18 +66,29 @@ int fuzz_open_device(struct fuzz *f)
 	return cover_call(open_device, f);
 }
 
+static int create_device(struct mdma *dev)
+{
+	int ret;
+
+	if (dev->uuid[0])
+		return 0;
+	ret = mdma_create(dev, "mdma-4");
+	if (!ret)
+		ret = mdma_set(dev, "dirty_log/enabled", "1");
+	/* The kernel does not support it; the other operations work. */
+	return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
 static int open_rig(struct fuzz *f)
 {
 	struct rig *r = &f->rig;
 	int ret;
 
+	ret = create_device(&r->dev);
+	if (ret)
+		return ret;
 	r->container = container_open();
-	ret = r->container < 0 ? r->container : mdma_create(&r->dev, "mdma-4");
-	if (!ret)
-		ret = mdma_set(&r->dev, "dirty_log/enabled", "1");
-	/* The kernel does not support it; the other operations work. */
-	if (ret == -EOPNOTSUPP)
-		ret = 0;
+	ret = r->container < 0 ? r->container : 0;
 	if (!ret)
 		ret = mdma_attach(&r->dev, r->container);
 	if (!ret)
@@ -98,10 +109,12 @@ static void begin(struct fuzz *f, const unsigned char *data, size_t size)
 		.argsz = sizeof(info), .index = VFIO_PCI_CONFIG_REGION_INDEX,
 	};
 	unsigned char *stream = f->stream;
+	struct mdma dev = f->rig.dev;
 	int ret;
 
 	*f = (struct fuzz) {
 		.in = { data, data + size },
+		.rig.dev = dev,
 		.rig.mem = map_at(MEMORY, PAGES << PAGE_SHIFT,
 				  PROT_READ | PROT_WRITE),
 		.rig.pages = PAGES,
@@ -127,13 +140,18 @@ static void end(struct fuzz *f)
 
 	if (f->data_fd >= 0)
 		close(f->data_fd);
-	mdma_destroy(&f->rig.dev);
+	mdma_close(&f->rig.dev);
 	close(f->rig.container);
 	if (locked_pages_soon(0))
 		fail("pages are locked when all is closed", locked_pages());
 	for (i = 0; i < (int)PAGE_SIZE; i++)
 		if (f->read_only[i] != FILLER)
 			fail("the device wrote to read-only memory, byte", i);
+	/* A new device takes long, so it is made only if its settings changed. */
+	if (f->set)
+		mdma_destroy(&f->rig.dev);
+	else
+		mdma_clear_ledger(&f->rig.dev);
 }
 
 static unsigned int length(const struct op *table)

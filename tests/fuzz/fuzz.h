@@ -29,6 +29,7 @@
  * @stream: what was read from @data_fd of a save
  * @size: bytes in @stream
  * @loaded: bytes of @stream that were written to @data_fd of a load
+ * @set: files of sysfs were written
  */
 struct fuzz {
 	struct input in;
@@ -40,6 +41,7 @@ struct fuzz {
 	unsigned char *stream;
 	long long size;
 	long long loaded;
+	bool set;
 };
 
 /**

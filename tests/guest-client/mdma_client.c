@@ -345,16 +345,21 @@ static void count_callback(void *param)
 /* The ring is completely full, again and again; each callback is called once. */
 static int full_ring(struct client *c)
 {
+	unsigned int round, count, full = 0, n = 0;
 	atomic_t called = ATOMIC_INIT(0);
-	unsigned int round, n = 0;
 	dma_cookie_t cookie, last = 0;
 
 	for (round = 0; round < 20; round++) {
-		while ((cookie = client_submit(c, c->iova, count_callback,
-					       &called)) > 0) {
+		for (count = 0; (cookie = client_submit(c, c->iova,
+							count_callback,
+							&called)) > 0; count++)
 			last = cookie;
-			n++;
-		}
+		if (!round)
+			full = count;
+		/* All are done, so there is as much room as before. */
+		expect(count == full, "round %u: room for %u, not for %u\n",
+		       round, count, full);
+		n += count;
 		dma_async_issue_pending(c->chan);
 		expect(client_wait(c, last) == DMA_COMPLETE, "round %u fails\n",
 		       round);

@@ -249,6 +249,23 @@ def rebind_under_load(bench):
         bench.works()
 
 
+def interrupts_by_line(bench):
+    """Without MSI-X, the channels share the function's line, which is raised until each of them has
+    acknowledged its interrupt."""
+    bench.do(SLOT)
+    rebind = ("echo 0 >$DMATEST/run; echo $slot >$DRIVER/unbind; "
+              "echo {} >/sys/bus/pci/devices/$slot/msi_bus; echo $slot >$DRIVER/bind")
+    bench.do(rebind.format(0))
+    try:
+        expect(bench.do("ls /sys/bus/pci/devices/$slot/msi_irqs 2>/dev/null; true") == "",
+               "the function still has MSI-X")
+        bench.transfers(50)
+    finally:
+        bench.do(rebind.format(1))
+    bench.transfers(5)
+    bench.works()
+
+
 def pulled_out_under_load(bench):
     """The function does not answer any more, as if it had been pulled out: its registers read as
     ones. The kernel removes it. All clients come to an end. Then it is found again, and works."""
@@ -428,8 +445,9 @@ LOAD = ("shared_channels", "several_channels", "overlapping_buffers", "terminate
 
 TESTS = (dmatest_on_all_channels, threads_on_each_channel, *map(client, CLIENT),
          *map(load, LOAD), load("unbound_under_load"), rings_of_two, rebind_under_load,
-         module_in_use_stays, bus_master_off_and_on, pulled_out_under_load, suspend_of_devices,
-         suspend_to_ram, migrated_under_load, kexec_under_load, guest_crashes, qemu_is_killed)
+         interrupts_by_line, module_in_use_stays, bus_master_off_and_on, pulled_out_under_load,
+         suspend_of_devices, suspend_to_ram, migrated_under_load, kexec_under_load, guest_crashes,
+         qemu_is_killed)
 # Its kernel is slower, and the last tests leave no memory to check.
 POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-3])
 PLUGGED_TESTS = (unplugged_under_load,)

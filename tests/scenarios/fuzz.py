@@ -83,7 +83,8 @@ def coverage(known, blocks):
 def command(config, directory, corpus):
     """The command line of the fuzzer."""
     words = [config["program"], f"-max_len={config['length']}", f"-timeout={INPUT_SECONDS}",
-             "-len_control=0", "-rss_limit_mb=0", f"-artifact_prefix={directory}/", "-print_final_stats=1"]
+             "-len_control=0", "-reduce_inputs=0", "-rss_limit_mb=0",
+             f"-artifact_prefix={directory}/", "-print_final_stats=1"]
     words += [f"-max_total_time={config['seconds']}"] if config["seconds"] else ["-runs=0"]
     words += [f"-seed={config['seed']}"] if config["seed"] else []
     return [*words, corpus, CORPUS]
