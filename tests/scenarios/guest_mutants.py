@@ -178,7 +178,9 @@ def try_all(plan, guests, results):
         took = round(time.monotonic() - begin, 1)
         facts = {"state": state, "by": [line[:300] for line in by], "seconds": took}
         (results / f"{mutant['name']}.json").write_text(json.dumps(facts))
-        if guests.guest and not guests.guest.sound():
+        # One that did not answer would not do so now, either.
+        silent = any("GuestError" in line for line in by)
+        if guests.guest and (silent or not guests.guest.sound()):
             guests.drop()
         print(f"{mutant['name']:34} {state:9} {took:5.1f} s, {time.monotonic() - begin:5.1f} s in "
               f"all  {'; '.join(by)[:90]}", flush=True)
