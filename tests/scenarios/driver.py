@@ -85,6 +85,8 @@ class Bench:
         """@other: makes a Host for the guest to move to, with another device than this one."""
         self.host, self.shell, self.config, self.other = host, shell, config, other
         self.mdev, self.patience = host.mdev, config.patience
+        # Seconds more to wait for each transfer of a test that makes many.
+        self.transfer_seconds = 0.1
 
     def close(self):
         """End the guest, wherever it is."""
@@ -182,7 +184,7 @@ def dmatest_on_all_channels(bench):
     channels = CHANNELS[bench.config.type]
     expect(bench.do("count_channels") == str(channels), "not all channels are there")
     count = -(-bench.config.transfers // (4 * channels))
-    bench.transfers(count, bench.patience + count * channels / 10)
+    bench.transfers(count, bench.patience + count * channels * bench.transfer_seconds)
     bench.works()
 
 

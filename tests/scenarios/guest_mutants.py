@@ -85,6 +85,8 @@ class Guest:
             shell.answer()
             host.vm.connect()
             self.bench = driver.Bench(host, shell, config)
+            # How long a test may take is known, see test().
+            self.bench.transfer_seconds = 0
             set_workload(host, workload(config), config.patience)
             for line in FUNCTIONS.splitlines():
                 self.bench.do(line)
