@@ -26,14 +26,14 @@ LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
 
 def files():
-    """All our files in the tree, relative to it."""
+    """All our files in the tree, relative to it, but for inputs of fuzzers."""
     found = []
     for directory in DIRECTORIES:
         for base, directories, names in os.walk(paths.REPO / directory):
             directories[:] = sorted(name for name in directories if name != "__pycache__")
             found += [os.path.join(base, name) for name in sorted(names)]
     return [os.path.relpath(path, paths.REPO) for path in found
-            if os.path.isfile(path) and not path.endswith((".pyc", ".orig", ".rej"))]
+            if os.path.isfile(path) and not path.endswith((".pyc", ".orig", ".rej", ".bin"))]
 
 
 def is_shell(path, text):
