@@ -3,6 +3,7 @@
 #ifndef MDMA_WORKER_H
 #define MDMA_WORKER_H
 
+#include <linux/kcov.h>
 #include <linux/ktime.h>
 #include <linux/types.h>
 
@@ -21,7 +22,8 @@ struct vhost_task;
  * @busy: there was something to do; used by the thread only
  * @dead: the thread has been killed
  * @flags: bit 0: there may be work; the thread looks before it sleeps
- * @kcov_handle: to whom KCOV reports the code that the thread runs; 0: nobody
+ * @kcov_handle: to whom KCOV reports the code that the thread runs; 0: nobody. A
+ *	number on 6.12, a structure on 7.3
  */
 struct mdma_worker {
 	bool (*work)(void *data, ktime_t *next);
@@ -33,7 +35,7 @@ struct mdma_worker {
 	bool busy;
 	bool dead;
 	unsigned long flags;
-	u64 kcov_handle;
+	typeof(kcov_common_handle()) kcov_handle;
 };
 
 int mdma_worker_start(struct mdma_worker *worker, const char *name);
