@@ -479,6 +479,26 @@ static void client_pull_out(struct client *c)
 			      command & ~PCI_COMMAND_MEMORY);
 }
 
+/* What a suspended device was given is done when it works again. */
+static int resume_continues(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	const struct dev_pm_ops *pm = dev->driver->pm;
+	dma_cookie_t cookie;
+	int status;
+
+	expect(!pm->suspend(dev), "suspend fails\n");
+	cookie = client_submit(c, c->iova, NULL, NULL);
+	dma_async_issue_pending(c->chan);
+	status = client_status(c, cookie);
+	expect(!pm->resume(dev), "resume fails\n");
+	expect(status == DMA_IN_PROGRESS, "status %d of a suspended device\n",
+	       status);
+	status = client_wait(c, cookie);
+	expect(status == DMA_COMPLETE, "status %d after resume\n", status);
+	return 0;
+}
+
 /* If the device does not come back from suspend, all pending transfers fail. */
 static int resume_fails(struct client *c)
 {
@@ -514,6 +534,7 @@ static const struct {
 	{ "terminate_in_callback", terminate_in_callback },
 	{ "reset_before_bus_master", reset_before_bus_master },
 	{ "shutdown_is_quiet", shutdown_is_quiet },
+	{ "resume_continues", resume_continues },
 	{ "resume_fails", resume_fails },
 };
 
