@@ -314,7 +314,7 @@ def play_control(config, results):
         raise
     finally:
         if config.container == "iommufd":
-            load_mdma(vfio_iommufd.MDMA)
+            load_mdma(vfio_iommufd.mdma())
         elif config.tracking == "device":
             load_mdma(vfio_logging.mdma())
         else:

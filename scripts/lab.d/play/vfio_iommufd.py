@@ -21,6 +21,11 @@ def builtin():
     return vfio_logging.builtin()
 
 
+def mdma():
+    """The mdma for this vfio; None: the installed one."""
+    return None if builtin() else MDMA
+
+
 def load():
     """Load them, and no type1, unless the kernel has them."""
     if builtin():
