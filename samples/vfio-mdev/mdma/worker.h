@@ -35,6 +35,7 @@ struct mdma_worker {
 	bool busy;
 	bool dead;
 	unsigned long flags;
+
 	typeof(kcov_common_handle()) kcov_handle;
 };
 
