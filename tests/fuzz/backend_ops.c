@@ -130,14 +130,8 @@ static int container_raw(struct fuzz *f)
 		VFIO_IOMMU_ENABLE,
 	};
 	unsigned long call = calls[input_below(&f->in, ARRAY_SIZE(calls))];
-	__u32 arg[64] = { 0 };
-	unsigned int i;
 
-	arg[0] = input_one_in(&f->in, 4) ? input_number(&f->in) :
-					   input_below(&f->in, sizeof(arg));
-	for (i = 1; i < 12; i++)
-		arg[i] = input_number(&f->in);
-	return ioctl(f->rig.container, call, arg) < 0 ? -errno : 0;
+	return fuzz_raw(f, f->rig.container, call);
 }
 
 /* The device is closed and opened again, perhaps after its group was away. */

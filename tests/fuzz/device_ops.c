@@ -184,14 +184,8 @@ static int device_raw(struct fuzz *f)
 		VFIO_DEVICE_IOEVENTFD, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
 	};
 	unsigned long call = calls[input_below(&f->in, ARRAY_SIZE(calls))];
-	__u32 arg[64] = { 0 };
-	unsigned int i;
 
-	arg[0] = input_one_in(&f->in, 4) ? input_number(&f->in) :
-					   input_below(&f->in, sizeof(arg));
-	for (i = 1; i < 12; i++)
-		arg[i] = input_number(&f->in);
-	return ioctl(f->rig.dev.device, call, arg) < 0 ? -errno : 0;
+	return fuzz_raw(f, f->rig.dev.device, call);
 }
 
 static int reset(struct fuzz *f)

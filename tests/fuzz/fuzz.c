@@ -66,6 +66,18 @@ int fuzz_open_device(struct fuzz *f)
 	return cover_call(open_device, f);
 }
 
+int fuzz_raw(struct fuzz *f, int fd, unsigned long call)
+{
+	__u32 arg[64] = { 0 };
+	unsigned int i;
+
+	arg[0] = input_one_in(&f->in, 4) ? input_number(&f->in) :
+					   input_below(&f->in, sizeof(arg));
+	for (i = 1; i < 12; i++)
+		arg[i] = input_number(&f->in);
+	return ioctl(fd, call, arg) < 0 ? -errno : 0;
+}
+
 static int create_device(struct mdma *dev)
 {
 	int ret;

@@ -57,6 +57,9 @@ struct op {
 /* Maps the memory of the rig, in mappings of 1, 2, 4, ... or all pages. */
 int fuzz_map_in_parts(struct fuzz *f);
 
+/* Makes a call with any bytes as its structure. Returns 0 or -errno. */
+int fuzz_raw(struct fuzz *f, int fd, unsigned long call);
+
 /* Opens the device of the rig, whose group is in the container. */
 int fuzz_open_device(struct fuzz *f);
 
