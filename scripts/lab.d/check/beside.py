@@ -19,8 +19,10 @@ from make import paths
 
 # GiB for two labs, or a lab and two hosts of libvirt, and what is built meanwhile.
 MEMORY = 14
-# Begin with what takes long, beside parts that need no lab.
-FIRST = ("selftests", "python", "lint", "places", "build", "unit", "driver")
+# Begin with what takes long, beside parts that need no lab: a long part that begins last would
+# run alone.
+FIRST = ("selftests", "python", "lint", "places", "build", "unit", "driver", "libvirt", "failures",
+         "presets")
 # Parts that judge what all others have left.
 LAST = ("rules", "pages")
 
