@@ -145,9 +145,6 @@ def kernel_command_line(accel, options):
         # Otherwise, each event that is switched on or off changes the scheduler's code, which
         # QEMU may go on to execute as it was.
         words += ["trace_options=norecord-cmd"]
-        # When a guest halts, its KVM would look for 0.2 ms whether it has a reason to go on. That
-        # is for latency on a CPU of its own; here it takes the CPU from those who work.
-        words += ["kvm.halt_poll_ns=0"]
     if accel != "kvm":
         # At boot, the kernel spins for ten ticks by the TSC, and panics if fewer than half of them
         # came. The thread of QEMU that makes the ticks may wait that long for the host.
