@@ -4,8 +4,8 @@
 
 libFuzzer (tests/fuzz) begins with the inputs of tests/fuzz/corpus. On the debug kernel, KCOV says
 which blocks of our modules an input reaches; on any other kernel, new answers of calls are all that
-guides it. The first report of the kernel ends the lab; the input is then in "current". Put it into
-tests/fuzz/corpus to run it again. What a run found to be of use is left in "corpus".
+guides it. A WARNING ends the lab; the input is then in "current". Put it into tests/fuzz/corpus to
+run it again. A report of KASAN, UBSAN or lockdep fails the run by the kernel's log alone. What a run found to be of use is left in "corpus".
 
 usage: fuzz.py --results DIR [key=value ...]          (as root; --help: keys)
 """

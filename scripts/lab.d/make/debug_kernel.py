@@ -24,6 +24,7 @@ PAYLOAD = paths.PAYLOAD / "debug"
 # Tells Kbuild that KCOV is to see a module; the kernel itself is left out of it.
 COVERED = "KCOV_INSTRUMENT=y"
 
+
 def key():
     """What decides what the kernel is: its source, the fragments, and how it is built."""
     return image.digest(image.recipe(), small_kernel.recipe(KERNEL))
