@@ -12,7 +12,9 @@
  * one that was looked at, and is not going (type1_dma.c). Until then nothing of the
  * call is to be seen: an UNMAP finds nothing pinned by it, and neither does a report.
  * What the call has got is given back where it fails, so a call that fails has changed
- * nothing.
+ * nothing. A process and its child can have mapped memory in one container: then a call
+ * has parts, one for each stretch of pages with one owner, and records all of them in
+ * that hold.
  *
  * A page that another call pinned meanwhile, or unpinned, makes no difference: the
  * frame of a page that is pinned is the recorded one, and a page that is not pinned
@@ -61,8 +63,9 @@ static void vfio_group_pins(struct vfio_iommu *iommu,
  * @group: the group that pins
  * @iova: of the first page
  * @npage: number of pages; cut where the next one has another owner
+ * @left: number of pages that were cut off, and are in no part yet
+ * @rest: the part for the pages that were cut off, or NULL
  * @prot: IOMMU_READ, IOMMU_WRITE
- * @whole: these are all pages of the call
  * @pages: an element for each page. Of the first @looked, those are NULL that were
  *	found pinned; the others were got by this call
  * @generation: of the newest mapping when the call began; a newer one is none that
@@ -90,8 +93,9 @@ struct pin_call {
 	struct iommu_group *group;
 	dma_addr_t iova;
 	int npage;
+	int left;
+	struct pin_call *rest;
 	int prot;
-	bool whole;
 	struct page **pages;
 	u64 generation;
 	struct mm_struct *mm;
@@ -179,8 +183,8 @@ static int pin_scan(struct pin_call *call)
 			if (ret)
 				return ret;
 		} else if (dma->mm != call->mm) {
+			call->left = call->npage - i;
 			call->npage = i;
-			call->whole = false;
 			break;
 		}
 		page = (iova - dma->iova) >> PAGE_SHIFT;
@@ -322,6 +326,24 @@ static int pin_charge(struct pin_call *call)
 	return 0;
 }
 
+/* The pages that were cut off get a part of their own. */
+static noinline int pin_split(struct pin_call *call)
+{
+	struct pin_call *rest = kzalloc(sizeof(*rest), GFP_KERNEL);
+
+	if (!rest)
+		return -ENOMEM;
+	rest->iommu = call->iommu;
+	rest->iova = pin_iova(call, call->npage);
+	rest->npage = call->left;
+	rest->prot = call->prot;
+	rest->pages = call->pages + call->npage;
+	rest->generation = call->generation;
+	call->rest = rest;
+	call->left = 0;
+	return 0;
+}
+
 /* A kernel thread takes the owner's memory, as it has none. */
 static int pin_wait(struct pin_call *call)
 {
@@ -335,6 +357,8 @@ static int pin_wait(struct pin_call *call)
 		kthread_unuse_mm(call->mm);
 	if (!ret && call->charge)
 		ret = pin_charge(call);
+	if (!ret && call->left)
+		ret = pin_split(call);
 	return ret;
 }
 
@@ -349,7 +373,7 @@ static noinline int record_frames(struct pin_call *call, struct vfio_dma *dma,
 				  u64 first, struct page **pages, int n,
 				  long *locked)
 {
-	bool write = call->whole && call->prot & IOMMU_WRITE;
+	bool write = call->prot & IOMMU_WRITE;
 	int part = min_t(int, n, PIN_STORE_PART - first % PIN_STORE_PART), i;
 	unsigned long pfns[PIN_STORE_PART];
 
@@ -367,7 +391,7 @@ static noinline int record_frames(struct pin_call *call, struct vfio_dma *dma,
 static int record_row(struct pin_call *call, struct vfio_dma *dma, u64 first,
 		      struct page **pages, int row, long *locked)
 {
-	bool write = call->whole && call->prot & IOMMU_WRITE;
+	bool write = call->prot & IOMMU_WRITE;
 	unsigned long pfn = page_to_pfn(*pages);
 
 	row = pin_store_pin(&dma->pins, first, row, pfn, write,
@@ -550,7 +574,7 @@ static void written_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 	}
 }
 
-static int pin_record(struct pin_call *call)
+static int pin_record_part(struct pin_call *call)
 {
 	struct vfio_charge charge;
 	int ret = 0;
@@ -564,25 +588,53 @@ static int pin_record(struct pin_call *call)
 				    record_in_dma(call, dma, iova);
 	}
 	vfio_charge_end(&charge);
-	if (ret) {
-		pin_unrecord(call);
-		return ret;
+	return ret;
+}
+
+/* Record all parts, or nothing. */
+static int pin_record(struct pin_call *call)
+{
+	struct pin_call *part;
+	int ret = 0;
+
+	for (part = call; part && !ret; part = part->rest)
+		ret = pin_record_part(part);
+	for (part = call; part; part = part->rest) {
+		if (ret)
+			pin_unrecord(part);
+		else if (part->again && part->prot & IOMMU_WRITE)
+			written_range(part->iommu, part->iova, part->npage);
 	}
-	if (!call->whole)
-		return 0;
-	if (call->again && call->prot & IOMMU_WRITE)
-		written_range(call->iommu, call->iova, call->npage);
-	vfio_group_pins(call->iommu, call->group);
-	return 0;
+	if (!ret)
+		vfio_group_pins(call->iommu, call->group);
+	return ret;
 }
 
 /* --- a call --------------------------------------------------------------- */
 
+/* Is there something to wait for? Return: as pin_scan(). */
+static int pin_look(struct pin_call *call)
+{
+	int ret = pin_scan(call);
+
+	if (!ret && call->again)
+		ret = pin_lost(call);
+	if (ret)
+		return ret;
+	/* The last IOMMU went, and what it had locked, since the pages were got. */
+	if (call->covered < call->got && pins_count(call->iommu)) {
+		call->charge = true;
+		return 1;
+	}
+	return call->left ? 1 : 0;
+}
+
 /*
  * As far as it goes without waiting. Caller holds iommu->lock.
- * Return: 1 if there is something to wait for, 0 if all is pinned, or an error.
+ * Return: 1 if there is something to wait for, for @part; 0 if all is pinned; or an
+ * error.
  */
-static int pin_step(struct pin_call *call)
+static int pin_step(struct pin_call *call, struct pin_call **part)
 {
 	struct vfio_iommu *iommu = call->iommu;
 	int ret;
@@ -593,15 +645,10 @@ static int pin_step(struct pin_call *call)
 		return -EINVAL;
 	if (!call->generation)
 		call->generation = iommu->generation;
-	ret = pin_scan(call);
-	if (!ret && call->again)
-		ret = pin_lost(call);
-	if (ret)
-		return ret;
-	/* The last IOMMU went, and what it had locked, since the pages were got. */
-	if (call->covered < call->got && pins_count(iommu)) {
-		call->charge = true;
-		return 1;
+	for (*part = call; *part; *part = (*part)->rest) {
+		ret = pin_look(*part);
+		if (ret)
+			return ret;
 	}
 	return pin_record(call);
 }
@@ -625,22 +672,10 @@ static noinline void pin_give_back(struct pin_call *call)
 			put_pfn(page_to_pfn(call->pages[i]), IOMMU_READ);
 }
 
-/* Pin pages of one owner. Return: how many, or an error with nothing changed. */
-static int pin_part(struct pin_call *call)
+/* Give back what a part of a call does not need, whether the call failed or not. */
+static void pin_end(struct pin_call *call, bool failed)
 {
-	int ret;
-
-	for (;;) {
-		mutex_lock(&call->iommu->lock);
-		ret = pin_step(call);
-		mutex_unlock(&call->iommu->lock);
-		if (ret <= 0)
-			break;
-		ret = pin_wait(call);
-		if (ret)
-			break;
-	}
-	if (ret)
+	if (failed)
 		pin_give_back(call);
 	else
 		pin_put_twice(call);
@@ -648,40 +683,6 @@ static int pin_part(struct pin_call *call)
 		owner_uncharge(call->owner, call->charged - call->locked);
 	if (call->mm && call->mm != current->mm)
 		mmput_async(call->mm);
-	return ret ? ret : call->npage;
-}
-
-/*
- * Pin the pages behind the first @done, which have another owner. Those that are
- * pinned are written when all are.
- */
-static noinline int pin_rest(struct pin_call *first, int npage, int done)
-{
-	struct vfio_iommu *iommu = first->iommu;
-	int ret;
-
-	while (done < npage) {
-		struct pin_call call = {
-			.iommu = iommu, .iova = pin_iova(first, done),
-			.npage = npage - done, .prot = first->prot,
-			.pages = first->pages + done,
-		};
-
-		ret = pin_part(&call);
-		if (ret < 0)
-			break;
-		done += ret;
-	}
-	if (done < npage) {
-		unpin_pages(iommu, first->iova, done);
-		return ret;
-	}
-	mutex_lock(&iommu->lock);
-	if (first->prot & IOMMU_WRITE)
-		written_range(iommu, first->iova, npage);
-	vfio_group_pins(iommu, first->group);
-	mutex_unlock(&iommu->lock);
-	return npage;
 }
 
 static noinline int pin_range(struct vfio_iommu *iommu,
@@ -691,14 +692,28 @@ static noinline int pin_range(struct vfio_iommu *iommu,
 {
 	struct pin_call call = {
 		.iommu = iommu, .group = group, .iova = iova, .npage = npage,
-		.prot = prot, .whole = true, .pages = pages,
-		.generation = generation,
+		.prot = prot, .pages = pages, .generation = generation,
 	};
-	int ret = pin_part(&call);
+	struct pin_call *part, *rest;
+	int ret;
 
-	if (ret >= 0 && ret < npage)
-		ret = pin_rest(&call, npage, ret);
-	if (ret < 0)
-		memset(pages, 0, npage * sizeof(*pages));
+	do {
+		mutex_lock(&iommu->lock);
+		ret = pin_step(&call, &part);
+		mutex_unlock(&iommu->lock);
+		if (ret <= 0)
+			break;
+		ret = pin_wait(part);
+	} while (!ret);
+
+	pin_end(&call, ret);
+	for (part = call.rest; part; part = rest) {
+		rest = part->rest;
+		pin_end(part, ret);
+		kfree(part);
+	}
+	if (!ret)
+		return npage;
+	memset(pages, 0, npage * sizeof(*pages));
 	return ret;
 }

@@ -39,7 +39,7 @@ static bool page_record(struct vfio_iommu *iommu, dma_addr_t iova, int prot,
 /*
  * Pin one page of the caller's own memory, which is not pinned: without loops, and
  * with no structure on the stack, since a device with a ring does just that.
- * Return: whether it is done. If not, nothing has changed, and pin_part() will do it
+ * Return: whether it is done. If not, nothing has changed, and pin_range() will do it
  * or tell why not; @generation is of the newest mapping when the call began.
  */
 static bool pin_page(struct vfio_iommu *iommu, struct iommu_group *group,

@@ -646,6 +646,106 @@ TEST_F(slow, R16_W19_unpin_needs_no_lock_of_the_owner, 60)
 	UNPIN(r, 40, 1);
 }
 
+/* --- pages of two owners ------------------------------------------------------ */
+
+/* Pages that a child has mapped, in front of those that stall. */
+#define OF_CHILD	4
+
+/*
+ * A child that maps memory of its own in the container, and then does nothing. Returns
+ * its number.
+ */
+static pid_t start_child(struct slow *s)
+{
+	__u64 size = OF_CHILD << PAGE_SHIFT;
+	int ready[2], ret = -EPIPE;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ready));
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		ret = dma_map(s->rig.container,
+			      memory(size, PROT_READ | PROT_WRITE), at(OTHER),
+			      size, MAP_RW);
+		if (write(ready[1], &ret, sizeof(ret)) == sizeof(ret))
+			pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	EXPECT_EQ((long)sizeof(ret), read(ready[0], &ret, sizeof(ret)));
+	close(ready[0]);
+	EXPECT_STR("0", error(ret));
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+}
+
+/* A pin of the child's pages and of those behind them, which stalls. */
+static pid_t stall_beside_child(struct slow *s)
+{
+	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+	pid_t pid = start_child(s);
+
+	START(&s->rig);
+	ASSERT_STR("0", error(stall_open(&s->stall, size)));
+	ASSERT_EQ(0, dma_map(s->rig.container, s->stall.mem,
+			     at(OTHER + OF_CHILD), size, MAP_RW));
+	s->page = OTHER;
+	s->npages = OF_CHILD + 2;
+	stall(s, call_pin);
+	return pid;
+}
+
+/* Until the call has the pages of both owners, nothing of it is to be seen. */
+TEST_F(slow, R16_stalled_pin_of_two_owners, 60)
+{
+	struct rig *r = &self->rig;
+	pid_t pid = stall_beside_child(self);
+
+	EXPECT_STR("none", dirty(r, OTHER, OF_CHILD));
+	stall_release(&self->stall);
+	EXPECT_STR("0", error(job_join(&self->job)));
+	EXPECT_STR("1088-1093", dirty(r, OTHER, OF_CHILD + SLOW_PAGES));
+	/* The child is charged for its pages. */
+	EXPECT_LOCKED(2);
+	UNPIN(r, OTHER, OF_CHILD + 2);
+	EXPECT_LOCKED(0);
+	end_child(pid);
+}
+
+static int call_unmap_child(void *arg)
+{
+	struct slow *s = arg;
+
+	return dma_unmap(s->rig.container, at(OTHER), OF_CHILD << PAGE_SHIFT,
+			 NULL);
+}
+
+/* The first owner's mapping goes meanwhile, though the driver does not give back pages. */
+TEST_F(slow, R15_unmap_while_a_pin_of_two_owners_stalls, 60)
+{
+	struct rig *r = &self->rig;
+	pid_t pid = stall_beside_child(self);
+
+	mdma_set_leak(&r->dev, 1);
+	job_start(&self->others, call_unmap_child, self);
+	EXPECT_EQ(1, job_done(&self->others, WAIT_MS));
+	stall_release(&self->stall);
+	EXPECT_STR("0", error(job_join(&self->others)));
+	EXPECT_STR("EINVAL", error(job_join(&self->job)));
+	mdma_set_leak(&r->dev, 0);
+	EXPECT_STR("none", dirty(r, OTHER, OF_CHILD + SLOW_PAGES));
+	EXPECT_LOCKED(0);
+	end_child(pid);
+}
+
 /* --- the end of a process --------------------------------------------------- */
 
 /* A call that stalls until the process is killed. */

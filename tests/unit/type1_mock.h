@@ -72,7 +72,7 @@ struct vfio_dma {
 	struct list_head removed;
 	u64 generation;
 	void *task;
-	void *mm;
+	struct mm_struct *mm;
 };
 
 /* How often the lock was taken, and a function to call before it is taken again. */

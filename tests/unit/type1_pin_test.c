@@ -30,9 +30,11 @@
 
 struct mm_struct {
 	long locked_vm;
+	int users;
 };
 
-static struct mm_struct owner_mm;
+/* The caller's memory, and that of another owner. */
+static struct mm_struct owner_mm, other_mm;
 static struct {
 	struct mm_struct *mm;
 	unsigned int flags;
@@ -166,42 +168,39 @@ static int type1_get_pages(struct mm_struct *mm, unsigned long vaddr, int want,
 	return get_frames(vaddr, want, pages);
 }
 
-#define mmget_not_zero(mm)	((void)(mm), true)
-#define mmput_async(mm)		((void)(mm))
+#define mmget_not_zero(mm)	((mm)->users++ >= 0)
+#define mmput_async(mm)		((void)(mm)->users--)
 #define kthread_use_mm(new)	((void)(task.mm = (new)))
 #define kthread_unuse_mm(old)	((void)(old), (void)(task.mm = NULL))
 
 /* --- type1_account.c --------------------------------------------------------- */
 
 struct vfio_owner {
-	int unused;
+	struct mm_struct *mm;
 };
 
-static struct vfio_owner the_owner;
+static struct vfio_owner owners[] = { { &owner_mm }, { &other_mm } };
 static long locked_most;
 
 static struct vfio_owner *owner_get(struct vfio_iommu *iommu,
 				    struct mm_struct *mm)
 {
 	(void)iommu;
-	(void)mm;
-	return &the_owner;
+	return owners + (mm == &other_mm);
 }
 
 static int owner_charge(struct vfio_owner *owner, long npage,
 			unsigned long limit)
 {
-	(void)owner;
-	if ((unsigned long)(owner_mm.locked_vm + npage) > limit)
+	if ((unsigned long)(owner->mm->locked_vm + npage) > limit)
 		return -ENOMEM;
-	owner_mm.locked_vm += npage;
+	owner->mm->locked_vm += npage;
 	return 0;
 }
 
 static void owner_uncharge(struct vfio_owner *owner, long npage)
 {
-	(void)owner;
-	owner_mm.locked_vm -= npage;
+	owner->mm->locked_vm -= npage;
 }
 
 static void dma_uncharge(struct vfio_iommu *iommu, struct vfio_dma *dma,
@@ -209,13 +208,12 @@ static void dma_uncharge(struct vfio_iommu *iommu, struct vfio_dma *dma,
 {
 	(void)iommu;
 	dma->locked_vm -= npage;
-	owner_mm.locked_vm -= npage;
+	dma->mm->locked_vm -= npage;
 }
 
 static void dma_uncharge_left(struct vfio_dma *dma, long npage)
 {
-	(void)dma;
-	owner_mm.locked_vm -= npage;
+	dma->mm->locked_vm -= npage;
 }
 
 #define dma_limit(dma)	((void)(dma), (unsigned long)locked_most)
@@ -251,6 +249,12 @@ vfio_iommu_find_iommu_group(struct vfio_iommu *iommu, struct iommu_group *group)
 
 #include "page_row.h"
 #include "type1_unpin.c"
+
+/* Parts of a call are allocated where the test can make that fail. */
+#undef kfree
+#define kfree(p)		shim_free(p)
+#define kzalloc(size, gfp)	shim_alloc(size)
+
 #include "type1_pin.c"
 #include "type1_pin_page.c"
 
@@ -275,7 +279,7 @@ static void begin_pins(void)
 	one_folio = false;
 	released_most = 0;
 	released_hold = 0;
-	owner_mm.locked_vm = 0;
+	owner_mm = other_mm = (struct mm_struct){ 0 };
 	locked_most = FRAMES;
 	get_most = MAX;
 }
@@ -329,6 +333,8 @@ static void nothing_is_pinned(void)
 {
 	CHECK(!frames_pinned(), "%ld frames", frames_pinned());
 	CHECK(!owner_mm.locked_vm, "%ld pages are locked", owner_mm.locked_vm);
+	CHECK(!other_mm.locked_vm, "%ld of the other's", other_mm.locked_vm);
+	CHECK(!owner_mm.users && !other_mm.users, "references are left");
 }
 
 /* Has each of the pages its frame, in the answer and in the store? */
@@ -571,6 +577,118 @@ static void two_calls_at_once_and_one_fails(void)
 	end();
 }
 
+/*
+ * A process and its child have both mapped memory: mappings of 40 pages each, that are
+ * theirs in turn.
+ */
+#define OF_AN_OWNER	40
+/* With pages from the 10th on, a call has so many parts. */
+#define PARTS		14
+
+static void map_of_two_owners(void)
+{
+	u64 page;
+
+	begin_pins();
+	scatter();
+	for (page = 0; page < 2 * MAX; page += OF_AN_OWNER)
+		if (page / OF_AN_OWNER % 2)
+			map_memory(page, OF_AN_OWNER)->mm = &other_mm;
+		else
+			map_memory(page, OF_AN_OWNER);
+}
+
+static u64 pages_pinned(void)
+{
+	struct vfio_dma *dma;
+	u64 sum = 0, page;
+
+	for (page = 0; page < 2 * MAX; page += OF_AN_OWNER) {
+		dma = vfio_find_dma(&iommu, page << PAGE_SHIFT, 1);
+		sum += dma ? dma->pins.nr_pinned : 0;
+	}
+	return sum;
+}
+
+/* Before the lock is taken for the last time. */
+static void nothing_is_recorded(void)
+{
+	CHECK(!pages_pinned(), "%llu in hold %u", pages_pinned(), nr_holds);
+}
+
+static void pages_of_two_owners(void)
+{
+	unsigned int holds;
+
+	map_of_two_owners();
+	between_holds = nothing_is_recorded;
+	CHECK(pin(10, MAX) == MAX, "-");
+	between_holds = NULL;
+	holds = nr_holds;
+	each_has_its_frame(10, MAX);
+	CHECK(pages_pinned() == MAX, "%llu", pages_pinned());
+	CHECK(owner_mm.locked_vm == 30 + 6 * 40 && other_mm.locked_vm == 6 * 40 + 2,
+	      "%ld and %ld", owner_mm.locked_vm, other_mm.locked_vm);
+	/* Two for each: to see what is to be got, and that another one follows. */
+	CHECK(holds == 2 * PARTS, "%u holds", holds);
+	unpin(10, MAX);
+	nothing_is_pinned();
+	CHECK(!pages_pinned(), "%llu", pages_pinned());
+	end();
+}
+
+/*
+ * Before each hold of the lock in turn, a mapping goes. For two parts nothing is to be
+ * got.
+ */
+static void of_two_owners_and_one_goes(void)
+{
+	for (recording_hold = 2; recording_hold <= 2 * PARTS - 2;
+	     recording_hold++) {
+		map_of_two_owners();
+		CHECK(pin(30, 100) == 100, "-");
+		between_holds = second_goes;
+		CHECK(pin(10, MAX) == -EINVAL, "hold %u", recording_hold);
+		CHECK(pages_pinned() == 100, "%llu", pages_pinned());
+		CHECK(frames_pinned() == 100, "%ld", frames_pinned());
+		CHECK(owner_mm.locked_vm + other_mm.locked_vm == 100, "%ld, %ld",
+		      owner_mm.locked_vm, other_mm.locked_vm);
+		unpin(30, 100);
+		nothing_is_pinned();
+		vfio_iommu_unlock(&iommu);
+		end();
+	}
+}
+
+/* With each allocation that can fail, and at each limit of locked memory. */
+static void of_two_owners_and_no_memory(void)
+{
+	int fail, ret = -ENOMEM;
+
+	for (fail = 0; ret < 0; fail++) {
+		map_of_two_owners();
+		shim_fail_in = fail;
+		ret = pin(10, MAX);
+		shim_fail_in = -1;
+		CHECK(ret == MAX || ret == -ENOMEM, "%d", ret);
+		CHECK(pages_pinned() == (ret == MAX ? MAX : 0), "%llu",
+		      pages_pinned());
+		unpin(10, MAX);
+		nothing_is_pinned();
+		end();
+	}
+	CHECK(fail > 2 * PARTS, "%d allocations", fail);
+	for (ret = -ENOMEM, fail = 0; ret < 0; fail += 10) {
+		map_of_two_owners();
+		locked_most = fail;
+		ret = pin(10, MAX);
+		CHECK((ret == MAX) == (fail >= 270), "%d: %d", fail, ret);
+		unpin(10, MAX);
+		nothing_is_pinned();
+		end();
+	}
+}
+
 /* The owner has put other pages there since another call pinned them. */
 static void replace_and_pin(void)
 {
@@ -714,6 +832,11 @@ static const struct unit_test tests[] = {
 	{ "pin: R16: two calls at once", two_calls_at_once },
 	{ "pin: R16: two calls at once, and one fails",
 	  two_calls_at_once_and_one_fails },
+	{ "pin: R16: pages of two owners", pages_of_two_owners },
+	{ "pin: R16: pages of two owners, and one's mapping goes",
+	  of_two_owners_and_one_goes },
+	{ "pin: R14: pages of two owners, and no memory",
+	  of_two_owners_and_no_memory },
 	{ "pin: another page is there by now", another_page_by_now },
 	{ "pin: R14: no memory for records", no_memory_for_records },
 	{ "pin: R14: the limit of locked memory", limit_of_locked_memory },
