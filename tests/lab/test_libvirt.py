@@ -4,6 +4,7 @@
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -113,6 +114,52 @@ class Pace(unittest.TestCase):
                                 ["migrate-setmaxdowntime", "500"],
                                 ["migrate-setmaxdowntime", "1000"],
                                 ["migrate-setmaxdowntime", "2000"]])
+
+
+class Migrating:
+    """A host from which a guest migrates: each sample is a round more, unless it stands still."""
+
+    def __init__(self, rounds, stands_still=False):
+        self.rounds, self.stands_still = rounds, stands_still
+        self.number, self.said = 0, []
+
+    def run(self, *argv):
+        """Run virsh."""
+        command = argv[4]
+        self.said.append([command, *argv[6:]])
+        self.number += command == "domjobinfo" and not self.stands_still
+        return [0, f"memory_iteration: {self.number}\nmemory_processed: 0\n", ""]
+
+    def ended(self, _label):
+        """After so many rounds, or once it was aborted."""
+        aborted = ["domjobabort"] in self.said
+        return [int(aborted), "over"] if aborted or self.number >= self.rounds else []
+
+
+class Follow(unittest.TestCase):
+    """libvirt_guest.Guest.follow()."""
+
+    def follow(self, host, patience):
+        """Follow a migration whose downtime may grow."""
+        guest = libvirt_guest.Guest(ElementTree.parse(EXAMPLE).getroot(), patience)
+        pace = libvirt_guest.Pace(2, 0, 500)
+        with unittest.mock.patch("time.sleep"):
+            return guest.follow(host, lambda sample: pace.next(sample["rounds"], 0))
+
+    def test_is_let_end(self):
+        """A migration that does not converge gets more bandwidth, and a longer downtime."""
+        host = Migrating(9)
+        self.assertEqual(self.follow(host, 100), [0, "over"])
+        self.assertEqual([words for words in host.said if words[0] != "domjobinfo"],
+                         [["migrate-setspeed", "16384"], ["migrate-setmaxdowntime", "500"],
+                          ["migrate-setmaxdowntime", "1000"]])
+
+    def test_stands_still(self):
+        """A migration that stands still is aborted, and does not stand in the way of others."""
+        host = Migrating(9, stands_still=True)
+        with self.assertRaisesRegex(libvirt_guest.GuestError, "no progress for 0.05 s"):
+            self.follow(host, 0.05)
+        self.assertEqual(host.said[-1], ["domjobabort"])
 
 
 class Virsh(unittest.TestCase):

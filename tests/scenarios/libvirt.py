@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say, settings, site
-from base.patience import Patience
 from play import arguments, libvirt_cases, libvirt_guest, libvirt_host, switchover
 from play.guest_vm import STOPPABLE_CLOCK, boot_words
 from play.host import workload
@@ -126,21 +125,18 @@ class Leg:
         """Hold the migration back until there is enough to judge, then let it end."""
         guest, config = self.guest, self.config
         before = int(source.stat(guest.mdev, "pages_written"))
+
+        def seen(sample):
+            sample["written"] = int(source.stat(guest.mdev, "pages_written"))
+            self.facts["samples"].append(sample)
+            due = self.pace.next(sample["rounds"], sample["written"] - before)
+            for words in due:
+                self.say(f"{sample['rounds']} rounds: {' '.join(words)}")
+            return due
+
         guest.virsh(source, "migrate-setmaxdowntime", guest.name, "1")
         guest.migrate(source, destination, "--suspend", "--bandwidth", str(config.bandwidth))
-        patience = Patience(config.patience)
-        while not (done := guest.migrated(source)):
-            sample = guest.sample(source)
-            if sample:
-                patience.progress(sample["rounds"], sample.get("transferred"))
-                sample["written"] = int(source.stat(guest.mdev, "pages_written"))
-                self.facts["samples"].append(sample)
-                for words in self.pace.next(sample["rounds"], sample["written"] - before):
-                    self.say(f"{sample['rounds']} rounds: {' '.join(words)}")
-                    guest.tell(source, *words)
-            if patience.exhausted():
-                raise HostError(f"the migration made no progress for {config.patience} s")
-            time.sleep(0.2)
+        done = guest.follow(source, seen)
         self.paused = time.monotonic()
         if done[0]:
             raise HostError(f"virsh migrate: {done[1]}")

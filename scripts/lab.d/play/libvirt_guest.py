@@ -9,6 +9,7 @@ import time
 from xml.etree import ElementTree
 
 from base import qemu_events
+from base.patience import Patience
 from judge import ram
 from play.libvirt_host import LOGS, NAMES, HostError, LibvirtHost
 
@@ -173,14 +174,43 @@ class Guest:
 
     def migrate(self, source, destination, *words):
         """Start a live migration; migrated() reports its end."""
-        source.start("migrate", "virsh", "-c", "qemu:///system", "migrate", "--live",
-                     "--verbose", *words, self.name,
-                     f"qemu+ssh://root@{host_name(destination)}/system")
+        self.migrate_by(source, "virsh", "-c", "qemu:///system", "migrate", "--live",
+                        "--verbose", *words, self.name,
+                        f"qemu+ssh://root@{host_name(destination)}/system")
+
+    def migrate_by(self, source, *argv):
+        """The same by a program of the caller's."""
+        source.start("migrate", *argv)
 
     def migrated(self, source):
         """Exit code and last output of virsh migrate; an empty list while it runs."""
         done = source.ended("migrate")
         return [done[0], last_words(done[1])] if done else []
+
+    def follow(self, source, seen):
+        """Wait until the migration from here ends; a migration without progress is aborted.
+
+        @seen: called with each sample(); returns the virsh commands that are due
+        Return: exit code and last output of virsh migrate
+        """
+        patience = Patience(self.patience)
+        while not (done := self.migrated(source)):
+            if sample := self.sample(source):
+                patience.progress(sample["rounds"], sample["transferred"])
+                for words in seen(sample):
+                    self.tell(source, *words)
+            if patience.exhausted():
+                self._abort(source)
+                raise GuestError(f"the migration made no progress for {self.patience} s")
+            time.sleep(0.2)
+        return done
+
+    def _abort(self, source):
+        """End a migration, so that the hosts can go on."""
+        self.virsh(source, "domjobabort", self.name)
+        deadline = time.monotonic() + self.patience
+        while not self.migrated(source) and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def sample(self, host):
         """One point of the charts; None if no migration runs at the moment."""

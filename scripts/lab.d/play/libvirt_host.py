@@ -36,14 +36,22 @@ class HostError(Exception):
     """A program failed on a host; the text is what it said."""
 
 
+def _done(argv, patience):
+    """Exit code, output and errors of a program. One that does not end has failed."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False,
+                              timeout=patience, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return [124, "", f"no end in {patience} s"]
+    return [done.returncode, done.stdout, done.stderr.strip()]
+
+
 def run(*argv, patience=PATIENCE):
     """The output of a program, which must succeed."""
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True,
-                          check=False, timeout=patience, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise HostError(f"{' '.join(map(str, argv))}: "
-                        f"{(done.stderr or done.stdout).strip() or done.returncode}")
-    return done.stdout
+    code, output, errors = _done([str(word) for word in argv], patience)
+    if code:
+        raise HostError(f"{' '.join(map(str, argv))}: {errors or output.strip() or code}")
+    return output
 
 
 def address(name):
@@ -127,9 +135,7 @@ class LibvirtHost:
 
     def run(self, *argv):
         """Exit code, output and errors of a program."""
-        done = subprocess.run(argv, capture_output=True, text=True, check=False,
-                              timeout=PATIENCE, stdin=subprocess.DEVNULL)
-        return [done.returncode, done.stdout, done.stderr.strip()]
+        return _done(argv, PATIENCE)
 
     def start(self, label, *argv):
         """Start a program and do not wait."""
