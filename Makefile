@@ -14,6 +14,7 @@ CONTAINER ?=
 V ?= 0
 AUTO ?=
 TIME ?=
+PART ?=
 SCENARIO ?= migrate
 ARGS ?=
 
@@ -27,7 +28,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO TIME PART DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -42,7 +43,7 @@ run: ## build the lab, live-migrate a guest in it, prove that no page is lost
 	@scripts/lab run "$$SCENARIO" $(if $(SEED),"seed=$$SEED") $(ARGS)
 
 check: ## all tests: unit, style, build, in the lab selftests and migrations, the pages
-	@scripts/lab check
+	@scripts/lab check $$PART
 
 mutants: ## break the product in one place after the other: each time, a test must fail
 	@scripts/lab mutants $(if $(AUTO),"--auto=$$AUTO") $(if $(SEED),"--seed=$$SEED") $(ARGS)
@@ -92,6 +93,7 @@ distclean: ## remove everything generated, the image as well
 #:   SEED=N      seed of the workload, for run; of the model, for check; of AUTO
 #:   AUTO=N      mutants: N that are made by rule, instead of those of tests/mutants
 #:   OPS=N       calls of the model, for check (default: 1000000)
+#:   PART="NAME ..."   which parts of check (default: all but those that run by name only)
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
 #:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)
