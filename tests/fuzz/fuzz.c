@@ -2,7 +2,8 @@
 /*
  * libFuzzer's view: it gives inputs, and changes those that reach something new. Each
  * input begins with a container and a device as new. It is written to $CURRENT before it
- * runs, so that the one that stops the kernel is known.
+ * runs, so that the one that stops the kernel is known. A line of the kernel's log that
+ * matches one of $PATTERNS is a finding like any other.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 
 #include "cover.h"
 #include "fuzz.h"
+#include "log.h"
 #include "wait.h"
 
 /*
@@ -145,9 +147,13 @@ static void begin(struct fuzz *f, const unsigned char *data, size_t size)
 	f->config = info.offset;
 }
 
-/* Whatever the input did, all memory is free again, and nobody wrote where none may. */
+/*
+ * Whatever the input did, all memory is free again, nobody wrote where none may, and the
+ * kernel has reported nothing.
+ */
 static void end(struct fuzz *f)
 {
+	const char *defect;
 	int i;
 
 	if (f->data_fd >= 0)
@@ -164,6 +170,11 @@ static void end(struct fuzz *f)
 		mdma_destroy(&f->rig.dev);
 	else
 		mdma_clear_ledger(&f->rig.dev);
+	defect = log_defect();
+	if (defect) {
+		fprintf(stderr, "fuzz: the kernel: %s\n", defect);
+		abort();
+	}
 }
 
 static unsigned int length(const struct op *table)
@@ -208,6 +219,25 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	return 0;
 }
 
+size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t max);
+
+/*
+ * To open and to close takes as long as a hundred operations. So most inputs get a tail
+ * of operations at random, up to the greatest length.
+ */
+size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t max,
+			       unsigned int seed)
+{
+	size_t end;
+
+	size = LLVMFuzzerMutate(data, size, max);
+	if (size >= max || rand_r(&seed) % 4 == 0)
+		return size;
+	for (end = size + rand_r(&seed) % (max - size); size < end; size++)
+		data[size] = rand_r(&seed) >> 8;
+	return size;
+}
+
 static void tell(void)
 {
 	const char *path = getenv("BLOCKS");
@@ -230,7 +260,8 @@ static void tell(void)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *path = getenv("CURRENT");
+	const char *path = getenv("CURRENT"), *patterns = getenv("PATTERNS");
+	int ret;
 
 	(void)argc;
 	(void)argv;
@@ -240,6 +271,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		current = open(path, O_RDWR | O_CREAT, 0644);
 	if (path && current < 0)
 		fail("$CURRENT can't be opened", errno);
+	ret = patterns ? log_open(patterns) : 0;
+	if (ret)
+		fail("$PATTERNS can't be used", ret);
 	mdev_remove_leftovers();
 	printf("# KCOV: %s\n", cover_open() ? "yes" : "no");
 	atexit(tell);

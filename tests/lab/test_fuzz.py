@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Tests of the scenario fuzz: what it says of a run."""
 
+import contextlib
+import io
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -66,6 +69,40 @@ class Verdict(unittest.TestCase):
         """KCOV that sees nothing is no guide."""
         self.assertEqual(fuzz.judge(0, ["# KCOV: yes\n", LAST.replace("56", "0")]),
                          "KCOV has seen nothing")
+
+
+# A fuzzer that says what a good one says, and whose merge ends with this code.
+PROGRAM = """#!/bin/sh
+case "$*" in
+*-merge=1*) exit {merge} ;;
+esac
+test -s "$PATTERNS" || exit 1
+: >"$BLOCKS"
+echo "# KCOV: no"
+printf '%s' '{last}'
+"""
+
+
+class Run(unittest.TestCase):
+    """A whole run, with a fuzzer of the test's."""
+
+    def run_with(self, merge):
+        """Its verdict."""
+        with tempfile.TemporaryDirectory() as name:
+            program = Path(name) / "fuzz"
+            program.write_text(PROGRAM.format(merge=merge, last=LAST))
+            program.chmod(0o755)
+            config = {"program": program, "length": 512, "seconds": 1, "seed": 0}
+            with contextlib.redirect_stdout(io.StringIO()):
+                return fuzz.run(config, Path(name))
+
+    def test_good(self):
+        """It is told which lines of the kernel's log are findings."""
+        self.assertEqual(self.run_with(0), "")
+
+    def test_merge_fails(self):
+        """What a run has found must be there for the next one."""
+        self.assertEqual(self.run_with(1), "the corpus can't be merged")
 
 
 class Command(unittest.TestCase):

@@ -4,8 +4,9 @@
 
 libFuzzer (tests/fuzz) begins with the inputs of tests/fuzz/corpus. On the debug kernel, KCOV says
 which blocks of our modules an input reaches; on any other kernel, new answers of calls are all that
-guides it. A WARNING ends the lab; the input is then in "current". Put it into tests/fuzz/corpus to
-run it again. A report of KASAN, UBSAN or lockdep fails the run by the kernel's log alone. What a run found to be of use is left in "corpus".
+guides it. An input that makes the kernel report something is left in "crash-...", one that ends the
+lab is in "current". Put it into tests/fuzz/corpus to run it again. What a run found to be of use is
+left in "corpus".
 
 usage: fuzz.py --results DIR [key=value ...]          (as root; --help: keys)
 """
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import settings, site
+from judge import dmesg
 from play import arguments, backend
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
@@ -40,7 +42,6 @@ KEYS = settings.keys(own={
 
 CORPUS = site.TREE / "tests/fuzz/corpus"
 MODULES = ("vfio_iommu_type1", "mdma")
-PANIC_ON_WARN = Path("/proc/sys/kernel/panic_on_warn")
 # Seconds that an input may take; it then is a failure.
 INPUT_SECONDS = 120
 LAST = re.compile(r"# (\d+) inputs, (\d+) operations, (\d+) blocks")
@@ -92,7 +93,9 @@ def command(config, directory, corpus):
 
 def fuzz(config, directory, corpus):
     """Run the fuzzer; its output is printed as it comes. Returns (exit code, lines)."""
-    environment = dict(os.environ, CURRENT=str(directory / "current"),
+    patterns = directory / "patterns"
+    patterns.write_text(dmesg.for_grep())
+    environment = dict(os.environ, CURRENT=str(directory / "current"), PATTERNS=str(patterns),
                        BLOCKS=str(directory / "blocks"), TIMEOUT_SCALE=str(site.time_scale()))
     lines = []
     with subprocess.Popen(command(config, directory, corpus), stdout=subprocess.PIPE,
@@ -137,22 +140,23 @@ def tell(directory, lines):
     (directory / "fuzz.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
+def run(config, directory):
+    """Run it; returns why the run failed, or ""."""
+    with tempfile.TemporaryDirectory() as corpus:
+        code, lines = fuzz(config, directory, corpus)
+        bad = judge(code, lines)
+        if not bad:
+            tell(directory, lines)
+            if config["seconds"] and keep(config, directory, corpus):
+                bad = "the corpus can't be merged"
+    return bad
+
+
 def main(argv):
     """Run it; the exit code is 0 if nothing was found."""
     directory, config = arguments.read(__doc__, KEYS, argv)
     backend.load(config["backend"])
-    before = PANIC_ON_WARN.read_text()
-    PANIC_ON_WARN.write_text("1")
-    try:
-        with tempfile.TemporaryDirectory() as corpus:
-            code, lines = fuzz(config, directory, corpus)
-            bad = judge(code, lines)
-            if not bad:
-                tell(directory, lines)
-                if config["seconds"] and keep(config, directory, corpus):
-                    bad = "the corpus can't be merged"
-    finally:
-        PANIC_ON_WARN.write_text(before)
+    bad = run(config, directory)
     print(f"fuzz: {bad or 'nothing found'}", flush=True)
     return 1 if bad else 0
 

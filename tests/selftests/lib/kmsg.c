@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,17 +16,39 @@ int kmsg_open(void)
 	return fd;
 }
 
-bool kmsg_has(int fd, const char *text)
+/* A record is "number,...;text". */
+static void text_of(char *record)
+{
+	char *text = strchr(record, ';');
+
+	if (text)
+		memmove(record, text + 1, strlen(text));
+	record[strcspn(record, "\n")] = 0;
+}
+
+bool kmsg_next(int fd, char *text, size_t size)
 {
 	char record[8192];
-	bool found = false;
 	ssize_t n;
 
 	/* Each read() is one record; EPIPE says that older ones are gone. */
-	while ((n = read(fd, record, sizeof(record) - 1)) > 0 ||
-	       (n < 0 && errno == EPIPE)) {
-		record[n > 0 ? n : 0] = 0;
-		found |= !!strstr(record, text);
-	}
+	do {
+		n = read(fd, record, sizeof(record) - 1);
+	} while (n < 0 && errno == EPIPE);
+	if (n <= 0)
+		return false;
+	record[n] = 0;
+	text_of(record);
+	snprintf(text, size, "%s", record);
+	return true;
+}
+
+bool kmsg_has(int fd, const char *text)
+{
+	char line[1024];
+	bool found = false;
+
+	while (kmsg_next(fd, line, sizeof(line)))
+		found |= !!strstr(line, text);
 	return found;
 }
