@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the libvirt scenario reads, compares and prints, with simulated hosts."""
 
+import json
 import sys
 import tempfile
 import unittest
@@ -12,12 +13,16 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
+import guest_memory
 from boot import scenario, wire
 from judge import ram
+from judge.memory_map import BadMemory
 from play import libvirt_guest
 
 EXAMPLE = REPO / "samples/vfio-mdev/mdma/libvirt/mdma-guest.xml"
 PAGE = ram.PAGE_SIZE
+# Address of the guest's RAM.
+FIRST = 1 << 32
 
 
 class Host:
@@ -28,8 +33,9 @@ class Host:
         self.file = tempfile.TemporaryFile()
         self.file.write(memory)
         self.file.flush()
-        self.memory = (ram.Copy if copied else ram.RamFile)(self.file.fileno())
+        self.memory = guest_memory.files_of(self.file.fileno(), len(memory), FIRST)
         if copied:
+            self.memory = ram.Copy(self.memory)
             # What the guest changes after it continues must not affect the copy.
             self.file.seek(0)
             self.file.write(b"y" * len(memory))
@@ -40,9 +46,17 @@ class Host:
         """As a host does."""
         return ram.digests(self.memory)
 
+    def ram_layout(self):
+        """As a host does."""
+        return self.memory.where.layout()
+
     def ram_stamps(self, pages):
         """As a host does."""
         return ram.stamp_numbers(self.memory, pages)
+
+    def ram_names(self, pages):
+        """As a host does."""
+        return json.dumps([ram.name_page(self.memory.where, page) for page in pages])
 
     def drop_ram(self):
         """As a host does."""
@@ -75,7 +89,8 @@ class CompareRam(unittest.TestCase):
         memory[-1] = 1
         result = self.compare(bytes(memory), bytes(2 * ram.CHUNK))
         self.assertEqual(result["different"],
-                         [{"page": 511, "source_seq": None, "destination_seq": None}])
+                         [{"page": (FIRST >> 12) + 511, "place": "ram+0x1ff000",
+                           "source_seq": None, "destination_seq": None}])
 
     def test_stamps_are_named(self):
         """The writes on both sides are named, also number 0 and the largest."""
@@ -84,16 +99,17 @@ class CompareRam(unittest.TestCase):
         ram.STAMP.pack_into(other, 7 * PAGE, ram.STAMP_MAGIC, 0, 7 * PAGE)
         result = self.compare(bytes(one), bytes(other))
         self.assertEqual(result["different"],
-                         [{"page": 7, "source_seq": (1 << 64) - 1, "destination_seq": 0}])
+                         [{"page": (FIRST >> 12) + 7, "place": "ram+0x7000",
+                           "source_seq": (1 << 64) - 1, "destination_seq": 0}])
 
     def test_sizes_differ(self):
         """Half of the memory is not the memory."""
-        with self.assertRaises(libvirt_guest.HostError):
+        with self.assertRaises(BadMemory):
             self.compare(bytes(ram.CHUNK), bytes(2 * ram.CHUNK))
 
     def test_torn(self):
         """A size that is not a whole number of chunks."""
-        with self.assertRaises(ValueError):
+        with self.assertRaises(BadMemory):
             self.compare(bytes(ram.CHUNK - 1), bytes(ram.CHUNK))
 
 

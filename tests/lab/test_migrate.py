@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The parts of the migrate scenario that need no guest."""
 
+import contextlib
 import json
+import os
 import struct
 import sys
 import tempfile
@@ -16,9 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
+import guest_memory
 import migrate
 from base import qmp
 from judge import ram, standstill
+from judge.memory_map import BadMemory, MemoryMap
 from play import arguments, guest_vm, switchover, trace
 from sockets import listening
 
@@ -32,7 +36,8 @@ class Keys(unittest.TestCase):
     """Settings that can't work."""
 
     def test_refused(self):
-        for word, text in (("mem_mb=4096", "1 to 2048"), ("mem_mb=0", "1 to 2048"),
+        for word, text in (("mem_mb=8193", "1 to 8192"), ("mem_mb=0", "1 to 8192"),
+                           ("low_mb=2049", "0 to 2048"),
                            ("window_mb=512", "less than")):
             with self.subTest(word=word), self.assertRaisesRegex(SystemExit, text):
                 configuration(word)
@@ -68,6 +73,15 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(words[-3:], ["-incoming", "defer", "-S"])
         self.assertNotIn("iommufd", " ".join(words))
 
+    def test_hole(self):
+        """RAM above 4 GiB, in a guest that has less than that."""
+        mdev = type("Mdev", (), {"path": Path("/U")})
+        for word, end in (("low_mb=96", ",smbus=off,max-ram-below-4g=96M"),
+                          ("low_mb=0", ",smbus=off")):
+            words = guest_vm.command_line("source", configuration(word), mdev, Path("/d"), "/r",
+                                          "/m")
+            self.assertTrue(words[words.index("-M") + 1].endswith(end))
+
     def test_iommufd(self):
         """QEMU's own object for it, which the device names; the device tracks what it writes."""
         config = configuration("container=iommufd")
@@ -101,9 +115,11 @@ class Ram(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             files = []
             for name, data in (("left", left), ("right", right)):
-                files.append(Path(directory, name))
-                self.write(files[-1], data)
-            copy = ram.copy_of(files[1])
+                path = Path(directory, name)
+                self.write(path, data)
+                files.append(guest_memory.files_of(os.open(path, os.O_RDONLY), len(data)))
+                self.addCleanup(files[-1].close)
+            copy = ram.Copy(files[1])
             self.addCleanup(copy.close)
             return ram.compare(files[0], copy)
 
@@ -129,8 +145,79 @@ class Ram(unittest.TestCase):
         self.assertEqual((page["source_seq"], page["destination_seq"]), (77, None))
 
     def test_sizes_differ(self):
-        with self.assertRaises(ValueError):
+        with self.assertRaisesRegex(BadMemory, "not the same on both sides"):
             self.compare(bytes(ram.CHUNK), bytes(2 * ram.CHUNK))
+
+
+class Blocks(unittest.TestCase):
+    """RAM in several files, parts of which lie above the hole for PCI."""
+
+    def setUp(self):
+        """Block "a" at 4 GiB, and half of block "b" below, half above; "b" begins in the middle of
+        its file."""
+        size = 2 * ram.CHUNK
+        ranges = (guest_memory.range_line(0, ram.CHUNK - 1, "b"),
+                  guest_memory.range_line(1 << 32, (1 << 32) + size - 1, "a"),
+                  guest_memory.range_line(1 << 33, (1 << 33) + ram.CHUNK - 4097, "b", ram.CHUNK))
+        blocks = (guest_memory.block_line("a", size, 0x10000000),
+                  guest_memory.block_line("b", size, 0x20000000))
+        self.where = MemoryMap(guest_memory.MTREE.format("\n".join(ranges)),
+                               guest_memory.RAMBLOCK.format("\n".join(blocks)))
+        self.offsets = (0, 4 * ram.CHUNK)
+
+    def memory(self, **bytes_at):
+        """RAM of zeroes but for these bytes: block -> offsets."""
+        files = []
+        for name, offset in zip("ab", self.offsets):
+            # pylint: disable=consider-using-with
+            file = tempfile.TemporaryFile(buffering=0)
+            self.addCleanup(file.close)
+            # Whatever else is in the file does not belong to the block.
+            file.write(b"x" * offset)
+            file.truncate(offset + 2 * ram.CHUNK)
+            file.seek(offset + 2 * ram.CHUNK)
+            file.write(b"x" * ram.CHUNK)
+            for at in bytes_at.get(name, ()):
+                file.seek(offset + at)
+                file.write(b"x")
+            files.append((file.fileno(), offset))
+        return ram.RamFiles(self.where, files)
+
+    def differing(self, source, destination):
+        """Compare, and return address and place of each page that differs."""
+        copy = ram.Copy(destination)
+        self.addCleanup(copy.close)
+        result = ram.compare(source, copy)
+        self.assertEqual(result["pages_compared"], 1024)
+        return [(page["page"], page["place"]) for page in result["different"]]
+
+    def test_same(self):
+        self.assertEqual(self.differing(self.memory(a=(0,), b=(9,)), self.memory(a=(0,), b=(9,))),
+                         [])
+
+    def test_pages_have_addresses(self):
+        """One that the guest can't see has a place only."""
+        end = 2 * ram.CHUNK - 1
+        for sides in ((self.memory(a=(0, end), b=(0, ram.CHUNK, end)), self.memory()),
+                      (self.memory(), self.memory(a=(0, end), b=(0, ram.CHUNK, end)))):
+            self.assertEqual(self.differing(*sides), [
+                (1 << 20, "a+0x0"), ((1 << 20) + 511, "a+0x1ff000"),
+                (0, "b+0x0"), (1 << 21, "b+0x100000"), (None, "b+0x1ff000")])
+
+    def test_digests(self):
+        """The same pages differ by their digests, of the files and of a copy."""
+        copy = ram.Copy(self.memory(b=(ram.CHUNK,)))
+        self.addCleanup(copy.close)
+        one, other = ram.digests(self.memory()), ram.digests(copy)
+        self.assertEqual([at // ram.DIGEST for at in range(0, len(one), ram.DIGEST)
+                          if one[at:at + ram.DIGEST] != other[at:at + ram.DIGEST]], [768])
+
+    def test_ended(self):
+        """A file that is shorter than its block."""
+        memory = self.memory()
+        os.ftruncate(memory.files[1][0], self.offsets[1] + ram.CHUNK + 1)
+        with self.assertRaisesRegex(BadMemory, r"ended at b\+0x100001"):
+            memory.chunk(3 * ram.CHUNK)
 
 
 class Copy(unittest.TestCase):
@@ -143,7 +230,8 @@ class Copy(unittest.TestCase):
 
     def copy(self):
         """Copy the file."""
-        copy = ram.Copy(self.file.fileno())
+        size = os.fstat(self.file.fileno()).st_size
+        copy = ram.Copy(guest_memory.files_of(self.file.fileno(), size))
         self.addCleanup(copy.close)
         return copy
 
@@ -158,7 +246,7 @@ class Copy(unittest.TestCase):
         self.fill((0, 4096), (ram.CHUNK - 4096, 12288), (2 * ram.CHUNK + 40960, 1 << 16))
         self.file.seek(0)
         whole, copy = self.file.read(), self.copy()
-        self.assertEqual(b"".join(map(copy.chunk, range(0, copy.size, ram.CHUNK))), whole)
+        self.assertEqual(b"".join(map(copy.chunk, range(0, len(whole), ram.CHUNK))), whole)
 
     def test_empty(self):
         self.fill()
@@ -175,7 +263,7 @@ class Copy(unittest.TestCase):
 
     def test_torn(self):
         self.fill(size=ram.CHUNK + 4096)
-        with self.assertRaisesRegex(ValueError, "RAM of"):
+        with self.assertRaisesRegex(BadMemory, "RAM ram of 1052672 bytes"):
             self.copy()
 
     def test_a_disturbed_chunk_does_not_count(self):
@@ -194,9 +282,10 @@ class Switchover(unittest.TestCase):
     def test_order(self):
         """Nothing happens between the copy and the continuation of the guest."""
         done = []
-        vm = SimpleNamespace(ram="ram", qmp=SimpleNamespace(command=done.append))
+        vm = SimpleNamespace(open_ram=lambda: contextlib.nullcontext("ram"),
+                             qmp=SimpleNamespace(command=done.append))
         copy = SimpleNamespace(idle_s=.25)
-        with mock.patch.object(ram, "copy_of", lambda path: done.append(path) or copy):
+        with mock.patch.object(ram, "Copy", lambda files: done.append(files) or copy):
             got, held = switchover.go_on(vm)
         self.assertEqual(done, ["ram", "cont"])
         self.assertIs(got, copy)

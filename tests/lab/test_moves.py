@@ -17,7 +17,8 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import failures
-from judge import events, moves, proof, ram
+import guest_memory
+from judge import events, memory_map, moves, proof, ram
 from play import arguments, link
 
 HERE, THERE = 0xa, 0xb
@@ -94,23 +95,35 @@ class AfterStop(unittest.TestCase):
 class Written(unittest.TestCase):
     """RAM against the devices' ledgers."""
 
-    def missing(self, held, *ledgers, window="0x1000-0x2fff"):
-        """Reasons for RAM with these stamps: page -> (number, IOVA's page)."""
+    def missing(self, held, *ledgers, window="0x1000-0x2fff", first=0):
+        """Reasons for RAM at the address @first with these stamps: page -> (number, IOVA's
+        page)."""
         written = moves.Written()
         for ledger in ledgers:
             written.add({page: proof.Ledger(seq, 1, 0) for page, seq in ledger.items()})
-        data = bytearray(4 * ram.PAGE_SIZE)
+        data = bytearray(ram.CHUNK)
         for page, (seq, where) in held.items():
             ram.STAMP.pack_into(data, page * ram.PAGE_SIZE, ram.STAMP_MAGIC, seq, where << 12)
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory, "ram")
-            path.write_bytes(data)
-            return written.missing(path, moves.window_pages(window))
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            memory = guest_memory.files_of(file.fileno(), len(data), first)
+            return written.missing(memory, moves.window_pages(window))
 
     def test_good(self):
         self.assertEqual(self.missing({1: (9, 1)}, {1: 5}, {1: 9, 3: 8}), [])
         self.assertEqual(self.missing({1: (9, 1), 3: (4, 3)}, {1: 9, 3: 4},
                                       window="0x1000-0x1fff,0x3000-0x3fff"), [])
+
+    def test_above_the_hole(self):
+        """A page's place in the file is not its address."""
+        high, page = 1 << 32, 1 << 20
+        self.assertEqual(self.missing({1: (9, page + 1)}, {page + 1: 9}, first=high,
+                                      window="0x100001000-0x100002fff"), [])
+        self.assertTrue(self.missing({2: (9, page + 1)}, {page + 1: 9}, first=high,
+                                     window="0x100001000-0x100002fff"))
+        with self.assertRaisesRegex(memory_map.BadMemory, "no RAM at 0x1000"):
+            self.missing({1: (9, 1)}, {1: 9}, first=high)
 
     def test_old(self):
         self.assertIn("holds write 5, the last was 9", self.missing({1: (5, 1)}, {1: 9})[1])

@@ -56,6 +56,11 @@ def report(number, dirty, ret=0, op="get"):
 START, STOP = "vfio_dirty_start: container=00000000aa", "vfio_dirty_stop: container=00000000aa"
 
 
+def differs(page, **seqs):
+    """The entry in ram.json of a page that differs, in a guest whose RAM begins at 0."""
+    return {"page": page, "place": f"ram+{page << 12:#x}", **seqs}
+
+
 class Evidence:
     """A leg's directory. The good one: pages 1 and 2 written before START,
     3 to 6 after it; 3 and 4 reported, then 3 written and reported again."""
@@ -88,7 +93,7 @@ class Evidence:
         self.events.remove(run(8, 3))
         self.events[self.events.index(report(8, 1))] = report(8, 0)
         self.qemu = [4, 0]
-        self.different = [{"page": 3, "source_seq": 7, "destination_seq": 3}]
+        self.different = [differs(3, source_seq=7, destination_seq=3)]
         self.facts["summary"]["backend"] = "mutant"
         return self
 
@@ -269,7 +274,7 @@ class Good(Case):
         self.assertEqual(self.judge()["reasons"], [])
 
     def test_pages_named_are_ten(self):
-        self.control.different = [{"page": page} for page in range(20, 40)]
+        self.control.different = [differs(page) for page in range(20, 40)]
         control = self.judge()["control"]
         self.assertEqual((len(control["different"]), control["ram_pages_different"]), (10, 20))
         self.assertFalse(control["different"][0]["written_by_device"])
@@ -492,9 +497,17 @@ class DataOracle(Case):
     """RAM of both sides."""
 
     def test_one_different_page(self):
-        self.leg.different = [{"page": 40}]
+        self.leg.different = [differs(40)]
         verdict = self.fails("ram_pages_different is 1")
         self.assertEqual(verdict["different"][0]["iova"], "0x28000")
+
+    def test_pages_that_the_guest_does_not_see(self):
+        """They have no address, and differ all the same."""
+        self.leg.different = [dict(differs(page), page=None) for page in (4, 5)]
+        verdict = self.fails("ram_pages_different is 2")
+        self.assertEqual([page["iova"] for page in verdict["different"]],
+                         ["ram+0x4000", "ram+0x5000"])
+        self.assertEqual(verdict["ram_pages_unexplained"], 2)
 
     def test_not_all_pages_compared(self):
         self.leg.compared = RAM_PAGES - 1
@@ -505,7 +518,7 @@ class DataOracle(Case):
         self.fails("ram_pages_compared is 63")
 
     def test_list_is_not_the_number(self):
-        self.leg.different = [{"page": 4}, {"page": 4}]
+        self.leg.different = [differs(4), differs(4)]
         self.fails("not their number")
 
 
@@ -618,7 +631,7 @@ class Control(Case):
         self.fails("control: ram_pages_different is 0")
 
     def test_page_differs_that_was_not_lost(self):
-        self.control.different.append({"page": 20})
+        self.control.different.append(differs(20))
         self.fails("control: 1 pages differ, but none was lost there")
 
     def test_proves_nothing(self):

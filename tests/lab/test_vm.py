@@ -12,7 +12,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from boot import tsc, vm
+from boot import scenario, tsc, vm
 
 
 class KvmMissing(unittest.TestCase):
@@ -53,6 +53,25 @@ class KvmMissing(unittest.TestCase):
         """AMD and Intel."""
         self.assertIsNone(self.missing("svm", "1"))
         self.assertIsNone(self.missing("vmx", "Y", "kvm_intel"))
+
+
+class Memory(unittest.TestCase):
+    """A lab that a guest fits into."""
+
+    def test_usual(self):
+        """The lab has what it always had."""
+        for scenario_name in ("selftests", "migrate", "failures"):
+            self.assertEqual(vm.memory_for(scenario.guest_mb(scenario_name, {})), vm.MEMORY)
+        self.assertEqual(vm.memory_for(scenario.guest_mb("libvirt", {}), two=True),
+                         vm.MEMORY_OF_TWO)
+
+    def test_large(self):
+        """/dev/shm has half of it."""
+        guest = scenario.guest_mb("migrate", {"mem_mb": "8192"})
+        self.assertEqual(guest, 8192)
+        self.assertEqual(vm.memory_for(guest), 33)
+        self.assertEqual(vm.memory_for(2049), 10)
+        self.assertEqual(vm.memory_for(2048, two=True), 5)
 
 
 class KernelCommandLine(unittest.TestCase):

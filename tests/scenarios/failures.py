@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from judge import events, moves, proof, ram as ram_files, standstill
+from judge import events, moves, proof, ram, standstill
 from play import arguments, backend, guest_vm, mdev, switchover
 from play.guest_vm import GuestError
 from play.host import FAILURES, Host, boot, in_memory, set_workload, wait_until, workload
@@ -386,11 +386,12 @@ class Run:
         self.results_of.append(ktap.Result(f"{self.name}{title}", state, "\n".join(self.reasons)))
         self.say(f"{title}: {'not ' if self.reasons else ''}ok ({seconds:.1f} s)")
 
-    def _account(self, path, host):
+    def _account(self, host):
         """The guest is stopped: RAM must hold what the devices wrote."""
         self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
-        for reason in self.written.missing(path, self.window):
-            self.complain(reason)
+        with host.vm.open_ram() as memory:
+            for reason in self.written.missing(memory, self.window):
+                self.complain(reason)
         self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
 
     def _goes_on(self, host, checks):
@@ -420,7 +421,7 @@ class Run:
             self.complain(f"the device is {host.mdev.state()} after a failure")
         self._goes_on(host, host.vm.console().count("MDMA-GUEST pass"))
         qmp.command("stop")
-        self._account(host.vm.ram, host)
+        self._account(host)
         qmp.command("cont")
 
     def _moved(self, destination):
@@ -435,14 +436,15 @@ class Run:
         guest_vm.wait_status(destination.vm, ("running",), self.config.patience)
         workloads = [host.mdev.settings() for host in (source, destination)]
         self.throttle.go_on()
-        compared = ram_files.compare(source.vm.ram, copy)
+        with source.vm.open_ram() as files:
+            compared = ram.compare(files, copy)
         copy.close()
         self.complain_if(compared["pages_compared"] != self.config.mem_mb << 8,
                          f"only {compared['pages_compared']} pages compared")
         self.complain_if(compared["pages_different"],
                          f"{compared['pages_different']} pages differ, the first "
                          f"{compared['different'][:1]}")
-        self._account(source.vm.ram, source)
+        self._account(source)
         self.complain_if(workloads[0] != workloads[1],
                          "the workload's settings did not travel")
         self.host = destination

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import say, settings, workloads
 from base.patience import Patience
-from judge import ram as ram_files
+from judge import ram
 from play import arguments, backend, guest_vm, switchover, vfio_iommufd, vfio_logging
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
@@ -266,7 +266,8 @@ class Leg:
         self.throttle.go_on()
         self.facts["source_state"] = mdev.state()
         (self.directory / "ledger.bin").write_bytes(mdev.ledger())
-        result = ram_files.compare(source.ram, copy)
+        with source.open_ram() as files:
+            result = ram.compare(files, copy)
         copy.close()
         (self.directory / "ram.json").write_text(json.dumps(result))
         self.say(f"RAM: {result['pages_compared']} pages compared, "

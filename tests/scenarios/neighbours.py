@@ -176,7 +176,8 @@ def each_writes_its_own_window(bench, _):
             expect(not set(ledger) & others, f"{one.type} wrote the other one's window")
             written = moves.Written()
             written.add(ledger)
-            wrong = written.missing(vm.ram, own)
+            with vm.open_ram() as memory:
+                wrong = written.missing(memory, own)
             expect(not wrong, f"{one.type}: {'; '.join(wrong)}")
     finally:
         vm.qmp.command("cont")

@@ -104,7 +104,8 @@ WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
 MORE_WORKLOAD = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot",
                  "hot_percent", "drift", "burst", "pause_ms")
 # The guest, its QEMU, and where their memory is.
-GUEST = ("mem_mb", "window_mb", "dirty_mb", "patience", "accel", "qemu", "kernel", "initrd", "shm")
+GUEST = ("mem_mb", "low_mb", "window_mb", "dirty_mb", "patience", "accel", "qemu", "kernel", "initrd",
+         "shm")
 TRACE = ("buffer_kb", "trace_mb")
 
 SHARED = {
@@ -146,8 +147,10 @@ SHARED = {
     "pause_s": Number(0, "seconds to hold the guest longer at the switchover, which it must "
                       "not notice"),
     "control": Number(1, "1: also run the control, which must fail", 0, 1),
-    # of the guest; beyond 2 GiB, an IOVA is no offset in its RAM
-    "mem_mb": Number(512, "guest memory in MiB", 1, 2048),
+    # of the guest
+    "mem_mb": Number(512, "guest memory in MiB", 1, 8192),
+    "low_mb": Number(0, "MiB of it below the hole for PCI, which ends at 4 GiB; 0: what QEMU "
+                     "puts there, up to 2 GiB", 0, 2048),
     "window_mb": Number(64, "MiB that the guest gives to the workload", 1, 2048),
     "dirty_mb": Number(8, "MiB that the guest's CPU dirties", 0, 2048),
     "smp": Number(1, "CPUs of the guest", 1),

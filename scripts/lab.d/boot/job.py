@@ -70,7 +70,7 @@ class Outcome:
 
 
 def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None,
-        quiet=False, beside=None, silence=None):
+        quiet=False, beside=None, silence=None, guest_mb=0):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
     @job: what /results/job.json tells the program in the lab; the accelerator and the machine are
@@ -79,6 +79,7 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
     @quiet: say nothing, since the run is expected to go wrong
     @beside: the command of a second lab, whose results are in the directory SECOND of ours
     @silence: seconds until a CPU that gives no sign of life counts as dead; None: the usual
+    @guest_mb: MiB of memory that a guest in the lab has
     """
     accel = accel or vm.accelerator()
     job = dict(job, accel=accel, machine=vm.machine())
@@ -90,7 +91,8 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
         second.mkdir()
         (second / MARKER).write_text(json.dumps(job, indent=1) + "\n")
         _write_argv(second, beside)
-    reason = vm.run(results, accel, options, terminal, timeout, second, silence)
+    reason = vm.run(results, accel, options, terminal, timeout, second, silence,
+                    guest_mb)
     logs = [directory / name for directory in filter(None, (results, second))
             for name in ("dmesg.txt", "console.txt")]
     outcome = Outcome(_status(results), reason, dmesg.scan_files(logs))
@@ -143,7 +145,7 @@ def run_scenario(name, pairs, results, timeout=None):
     with results_directory(results):
         outcome = run(results, {"scenario": name, "args": pairs}, argv, accel=accel,
                       options=options, timeout=timeout or scenario.timeout(name),
-                      beside=beside)
+                      beside=beside, guest_mb=scenario.guest_mb(name, pairs))
         if name in JUDGES:
             outcome.code = JUDGES[name](results)
     code = outcome.exit_code()

@@ -75,6 +75,12 @@ def timeout(name):
     return _constant(name, "TIMEOUT")
 
 
+def guest_mb(name, given):
+    """MiB of memory that the scenario's guest has with these settings; 0 if it has no guest."""
+    known = keys(name)
+    return int(given.get("mem_mb", known["mem_mb"].default)) if "mem_mb" in known else 0
+
+
 def hosts(name):
     """How many labs the scenario needs, from its HOSTS = ...: 1 or 2."""
     return _constant(name, "HOSTS") or 1

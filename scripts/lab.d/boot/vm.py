@@ -112,6 +112,16 @@ def available():
                     if line.startswith("MemAvailable:"))
 
 
+def memory_for(guest_mb, two=False):
+    """GiB of a lab, or of each of two, for a guest with so many MiB.
+
+    Its memory is in the files of the source and of the destination, and in a copy of the latter.
+    Files in /dev/shm can have half of the lab's memory; libvirt's files are not there.
+    """
+    least, times = (MEMORY_OF_TWO, 2) if two else (MEMORY, 4)
+    return max(least, 1 + -(-times * guest_mb // 1024))
+
+
 def check_memory(needed):
     """Refuse to start if the lab would only make the machine swap, or be killed. @needed: GiB"""
     found = available()
@@ -320,17 +330,19 @@ class Lab:
         return f"{reason}; registers and stacks are in {files.short(path)}"
 
 
-def run(results, accel, options=(), terminal=False, timeout=None, beside=None, silence=None):
+def run(results, accel, options=(), terminal=False, timeout=None, beside=None, silence=None,
+        guest_mb=0):
     """Boot the lab on a results directory and wait for its end.
 
     @accel: one of HARDWARE
     @beside: the results directory of a second lab, on a wire with the first. It prints nothing,
              and must end soon after the first one
     @silence: seconds that a CPU may be silent; None: the watchdog's limit for the accelerator
+    @guest_mb: MiB of memory that a guest in the lab has
 
     Returns None, or why there is no verdict: it hung, or crashed.
     """
-    memory = MEMORY_OF_TWO if beside else MEMORY
+    memory = memory_for(guest_mb, bool(beside))
     check_memory(2 * memory if beside else memory + 1)
     for directory in (results, paths.LAB):
         place.check_space(directory)

@@ -40,10 +40,10 @@ class Written:
         for page, record in ledger.items():
             self.last[page] = max(record.seq, self.last.get(page, 0))
 
-    def missing(self, path, window):
-        """Compare with the stamps in a RAM file; returns reasons, empty if all is well. Only the
+    def missing(self, memory, window):
+        """Compare with the stamps in RAM files; returns reasons, empty if all is well. Only the
         window counts: elsewhere, the guest itself writes."""
-        stamps = ram.stamps(path, sorted(window))
+        stamps = ram.stamps(memory, sorted(window))
         wrong = [(page, stamps[page], self.last.get(page)) for page in sorted(window)
                  if stamps[page] != self.last.get(page)]
         reasons = [f"page {page << 12:#x} holds write {has}, the last was {last}"

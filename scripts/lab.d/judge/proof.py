@@ -270,29 +270,29 @@ def data_oracle(ram, expected_pages):
     compared, different = ram["pages_compared"], ram["different"]
     if compared != expected_pages:
         raise BrokenOracle(f"RAM: {compared} of {expected_pages} pages compared")
-    numbers = [entry["page"] for entry in different]
-    if len(numbers) != ram["pages_different"] or len(set(numbers)) != len(numbers):
+    places = [entry["place"] for entry in different]
+    if len(places) != ram["pages_different"] or len(set(places)) != len(places):
         raise BrokenOracle("RAM: the list of different pages is not their number")
-    return {"ram_pages_compared": compared, "ram_pages_different": len(numbers)}
+    return {"ram_pages_compared": compared, "ram_pages_different": len(places)}
 
 
-def name_pages(numbers, ledger, covered, stamps):
-    """Details of the first few pages: enough to start debugging."""
-    named = []
-    for page in numbers[:NAMED]:
-        record = ledger.get(page)
-        stamp = stamps.get(page, {})
-        named.append({
-            "iova": f"{page << PAGE_SHIFT:#x}",
-            "written_by_device": record is not None,
-            "seq": record.seq if record else None,
-            "writes": record.writes if record else 0,
-            "channel": record.channel if record else None,
-            "last_report": covered[page][1] if page in covered else None,
-            "seq_in_source": stamp.get("source_seq"),
-            "seq_in_destination": stamp.get("destination_seq"),
-        })
-    return named
+def name_page(page, ledger, covered, entry):
+    """Details of a page: enough to start debugging.
+
+    @page:  its number, None if the guest can't see it: then its place in RAM names it
+    @entry: what ram.json has of it; empty if it does not differ
+    """
+    record = ledger.get(page)
+    return {
+        "iova": entry["place"] if page is None else f"{page << PAGE_SHIFT:#x}",
+        "written_by_device": record is not None,
+        "seq": record.seq if record else None,
+        "writes": record.writes if record else 0,
+        "channel": record.channel if record else None,
+        "last_report": covered[page][1] if page in covered else None,
+        "seq_in_source": entry.get("source_seq"),
+        "seq_in_destination": entry.get("destination_seq"),
+    }
 
 
 # --- the guest and the workload -------------------------------------------
@@ -392,11 +392,14 @@ def examine(facts, evidence):
     result.update(guest_checks(evidence["source"], evidence["destination"]))
     result["guest_clock_jump_s"] = standstill.clock_jump(evidence["source"],
                                                          evidence["destination"])
-    different = [entry["page"] for entry in ram["different"]]
-    stamps = {entry["page"]: entry for entry in ram["different"]}
-    result["ram_pages_unexplained"] = len(set(different) - set(lost))
-    result["lost"] = name_pages(lost, ledger, covered, stamps)
-    result["different"] = name_pages(different, ledger, covered, stamps)
+    different = {entry["page"]: entry for entry in ram["different"]}
+    explained = set(lost)
+    result["ram_pages_unexplained"] = sum(entry["page"] not in explained
+                                          for entry in ram["different"])
+    result["lost"] = [name_page(page, ledger, covered, different.get(page, {}))
+                      for page in lost[:NAMED]]
+    result["different"] = [name_page(entry["page"], ledger, covered, entry)
+                           for entry in ram["different"][:NAMED]]
     problem = workload_continued(first_there, result["last_seq"],
                                  (facts["workload"]["source"],
                                   facts["workload"]["destination"]))

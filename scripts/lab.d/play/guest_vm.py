@@ -9,6 +9,7 @@ import time
 
 from base import qemu_events
 from base import qmp as qmp_client
+from play import ram_files
 
 
 class GuestError(Exception):
@@ -105,6 +106,12 @@ def mapped_by(config):
     return [], ""
 
 
+def _hole(config):
+    """The property of the machine that says where its RAM continues at 4 GiB."""
+    low = getattr(config, "low_mb", 0)
+    return f",max-ram-below-4g={low}M" if low else ""
+
+
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
                  paused=True, properties="", commands=False, before=(), beside=()):
     """Build QEMU's arguments.
@@ -124,7 +131,7 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
     argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
             "-display", "none",
-            "-M", f"q35,accel={config.accel},memory-backend=ram,{ABSENT}",
+            "-M", f"q35,accel={config.accel},memory-backend=ram,{ABSENT}{_hole(config)}",
             "-cpu", cpu, "-smp", str(config.smp), "-m", f"{config.mem_mb}M",
             "-object", f"memory-backend-file,id=ram,size={config.mem_mb}M,"
                        f"mem-path={ram},share=on,align=2M",
@@ -212,6 +219,11 @@ class GuestVM:
         """The end of what QEMU printed."""
         text = (self.directory / f"{self.name}.stderr").read_text(errors="replace")
         return qemu_events.without_warnings(text).strip()[-500:] or "nothing"
+
+    def open_ram(self):
+        """The RAM of the guest, which does not run, as RamFiles."""
+        return ram_files.of_process(self.process.pid, lambda command: self.qmp.command(
+            "human-monitor-command", command_line=command))
 
     def console(self):
         """The guest's console so far."""

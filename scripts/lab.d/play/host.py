@@ -9,6 +9,7 @@ from pathlib import Path
 
 from base import say, settings
 from base.qmp import QmpError
+from judge.memory_map import BadMemory
 from play.guest_vm import GuestError, GuestVM
 from play.mdev import Mdev, MdevError
 from play.trace import TraceError
@@ -19,7 +20,8 @@ class ScenarioError(Exception):
 
 
 # What can go wrong with a guest, its device and its QEMU.
-FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, say.LabError, OSError)
+FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, BadMemory, say.LabError,
+            OSError)
 
 
 @contextmanager

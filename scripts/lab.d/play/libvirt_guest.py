@@ -4,13 +4,14 @@
 A host is a libvirt_host.LibvirtHost, or a proxy of the one at the other end of the wire.
 """
 
+import json
 import re
 import time
 from xml.etree import ElementTree
 
 from base import qemu_events
 from base.patience import Patience
-from judge import ram
+from judge import memory_map, ram
 from play.libvirt_host import LOGS, NAMES, HostError, LibvirtHost
 
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -72,18 +73,18 @@ class Pace:
 
 def compare_ram(source, destination):
     """Compare the guest's RAM on the two hosts, page by page."""
+    memory_map.check_same(source.ram_layout(), destination.ram_layout())
     one, other = source.ram_digests(), destination.ram_digests()
-    if len(one) != len(other):
-        raise HostError(f"RAM of {len(one)} and {len(other)} bytes of digests")
     pages = [offset // ram.DIGEST for offset in range(0, len(one), ram.DIGEST)
              if one[offset:offset + ram.DIGEST] != other[offset:offset + ram.DIGEST]]
     seqs = [host.ram_stamps(pages) for host in (source, destination)]
+    names = json.loads(source.ram_names(pages))
     for host in (source, destination):
         host.drop_ram()
     return {"pages_compared": len(one) // ram.DIGEST, "pages_different": len(pages),
-            "different": [{"page": page, "source_seq": left and int(left),
+            "different": [{**name, "source_seq": left and int(left),
                            "destination_seq": right and int(right)}
-                          for page, left, right in zip(pages, *seqs)]}
+                          for name, left, right in zip(names, *seqs)]}
 
 
 def last_words(output):

@@ -5,6 +5,7 @@ The scenario runs on one of them, and has a LibvirtHost for each: its own, and a
 the other, where the same things must be possible.
 """
 
+import json
 import os
 import pwd
 import shutil
@@ -19,7 +20,7 @@ from xmlrpc.server import SimpleXMLRPCServer
 
 from base import say, site
 from judge import ram
-from play import backend, mdev, trace
+from play import backend, mdev, ram_files, trace
 
 # The hosts' names and their network; nothing else is on the wire.
 NAMES = ("host-a", "host-b")
@@ -246,15 +247,17 @@ class LibvirtHost:
         return True
 
     def hold_ram(self, domain):
-        """Hold the memfd of a guest's memory, so that it outlives QEMU."""
+        """Hold the files of a guest's memory, so that they outlive QEMU."""
         self.drop_ram()
-        self.ram = ram.RamFile(os.open(self._memfd(domain), os.O_RDONLY))
+        self.ram = ram_files.of_process(self._process(domain).name, lambda command: run(
+            "virsh", "-q", "-c", "qemu:///system", "qemu-monitor-command", domain, "--hmp",
+            command))
         return True
 
     def copy_ram(self, domain):
         """Copy the memory as it is now. Returns how long an idle machine takes for that."""
         self.hold_ram(domain)
-        copy = ram.Copy(self.ram.descriptor)
+        copy = ram.Copy(self.ram)
         self.drop_ram()
         self.ram = copy
         return copy.idle_s
@@ -270,22 +273,23 @@ class LibvirtHost:
         """The digests of all pages of the held memory, one after the other."""
         return ram.digests(self.ram)
 
+    def ram_layout(self):
+        """Which addresses the held memory has, as text to compare."""
+        return self.ram.where.layout()
+
     def ram_stamps(self, pages):
-        """The device's last write to each of these pages; None for a page without a stamp."""
+        """The device's last write to each of these pages, by position; None for a page without a
+        stamp."""
         return ram.stamp_numbers(self.ram, pages)
+
+    def ram_names(self, pages):
+        """What a report needs of these pages; as text, see LibvirtHost.stat()."""
+        return json.dumps([ram.name_page(self.ram.where, page) for page in pages])
 
     @staticmethod
     def _process(domain):
         """The /proc directory of a domain's QEMU."""
         return Path("/proc", Path(f"/run/libvirt/qemu/{domain}.pid").read_text().strip())
-
-    def _memfd(self, domain):
-        """Path of the guest's memory in QEMU; it must be of <source type='memfd'/>."""
-        found = [path for path in (self._process(domain) / "fd").iterdir()
-                 if os.readlink(path).startswith("/memfd:memory-backend-memfd")]
-        if len(found) != 1:
-            raise HostError(f"QEMU of {domain} has {len(found)} memfds of guest memory")
-        return found[0]
 
 
 # --- from one host to the other ---------------------------------------------

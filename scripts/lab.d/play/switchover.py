@@ -9,14 +9,16 @@ from judge import ram
 
 def go_on(vm, pause_s=0):
     """Copy the RAM of a paused guest, and let the guest continue at once. Returns the copy, and
-    how long the guest was held.
+    how long the guest was held. Where its RAM is must be asked now, too: while the guest runs, its
+    firmware may map parts of it anew.
 
     Nothing else belongs here: the source does not change any more, so questions to it can wait.
 
     @pause_s: hold the guest this much longer, to test what that does to it
     """
     begin = time.monotonic()
-    copy = ram.copy_of(vm.ram)
+    with vm.open_ram() as files:
+        copy = ram.Copy(files)
     time.sleep(pause_s)
     vm.qmp.command("cont")
     return copy, held(begin, copy.idle_s)

@@ -158,7 +158,8 @@ def build(facts, evidence):
     touched = Touched(proof.device_number(facts["source_uuid"]))
     seen, _ = proof.see(facts, evidence, touched)
     proof.check_tracking(seen)
-    differs = [entry["page"] for entry in evidence["ram"]["different"]]
+    differs = [entry["page"] for entry in evidence["ram"]["different"]
+               if entry["page"] is not None]
     made = Map(columns_of(evidence["qemu"], seen.gets()),
                {*seen.written, *seen.covered, *differs})
     made.count(touched.intervals())

@@ -341,6 +341,13 @@ def comparison(report):
             + table("Main leg and control", ("", *(name for name, _, _ in legs)), rows))
 
 
+def by_address(page):
+    """Sort key of a page by the text of its IOVA; one without an address, which has the name of a
+    block instead, comes last."""
+    iova = page[0]
+    return not iova.startswith("0x"), len(iova), iova
+
+
 def named_pages(name, leg):
     """The first pages that the oracles object to."""
     pages = {entry["iova"]: (entry, what) for what, key in (("differs", "different"),
@@ -352,7 +359,7 @@ def named_pages(name, leg):
                ("seq_in_destination", "In destination"))
     rows = [(escape(iova), f"<td>{what}{', differs' if what == 'lost' and iova in differ else ''}"
              "</td>", *(f"<td>{escape(number(entry[key]))}</td>" for key, _ in columns))
-            for iova, (entry, what) in sorted(pages.items(), key=lambda page: int(page[0], 16))]
+            for iova, (entry, what) in sorted(pages.items(), key=by_address)]
     return (f'<p class="soft">The first {len(rows)}; {number(leg["pages_lost"])} are lost, '
             f"{number(leg['ram_pages_different'])} differ. An IOVA is a guest-physical address. "
             "Write numbers count the device's page writes; those in source and destination are "
