@@ -154,6 +154,8 @@ class OfRuns(unittest.TestCase):
         self.leave("output.txt", "")
         self.assertEqual(self.lines(name="citizen"),
                          ["part citizen: the product: scenario citizen"])
+        self.leave("traceback.txt", f"{blame.TRACEBACK}\n  File ...\nKeyError: 'x'\n")
+        self.assertEqual(self.lines(name="citizen"), ["part citizen: the lab: scenario citizen"])
 
     def proof(self, *reasons):
         """The lines for a migration whose verdict has these reasons."""

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings
 from judge import answers
-from play import arguments, backend
+from play import arguments, backend, entry
 import model
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
@@ -93,4 +93,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import settings, site
-from play import arguments, backend
+from play import arguments, backend, entry
 from show import bench_html
 
 # How the lab is booted; read by scripts/lab.
@@ -327,4 +327,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from play import arguments, mdev, readme
+from play import arguments, entry, mdev, readme
 from play.mdev import DEBUG, DEVICES
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
@@ -305,4 +305,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

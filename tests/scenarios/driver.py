@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from play import arguments, guest_vm, mdev
+from play import arguments, entry, guest_vm, mdev
 from play.guest_shell import BOOTED, GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
@@ -576,4 +576,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings
 from judge import events as trace_events, moves, proof
-from play import arguments
+from play import arguments, entry
 from play.mdev import Mdev
 from play.trace import TraceError, Tracer
 from show import report_html
@@ -318,4 +318,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

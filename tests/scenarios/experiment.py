@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import settings
 from judge import points as all_points
-from play import arguments, backend, guest_vm, vfio_logging
+from play import arguments, backend, entry, guest_vm, vfio_logging
 from play.guest_vm import STEADY_CLOCK
 from play.host import FAILURES, Host, ScenarioError, boot, in_memory, set_workload
 from play.link import Link
@@ -284,4 +284,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings
 from judge import events, moves, proof, ram, standstill
-from play import arguments, backend, guest_vm, mdev, switchover
+from play import arguments, backend, entry, guest_vm, mdev, switchover
 from play.guest_vm import GuestError
 from play.host import FAILURES, Host, boot, in_memory, set_workload, wait_until, workload
 from play.link import Link, Trap
@@ -55,6 +55,7 @@ EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
 # Questions to QEMU about a guest that is silent; each twice, to see what changes.
 LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
 ENDS = ("completed", "failed", "cancelled")
+CAPABILITIES = ("return-path", "switchover-ack", "pause-before-switchover", "multifd", "mapped-ram")
 ANY_DOWNTIME = 600_000
 # Seconds to wait for a switchover that must not come.
 HELD_BACK_S = 2
@@ -86,16 +87,19 @@ class Attempt:
         self.run, self.source, self.destination, self.link = run, source, destination, link
 
     def start(self, **capabilities):
-        """Start pre-copy, with these of QEMU's capabilities and no others. It does not end before
-        let_go()."""
+        """Start pre-copy over the link. It does not end before let_go()."""
+        self.prepare(**capabilities)
+        self.destination.vm.qmp.command("migrate-incoming", uri=f"unix:{self.link.target}")
+        self.source.vm.qmp.command("migrate", uri=f"unix:{self.link.path}")
+
+    def prepare(self, **capabilities):
+        """Set these of QEMU's capabilities and no others, and limits that keep pre-copy going."""
         for host in (self.source, self.destination):
             host.vm.qmp.command("migrate-set-capabilities", capabilities=[
                 {"capability": name, "state": capabilities.get(name.replace("-", "_"), False)}
-                for name in ("return-path", "switchover-ack", "pause-before-switchover")])
+                for name in CAPABILITIES])
         self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=1,
                                    max_bandwidth=self.run.config.bandwidth << 20)
-        self.destination.vm.qmp.command("migrate-incoming", uri=f"unix:{self.link.target}")
-        self.source.vm.qmp.command("migrate", uri=f"unix:{self.link.path}")
 
     def let_go(self, rounds=2):
         """Allow the switchover, after some rounds under load."""
@@ -536,4 +540,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

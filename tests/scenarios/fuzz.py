@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import settings, site
 from judge import dmesg
-from play import arguments, backend
+from play import arguments, backend, entry
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"fuzz": ""}
@@ -162,4 +162,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 import driver
 from base import initramfs, settings, site
-from play import arguments, guest_vm, mdev
+from play import arguments, entry, guest_vm, mdev
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, workload
 
@@ -215,4 +215,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

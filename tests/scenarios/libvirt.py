@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import say, settings, site
 from judge.memory_map import BadMemory
-from play import arguments, libvirt_cases, libvirt_guest, libvirt_host, switchover
+from play import arguments, entry, libvirt_cases, libvirt_guest, libvirt_host, switchover
 from play.guest_vm import STOPPABLE_CLOCK, boot_words
 from play.host import workload
 from play.libvirt_host import NAMES, HostError
@@ -314,4 +314,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import say, settings, workloads
 from base.patience import Patience
 from judge import ram
-from play import arguments, backend, guest_vm, switchover, vfio_iommufd, vfio_logging
+from play import arguments, backend, entry, guest_vm, switchover, vfio_iommufd, vfio_logging
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
@@ -345,4 +345,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings, site
-from play import arguments, backend
+from play import arguments, backend, entry
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"selftests": ""}
@@ -81,4 +81,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 import selftests
 from base import ktap, say, settings, site
-from play import arguments, backend, mdev, vfio_iommufd, vfio_logging
+from play import arguments, backend, entry, mdev, vfio_iommufd, vfio_logging
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"selftests": "", "nic": "", "logging": "", "iommufd": ""}
@@ -145,4 +145,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import initramfs, kmod, ktap, settings
 from driver import CHANNELS, TestError, expect
 from judge import moves, proof
-from play import arguments, guest_vm, mdev
+from play import arguments, entry, guest_vm, mdev
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
 
@@ -303,4 +303,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

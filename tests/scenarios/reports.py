@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import settings
-from play import arguments
+from play import arguments, entry
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"reports": ""}
@@ -42,4 +42,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

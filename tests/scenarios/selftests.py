@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings, site
 from judge import dmesg, on_stock
-from play import arguments, backend, vfio_iommufd, vfio_logging
+from play import arguments, backend, entry, vfio_iommufd, vfio_logging
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"selftests": "", "nic": "", "logging": "", "iommufd": ""}
@@ -295,4 +295,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(main)

@@ -138,7 +138,7 @@ def _outcome_results(name, outcome, results, directory):
     """The scenario's own verdict, and the kernel's log. If the log shows why the lab ended, that
     decides who is to blame."""
     left = "".join((directory / file).read_text(errors="replace")
-                   for file in ("output.txt", "console.txt", "dmesg.txt")
+                   for file in ("output.txt", "console.txt", "dmesg.txt", "traceback.txt")
                    if (directory / file).exists())
     logged = blame.of_kernel_log(outcome.findings, left, results) if outcome.findings else ""
     bad, who = outcome.reason, logged or blame.LAB
