@@ -95,10 +95,10 @@ class AfterStop(unittest.TestCase):
 class Written(unittest.TestCase):
     """RAM against the devices' ledgers."""
 
-    def missing(self, held, *ledgers, window="0x1000-0x2fff", first=0):
+    def missing(self, held, *ledgers, window="0x1000-0x2fff", first=0, since=0):
         """Reasons for RAM at the address @first with these stamps: page -> (number, IOVA's
         page)."""
-        written = moves.Written()
+        written = moves.Written(since)
         for ledger in ledgers:
             written.add({page: proof.Ledger(seq, 1, 0) for page, seq in ledger.items()})
         data = bytearray(ram.CHUNK)
@@ -114,6 +114,11 @@ class Written(unittest.TestCase):
         self.assertEqual(self.missing({1: (9, 1)}, {1: 5}, {1: 9, 3: 8}), [])
         self.assertEqual(self.missing({1: (9, 1), 3: (4, 3)}, {1: 9, 3: 4},
                                       window="0x1000-0x1fff,0x3000-0x3fff"), [])
+
+    def test_booted_anew(self):
+        """What was written before that is gone."""
+        self.assertEqual(self.missing({1: (9, 1)}, {1: 9, 2: 8}, since=8), [])
+        self.assertTrue(self.missing({1: (9, 1)}, {1: 9, 2: 8}, since=7))
 
     def test_above_the_hole(self):
         """A page's place in the file is not its address."""

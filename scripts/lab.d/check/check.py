@@ -254,6 +254,7 @@ PARTS = {
     "rules": rules.check,
     "citizen": in_lab("citizen"),
     "neighbours": in_lab("neighbours"),
+    "guests": in_lab("guests"),
     "model": model(),
     "answers": in_lab("answers"),
     "fuzz": in_lab("fuzz", seconds="45", seed="1"),

@@ -2,8 +2,8 @@
 """Where a guest's memory is: from guest physical addresses to the files that QEMU has it in.
 
 A guest's RAM is one or several blocks: that of the machine, DIMMs, what virtio-mem plugs. A device
-knows addresses; what is compared are blocks. A *position* is a byte's place in all blocks, one after
-the other by name. A block need not be at one address: that of the machine continues at 4 GiB.
+knows addresses; what is compared are blocks. A *position* is a byte's place in all blocks, one
+after the other by name. A block need not be at one address: that of the machine continues at 4 GiB.
 
 QEMU says all of it (info mtree -f, info ramblock), and the kernel, in /proc/PID/maps, says which
 file a block is in.
@@ -121,6 +121,7 @@ def file_of(block, maps):
     for first, end, kind, offset, path in areas:
         if first <= block.host < end:
             if kind != "s":
-                raise BadMemory(f"RAM {block.name} is QEMU's own, not a file's: share=on is missing")
+                raise BadMemory(f"RAM {block.name} is QEMU's own, not a file's: is share=on "
+                                "missing?")
             return f"{first:x}-{end:x}", offset + block.host - first
     raise BadMemory(f"RAM {block.name} is not in QEMU")

@@ -30,15 +30,19 @@ def window_pages(text):
 
 
 class Written:
-    """The number of the last write of each page, wherever the guest was then."""
+    """The number of the last write of each page, wherever the guest was then.
 
-    def __init__(self):
-        self.last = {}
+    @since: only writes with a larger number count: a guest that boots anew forgets the others
+    """
+
+    def __init__(self, since=0):
+        self.last, self.since = {}, since
 
     def add(self, ledger):
         """Add a device's ledger."""
         for page, record in ledger.items():
-            self.last[page] = max(record.seq, self.last.get(page, 0))
+            if record.seq > self.since:
+                self.last[page] = max(record.seq, self.last.get(page, 0))
 
     def missing(self, memory, window):
         """Compare with the stamps in RAM files; returns reasons, empty if all is well. Only the

@@ -112,6 +112,28 @@ def _hole(config):
     return f",max-ram-below-4g={low}M" if low else ""
 
 
+def _accel(config):
+    """The accelerator. KVM says which pages the CPU wrote by bitmaps, or with dirty_ring= by a ring
+    of so many entries."""
+    ring = getattr(config, "dirty_ring", 0)
+    return f"{config.accel},dirty-ring-size={ring}" if ring else config.accel
+
+
+def _memory(config, ram):
+    """The guest's memory, in the file @ram. Of the settings, some scenarios have only the first.
+
+    mem_mb:  MiB of the machine
+    huge:    in huge pages of hugetlbfs, and in no file that has a name
+    dimm_mb: MiB more that a DIMM may add
+    """
+    size, more = f"{config.mem_mb}M", getattr(config, "dimm_mb", 0)
+    slots = f",slots=1,maxmem={config.mem_mb + more}M" if more else ""
+    file = f"memory-backend-file,id=ram,size={size},mem-path={ram},share=on,align=2M"
+    if getattr(config, "huge", False):
+        file = f"memory-backend-memfd,id=ram,size={size},share=on,hugetlb=on,hugetlbsize=2M"
+    return ["-m", f"{size}{slots}", "-object", file]
+
+
 def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
                  paused=True, properties="", commands=False, before=(), beside=()):
     """Build QEMU's arguments.
@@ -131,10 +153,8 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
     argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
             "-display", "none",
-            "-M", f"q35,accel={config.accel},memory-backend=ram,{ABSENT}{_hole(config)}",
-            "-cpu", cpu, "-smp", str(config.smp), "-m", f"{config.mem_mb}M",
-            "-object", f"memory-backend-file,id=ram,size={config.mem_mb}M,"
-                       f"mem-path={ram},share=on,align=2M",
+            "-M", f"q35,memory-backend=ram,{ABSENT}{_hole(config)}", "-accel", _accel(config),
+            "-cpu", cpu, "-smp", str(config.smp), *_memory(config, ram),
             "-kernel", config.kernel, "-initrd", config.initrd, "-append", config.append,
             "-serial", f"file:{directory / name}.serial",
             "-qmp", f"unix:{monitor},server=on,wait=off",
