@@ -31,7 +31,7 @@ class Versions(unittest.TestCase):
         self.choose(KERNEL="", QEMU="")
         versions.check()
         self.assertEqual(versions.variant(), versions.SUITE)
-        self.assertEqual((versions.preferences(), image.hooks()), ("", []))
+        self.assertEqual((versions.preferences(versions.chosen()), image.hooks()), ("", []))
         self.assertEqual(image.source_package(), "linux-source-6.12")
 
     def test_same_as_default(self):
@@ -44,16 +44,16 @@ class Versions(unittest.TestCase):
         self.choose(KERNEL="7.3", QEMU="")
         self.assertEqual(versions.variant(), "trixie-kernel7.3")
         self.assertEqual(image.source_package(), "linux-source-7.3")
-        pins = versions.preferences()
+        pins = versions.preferences(versions.chosen())
         self.assertIn("Package: linux-*\n", pins)
         self.assertNotIn("qemu", pins)
         self.choose(QEMU="11.1")
         self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1")
-        self.assertIn("qemu-*", versions.preferences())
-        self.assertNotIn("libvirt", versions.preferences())
+        self.assertIn("qemu-*", versions.preferences(versions.chosen()))
+        self.assertNotIn("libvirt", versions.preferences(versions.chosen()))
         self.choose(LIBVIRT="12.9")
         self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1-libvirt12.9")
-        self.assertIn(" libvirt*\n", versions.preferences())
+        self.assertIn(" libvirt*\n", versions.preferences(versions.chosen()))
 
     def test_tree(self):
         """A tree has the image of the other words, and a directory of its own for what is built."""
@@ -110,7 +110,7 @@ class Versions(unittest.TestCase):
             subprocess.run([*words, root], check=True)
             self.assertEqual((apt / "sources.list.d/backports.list").read_text(),
                              "deb http://a/x trixie-backports main\n")
-            self.assertEqual((apt / "preferences.d/backports").read_text(), versions.preferences())
+            self.assertEqual((apt / "preferences.d/backports").read_text(), versions.preferences(versions.chosen()))
             (apt / "sources.list").write_text("deb http://a/x trixie-updates main\n")
             self.assertNotEqual(subprocess.run([*words, root], check=False).returncode, 0)
 

@@ -2,7 +2,8 @@
 """The lab's root tree, its disk image, and the source of its kernel.
 
 The tree is built under a temporary name and renamed when it is complete. A stamp inside tells
-which recipe it was made from, so an incomplete or outdated tree is never taken for a good one.
+which recipe it was made from, so an incomplete or outdated tree is never taken for a good one. With
+versions from the backports, it begins as a copy of the suite's own tree, if that is there (layer.py).
 """
 
 import fcntl
@@ -14,10 +15,10 @@ import tempfile
 from contextlib import contextmanager
 
 from base import files, process, say
-from make import chroot, packages, paths, place, versions
+from make import chroot, layer, packages, paths, place, versions
 
 PACKAGES = (
-    *versions.packages(), "mdevctl", "kmod", "busybox-static", "python3",
+    "mdevctl", "kmod", "busybox-static", "python3",
     "coccinelle", "sparse", "make", "gcc", "libc6-dev", "pciutils", "iproute2",
     # What a build of the kernel itself needs besides, for a debug kernel.
     "flex", "bison", "bc", "libelf-dev",
@@ -87,15 +88,27 @@ def locked(directory, what, name=".lock"):
         yield
 
 
+def setup(these):
+    """The script that says what apt takes from the backports for @these versions, empty if
+    nothing."""
+    text = versions.preferences(these)
+    return BACKPORTS % (versions.SUITE, versions.SUITE, text) if text else ""
+
+
 def hooks():
     """What mmdebstrap does before it looks for packages."""
-    text = versions.preferences()
-    return [f"--setup-hook={BACKPORTS % (versions.SUITE, versions.SUITE, text)}"] if text else []
+    text = setup(versions.chosen())
+    return [f"--setup-hook={text}"] if text else []
 
 
-def recipe():
-    """The hash of everything that decides what is in the tree."""
-    return digest(versions.SUITE, *PACKAGES, source_package(), *OPTIONS, *hooks())
+def recipe(these=None):
+    """The hash of everything that decides what is in the tree.
+
+    @these: its versions, by default those that are chosen
+    """
+    these = these or versions.chosen()
+    return digest(versions.SUITE, *versions.packages(these), *PACKAGES, these["KERNEL"].source,
+                  *OPTIONS, *((setup(these), layer.INSTALL) if setup(these) else ()))
 
 
 def source_package():
@@ -103,10 +116,10 @@ def source_package():
     return versions.chosen()["KERNEL"].source
 
 
-def current():
-    """Whether the tree is there, complete, and made from today's recipe."""
-    stamp = paths.ROOT / STAMP
-    return stamp.exists() and stamp.read_text().strip() == recipe()
+def current(root=paths.ROOT, these=None):
+    """Whether a tree is there, complete, and made from today's recipe."""
+    stamp = root / STAMP
+    return stamp.exists() and stamp.read_text().strip() == recipe(these)
 
 
 def _check_disk():
@@ -162,7 +175,7 @@ def _mmdebstrap(step, words, target):
 
 
 def _bootstrap(tree):
-    words = ["--include=" + ",".join(PACKAGES)]
+    words = ["--include=" + ",".join((*versions.packages(versions.chosen()), *PACKAGES))]
     if os.geteuid() == 0:
         _mmdebstrap("mmdebstrap", words, tree)
         return
@@ -282,12 +295,28 @@ def complete_headers():
                 _complete_headers(name)
 
 
+def _add_layer(tree):
+    """Make it of the suite's own tree. Returns whether that is there."""
+    these = versions.chosen()
+    if not setup(these):
+        return False
+    log = paths.LAB / "layer.log"
+    with locked(paths.SUITE_ROOT.parent, "the suite's own image"):
+        if not current(paths.SUITE_ROOT, versions.defaults()):
+            return False
+        layer.copy(paths.SUITE_ROOT, tree, log)
+    with say.Step(f"image: what differs in {paths.VARIANT}"):
+        layer.install(tree, setup(these), versions.packages(these), log)
+    return True
+
+
 def _make_tree():
     _check_usable()
     tree = paths.LAB / "root.new"
     chroot.remove(tree)
     try:
-        _bootstrap(tree)
+        if not _add_layer(tree):
+            _bootstrap(tree)
         _write_stamp(tree)
         chroot.remove(paths.ROOT)
         tree.rename(paths.ROOT)

@@ -17,6 +17,8 @@ VARIANT = versions.variant()
 OUT = Path(os.environ.get("OUT") or REPO / "out").resolve()
 LAB = OUT / "lab" / IMAGE
 ROOT = LAB / "root"
+# The root tree with the versions of the suite.
+SUITE_ROOT = OUT / "lab" / versions.SUITE / "root"
 ROOT_IMAGE = LAB / "root.img"
 DEBUG = LAB / "debug"
 FUZZER = LAB / "fuzzer"

@@ -134,15 +134,20 @@ def variant():
     return f"{image()}-tree-{name}-{hashlib.sha256(os.fsencode(own)).hexdigest()[:8]}"
 
 
-def packages():
-    """Packages whose versions are chosen."""
-    return tuple(name for version in chosen().values() for name in version.packages)
+def defaults():
+    """Variable -> its default."""
+    return {variable: versions[0] for variable, versions in CHOICES.items()}
 
 
-def preferences():
-    """What the image's apt takes from the backports, as text of apt_preferences; empty for the
-    versions of the suite."""
-    patterns = [pattern for version in chosen().values() for pattern in version.backports]
+def packages(these):
+    """Packages of @these versions, as by chosen()."""
+    return tuple(name for version in these.values() for name in version.packages)
+
+
+def preferences(these):
+    """What the image's apt takes from the backports for @these versions, as text of
+    apt_preferences; empty for the versions of the suite."""
+    patterns = [pattern for version in these.values() for pattern in version.backports]
     if not patterns:
         return ""
     return (f"Package: {' '.join(patterns)}\nPin: release n={SUITE}-backports\n"
