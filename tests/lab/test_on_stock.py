@@ -22,10 +22,11 @@ WORDS = f"# ring.c:9: dirty_all(): {on_stock.TESTS[NAME].says}"
 class Mark(unittest.TestCase):
     """The KTAP of a test after marking."""
 
-    def state(self, *said, name=NAME, word="not ok", findings=(), stock=True, rest=""):
+    def state(self, *said, name=NAME, word="not ok", findings=(), stock=True, rest="",
+              release="6.12.118+deb13-amd64"):
         """(state, reason) of the test."""
         text = "\n".join(["KTAP version 1", "1..1", *said, f"{word} 1 {name}{rest}", ""])
-        result, = ktap.parse(selftests.mark(text, findings, stock), "program")
+        result, = ktap.parse(selftests.mark(text, findings, stock, release), "program")
         return result.state, result.reason
 
     def test_as_expected(self):
@@ -50,7 +51,7 @@ class Mark(unittest.TestCase):
     def test_words_of_another_test(self):
         text = "\n".join(["KTAP version 1", "1..2", WORDS, f"ok 1 {OTHER}", f"not ok 2 {NAME}", ""])
         states = [result.state for result in
-                  ktap.parse(selftests.mark(text, (), True), "program")]
+                  ktap.parse(selftests.mark(text, (), True, "7.3.4"), "program")]
         self.assertEqual(states, [ktap.PASSED, ktap.FAILED])
 
     def test_the_kernel_complains(self):
@@ -63,6 +64,24 @@ class Mark(unittest.TestCase):
     def test_of_no_weakness(self):
         self.assertEqual(self.state(WORDS, name=OTHER)[0], ktap.FAILED)
         self.assertEqual(self.state(word="ok", name=OTHER)[0], ktap.PASSED)
+
+    def test_later_kernel(self):
+        """What a later kernel does right must pass there, and what fails otherwise must do so."""
+        name = "R8_unmap_all_has_the_last_page"
+        words = f"# range.c:9: {on_stock.TESTS[name].says}"
+        for release, passes in (("6.12.118+deb13-amd64", False), ("6.13.0", False),
+                                ("7.2.9", False), ("7.3.4+deb13-amd64", True), ("10.0", True)):
+            for word in ("ok", "not ok"):
+                with self.subTest(release=release, word=word):
+                    good = passes if word == "ok" else not passes
+                    self.assertEqual(self.state(words, name=name, word=word, release=release)[0],
+                                     ktap.PASSED if good else ktap.FAILED)
+        name = "R8_last_page_of_the_space"
+        words = f"# range.c:9: {on_stock.TESTS[name].says}"
+        self.assertEqual(self.state(words, name=name)[0], ktap.PASSED)
+        self.assertEqual(self.state(words, name=name, release="7.3.4")[0], ktap.FAILED)
+        self.assertEqual(self.state('# range.c:9: want "0-63", seen "0"', name=name,
+                                    release="7.3.4"), (ktap.PASSED, "XFAIL W15"))
 
     def test_skipped(self):
         self.assertEqual(self.state(word="ok", rest=" # SKIP no such thing")[0], ktap.SKIPPED)

@@ -162,8 +162,9 @@ def environment_of(config):
     return found
 
 
-def mark(text, findings, stock):
-    """The KTAP with the kernel's log in it and, on stock, with what is expected."""
+def mark(text, findings, stock, release):
+    """The KTAP with the kernel's log in it and, on stock, with what is expected of this
+    release."""
     blamed, lines, said = {}, [], []
     for test, line in findings:
         blamed.setdefault(test, []).append(line)
@@ -174,7 +175,7 @@ def mark(text, findings, stock):
             logged = blamed.pop(name, [])
             lines += [f"# kernel: {one}" for one in logged]
             if stock and "# SKIP" not in rest:
-                why, wrong = on_stock.judge(name, word == "ok", said)
+                why, wrong = on_stock.judge(name, word == "ok", said, release)
                 lines += [f"# {wrong}"] if wrong else []
                 word = "not ok" if wrong else word
                 rest += f" # XFAIL {why}" if why and not logged else ""
@@ -267,7 +268,7 @@ def run_all(wanted, directory, config):
         findings = log.findings()
         if prefixes and "\n1..0\n" in text and not findings:
             continue
-        text = mark(text, findings, stock)
+        text = mark(text, findings, stock, os.uname().release)
         (directory / f"{path.name}.ktap").write_text(text)
         results += report(path.name, text, time.monotonic() - started, stock)
         if stuck:
