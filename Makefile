@@ -45,6 +45,9 @@ run: ## build the lab, live-migrate a guest in it, prove that no page is lost
 check: ## all tests: unit, style, build, in the lab selftests and migrations, the pages
 	@scripts/lab check $$PART
 
+matrix: ## the proof on each kernel, QEMU and container that can work together; leaves a table
+	@scripts/lab matrix
+
 mutants: ## break the product in one place after the other: each time, a test must fail
 	@scripts/lab mutants $(if $(AUTO),"--auto=$$AUTO") $(if $(SEED),"--seed=$$SEED") $(ARGS)
 
@@ -103,4 +106,4 @@ distclean: ## remove everything generated, the image as well
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check answers mutants migrate-libvirt bench series experiment soak lint shell modules clean distclean
+.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak lint shell modules clean distclean

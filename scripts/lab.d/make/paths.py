@@ -31,6 +31,7 @@ PAYLOAD = OUT / "payload" / VARIANT
 RUN = OUT / "run"
 CHECK = OUT / "check" / ("" if VARIANT == versions.SUITE else VARIANT)
 SHELL = OUT / "shell"
+MATRIX = OUT / "matrix"
 
 SCENARIOS = REPO / "tests" / "scenarios"
 SELFTESTS = REPO / "tests" / "selftests"

@@ -59,7 +59,7 @@ TYPE1, IOMMUFD = CONTAINERS = ("type1", "iommufd")
 NO_IOMMUFD = {("6.12", "11.1"): "QEMU 11.1 maps a guest's memory by IOMMU_IOAS_MAP_FILE, which "
                                 "Linux 6.12 lacks; take QEMU=10.0, or KERNEL=7.3 as well"}
 # Commands that do the same for each container, and for a kernel of the user's own.
-FOR_ALL = ("image", "build", "run", "shell", "check", "clean")
+FOR_ALL = ("image", "build", "run", "shell", "check", "matrix", "clean")
 # The same for a QEMU of the user's own.
 FOR_QEMU = ("image", "build", "run", "shell", "clean")
 # Variables that may be a path, and of what.
