@@ -96,6 +96,16 @@ class Versions(unittest.TestCase):
         with self.assertRaisesRegex(say.UsageError, "series is about type1 alone"):
             versions.check("series")
 
+    def test_debug(self):
+        """The debug kernel has no guests."""
+        self.choose(KERNEL="", QEMU="", CONTAINER="iommufd", DEBUG="1")
+        with self.assertRaisesRegex(say.UsageError, "the debug kernel has no KVM"):
+            versions.check("run")
+        self.choose(CONTAINER="type1")
+        versions.check("run")
+        self.choose(CONTAINER="iommufd", DEBUG="0")
+        versions.check("run")
+
     def test_hook(self):
         """What mmdebstrap runs adds the backports of the suite's own mirror, and fails where the
         suite has no line."""

@@ -89,6 +89,9 @@ def check(command=None):
     if why and not tree():
         raise say.UsageError(f"CONTAINER={container()}: {why}")
     if command not in (None, *FOR_ALL):
+    if os.environ.get("DEBUG") == "1":
+        raise say.UsageError(f"CONTAINER={container()}: the debug kernel has no KVM, so no guest; "
+                             "leave out DEBUG=1")
         raise say.UsageError(f"CONTAINER={container()}: {command} is about type1 alone")
 
 
