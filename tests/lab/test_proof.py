@@ -169,14 +169,24 @@ class Tracker(Case):
             leg.events = [event.replace(old, new) for event in leg.events]
         leg.facts["tracking"] = "device"
 
+    def compare(self, **legs):
+        """A run whose device tracks, and the legs that it is compared with: these, or good ones."""
+        by_iommufd = Evidence()
+        by_iommufd.facts["summary"]["container"] = "iommufd"
+        legs = {"compared": Evidence(), "iommufd": by_iommufd, **legs}
+        for leg in (self.leg, self.control, legs["iommufd"]):
+            self.by_device(leg)
+        for name, leg in legs.items():
+            leg.save(self.results / name)
+        return self.judge()
+
     def test_device(self):
-        self.by_device(self.leg)
-        self.by_device(self.control)
-        Evidence().save(self.results / "compared")
-        verdict = self.judge()
+        verdict = self.compare()
         self.assertEqual((verdict["verdict"], verdict["reasons"]), ("pass", []))
         self.assertEqual(verdict["control"]["verdict"], "caught")
-        self.assertEqual(verdict["compared"]["pages_reported"], 4)
+        for name, container in (("compared", "type1"), ("iommufd", "iommufd")):
+            self.assertEqual(verdict[name]["pages_reported"], 4)
+            self.assertEqual(verdict[name]["container"], container)
         self.assertEqual(verdict["container"], "type1")
 
     def test_the_other_one(self):
@@ -188,12 +198,20 @@ class Tracker(Case):
         self.fails("tracked by the device, not by the container")
 
     def test_container_that_loses(self):
-        self.by_device(self.leg)
-        self.by_device(self.control)
-        Evidence().forget().save(self.results / "compared")
-        verdict = self.judge()
+        verdict = self.compare(compared=Evidence().forget())
         self.assertEqual(verdict["verdict"], "fail")
         self.assertIn("compared: pages_lost is 1, must be 0", verdict["reasons"])
+
+    def test_iommufd_that_loses(self):
+        leg = Evidence().forget()
+        leg.facts["summary"]["container"] = "iommufd"
+        self.assertIn("iommufd: pages_lost is 1, must be 0",
+                      self.compare(iommufd=leg)["reasons"])
+
+    def test_iommufd_that_was_type1(self):
+        """A leg that is to show iommufd, and ran without it."""
+        verdict = self.compare(iommufd=Evidence())
+        self.assertEqual(verdict["reasons"], ["iommufd: the container was type1"])
 
     def test_another_qemu(self):
         """Whose event has another name, and other times; nothing of the proof gets lost by

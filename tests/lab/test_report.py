@@ -55,6 +55,21 @@ class Finish(unittest.TestCase):
             self.assertIn("slowed to 120 descriptors a second, 3 times", text)
         self.assertEqual(verdict["control"]["slowed_times"], 0)
 
+    def test_ways(self):
+        """Each way of saying what is dirty has a column."""
+        self.good()
+        heads = [">Main</th>", ">Device</th>", ">Container</th>", ">Device, iommufd</th>"]
+        self.assertEqual([head in self.finish()[2] for head in heads], [True, False, False, False])
+        for name in ("compared", "iommufd"):
+            Evidence().save(self.results / name)
+        _, verdict, page, terminal = self.finish()
+        self.assertEqual([head in page for head in heads], [False, True, True, True])
+        self.assertIn("then the same workload again, reported by the container, and by the device "
+                      "on iommufd, without a type1. ", page)
+        self.assertIn('href="iommufd/"', page)
+        self.assertRegex(terminal, r" main +compared +iommufd +control\n")
+        self.assertEqual(verdict["iommufd"]["pages_reported"], 4)
+
     def test_pass(self):
         self.good()
         code, verdict, page, terminal = self.finish()

@@ -34,7 +34,8 @@ KEYS = settings.keys("batch", "pattern", batch=3, own={
 BUILDS = {"guest": "", "logging": "tracking=device control=1", "mutant": "control=1"}
 ACCEL = "icount"
 '''
-BOTH = '''KEYS = settings.keys("container", "tracking", "control")
+BOTH = '''KEYS = settings.keys("container", "tracking", "control", own={
+    "compare": settings.Words("container,iommufd", "with whom", ("container", "iommufd"))})
 BUILDS = {"iommufd": "container=iommufd"}
 '''
 
@@ -122,6 +123,18 @@ class Settings(unittest.TestCase):
             self.assertEqual(scenario.pairs("both", ["tracking=device"]), {"tracking": "device"})
             with self.assertRaisesRegex(say.UsageError, "with CONTAINER=type1 it is type1"):
                 scenario.pairs("both", ["container=iommufd"])
+
+    def test_pair_without_iommufd(self):
+        """What is played for comparison depends on whether QEMU and kernel know iommufd."""
+        with mock.patch.dict(os.environ, KERNEL="7.3", QEMU="11.1"):
+            self.assertEqual(scenario.pairs("both", []), {})
+        with mock.patch.dict(os.environ, KERNEL="", QEMU="11.1"):
+            self.assertEqual(scenario.pairs("one", []), {})
+            self.assertEqual(scenario.pairs("both", []), {"compare": "container"})
+            self.assertEqual(scenario.pairs("both", ["compare=container"]),
+                             {"compare": "container"})
+            with self.assertRaisesRegex(say.UsageError, "both: compare=iommufd: QEMU 11.1 maps"):
+                scenario.pairs("both", ["compare=iommufd"])
 
     def test_targets(self):
         """Some targets are needed always, others only with some settings."""

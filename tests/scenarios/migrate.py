@@ -7,9 +7,10 @@ the guest continues at the destination. The control is the same on a backend tha
 pages: both oracles must fail there. This script gathers the evidence; scripts/lab.d/judge/proof.py
 judges it.
 
-With tracking=device the device reports what is dirty. The same is then played again with the
-container tracking, for comparison; the control is a device that forgets pages. iommufd does not
-track what such a device writes: there, the device does, and there is no comparison.
+With tracking=device the device reports what is dirty, and the control is a device that forgets
+pages. For comparison, the same is played again with the container tracking, and with the device's
+reports by iommufd, which does not track what such a device writes. A lab that is booted for iommufd
+plays the latter alone, with its control.
 
 usage: migrate.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -44,13 +45,16 @@ HELD_BACK = 100_000
 BUILDS = {"guest": "", "logging": "container=type1 tracking=device",
           "mutant": "container=type1 control=1",
           "device_mutant": "container=type1 control=1 tracking=device",
-          "iommufd": "container=iommufd", "iommufd_mutant": "container=iommufd control=1"}
+          "iommufd": "tracking=device", "iommufd_mutant": "container=iommufd control=1"}
 
 KEYS = settings.keys(
     "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", "workload",
     *settings.WORKLOAD, *settings.MORE_WORKLOAD, "smp", "checks", "pause_s", "container",
     "tracking", "control", *settings.GUEST, *settings.TRACE, batch=24, rate=450, window_mb=128,
     own={
+        "compare": settings.Words("container,iommufd", "tracking=device: played again with the "
+                                  "container tracking, with the device by iommufd",
+                                  ("container", "iommufd")),
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                 "backend of the control"),
         "device_mutant": settings.File("mutant/log-forgets/mdma.ko",
@@ -322,6 +326,16 @@ def play_control(config, results):
             backend.load()
 
 
+def play_by_iommufd(config, results):
+    """The same on iommufd; then load type1 again."""
+    vfio_iommufd.load()
+    try:
+        return play_leg("iommufd", SimpleNamespace(**{**vars(config), "container": "iommufd"}),
+                        results, config.tracking)
+    finally:
+        vfio_logging.load()
+
+
 def main(argv):
     """Main leg and control; proof.py judges what they leave."""
     results, values = arguments.read(__doc__, with_preset(KEYS, argv), argv)
@@ -330,14 +344,17 @@ def main(argv):
     results.mkdir(parents=True, exist_ok=True)
     (results / "run.json").write_text(json.dumps({"control": bool(config.control)}))
     try:
-        with_container = config.container == "type1" and config.tracking == "device"
-        if with_container:
+        others = config.compare.split(",") \
+            if config.container == "type1" and config.tracking == "device" else ()
+        if others:
             vfio_logging.load()
         played = play_leg("main", config, results, config.tracking)
-        if with_container:
+        if "container" in others:
             played &= play_leg("compared", config, results, "container")
         if config.control:
             played &= play_control(config, results)
+        if "iommufd" in others:
+            played &= play_by_iommufd(config, results)
     except FAILURES as err:
         print(f"migrate: {err}", flush=True)
         return 1

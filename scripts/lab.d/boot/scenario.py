@@ -93,7 +93,17 @@ def pairs(name, words):
         given = settings.checked(known, words)
     except settings.BadSetting as error:
         raise say.UsageError(f"{name}: {error}") from error
-    return {**given, **_with_container(name, known, given), **_with_qemu(name, known, given)}
+    given = {**given, **_with_container(name, known, given), **_with_qemu(name, known, given)}
+    return {**given, **of_versions(name, given)}
+
+
+def of_versions(name, given):
+    """The settings that the chosen kernel and QEMU make other than their defaults."""
+    if not versions.no_iommufd() or "compare" not in keys(name):
+        return {}
+    if "iommufd" in given.get("compare", "").split(","):
+        raise say.UsageError(f"{name}: compare={given['compare']}: {versions.no_iommufd()}")
+    return {} if "compare" in given else {"compare": "container"}
 
 
 def _with_container(name, known, given):

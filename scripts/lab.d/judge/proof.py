@@ -37,8 +37,9 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 NAMED = 10
 # Other legs, which must also pass if they exist: with tracking by the device, the same workload
-# tracked by the container, to compare; between two hosts, the way back.
-OTHER_LEGS = ("compared", "back")
+# tracked by the container, and by the device on iommufd, to compare; between two hosts, the way
+# back.
+OTHER_LEGS = ("compared", "iommufd", "back")
 
 MIN_PAGES_WRITTEN = 100_000
 MIN_PAGES_COMPARED = 100_000
@@ -499,6 +500,14 @@ def main_reasons(leg):
     return reasons + standstill.noticed(leg["held_s"], leg["guest_clock_jump_s"])
 
 
+def other_reasons(name, leg):
+    """The same for one of OTHER_LEGS."""
+    reasons = main_reasons(leg)
+    if not reasons and name == "iommufd" and leg["container"] != name:
+        reasons = [f"the container was {leg['container']}"]
+    return reasons
+
+
 def control_reasons(leg):
     """Why the control fails: an oracle that passes a broken backend is blind."""
     if leg is None:
@@ -537,7 +546,7 @@ def judge(results, with_control=True):
         if (results / name).is_dir():
             verdict[name] = judge_leg(results / name)
             reasons = reasons + [f"{name}: {reason}"
-                                 for reason in main_reasons(verdict[name])]
+                                 for reason in other_reasons(name, verdict[name])]
     if with_control:
         control = judge_leg(results / "control")
         trouble = control_reasons(control)

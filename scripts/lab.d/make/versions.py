@@ -85,9 +85,8 @@ def check(command=None):
                              f"{' and '.join(words['QEMU'])}")
     if container() == TYPE1:
         return
-    why = NO_IOMMUFD.get(tuple(chosen()[variable].word for variable in ("KERNEL", "QEMU")))
-    if why and not tree():
-        raise say.UsageError(f"CONTAINER={container()}: {why}")
+    if no_iommufd():
+        raise say.UsageError(f"CONTAINER={container()}: {no_iommufd()}")
     if command not in (None, *FOR_ALL):
     if os.environ.get("DEBUG") == "1":
         raise say.UsageError(f"CONTAINER={container()}: the debug kernel has no KVM, so no guest; "
@@ -98,6 +97,13 @@ def check(command=None):
 def container():
     """What CONTAINER chooses."""
     return os.environ.get("CONTAINER") or TYPE1
+
+
+def no_iommufd():
+    """Why the chosen QEMU can't use the chosen kernel's iommufd; None if it can."""
+    if tree():
+        return None
+    return NO_IOMMUFD.get(tuple(chosen()[variable].word for variable in ("KERNEL", "QEMU")))
 
 
 def _path(variable):

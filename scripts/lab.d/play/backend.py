@@ -46,6 +46,12 @@ def of_iommufd():
     return f"{name('iommufd')}, no type1 loaded"
 
 
+def unload():
+    """Unload it, if there is one."""
+    if SYSFS.is_dir():
+        run("rmmod", SYSFS.name)
+
+
 def load(wanted="ours"):
     """Load "ours", the kernel's own ("stock"), or the file of a module, by base/site.py."""
     path = site.built(wanted)
@@ -56,8 +62,7 @@ def load(wanted="ours"):
             raise say.LabError(f"{modules}: no vfio_iommu_type1 there")
     # Loading vfio pulls in a type1, so it comes first.
     run("modprobe", "-a", "vfio", "mdev")
-    if SYSFS.is_dir():
-        run("rmmod", SYSFS.name)
+    unload()
     run("insmod", path)
     if ("O" in (SYSFS / "taint").read_text()) == (wanted == "stock"):
         raise say.LabError(f"{path}: not the {wanted} vfio_iommu_type1")

@@ -30,6 +30,7 @@ def load():
     """Load them, and no type1, unless the kernel has them."""
     if builtin():
         backend.run("modprobe", "-a", "iommufd", "mdma")
+        backend.unload()
         return
     vfio_logging.unload()
     backend.run("insmod", IOMMUFD)

@@ -41,8 +41,9 @@ def unload():
 
 
 def load():
-    """Load such a vfio and mdma, and our type1, unless the kernel has it."""
+    """Load such a vfio and mdma, unless the kernel has it, and our type1."""
     if builtin():
+        backend.load()
         return
     nics = unload()
     backend.run("insmod", VFIO)

@@ -15,10 +15,10 @@ from judge import proof, standstill
 from show import heatmap, report_html
 
 
-# The legs of a run: directory and name. The second one exists only with tracking=device, the third
-# one only between two hosts.
-LEGS = {"main": "Main leg", "compared": "Tracked by the container", "back": "Way back",
-        "control": "Control"}
+# The legs of a run: directory and name. The second and the third one exist only with
+# tracking=device, the fourth one only between two hosts.
+LEGS = {"main": "Main leg", "compared": "Tracked by the container",
+        "iommufd": "Tracked by the device on iommufd", "back": "Way back", "control": "Control"}
 
 
 def read_json(path):

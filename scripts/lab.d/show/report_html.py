@@ -317,28 +317,42 @@ def cell(leg, key, control):
     return f'<td class="bad">✗ {text}</td>'
 
 
-def comparison(report):
-    """Main leg and control side by side."""
-    compared, control = report["compared"], report["control"]
-    legs = [("Main", report, False)]
-    words = ("The control is the same migration on a backend built to forget pages. It "
-             "must lose pages, and both oracles must notice." if control else
-             "There was no control.")
-    if compared:
-        legs = [("Device", report, False), ("Container", compared, False)]
-        words = ("The device itself reports what it wrote; then the same workload again, "
-                 f"reported by the container. {words}")
+# With tracking by the device, what the same workload is played again with: the name of the column,
+# and what it is.
+OTHER_WAYS = {"compared": ("Container", "reported by the container"),
+              "iommufd": ("Device, iommufd", "by the device on iommufd, without a type1")}
+
+
+def passing_legs(report):
+    """([(name, leg)] of those that must pass, words about them)."""
+    others = {name: report[name] for name in OTHER_WAYS if report.get(name)}
+    legs = [("Device" if others else "Main", report),
+            *((OTHER_WAYS[name][0], leg) for name, leg in others.items())]
     if report.get("back"):
-        legs.append(("Way back", report["back"], False))
-    if control:
-        legs.append(("Control", control, True))
+        legs.append(("Way back", report["back"]))
+    words = ", and ".join(OTHER_WAYS[name][1] for name in others)
+    return legs, words and ("The device itself reports what it wrote, to a user of type1; then the "
+                            f"same workload again, {words}. ")
+
+
+def comparison(report):
+    """The legs side by side."""
+    passing, words = passing_legs(report)
+    legs = [(*leg, False) for leg in passing]
+    title = "Ways to say what is dirty, and control" if words else "Main leg and control"
+    if report["control"]:
+        legs.append(("Control", report["control"], True))
+        words += ("The control is the same migration on a backend built to forget pages. It "
+                  "must lose pages, and both oracles must notice.")
+    else:
+        words += "There was no control."
     rows = []
     for key, name, text in ROWS:
         small = f"<small>{escape(text)}</small>" if text else ""
         rows.append((escape(name) + small,
                      "".join(cell(leg, key, broken) for _, leg, broken in legs)))
-    return (f'<h2>Main leg and control</h2><p class="soft">{words}</p>'
-            + table("Main leg and control", ("", *(name for name, _, _ in legs)), rows))
+    return (f'<h2>{title}</h2><p class="soft">{words}</p>'
+            + table(title, ("", *(name for name, _, _ in legs)), rows))
 
 
 def by_address(page):
@@ -417,7 +431,7 @@ def raw_data(report):
     """report.json within the page, so that it travels along, and links to the evidence."""
     data = base64.b64encode(json.dumps(report, indent=1).encode()).decode()
     legs = " and ".join(f'<a href="{name}/">{name}/</a>'
-                        for name in ("main", "compared", "back", "control")
+                        for name in ("main", "compared", "iommufd", "back", "control")
                         if name == "main" or report.get(name))
     return ('<h2>Raw data</h2><p><a download="report.json" '
             f'href="data:application/json;base64,{data}">report.json</a> is inside this page. '
