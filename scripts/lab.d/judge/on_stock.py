@@ -101,8 +101,8 @@ TESTS = {
 }
 
 
-# From which version on (of those that were tried), and what is different there: None is for what the
-# kernel does right.
+# From which version on (of those that were tried), and what is different there: None is for what
+# the kernel does right.
 LATER = (
     ((7, 3), {
         "R8_last_page_of_the_space": Failure("W15", 'want "0-63", seen "0"'),

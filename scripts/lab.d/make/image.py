@@ -2,8 +2,9 @@
 """The lab's root tree, its disk image, and the source of its kernel.
 
 The tree is built under a temporary name and renamed when it is complete. A stamp inside tells
-which recipe it was made from, so an incomplete or outdated tree is never taken for a good one. With
-versions from the backports, it begins as a copy of the suite's own tree, if that is there (layer.py).
+which recipe it was made from, so an incomplete or outdated tree is never taken for a good one.
+With versions from the backports, it begins as a copy of the suite's own, if that is there
+(layer.py).
 """
 
 import fcntl

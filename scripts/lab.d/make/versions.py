@@ -88,10 +88,10 @@ def check(command=None):
     if no_iommufd():
         raise say.UsageError(f"CONTAINER={container()}: {no_iommufd()}")
     if command not in (None, *FOR_ALL):
+        raise say.UsageError(f"CONTAINER={container()}: {command} is about type1 alone")
     if os.environ.get("DEBUG") == "1":
         raise say.UsageError(f"CONTAINER={container()}: the debug kernel has no KVM, so no guest; "
                              "leave out DEBUG=1")
-        raise say.UsageError(f"CONTAINER={container()}: {command} is about type1 alone")
 
 
 def container():
