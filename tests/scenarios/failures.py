@@ -13,6 +13,7 @@ switchover back, and without switchover-ack the guest must move.
 usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
+import random
 import signal
 import struct
 import sys
@@ -45,12 +46,17 @@ KEYS = settings.keys(
             "refused-at-stop", "killed-in-precopy", "killed-at-stop", "broken-in-precopy",
             "broken-at-stop", "broken-at-answer", "completed-to-nobody")),
         "moves": settings.Number(10, "moves in a row, after the failures"),
+        "fire": settings.Number(0, "moves under fire, last: what goes before each, and how the "
+                                "device writes, is random"),
+        "fire_seed": settings.Number(1, "of that", 0, settings.U32_MAX),
         "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
         "backend": settings.File("", "the same for vfio_iommu_type1.ko"),
         "bandwidth": settings.Number(32, "MiB/s in pre-copy", 1),
         "mutant": settings.File("mutant/endless-initial-data/mdma.ko", "device of the control"),
     })
 
+# Fifty moves under fire take a quarter of an hour.
+TIMEOUT = 3600
 EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
 # Questions to QEMU about a guest that is silent; each twice, to see what changes.
 LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
@@ -494,7 +500,35 @@ def play_failures(run):
             run.succeed(f"move {number} in a row", move)
         if config.pause_s:
             run.succeed(f"a move with the guest held for {config.pause_s} s", move, config.pause_s)
+        play_fire(run, other)
     run.judge()
+
+
+# How the device writes, under fire.
+FIRE = {
+    "pattern": ("sequential", "random", "ring", "stride", "zipf", "hot", "scatter"),
+    "direction": ("write", "mixed"),
+    "batch": (1, 3, 16, 64),
+    "rate": (50, 200, 400),
+    "hold_ms": (0, 5, 30),
+}
+FIRE_BANDWIDTH = (16, 48, 128)
+
+
+def play_fire(run, other):
+    """Moves, each with another workload and bandwidth, and most of them after a failure."""
+    config = run.config
+    rng = random.Random(config.fire_seed)
+    for number in range(1, config.fire + 1):
+        values = {key: rng.choice(choices) for key, choices in FIRE.items()}
+        config.bandwidth = rng.choice(FIRE_BANDWIDTH)
+        name = rng.choice((*CASES, None, None, None))
+        how = rng.choice((move, move_with_ack, move_without_ack))
+        run.say(f"fire {number}: {values}, {config.bandwidth} MiB/s")
+        set_workload(run.host, {**workload(config), **values}, config.patience)
+        if name:
+            run.fail(f"fire {number}: {name}", CASES[name], other if CASES[name].other_type else None)
+        run.succeed(f"fire {number}: {how.__name__}", how)
 
 
 def play_control(run):

@@ -268,6 +268,7 @@ PARTS = {
     "failures": in_lab("failures", bandwidth=SHORT["bandwidth"]),
     "libvirt": in_lab("libvirt", **SHORT),
     "driver": in_lab("driver", transfers="30000"),
+    "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0", fire="50"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "newest": newest.check,
     "pages": pages,
@@ -282,7 +283,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("newest",)
+BY_NAME = ("newest", "fire")
 
 # What the check of the default versions tries on others (newest.py), and what a check of a kernel of
 # the user's own is.
