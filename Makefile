@@ -4,6 +4,8 @@
 OUT ?= $(CURDIR)/out
 KDIR ?=
 KSRC ?=
+DESTDIR ?=
+PREFIX ?=
 SEED ?=
 OPS ?=
 DEBUG ?=
@@ -28,7 +30,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME PART DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC SCENARIO
+export OUT V SEED OPS AUTO TIME PART DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -83,6 +85,12 @@ shell: ## a shell in the lab; commands on standard input work as well
 modules: ## modules for another kernel (KDIR, and KSRC for the backend) into OUT/host
 	@scripts/lab modules
 
+install: ## what make modules has built, and the tools, into the system (DESTDIR=, PREFIX=/usr/local)
+	@scripts/lab install
+
+uninstall: ## remove what make install has installed
+	@scripts/lab uninstall
+
 clean: ## remove what was built and all results, keep the image
 	@scripts/lab clean
 
@@ -104,6 +112,7 @@ distclean: ## remove everything generated, the image as well
 #:   QEMU=/path/to/build     a QEMU of your own, for the guests
 #:   CONTAINER=type1|iommufd   who maps the guest's memory; with iommufd, no module is patched
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
+#:   DESTDIR=DIR  PREFIX=DIR   where install puts things, and uninstall finds them
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak lint shell modules clean distclean
+.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak lint shell modules install uninstall clean distclean

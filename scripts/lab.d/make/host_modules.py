@@ -19,6 +19,10 @@ HOME = paths.OUT / "host"
 MODULES = ("samples/vfio-mdev/mdma", "samples/vfio-mdev/mdma-guest")
 BACKEND = "drivers/vfio"
 TYPE1 = ("vfio_iommu_type1.c", "vfio.h")
+# The smallest VMM, and where it is built; and the file that says for which kernel all was built.
+SELFTESTS = "tests/selftests"
+TOOLS, OPEN = f"{SELFTESTS}/built/tools", "mdma-open"
+RELEASE = "release"
 
 # The modules are tried with these kernels.
 LINUX = tuple(version.word for version in versions.KERNELS)
@@ -136,7 +140,7 @@ def _workplace():
 
 def _copy(tree, one):
     """Copy what is built, and the kernel's own type1."""
-    for name in ("drivers", "samples", "include"):
+    for name in ("drivers", "samples", "include", SELFTESTS):
         shutil.copytree(paths.REPO / name, tree / name, ignore=payload.SKIP)
     if one.source:
         (tree / BACKEND / "kernel").mkdir()
@@ -160,6 +164,10 @@ def _compile(tree, one, log):
                         log, f"building {Path(name).name}", append=True)
         if one.source:
             process.run([*backend, "modules"], log, "building the backend", append=True)
+        cross = os.environ.get("CROSS_COMPILE")
+        process.run(["make", jobs, "-C", tree / SELFTESTS, "OUT=built", "LINK=",
+                     *([f"CC={cross}gcc"] if cross else []), f"built/tools/{OPEN}"], log,
+                    f"building {OPEN}", append=True)
 
 
 def _keep(tree):
@@ -172,6 +180,7 @@ def run(one):
     """Build in HOME, or where kbuild can, and leave all of it in HOME."""
     HOME.mkdir(exist_ok=True)
     with image.locked(HOME, "modules"):
+        (HOME / RELEASE).unlink(missing_ok=True)
         for path in HOME.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -181,6 +190,7 @@ def run(one):
             _compile(tree, one, HOME / "build.log")
             if tree != HOME:
                 _keep(tree)
+            (HOME / RELEASE).write_text(f"{one.release}\n")
         finally:
             if tree != HOME:
                 shutil.rmtree(tree)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What make modules has built, and the tools, into a system without packages: make install, and
+make uninstall.
+
+A list of all that was put there, and of the directories that were made for it, is installed as
+well. make uninstall removes that, and nothing else.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from base import files, process, say
+from make import host_modules, paths
+
+PREFIX = "/usr/local"
+LIST = "share/mdma/installed"
+BACKEND = "vfio_iommu_type1.ko"
+# File of the tree, or of what make modules has built -> directory below PREFIX.
+TOOLS = {"scripts/mdma-trace": "bin"}
+BUILT = {f"{host_modules.TOOLS}/{host_modules.OPEN}": "bin"}
+MANUAL = ("Documentation/man", "share/man/man1")
+WORKLOADS = ("samples/vfio-mdev/mdma/workloads", "share/mdma/workloads")
+
+
+class System:
+    """Where things go: DESTDIR and PREFIX of the user."""
+
+    def __init__(self, variables):
+        self.root = Path(variables.get("DESTDIR") or "/").absolute()
+        prefix = Path(variables.get("PREFIX") or PREFIX)
+        if not prefix.is_absolute():
+            raise say.UsageError(f"PREFIX={prefix}: it must begin with a /")
+        self.prefix = self.root / prefix.relative_to("/")
+        self.list = self.prefix / LIST
+        self.left = []          # what was put there, relative to the root
+
+    def modules(self, release):
+        """The directory of a kernel's modules."""
+        return self.root / "lib/modules" / release
+
+    def _make(self, directory):
+        if not directory.is_dir():
+            self._make(directory.parent)
+            directory.mkdir()
+            self.left.append(f"{directory.relative_to(self.root)}/")
+
+    def put(self, source, directory):
+        """Install a file, in one step: a module may be in use."""
+        self._make(directory)
+        with files.whole(directory / source.name) as temporary:
+            shutil.copyfile(source, temporary)
+            temporary.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+        self.left.append(str((directory / source.name).relative_to(self.root)))
+
+    def keep_list(self, release):
+        """Leave the list. Its first line is the kernel."""
+        self._make(self.list.parent)
+        self.left.append(str(self.list.relative_to(self.root)))
+        self.list.write_text("\n".join([release, *self.left]) + "\n")
+
+    def depmod(self, release):
+        """Make modprobe find what is there now; not in a DESTDIR that has no kernel."""
+        if not (self.modules(release) / "modules.order").exists():
+            say.info(f"no kernel in {self.modules(release)}: run depmod {release} where it is")
+            return
+        done = subprocess.run(["depmod", "-b", self.root, release], check=False, text=True,
+                              env=process.ENVIRONMENT, capture_output=True)
+        if done.returncode:
+            raise say.LabError(f"depmod: {done.stderr.strip()}")
+
+
+def _built():
+    """The release for which make modules was run, and the modules."""
+    release = host_modules.HOME / host_modules.RELEASE
+    modules = sorted(host_modules.HOME.glob("*/**/*.ko"))
+    if not release.is_file() or not modules:
+        raise say.LabError(f"no modules in {files.short(host_modules.HOME)}: run make modules "
+                           "first (KDIR=, and KSRC= for the backend)")
+    return release.read_text().strip(), modules
+
+
+def _as_root(function):
+    """Turn a refusal of the system into words."""
+    try:
+        return function()
+    except PermissionError as error:
+        raise say.LabError(f"{error.filename}: {error.strerror}: run it as root, or set "
+                           "DESTDIR= or PREFIX=") from error
+
+
+def _remove(system):
+    """Remove what a list names. Returns the kernel, or None if there is no list."""
+    if not system.list.is_file():
+        return None
+    release, *names = system.list.read_text().splitlines()
+    for name in reversed(names):
+        path = system.root / name
+        if not name.endswith("/"):
+            path.unlink(missing_ok=True)
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return release
+
+
+def _install(system):
+    release, modules = _built()
+    packaged = list(system.modules(release).glob("updates/dkms/mdma.ko*"))
+    if packaged:
+        raise say.LabError(f"{packaged[0]}: the package mdma-dkms is installed; remove that first")
+    _remove(system)
+    for module in modules:
+        system.put(module, system.modules(release) / "updates")
+    for base, table in ((paths.REPO, TOOLS), (host_modules.HOME, BUILT)):
+        for name, directory in table.items():
+            system.put(base / name, system.prefix / directory)
+    for source, directory in (MANUAL, WORKLOADS):
+        for path in sorted((paths.REPO / source).iterdir()):
+            system.put(path, system.prefix / directory)
+    system.keep_list(release)
+    system.depmod(release)
+    if BACKEND not in [module.name for module in modules]:
+        say.info("without the backend, for which make modules needs KSRC=")
+    print(f"installed for Linux {release}; make uninstall removes it", flush=True)
+    return 0
+
+
+def _uninstall(system):
+    release = _remove(system)
+    if release is None:
+        raise say.LabError(f"no {system.list}: nothing was installed there by make install; were "
+                           "DESTDIR= and PREFIX= the same?")
+    system.depmod(release)
+    print(f"removed for Linux {release}; a loaded module stays until rmmod or the next boot",
+          flush=True)
+    return 0
+
+
+def install(variables):
+    """make install; returns the exit code."""
+    return _as_root(lambda: _install(System(variables)))
+
+
+def uninstall(variables):
+    """make uninstall; returns the exit code."""
+    return _as_root(lambda: _uninstall(System(variables)))

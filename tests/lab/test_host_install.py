@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make install puts everything into a directory, and make uninstall leaves that as it was."""
+
+import contextlib
+import io
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+from base import say
+from make import host_install, host_modules
+
+RELEASE = "6.12.9-amd64"
+UPDATES = f"lib/modules/{RELEASE}/updates"
+BUILT = ("drivers/vfio/vfio_iommu_type1.ko", "samples/vfio-mdev/mdma/mdma.ko",
+         "samples/vfio-mdev/mdma-guest/mdma_guest.ko",
+         f"{host_modules.TOOLS}/{host_modules.OPEN}")
+
+
+class Install(unittest.TestCase):
+    """With made-up modules, and a kernel without any."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.home, self.root = Path(directory.name, "host"), Path(directory.name, "root")
+        (self.root / "usr/bin").mkdir(parents=True)
+        for patch in (mock.patch.object(host_modules, "HOME", self.home),
+                      mock.patch.object(host_install.System, "depmod"),
+                      mock.patch.object(say, "info")):
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.depmod = host_install.System.depmod
+
+    def built(self, names=BUILT):
+        """What make modules leaves."""
+        for name in names:
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.home / name).write_text(name)
+        (self.home / host_modules.RELEASE).write_text(f"{RELEASE}\n")
+
+    def run_it(self, function, **more):
+        """Install or uninstall in the directory."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return function({"DESTDIR": str(self.root), "PREFIX": "/usr", **more})
+
+    def there(self):
+        """All that is in the directory."""
+        return {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
+
+    def test_all_and_nothing(self):
+        """All is where it belongs; then all is gone, and what was there before is not."""
+        self.built()
+        (self.root / "usr/bin/other").touch()
+        before = self.there()
+        self.assertEqual(self.run_it(host_install.install), 0)
+        for name in (f"{UPDATES}/vfio_iommu_type1.ko", f"{UPDATES}/mdma.ko",
+                     f"{UPDATES}/mdma_guest.ko", "usr/bin/mdma-trace", "usr/bin/mdma-open",
+                     "usr/share/man/man1/mdma-open.1", "usr/share/mdma/workloads/nic-rx"):
+            self.assertIn(name, self.there())
+        self.assertTrue((self.root / "usr/bin/mdma-trace").stat().st_mode & 0o001)
+        self.assertFalse((self.root / f"{UPDATES}/mdma.ko").stat().st_mode & 0o001)
+        self.depmod.assert_called_once_with(RELEASE)
+        self.assertEqual(self.run_it(host_install.uninstall), 0)
+        self.assertEqual(self.there(), before)
+        self.assertEqual(self.depmod.call_count, 2)
+
+    def test_twice(self):
+        """What only the first installation had is gone after the second."""
+        self.built()
+        self.run_it(host_install.install)
+        (self.home / BUILT[0]).unlink()
+        self.run_it(host_install.install)
+        self.assertNotIn(f"{UPDATES}/vfio_iommu_type1.ko", self.there())
+        self.assertIn(f"{UPDATES}/mdma.ko", self.there())
+        self.run_it(host_install.uninstall)
+        self.assertEqual(self.there(), {"usr", "usr/bin"})
+
+    def test_others_keep_their_files(self):
+        """A directory that somebody else uses now stays."""
+        self.built()
+        self.run_it(host_install.install)
+        (self.root / UPDATES / "other.ko").touch()
+        self.run_it(host_install.uninstall)
+        self.assertEqual({path.name for path in (self.root / UPDATES).iterdir()}, {"other.ko"})
+
+    def refused(self, function, words, **more):
+        """The error must have these words, and nothing may have been installed."""
+        before = self.there()
+        with self.assertRaisesRegex(say.LabError, words):
+            self.run_it(function, **more)
+        self.assertEqual(self.there(), before)
+
+    def test_refused(self):
+        """Each with a remedy."""
+        self.refused(host_install.install, "run make modules first")
+        self.refused(host_install.uninstall, "nothing was installed there")
+        self.built()
+        self.refused(host_install.install, "must begin with a /", PREFIX="usr")
+        dkms = self.root / UPDATES / "dkms"
+        dkms.mkdir(parents=True)
+        (dkms / "mdma.ko.xz").touch()
+        self.refused(host_install.install, "package mdma-dkms is installed")
+
+    def test_not_root(self):
+        """A refusal of the system is one sentence."""
+        self.built()
+        denied = PermissionError(13, "Permission denied", "/lib/modules")
+        with mock.patch.object(host_install.System, "put", side_effect=denied):
+            self.refused(host_install.install, "Permission denied: run it as root")
+
+
+if __name__ == "__main__":
+    unittest.main()
