@@ -91,6 +91,9 @@ install: ## what make modules has built, and the tools, into the system (DESTDIR
 uninstall: ## remove what make install has installed
 	@scripts/lab uninstall
 
+deb: ## Debian packages of modules (dkms) and tools, into OUT/deb
+	@scripts/lab deb
+
 clean: ## remove what was built and all results, keep the image
 	@scripts/lab clean
 
@@ -115,4 +118,4 @@ distclean: ## remove everything generated, the image as well
 #:   DESTDIR=DIR  PREFIX=DIR   where install puts things, and uninstall finds them
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak lint shell modules install uninstall clean distclean
+.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak lint shell modules install uninstall deb clean distclean

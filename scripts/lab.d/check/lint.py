@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from base import ktap, process, say
 from make import mutant, packages, paths
 
-DIRECTORIES = ("drivers", "samples", "include", "tests", "scripts", ".ci")
+DIRECTORIES = ("drivers", "samples", "include", "tests", "scripts", "debian/dkms", ".ci")
 C_SUFFIXES = (".c", ".h")
 LONGEST_SOURCE = 800
 LONGEST_SHELL = 150
