@@ -35,7 +35,8 @@ PURE = ("judge",)
 # for the lab's init.
 IN_LAB = ("base", "judge", "show", "play", "scenarios")
 SITE = "base.site"
-OF_THE_LAB = re.compile(r"(^|[^\w./-])/(mdma|results)(/|$)|\blab\.(bare|debug|iommufd|terminal)")
+OF_THE_LAB = re.compile(r"(^|[^\w./-])/(mdma|results)(/|$)"
+                        r"|\blab\.(bare|debug|installed|iommufd|terminal)")
 
 
 class Tree:

@@ -70,7 +70,7 @@ class Outcome:
 
 
 def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=None,
-        quiet=False, beside=None, silence=None, guest_mb=0):
+        quiet=False, beside=None, silence=None, guest_mb=0, disk=None):
     """Run argv in the lab, say what went wrong, return the Outcome.
 
     @job: what /results/job.json tells the program in the lab; the accelerator and the machine are
@@ -80,6 +80,7 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
     @beside: the command of a second lab, whose results are in the directory SECOND of ours
     @silence: seconds until a CPU that gives no sign of life counts as dead; None: the usual
     @guest_mb: MiB of memory that a guest in the lab has
+    @disk: the root disk, if it is not the image's
     """
     accel = accel or vm.accelerator()
     job = dict(job, accel=accel, machine=vm.machine())
@@ -92,7 +93,7 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
         (second / MARKER).write_text(json.dumps(job, indent=1) + "\n")
         _write_argv(second, beside)
     reason = vm.run(results, accel, options, terminal, timeout, second, silence,
-                    guest_mb)
+                    guest_mb, disk)
     logs = [directory / name for directory in filter(None, (results, second))
             for name in ("dmesg.txt", "console.txt")]
     outcome = Outcome(_status(results), reason, dmesg.scan_files(logs))

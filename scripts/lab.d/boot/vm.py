@@ -171,11 +171,12 @@ def value(path):
     return str(path).replace(",", ",,")
 
 
-def command(results, accel, options, terminal, more=(), memory=MEMORY):
+def command(results, accel, options, terminal, more=(), memory=MEMORY, disk=None):
     """The whole command line of the lab VM.
 
     @more:   more words for QEMU
     @memory: GiB
+    @disk:   the root disk, if it is not the image's
     """
     kernel, initrd = lab_kernel.unpacked(), paths.LAB_INITRAMFS
     if debug_kernel.asked_for():
@@ -193,7 +194,7 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY):
         "-serial", "chardev:console",
         "-device", "virtio-serial-pci", "-chardev", backend,
         "-device", "virtconsole,chardev=term",
-        "-drive", f"file={value(paths.ROOT_IMAGE)},format=raw,if=virtio,snapshot=on",
+        "-drive", f"file={value(disk or paths.ROOT_IMAGE)},format=raw,if=virtio,snapshot=on",
         "-fsdev", f"local,id=payload,path={payload},security_model=none,readonly=on",
         "-device", "virtio-9p-pci,fsdev=payload,mount_tag=payload",
         "-fsdev", f"local,id=results,path={value(results)},security_model=none",
@@ -331,7 +332,7 @@ class Lab:
 
 
 def run(results, accel, options=(), terminal=False, timeout=None, beside=None, silence=None,
-        guest_mb=0):
+        guest_mb=0, disk=None):
     """Boot the lab on a results directory and wait for its end.
 
     @accel: one of HARDWARE
@@ -339,6 +340,7 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
              and must end soon after the first one
     @silence: seconds that a CPU may be silent; None: the watchdog's limit for the accelerator
     @guest_mb: MiB of memory that a guest in the lab has
+    @disk: the root disk, if it is not the image's
 
     Returns None, or why there is no verdict: it hung, or crashed.
     """
@@ -368,7 +370,7 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
                 dog = stack.enter_context(watchdog.Watchdog(cpus, silence,
                                                              accel != "icount"))
             watch = Watch(directory, limit, quiet=terminal or directory == beside, dog=dog)
-            words = command(directory, accel, options, terminal, end, memory)
+            words = command(directory, accel, options, terminal, end, memory, disk)
             labs.append(stack.enter_context(_booted(words, watch)))
         reason = _supervise(guard, *labs)
     if reason:

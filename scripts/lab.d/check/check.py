@@ -7,7 +7,7 @@ import sys
 
 from base import ktap, process, say, workloads
 from boot import job, scenario
-from check import beside, blame, browser, hung_lab, lint, newest, rules
+from check import beside, blame, browser, debs, hung_lab, lint, newest, rules
 from make import (build, chroot, debug_kernel, image, lab_kernel, packages, paths, ready, trouble,
                   versions)
 
@@ -271,6 +271,7 @@ PARTS = {
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0", fire="50"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "newest": newest.check,
+    "packages": debs.check,
     "pages": pages,
 }
 
@@ -283,7 +284,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("newest", "fire")
+BY_NAME = ("newest", "fire", "packages")
 
 # What the check of the default versions tries on others (newest.py), and what a check of a kernel of
 # the user's own is.

@@ -326,9 +326,9 @@ def _make_tree():
         (paths.LAB / "root.tar").unlink(missing_ok=True)
 
 
-def _tree_size():
-    """Size of the tree in bytes, as its root sees it."""
-    result = subprocess.run([*chroot.namespace(), "--", "du", "-s", "-k", "-x", paths.ROOT],
+def _tree_size(tree):
+    """Size of a tree in bytes, as its root sees it."""
+    result = subprocess.run([*chroot.namespace(), "--", "du", "-s", "-k", "-x", tree],
                             capture_output=True, text=True, check=True)
     return int(result.stdout.split()[0]) * 1024
 
@@ -348,10 +348,16 @@ def make_disk():
 def _make_disk(stamp):
     packages.ensure({"mke2fs": "e2fsprogs"})
     stamp.unlink(missing_ok=True)
-    with say.Step("image: root.img"), files.whole(paths.ROOT_IMAGE) as temporary:
-        temporary.unlink(missing_ok=True)
-        size = int(_tree_size() * 1.15) + 512 * (1 << 20)
-        process.run([*chroot.namespace(), "--", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0",
-                     "-O", "^has_journal", "-L", "mdma-lab", "-d", paths.ROOT, temporary,
-                     f"{size // 1024}k"], paths.LAB / "disk.log", "mke2fs")
+    with say.Step("image: root.img"):
+        make_filesystem(paths.ROOT, paths.ROOT_IMAGE)
     stamp.write_text(recipe())
+
+
+def make_filesystem(tree, target):
+    """Make a disk image of a tree."""
+    with files.whole(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        size = int(_tree_size(tree) * 1.15) + 512 * (1 << 20)
+        process.run([*chroot.namespace(), "--", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0",
+                     "-O", "^has_journal", "-L", "mdma-lab", "-d", tree, temporary,
+                     f"{size // 1024}k"], paths.LAB / "disk.log", "mke2fs")
