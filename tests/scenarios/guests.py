@@ -100,15 +100,17 @@ class Leg(Steps):
         # Devices of the source, and of the destination.
         self.here, self.there = [], []
         self.watched = ()
+        # Of the move: the source, and the RAM of the destination at the switchover.
+        self.source = self.copy = None
 
     def play(self):
-        """All of it; steps after a failure are left out."""
+        """All of it. A guest that did not move is not judged; of one that did, all is."""
         with ExitStack() as self.stack:
             steps = (("two devices work", self.boot), ("memory is where it should be", self.place),
-                     ("the guest moves under load", self.move),
-                     ("the guest works at the destination", self.arrived))
+                     ("the guest moves under load", self.move))
             if all(self.step(*one) for one in steps):
-                self.tracer.collect()
+                self.step("RAM is the same on both sides", self.same)
+                self.step("the guest works at the destination", self.arrived)
                 self.step("no page is lost, of either device", self.judge)
                 self.step("P2P: no device stops or starts beside one that writes", self.judge_p2p)
         return self.results
@@ -172,7 +174,7 @@ class Leg(Steps):
         bench.both_write()
 
     def move(self):
-        """Migrate the guest, and compare RAM while it is stopped on both sides."""
+        """Migrate the guest, and copy RAM while it is stopped on both sides."""
         bench, config = self.bench, self.config
         dimm = ["-object", f"memory-backend-memfd,id=more,size={config.dimm_mb}M,share=on",
                 "-device", "pc-dimm,id=dimm,memdev=more"] if config.dimm_mb else []
@@ -192,29 +194,28 @@ class Leg(Steps):
                                   max_bandwidth=guest_vm.UNLIMITED)
         ended = one.wait("completed", "failed")
         expect(ended == "completed", f"the migration is {ended}: {one.info().get('error-desc')}")
-        self.compare(bench.host, target)
-        bench.shell.close()
-        bench.host, bench.shell, bench.mdevs = target, shell, self.there
-
-    def compare(self, source, target):
-        """Both sides are stopped, and must be the same."""
-        guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
-        guest_vm.wait_status(target.vm, ("paused", "prelaunch"), self.config.patience)
+        guest_vm.wait_status(bench.host.vm, ("postmigrate",), config.patience)
+        guest_vm.wait_status(target.vm, ("paused", "prelaunch"), config.patience)
         self.tracer.throttle.rest()
-        copy, _ = switchover.go_on(target.vm)
-        guest_vm.wait_status(target.vm, ("running",), self.config.patience)
+        self.copy, _ = switchover.go_on(target.vm)
+        guest_vm.wait_status(target.vm, ("running",), config.patience)
         for here, there in zip(self.here, self.there):
             if here.settings() != there.settings():
                 self.complain(f"{here.type}: the workload's settings did not travel")
         self.tracer.throttle.go_on()
-        with source.vm.open_ram() as files:
-            result = ram.compare(files, copy)
+        bench.shell.close()
+        self.source, bench.host, bench.shell, bench.mdevs = bench.host, target, shell, self.there
+
+    def same(self):
+        """The source against the copy of the destination, and each window against its ledger."""
+        with self.source.vm.open_ram() as files:
+            result = ram.compare(files, self.copy)
             for one in self.here:
                 written = moves.Written()
                 written.add(proof.parse_ledger(one.ledger(), "ledger"))
                 for reason in written.missing(files, moves.window_pages(one.settings()["window"])):
                     self.complain(f"{one.type}: {reason}")
-        copy.close()
+        self.copy.close()
         pages = (self.config.mem_mb + self.config.dimm_mb) << 8
         expect(result["pages_compared"] == pages,
                f"{result['pages_compared']} of {pages} pages compared")
@@ -231,6 +232,7 @@ class Leg(Steps):
 
     def judge(self):
         """The set oracle, for each device."""
+        self.tracer.collect()
         pairs = self.pairs()
         self.watched = [devices.Device(*pair) for pair in pairs], devices.peers(pairs)
         events.watch(events.Trace(self.directory / "trace"), *self.watched[0], *self.watched[1])

@@ -104,8 +104,8 @@ WORKLOAD = ("pattern", "direction", "batch", "hold_ms", "rate", "seed", "pages")
 MORE_WORKLOAD = ("access", "write_percent", "on_error", "ring", "stride", "theta", "hot",
                  "hot_percent", "drift", "burst", "pause_ms")
 # The guest, its QEMU, and where their memory is.
-GUEST = ("mem_mb", "low_mb", "window_mb", "dirty_mb", "patience", "accel", "qemu", "kernel", "initrd",
-         "shm")
+GUEST = ("mem_mb", "low_mb", "window_mb", "dirty_mb", "patience", "accel", "qemu", "kernel",
+         "initrd", "shm")
 TRACE = ("buffer_kb", "trace_mb")
 
 SHARED = {
