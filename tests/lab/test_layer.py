@@ -64,6 +64,15 @@ class Layer(unittest.TestCase):
         self.assertIn("trixie-backports", setup)
         self.assertNotIn("gcc", packages)
 
+    def test_room(self):
+        """A copy needs less disk."""
+        with mock.patch.object(image.place, "check_space") as check:
+            image._check_disk()  # pylint: disable=protected-access
+            self.complete()
+            image._check_disk()  # pylint: disable=protected-access
+        first, second = [call[0][1] for call in check.call_args_list if call[0][0] == paths.LAB]
+        self.assertEqual((first, second), (image.DISK_NEEDED, image.LAYER_NEEDED))
+
     def test_from_nothing(self):
         """Where the suite's own tree is missing, incomplete or of another recipe, and that tree
         itself."""

@@ -53,19 +53,21 @@ class Newest(unittest.TestCase):
         one, = self.results(None)
         self.assertEqual((one.state, one.blame), (ktap.FAILED, blame.LAB))
 
-    def test_by_name(self):
-        """A check runs the part only if it is named."""
-        with mock.patch.dict(os.environ, {"DEBUG": "", "CONTAINER": ""}), \
-                mock.patch.object(beside, "possible", return_value=True), \
-                mock.patch.object(beside, "run", return_value={}) as run, \
-                mock.patch("builtins.print"):
-            check.run([])
-            self.assertNotIn("newest", run.call_args[0][0])
-            self.assertIn("pages", run.call_args[0][0])
-            check.run(["newest", "unit"])
-            self.assertEqual(run.call_args[0][0], ["newest", "unit"])
+    def test_of_which_check(self):
+        """The check of the default versions has the part, that of others has not."""
+        choice = {"DEBUG": "", "CONTAINER": "", "KERNEL": "", "QEMU": "", "LIBVIRT": ""}
+        for other in ({}, {"KERNEL": "7.3"}, {"QEMU": "11.1"}):
+            with self.subTest(**other), mock.patch.dict(os.environ, {**choice, **other}), \
+                    mock.patch.object(beside, "possible", return_value=True), \
+                    mock.patch.object(beside, "run", return_value={}) as run, \
+                    mock.patch("builtins.print"):
+                check.run([])
+                self.assertEqual("newest" in run.call_args[0][0], not other)
+                self.assertIn("pages", run.call_args[0][0])
+                if other:
+                    with self.assertRaises(say.UsageError):
+                        check.check_parts(["newest"])
         self.assertLess(set(check.SHORT_PARTS), set(check.PARTS))
-
 
 
 if __name__ == "__main__":

@@ -284,27 +284,41 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("newest", "fire", "packages")
+BY_NAME = ("fire", "packages")
 
-# What the check of the default versions tries on others (newest.py), and what a check of a kernel of
-# the user's own is.
-SHORT_PARTS = {
+# What a check of a kernel of the user's own is.
+OWN_PARTS = {
     "build": builds,
     "selftests": in_lab("selftests", backend="ours"),
     "migrate": in_lab("migrate"),
     "iommufd": iommufd,
 }
 
+# What the check of the default versions tries on others (newest.py): what depends on the kernel and
+# on QEMU. Tests of the backend's rules have names that begin with R.
+SHORT_PARTS = {
+    "build": builds,
+    "selftests": in_lab("selftests", backend="ours", only="R"),
+    "migrate": in_lab("migrate"),
+    "iommufd": in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD,
+                      tracking="device", control="0", **SHORT),
+}
+
 
 def parts_of_run(short=False):
     """name -> part, for the kernel that the lab boots, and its container. @short: the few that
     are tried on other versions"""
-    if short or lab_kernel.OWN:
+    if short:
         return SHORT_PARTS
+    if lab_kernel.OWN:
+        return OWN_PARTS
     if debug_kernel.asked_for():
         return DEBUG_PARTS
     if versions.container() != versions.TYPE1:
         return {"iommufd": iommufd}
+    if versions.image() != versions.SUITE:
+        # Of the default versions' own.
+        return {name: part for name, part in PARTS.items() if name != "newest"}
     return PARTS
 
 

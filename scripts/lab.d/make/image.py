@@ -62,6 +62,8 @@ FUZZER_FILES = ("libclang_rt.fuzzer-x86_64.a", "libstdc++.a")
 
 GIB = 1 << 30
 DISK_NEEDED = 6 * GIB
+# The same where the tree begins as a copy.
+LAYER_NEEDED = 3 * GIB
 # The part of TMPDIR that mmdebstrap uses when an ordinary user runs it.
 TEMPORARY_NEEDED = 3 * GIB
 
@@ -123,9 +125,14 @@ def current(root=paths.ROOT, these=None):
     return stamp.exists() and stamp.read_text().strip() == recipe(these)
 
 
+def begins_as_copy():
+    """Whether there is the suite's own tree to begin with, and it is not the one to be made."""
+    return bool(setup(versions.chosen())) and current(paths.SUITE_ROOT, versions.defaults())
+
+
 def _check_disk():
     paths.LAB.mkdir(parents=True, exist_ok=True)
-    place.check_space(paths.LAB, DISK_NEEDED)
+    place.check_space(paths.LAB, LAYER_NEEDED if begins_as_copy() else DISK_NEEDED)
     if os.geteuid():
         place.check_space(tempfile.gettempdir(), TEMPORARY_NEEDED, "set TMPDIR to another place")
 
@@ -298,12 +305,12 @@ def complete_headers():
 
 def _add_layer(tree):
     """Make it of the suite's own tree. Returns whether that is there."""
-    these = versions.chosen()
-    if not setup(these):
+    these, log = versions.chosen(), paths.LAB / "layer.log"
+    if not begins_as_copy():
         return False
-    log = paths.LAB / "layer.log"
     with locked(paths.SUITE_ROOT.parent, "the suite's own image"):
-        if not current(paths.SUITE_ROOT, versions.defaults()):
+        # Somebody may have begun to make it anew.
+        if not begins_as_copy():
             return False
         layer.copy(paths.SUITE_ROOT, tree, log)
     with say.Step(f"image: what differs in {paths.VARIANT}"):
