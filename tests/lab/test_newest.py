@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, process, say
 from check import beside, blame, check, newest
-from make import paths
+from make import image, paths
 
 
 class Newest(unittest.TestCase):
@@ -30,7 +30,10 @@ class Newest(unittest.TestCase):
                 """It has ended."""
                 return 1
 
+        made = []
+
         def start(argv, env, **_more):
+            self.assertTrue(made, "its image begins as a copy of ours")
             self.assertEqual({name: env[name] for name in newest.VERSIONS}, newest.VERSIONS)
             self.assertIn("--short", argv)
             if left:
@@ -39,6 +42,7 @@ class Newest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "CHECK", Path(directory)), \
                 mock.patch.object(say, "info"), mock.patch.object(process, "stop"), \
+                mock.patch.object(image, "make_root", lambda: made.append(True)), \
                 mock.patch.object(process, "start", start):
             return newest.check()
 

@@ -7,7 +7,7 @@ import sys
 
 from base import files, ktap, process, say
 from check import beside, blame
-from make import paths, versions
+from make import image, paths, versions
 
 # The kernel and the QEMU that came last.
 VERSIONS = {"KERNEL": versions.KERNELS[-1].word, "QEMU": versions.QEMUS[-1].word}
@@ -20,6 +20,8 @@ def check():
     left = paths.CHECK / "newest.json"
     left.unlink(missing_ok=True)
     say.info(f"check: newest: {NAME}")
+    # Its image begins as a copy of ours.
+    image.make_root()
     child = process.start([sys.executable, "-B", paths.REPO / "scripts/lab", "check",
                            "--short", "--results", left],
                           stdin=subprocess.DEVNULL, env={**process.ENVIRONMENT, **VERSIONS})
