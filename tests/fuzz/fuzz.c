@@ -27,6 +27,8 @@
 #define ARENA_SIZE	(64ULL << 30)
 #define MEMORY		(ARENA + (16ULL << 30))
 #define BITMAPS		(ARENA + (8ULL << 30))
+/* Below all that an operation can map for writing. */
+#define NOT_WRITTEN	(ARENA + (4ULL << 30))
 
 static const struct op *const ops[] = {
 	backend_ops, device_ops, migration_ops,
@@ -132,7 +134,7 @@ static void begin(struct fuzz *f, const unsigned char *data, size_t size)
 		.rig.mem = map_at(MEMORY, PAGES << PAGE_SHIFT,
 				  PROT_READ | PROT_WRITE),
 		.rig.pages = PAGES,
-		.read_only = MEMORY + (READ_ONLY << PAGE_SHIFT),
+		.read_only = NOT_WRITTEN,
 		.bitmaps = BITMAPS,
 		.stream = stream ? stream : malloc(STREAM_MAX),
 		.data_fd = -1,

@@ -23,6 +23,8 @@ __u64 input_number(struct input *in)
 __u64 input_iova(struct input *in)
 {
 	switch (input_below(in, 16)) {
+	case 12:
+		return at(READ_ONLY);
 	case 13:
 		return at(input_below(in, PAGES)) + input_byte(in);
 	case 14:
