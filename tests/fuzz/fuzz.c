@@ -115,7 +115,7 @@ static int open_rig(struct fuzz *f)
 		ret = fuzz_map_in_parts(f);
 	if (!ret)
 		ret = dma_map(r->container, f->read_only, at(READ_ONLY),
-			      PAGE_SIZE, VFIO_DMA_MAP_FLAG_READ);
+			      READ_ONLY_SIZE, VFIO_DMA_MAP_FLAG_READ);
 	return ret;
 }
 
@@ -139,8 +139,8 @@ static void begin(struct fuzz *f, const unsigned char *data, size_t size)
 		.stream = stream ? stream : malloc(STREAM_MAX),
 		.data_fd = -1,
 	};
-	map_at(f->read_only, PAGE_SIZE, PROT_READ | PROT_WRITE);
-	memset(f->read_only, FILLER, PAGE_SIZE);
+	map_at(f->read_only, READ_ONLY_SIZE, PROT_READ | PROT_WRITE);
+	memset(f->read_only, FILLER, READ_ONLY_SIZE);
 	ret = open_rig(f);
 	if (ret)
 		fail("the rig can't be opened", ret);
@@ -164,7 +164,7 @@ static void end(struct fuzz *f)
 	close(f->rig.container);
 	if (locked_pages_soon(0))
 		fail("pages are locked when all is closed", locked_pages());
-	for (i = 0; i < (int)PAGE_SIZE; i++)
+	for (i = 0; i < (int)READ_ONLY_SIZE; i++)
 		if (f->read_only[i] != FILLER)
 			fail("the device wrote to read-only memory, byte", i);
 	/* A new device takes long, so it is made only if its settings changed. */

@@ -13,7 +13,8 @@
 #include "ring.h"
 
 #define PAGES		256	/* of the rig */
-#define READ_ONLY	300	/* a page of its own, which the device must not write */
+#define READ_ONLY	300	/* pages of their own, which the device must not write */
+#define READ_ONLY_SIZE	(8 * PAGE_SIZE)
 #define FILLER		0x5a
 #define STREAM_MAX	(64 << 10)
 #define BITMAPS_SIZE	(64 << 10)
@@ -22,7 +23,7 @@
  * struct fuzz - what operations change
  * @in: the rest of the input
  * @rig: with PAGES pages at page 0
- * @read_only: a page that is mapped at READ_ONLY for reading only
+ * @read_only: pages that are mapped at READ_ONLY for reading only
  * @bitmaps: BITMAPS_SIZE bytes, and then nothing for GiB, for what the kernel writes
  * @config: offset of config space in the device's file
  * @data_fd: of a migration, or -1

@@ -23,6 +23,7 @@ __u64 input_number(struct input *in)
 __u64 input_iova(struct input *in)
 {
 	switch (input_below(in, 16)) {
+	case 11:
 	case 12:
 		return at(READ_ONLY);
 	case 13:

@@ -527,7 +527,8 @@ def play_fire(run, other):
         run.say(f"fire {number}: {values}, {config.bandwidth} MiB/s")
         set_workload(run.host, {**workload(config), **values}, config.patience)
         if name:
-            run.fail(f"fire {number}: {name}", CASES[name], other if CASES[name].other_type else None)
+            case = CASES[name]
+            run.fail(f"fire {number}: {name}", case, other if case.other_type else None)
         run.succeed(f"fire {number}: {how.__name__}", how)
 
 

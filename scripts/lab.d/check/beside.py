@@ -21,8 +21,8 @@ from make import paths
 MEMORY = 14
 # Begin with what takes long, beside parts that need no lab: a long part that begins last would
 # run alone.
-FIRST = ("selftests", "newest", "python", "lint", "places", "build", "unit", "driver", "libvirt", "failures",
-         "presets")
+FIRST = ("selftests", "newest", "python", "lint", "places", "build", "unit", "driver", "libvirt",
+         "failures", "presets")
 # Parts that judge what all others have left.
 LAST = ("rules", "pages")
 

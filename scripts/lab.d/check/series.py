@@ -35,7 +35,8 @@ UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
         "pin_store_test.c": "pin_store_test.c", "pin_store_unit.h": "pin_store_unit.h",
         "pin_store_model_test.c": "pin_store_model_test.c",
         "dirty_report_test.c": "dirty_report_test.c",
-        "type1_mock.h": "type1_mock.h", "type1_report_test.c": "type1_report_test.c",
+        "type1_mock.h": "type1_mock.h", "type1_pin_mock.h": "type1_pin_mock.h",
+        "type1_report_test.c": "type1_report_test.c",
         "type1_compat_test.c": "type1_compat_test.c", "type1_pin_test.c": "type1_pin_test.c",
         "type1_unmap_test.c": "type1_unmap_test.c", "page_row_test.c": "page_row_test.c"}
 
