@@ -329,7 +329,7 @@ static int pin_charge(struct pin_call *call)
 /* The pages that were cut off get a part of their own. */
 static noinline int pin_split(struct pin_call *call)
 {
-	struct pin_call *rest = kzalloc(sizeof(*rest), GFP_KERNEL);
+	struct pin_call *rest = kzalloc(sizeof(*rest), GFP_KERNEL_ACCOUNT);
 
 	if (!rest)
 		return -ENOMEM;
@@ -355,7 +355,7 @@ static int pin_wait(struct pin_call *call)
 	ret = pin_get(call);
 	if (use)
 		kthread_unuse_mm(call->mm);
-	if (!ret && call->charge)
+	if (!ret && call->charge && call->covered < call->got)
 		ret = pin_charge(call);
 	if (!ret && call->left)
 		ret = pin_split(call);

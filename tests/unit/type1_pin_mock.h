@@ -195,6 +195,9 @@ static struct vfio_owner *owner_get(struct vfio_iommu *iommu,
 static int owner_charge(struct vfio_owner *owner, long npage,
 			unsigned long limit)
 {
+	/* It takes the owner's mmap_lock, so not for nothing. */
+	if (!npage)
+		abort();
 	if ((unsigned long)(owner->mm->locked_vm + npage) > limit)
 		return -ENOMEM;
 	owner->mm->locked_vm += npage;

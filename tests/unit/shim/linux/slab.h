@@ -10,7 +10,6 @@
 /* What is in memory that was not asked to be 0. */
 #define SHIM_JUNK		0x5a
 
-#define GFP_KERNEL		0u
 #define GFP_KERNEL_ACCOUNT	0u
 #define SLAB_ACCOUNT		0u
 #define __GFP_ZERO		1u
