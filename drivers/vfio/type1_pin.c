@@ -18,8 +18,9 @@
  *
  * A page that another call pinned meanwhile, or unpinned, makes no difference: the
  * frame of a page that is pinned is the recorded one, and a page that is not pinned
- * any more is got like any other. Each round gets a page that the call keeps, so the
- * number of rounds is bounded. A single page takes a short cut (type1_pin_page.c).
+ * any more is got like any other. Each round gets a page that the call keeps, or makes
+ * a part, so the number of rounds is bounded. A single page takes a short cut
+ * (type1_pin_page.c).
  */
 
 /*
