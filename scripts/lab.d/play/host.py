@@ -101,8 +101,9 @@ def workload(config):
 
 
 def set_workload(host, values, patience):
-    """Start a workload, after waiting until nothing of the previous one is pinned."""
-    host.mdev.set(run=0, hold_ms=0)
+    """Start a workload, after waiting until nothing of the previous one is pinned. (The pattern ring
+    keeps its slots, whatever hold_ms is.)"""
+    host.mdev.set(run=0, pattern="sequential", hold_ms=0)
     wait_until("no page is pinned though none is held", patience,
                lambda: not host.mdev.stat("pinned"))
     host.mdev.set(**values, run=1)
