@@ -11,8 +11,8 @@ hooks them all.
 import re
 import shutil
 
-from base import files, kmod, process, say
-from make import build, chroot, image, lab_kernel, paths, payload, ready
+from base import files, kmod, say
+from make import build, chroot, image, lab_kernel, layer, paths, payload, ready
 
 HOME = paths.OUT / "deb"
 STOCK = HOME / "stock"
@@ -30,13 +30,6 @@ SOURCES = ("debian", "Documentation", "drivers", "include", "samples", "tests/se
            "scripts/mdma-trace")
 LOG = HOME / "deb.log"
 
-INSTALL = """set -e
-export DEBIAN_FRONTEND=noninteractive
-apt-get -q update
-apt-get -q -y install --no-install-recommends "$@"
-apt-get -q clean
-"""
-
 
 def srcversion(module):
     """The hash of a module's sources, which is in the module."""
@@ -46,34 +39,23 @@ def srcversion(module):
     return found[1].decode()
 
 
-def copy_tree(source, target):
-    """A copy of a root tree, with its owners."""
-    chroot.remove(target)
-    process.run([*chroot.namespace(), "--", "cp", "-a", "--one-file-system", source, target],
-                LOG, f"copying {files.short(source)}", append=True)
-
-
 # --- the place where packages are built --------------------------------------
-
-
-def _packager_current():
-    stamp = PACKAGER / STAMP
-    return stamp.exists() and stamp.read_text().strip() == image.digest(image.recipe(), *PACKAGES)
 
 
 def make_packager():
     """Make the tree in which packages are built, unless it is there."""
+    stamp = PACKAGER / STAMP
+    wanted = image.digest(image.recipe(), layer.INSTALL, *PACKAGES)
     with image.locked(paths.LAB, "the tree for packages", ".packager.lock"):
-        if _packager_current():
+        if stamp.exists() and stamp.read_text().strip() == wanted:
             return
         temporary = PACKAGER.with_name("packager.new")
         with say.Step("deb: a root tree with debhelper, dkms and lintian"):
+            chroot.remove(temporary)
             try:
-                copy_tree(paths.ROOT, temporary)
-                chroot.run(["sh", "-c", INSTALL, "sh", *PACKAGES], LOG, "apt-get install",
-                           root=temporary, append=True)
-                chroot.run(["sh", "-c", 'echo "$1" >"/$2"', "sh",
-                            image.digest(image.recipe(), *PACKAGES), STAMP], LOG, "stamp",
+                layer.copy(paths.ROOT, temporary, LOG)
+                layer.install(temporary, "", PACKAGES, LOG)
+                chroot.run(["sh", "-c", 'echo "$1" >"/$2"', "sh", wanted, STAMP], LOG, "stamp",
                            root=temporary, append=True)
                 chroot.remove(PACKAGER)
                 temporary.rename(PACKAGER)
