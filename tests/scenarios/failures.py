@@ -306,6 +306,8 @@ def held_back(one):
 class Run:
     """One guest from its boot to its end, on two devices in turn."""
 
+    scenario = "failures"
+
     def __init__(self, name, config, results, directory):
         self.name, self.config, self.results, self.directory = name, config, results, directory
         self.begin = time.monotonic()
@@ -315,7 +317,7 @@ class Run:
 
     def say(self, text):
         """Print progress; people wait for it."""
-        print(f"failures: {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
+        print(f"{self.scenario}: {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
 
     def complain(self, text):
         """Note that something is not as it should be; the attempt continues."""

@@ -51,7 +51,7 @@ class Qmp:
                     raise QmpError(f"no monitor at {path}: {err}") from err
                 time.sleep(0.05)
 
-    def command(self, name, timeout=None, **arguments):
+    def command(self, name, /, timeout=None, **arguments):
         """Run a command and return what it returns. `_` in a key means `-`."""
         message = {"execute": name}
         if arguments:

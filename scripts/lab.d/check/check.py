@@ -265,6 +265,7 @@ PARTS = {
     "tracking": in_lab("migrate", "tracking", tracking="device", **SHORT),
     "presets": presets,
     "failures": in_lab("failures", bandwidth=SHORT["bandwidth"]),
+    "detours": in_lab("detours"),
     "libvirt": in_lab("libvirt", **SHORT),
     "driver": in_lab("driver", transfers="30000"),
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0",
@@ -284,7 +285,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "packages")
+BY_NAME = ("fire", "detours", "packages")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {

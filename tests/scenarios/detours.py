@@ -1,0 +1,466 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What else is done to guests that migrate, and to their devices.
+
+The first guest is that of the scenario failures, with its oracles: what QEMU refuses with such a
+device; moves over several channels and through a file; a reset in pre-copy. The second one takes
+commands: it is saved and loaded with runs held, moves to a host that may lock little memory, and
+powers off in pre-copy. Then a new guest gets the device that the second one has left.
+
+usage: detours.py --results DIR [key=value ...]        (as root; --help: keys)
+"""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+
+# pylint: disable=wrong-import-position
+import failures
+from base import ktap, settings
+from base.qmp import QmpError
+from driver import Bench, expect
+from failures import ANY_DOWNTIME, PRECOPY, Attempt, Case
+from guests import CAUGHT, Steps
+from judge import moves, ram
+from play import arguments, backend, entry, guest_vm, mdev, switchover
+from play.guest_shell import GuestShell
+from play.host import Host, in_memory, set_workload, wait_until, workload
+
+# What a run needs to have built, and for which settings (boot/scenario.py).
+BUILDS = {"guest": ""}
+
+KEYS = settings.keys(
+    "type", "bandwidth", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE, bandwidth=32,
+    mem_mb=128, window_mb=32, dirty_mb=2, pattern="sequential",
+    own={
+        "guests": settings.Words("moved,commanded", "which guests", ("moved", "commanded")),
+        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
+        "backend": settings.File("", "the same for vfio_iommu_type1.ko"),
+    })
+
+# --- the first guest: what QEMU refuses, and ways to move --------------------
+
+CHANNELS = 4
+# QEMU's trace of a device whose state arrives over a channel of its own.
+DEVICE_CHANNEL = "vfio_load_state_device_buffer_start"
+# The property of vfio-pci by which it does.
+DEVICE_TRANSFER = "x-migration-multifd-transfer"
+
+
+def over_channels(transfer):
+    """A move over several channels, with the device's state in them (on), or beside them (off)."""
+    def disturb(one):
+        path = one.run.directory / "channels.socket"
+        one.prepare(return_path=True, multifd=True)
+        for host in (one.source, one.destination):
+            host.vm.qmp.command("migrate-set-parameters", multifd_channels=CHANNELS)
+            host.vm.qmp.command("qom-set", path="/machine/peripheral/mdma",
+                                property=DEVICE_TRANSFER, value=transfer)
+        one.destination.vm.qmp.command("trace-event-set-state", name=DEVICE_CHANNEL, enable=True)
+        one.destination.vm.qmp.command("migrate-incoming", uri=f"unix:{path}")
+        one.source.vm.qmp.command("migrate", uri=f"unix:{path}")
+        one.let_go()
+        one.wait("completed")
+        arrived = DEVICE_CHANNEL in one.destination.vm.log()
+        one.expect("the device's state in a channel", arrived, transfer == "on")
+    return disturb
+
+
+def through_a_file(one):
+    """Into a file in which each page has its place, and from there into the destination."""
+    path = one.run.directory / "saved.ram"
+    try:
+        one.prepare(mapped_ram=True)
+        one.source.vm.qmp.command("migrate", uri=f"file:{path}")
+        one.let_go()
+        one.wait("completed")
+        one.destination.vm.qmp.command("migrate-incoming", uri=f"file:{path}")
+        one.run.wait_loaded(one.destination)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def measure(host):
+    """Let QEMU begin to measure, by dirty bitmaps, how fast memory becomes dirty."""
+    host.vm.qmp.command("calc-dirty-rate", calc_time=1, mode="dirty-bitmap")
+
+
+def wait_measured(host, patience):
+    """Wait for the result, in MiB/s."""
+    ask = host.vm.qmp.command
+    wait_until("the dirty rate is measured", patience,
+               lambda: ask("query-dirty-rate")["status"] == "measured")
+    return ask("query-dirty-rate")["dirty-rate"]
+
+
+def while_measured(one):
+    """A move that begins while QEMU measures: tracking is on already."""
+    measure(one.source)
+    one.start(return_path=True)
+    wait_measured(one.source, one.run.config.patience)
+    one.let_go()
+
+
+def reset_in_precopy(one):
+    """The guest is reset, in the second round."""
+    one.start(return_path=True)
+    one.wait_precopy(2)
+    qmp = one.source.vm.qmp
+    qmp.command("set-action", reboot="reset")
+    qmp.command("system_reset")
+    one.wait("failed")
+    one.run.complain_if(not one.info().get("error-desc"), "QEMU does not say why it failed")
+
+
+class Moved(failures.Run):
+    """The first guest."""
+
+    scenario, booted_anew, window = "detours", False, ()
+
+    def wait_loaded(self, host):
+        """Wait until a destination has loaded the guest."""
+        wait_until("the guest is loaded", self.config.patience, lambda: host.vm.qmp.command(
+            "query-migrate").get("status") == "completed")
+
+    def refused(self, capability, words):
+        """QEMU refuses to migrate such a device with a capability, and says so."""
+        self.reasons, begin = [], time.monotonic()
+        qmp, said = self.host.vm.qmp, "nothing"
+        try:
+            qmp.command("migrate-set-capabilities",
+                        capabilities=[{"capability": capability, "state": True}])
+            # Nobody listens there. It must not come to that.
+            qmp.command("migrate", uri=f"unix:{self.directory / 'nobody.socket'}")
+            said = qmp.command("query-migrate").get("error-desc", said)
+        except QmpError as err:
+            said = str(err)
+        finally:
+            qmp.command("migrate-set-capabilities",
+                        capabilities=[{"capability": capability, "state": False}])
+        self.complain_if(words not in said.lower(), f"QEMU says {said}")
+        self._stayed()
+        self._file(f"{capability} is refused", time.monotonic() - begin)
+
+    def measured(self):
+        """QEMU measures the dirty rate without a migration: tracking begins and ends."""
+        self.reasons, begin = [], time.monotonic()
+        measure(self.host)
+        rate = wait_measured(self.host, self.config.patience)
+        self.complain_if(not rate, "nothing was dirtied, by its dirty bitmaps")
+        self._stayed()
+        self._file(f"the dirty rate is measured: {rate} MiB/s", time.monotonic() - begin)
+
+    def _stayed(self):
+        if self.booted_anew:
+            self._boots_anew()
+        super()._stayed()
+
+    def _boots_anew(self):
+        """A reset takes the window and gives back what is pinned; then the guest boots."""
+        host, patience = self.host, self.config.patience
+        booted = host.vm.console().count("MDMA-GUEST ready")
+        wait_until("the reset takes the window, and gives back what is pinned", patience,
+                   lambda: not host.mdev.settings()["window"] and not host.mdev.stat("pinned"))
+        self.written = moves.Written(host.mdev.stat("seq"))
+        host.vm.wait_console("MDMA-GUEST ready", patience, booted + 1)
+        self.window = moves.window_pages(host.mdev.settings()["window"])
+
+    def play(self):
+        """All of it."""
+        with ExitStack() as stack:
+            self.boot(stack)
+            self.refused("postcopy-ram", "postcopy")
+            self.refused("background-snapshot", "background")
+            self.measured()
+            self.succeed("a move while the dirty rate is measured", while_measured)
+            self.succeed("over channels, the device's state in them", over_channels("on"))
+            self.succeed("over channels, the device's state beside them", over_channels("off"))
+            self.succeed("through a file", through_a_file)
+            self.booted_anew = True
+            self.fail("a reset in pre-copy", Case(reset_in_precopy, PRECOPY, ("failed",)))
+            self.booted_anew = False
+            self.succeed("second try after a reset", failures.move)
+        self.judge()
+
+
+# --- the second guest: commands ----------------------------------------------
+
+# What a QEMU may lock at the destination, and how many pages are held when the guest comes there.
+LOCKED_MB = 8
+HELD = 2 * (LOCKED_MB << 8)
+HOLD_MS = 600_000
+# Seconds in which nothing may happen.
+QUIET_S = 1
+FORGOTTEN = re.compile(r"(\d+) held runs can't be pinned again, and are forgotten")
+# A QEMU that can't lock more than that: root may lock any amount, so it runs without that right.
+LIMITED = """#!/bin/sh
+exec setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock prlimit --memlock={bytes} {qemu} "$@"
+"""
+LIMITED_QEMU = "limited"
+DISK = "snapshots"
+
+
+class Commanded(Steps):
+    """The second guest."""
+
+    def __init__(self, config, directory):
+        super().__init__("detours", "commanded")
+        self.config, self.directory = config, directory
+        self.stack, self.bench, self.mdevs = None, None, []
+
+    def play(self):
+        """All steps; those after a failure are left out."""
+        with ExitStack() as self.stack:
+            self.mdevs = [self.stack.enter_context(mdev.Mdev(self.config.type)) for _ in range(2)]
+            steps = (("the guest works", self.boot),
+                     ("saved and loaded with runs held", self.snapshot),
+                     ("a destination that may lock little", self.little),
+                     ("power-off in pre-copy", self.power_off),
+                     ("a new guest on a device that was left", self.successor))
+            for one in steps:
+                if not self.step(*one):
+                    break
+        return self.results
+
+    def host(self, device, config=None, **more):
+        """A QEMU with a device, and the shell of its guest."""
+        host = Host(config or self.config, self.directory, device, commands=True,
+                    before=["-no-shutdown"], **more)
+        self.stack.callback(host.close)
+        shell = GuestShell(host.vm, self.config.patience)
+        self.stack.callback(shell.close)
+        return host, shell
+
+    def boot(self, device=None):
+        """A guest whose device writes."""
+        host, shell = self.host(device or self.mdevs[0])
+        shell.answer()
+        host.vm.connect()
+        self.bench = Bench(host, shell, self.config)
+        set_workload(host, workload(self.config), self.config.patience)
+        self.bench.works()
+
+    def hold(self, pages, hold_ms):
+        """Let the device pin so many pages, and then begin no more. Returns how many it has."""
+        device = self.bench.mdev
+        device.set(hold_ms=hold_ms, run=1)
+        wait_until(f"{pages} pages are pinned", self.config.patience,
+                   lambda: device.stat("pinned") >= pages)
+        device.set(run=0)
+        time.sleep(QUIET_S)
+        return device.stat("pinned")
+
+    def release(self):
+        """Nothing is held any more, and the device goes on."""
+        set_workload(self.bench.host, workload(self.config), self.config.patience)
+        self.bench.works()
+        self.bench.transfers(2)
+        self.bench.check("check_log")
+
+    # Snapshots.
+
+    def snapshot(self):
+        """A snapshot has the runs that were held; what was written since is undone."""
+        bench, qmp = self.bench, self.bench.host.vm.qmp
+        self.disk(qmp)
+        held = self.hold(100, HOLD_MS)
+        saved = bench.mdev.stat("seq")
+        self.job(qmp, "snapshot-save")
+        expect(bench.mdev.stat("pinned") == held, "the save changed what is held")
+        bench.mdev.set(hold_ms=0, run=1)
+        bench.writes()
+        self.job(qmp, "snapshot-load")
+        now = bench.mdev.stat("seq")
+        expect(now == saved, f"the last write is number {now} after the load, was {saved}")
+        expect(bench.mdev.stat("pinned") == held,
+               f"{bench.mdev.stat('pinned')} pages are pinned after the load, were {held}")
+        expect(bench.mdev.settings()["hold_ms"] == str(HOLD_MS), "the settings were not loaded")
+        self.say(f"write {now} again, {held} pages pinned again")
+        guest_vm.wait_status(bench.host.vm, ("running",), self.config.patience)
+        self.release()
+
+    def disk(self, qmp):
+        """A disk that the guest does not have, for snapshots."""
+        path, size = self.directory / f"{DISK}.ram", self.config.mem_mb << 20
+        path.touch()
+        qmp.command("blockdev-add", driver="file", **{"node-name": "file"}, filename=str(path))
+        qmp.command("blockdev-create", job_id="create", options={
+            "driver": "qcow2", "file": "file", "size": size})
+        self.wait_job(qmp, "create")
+        qmp.command("blockdev-add", driver="qcow2", **{"node-name": DISK}, file="file")
+
+    def job(self, qmp, command):
+        """Save or load the snapshot."""
+        qmp.command(command, job_id=command, tag="one", vmstate=DISK, devices=[DISK])
+        self.wait_job(qmp, command)
+
+    def wait_job(self, qmp, name):
+        """Wait until a job of QEMU has succeeded."""
+        def concluded():
+            return next((job for job in qmp.command("query-jobs")
+                         if job["id"] == name and job["status"] == "concluded"), None)
+        error = wait_until(f"{name} ends", self.config.patience, concluded).get("error")
+        qmp.command("job-dismiss", id=name)
+        expect(not error, f"{name}: {error}")
+
+    # A destination that may lock little.
+
+    def little(self):
+        """Runs that can't be pinned there are forgotten, and the kernel's log says how many. The
+        rest of the guest is not affected."""
+        bench, config = self.bench, self.config
+        held = self.hold(HELD, HOLD_MS)
+        qemu = self.directory / LIMITED_QEMU
+        qemu.write_text(LIMITED.format(bytes=LOCKED_MB << 20, qemu=config.qemu))
+        qemu.chmod(0o755)
+        target, shell = self.host(self.mdevs[1], SimpleNamespace(**{**vars(config),
+                                                                   "qemu": str(qemu)}),
+                                  incoming=True)
+        target.vm.connect()
+        said = len(_kernel_log())
+        source = bench.host
+        self.move(source, target)
+        device = self.mdevs[1]
+        guest_vm.wait_status(target.vm, ("running",), config.patience)
+        wait_until("the device runs", config.patience, lambda: device.state() == "running")
+        pinned, errors = device.stat("pinned"), device.stat("pin_errors")
+        locked = _locked_kb(target.vm.process.pid)
+        told = FORGOTTEN.search(_kernel_log()[said:])
+        expect(told, "the kernel's log does not tell of the runs that were forgotten")
+        forgotten = int(told[1])
+        self.say(f"of {held} pages {pinned} are pinned, {locked} kB locked, {errors} pin errors, "
+                 f"{forgotten} runs forgotten")
+        # No page is held twice: the pattern does not come back so soon.
+        expect(0 < pinned <= LOCKED_MB << 8 and locked == pinned << 2,
+               f"{pinned} pages pinned, {locked} kB locked, {LOCKED_MB << 10} are allowed")
+        expect(held - pinned == forgotten * config.batch,
+               f"{held - pinned} pages were given up, but {forgotten} runs of {config.batch}")
+        expect(errors, "no pin error was counted")
+        bench.shell.close()
+        bench.host, bench.shell, bench.mdev = target, shell, device
+        source.close()
+        self.release()
+
+    def move(self, source, target):
+        """Migrate, and compare RAM."""
+        path = self.directory / "migration.socket"
+        one = Attempt(self, source, target, SimpleNamespace(path=path, target=path))
+        one.start(return_path=True)
+        source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
+                              max_bandwidth=guest_vm.UNLIMITED)
+        ended = one.wait("completed", "failed")
+        expect(ended == "completed", f"the migration is {ended}: {one.info().get('error-desc')}")
+        guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
+        guest_vm.wait_status(target.vm, ("paused", "prelaunch"), self.config.patience)
+        copy, _ = switchover.go_on(target.vm)
+        with source.vm.open_ram() as files:
+            result = ram.compare(files, copy)
+        copy.close()
+        expect(not result["different"], f"{result['pages_different']} pages differ")
+
+    # The end of a guest.
+
+    def power_off(self):
+        """The guest powers off while it is migrated: the migration fails, and the device is at
+        rest."""
+        bench, qmp = self.bench, self.bench.host.vm.qmp
+        qmp.command("migrate-set-capabilities",
+                    capabilities=[{"capability": "return-path", "state": False}])
+        qmp.command("migrate-set-parameters", downtime_limit=1,
+                    max_bandwidth=self.config.bandwidth << 20)
+        qmp.command("migrate", uri="exec:cat >/dev/null")
+        wait_until("the device is in pre-copy", self.config.patience,
+                   lambda: bench.mdev.state() == "pre_copy")
+        bench.writes()
+        bench.shell.send("poweroff -f")
+        guest_vm.wait_status(bench.host.vm, ("shutdown",), self.config.patience)
+        wait_until("the migration ends", self.config.patience,
+                   lambda: qmp.command("query-migrate")["status"] in failures.ENDS)
+        info = qmp.command("query-migrate")
+        self.say(f"the migration is {info['status']}: {info.get('error-desc')}")
+        expect(info["status"] == "failed" and info.get("error-desc"),
+               f"the migration is {info['status']}: {info.get('error-desc')}")
+        expect(not bench.mdev.stat("pinned"), "pages are pinned after the power-off")
+        bench.quiet("after the power-off")
+
+    def successor(self):
+        """A new guest gets the device that the source left when its guest had moved: nothing of the
+        former guest is in it, and the administrator's settings are."""
+        device = self.mdevs[0]
+        before = device.settings()
+        expect(device.stat("seq"), "the device has never written")
+        self.bench.host.close()
+        host, shell = self.host(device)
+        shell.answer()
+        host.vm.connect()
+        self.bench = Bench(host, shell, self.config)
+        expect(not device.stat("seq") and not device.stat("pinned") and not device.ledger(),
+               "the new guest's device has writes of the former one")
+        after = device.settings()
+        expect(after["run"] == "0", "the device runs before the administrator says so")
+        odd = [name for name in before if before[name] != after[name]
+               and name not in ("window", "run")]
+        expect(not odd, f"settings of the administrator are lost: {', '.join(odd)}")
+        self.release()
+
+
+def _kernel_log():
+    """The log of the lab's kernel."""
+    return subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
+
+
+def _locked_kb(pid):
+    """Memory that a process has locked."""
+    return int(re.search(r"VmLck:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+# --- the run ------------------------------------------------------------------
+
+
+def play(name, config, results):
+    """One guest, in memory; what it leaves goes to the results."""
+    append = guest_vm.kernel_arguments(config)
+    with in_memory(config.shm, results / name, "*.commands", LIMITED_QEMU) as directory:
+        if name == "commanded":
+            config.append = f"{append} mdma.commands=1"
+            return Commanded(config, directory).play()
+        config.append = f"{append} mdma.iterations=5"
+        run = Moved(f"{name}: ", config, results, directory)
+        try:
+            run.play()
+        except CAUGHT as err:
+            run.complain(f"{type(err).__name__}: {err}")
+            run.results_of.append(ktap.Result(f"{name}: the end", ktap.FAILED,
+                                              "\n".join(run.reasons)))
+        return run.results_of
+
+
+def main(argv):
+    """Both guests; the exit code is 0 only if all is well."""
+    results, values = arguments.read(__doc__, KEYS, argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results.mkdir(parents=True, exist_ok=True)
+    if values["backend"]:
+        backend.load(values["backend"])
+    if values["device"]:
+        mdev.load(values["device"])
+    config = SimpleNamespace(**values, smp=1)
+    found = []
+    for name in values["guests"].split(","):
+        try:
+            found += play(name, config, results)
+        except CAUGHT as err:
+            print(f"detours: {name}: {type(err).__name__}: {err}", flush=True)
+            found.append(ktap.Result(f"{name}: the end", ktap.FAILED, str(err)))
+    return ktap.leave(found, results, "detours")
+
+
+if __name__ == "__main__":
+    entry.run(main)
