@@ -266,6 +266,7 @@ PARTS = {
     "presets": presets,
     "failures": in_lab("failures", bandwidth=SHORT["bandwidth"]),
     "detours": in_lab("detours"),
+    "remapped": in_lab("remapped"),
     "libvirt": in_lab("libvirt", **SHORT),
     "driver": in_lab("driver", transfers="30000"),
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0",
