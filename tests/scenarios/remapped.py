@@ -45,7 +45,7 @@ KEYS = settings.keys(
         "least": settings.Number(500, "pages that the device writes in that round", 1),
         "dirty_ring": settings.Number(4096, "entries of KVM's dirty ring; 0: bitmaps, with which "
                                       "QEMU happens to send all RAM again"),
-        "tries": settings.Number(5, "how often to try to do it within a round", 1),
+        "tries": settings.Number(20, "how often to try to do it within a round", 1),
     })
 
 # The first version of QEMU that asks before it unmaps.
