@@ -286,7 +286,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "detours", "packages")
+BY_NAME = ("fire", "guests", "detours", "packages")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {
