@@ -262,7 +262,7 @@ PARTS = {
     "fuzz": in_lab("fuzz", seconds="45", seed="1"),
     "evidence": in_lab("evidence"),
     "migrate": in_lab("migrate"),
-    "tracking": in_lab("migrate", "tracking", tracking="device", **SHORT),
+    "tracking": in_lab("migrate", "tracking", tracking="device", compare="container", **SHORT),
     "presets": presets,
     "failures": in_lab("failures", bandwidth=SHORT["bandwidth"]),
     "detours": in_lab("detours"),
@@ -286,7 +286,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "guests", "detours", "packages")
+BY_NAME = ("fire", "guests", "detours", "remapped", "packages")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {
