@@ -3,6 +3,8 @@
  * R16: while a pin, or vfio_dma_rw(), waits for the user's memory, all other calls on
  * the container continue: reports, maps, unmaps, pins, a close.
  */
+#include <sys/prctl.h>
+
 #include "fixture.h"
 #include "ring.h"
 #include "slow_file.h"
@@ -26,6 +28,7 @@ FIXTURE(slow) {
 	int begun;			/* how many of the jobs may begin */
 	const char *at;			/* what the others are doing */
 	int page, npages;		/* what the job pins */
+	pid_t child;			/* another owner; it has all open as well */
 };
 
 FIXTURE_SETUP(slow)
@@ -40,8 +43,20 @@ FIXTURE_SETUP(slow)
 	self->npages = 1;
 }
 
+/* Also after a test that failed: what the child has open would keep the devices. */
+static void end_child(struct slow *s)
+{
+	int status;
+
+	if (!s->child)
+		return;
+	kill(s->child, SIGKILL);
+	EXPECT_EQ(s->child, waitpid(s->child, &status, 0));
+}
+
 FIXTURE_TEARDOWN(slow)
 {
+	end_child(self);
 	mdma_destroy(&self->second);
 	slow_file_close(&self->file);
 	rig_close(&self->rig);
@@ -651,48 +666,41 @@ TEST_F(slow, R16_W19_unpin_needs_no_lock_of_the_owner, 60)
 /* Pages that a child has mapped, in front of those that stall. */
 #define OF_CHILD	4
 
-/*
- * A child that maps memory of its own in the container, and then does nothing. Returns
- * its number.
- */
-static pid_t start_child(struct slow *s)
+static void child_maps(struct slow *s, int to_parent)
 {
 	__u64 size = OF_CHILD << PAGE_SHIFT;
+	int ret;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	ret = dma_map(s->rig.container, memory(size, PROT_READ | PROT_WRITE),
+		      at(OTHER), size, MAP_RW);
+	if (write(to_parent, &ret, sizeof(ret)) == sizeof(ret))
+		pause();
+	_exit(1);
+}
+
+/* A child that maps memory of its own in the container, and then does nothing. */
+static void start_child(struct slow *s)
+{
 	int ready[2], ret = -EPIPE;
-	pid_t pid;
 
 	ASSERT_EQ(0, pipe(ready));
 	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		ret = dma_map(s->rig.container,
-			      memory(size, PROT_READ | PROT_WRITE), at(OTHER),
-			      size, MAP_RW);
-		if (write(ready[1], &ret, sizeof(ret)) == sizeof(ret))
-			pause();
-		_exit(1);
-	}
+	s->child = fork();
+	if (!s->child)
+		child_maps(s, ready[1]);
 	close(ready[1]);
 	EXPECT_EQ((long)sizeof(ret), read(ready[0], &ret, sizeof(ret)));
 	close(ready[0]);
-	EXPECT_STR("0", error(ret));
-	return pid;
-}
-
-static void end_child(pid_t pid)
-{
-	int status;
-
-	kill(pid, SIGKILL);
-	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_STR("0", error(ret));
 }
 
 /* A pin of the child's pages and of those behind them, which stalls. */
-static pid_t stall_beside_child(struct slow *s)
+static void stall_beside_child(struct slow *s)
 {
 	__u64 size = SLOW_PAGES << PAGE_SHIFT;
-	pid_t pid = start_child(s);
 
+	start_child(s);
 	START(&s->rig);
 	ASSERT_STR("0", error(stall_open(&s->stall, size)));
 	ASSERT_EQ(0, dma_map(s->rig.container, s->stall.mem,
@@ -700,15 +708,14 @@ static pid_t stall_beside_child(struct slow *s)
 	s->page = OTHER;
 	s->npages = OF_CHILD + 2;
 	stall(s, call_pin);
-	return pid;
 }
 
 /* Until the call has the pages of both owners, nothing of it is to be seen. */
 TEST_F(slow, R16_stalled_pin_of_two_owners, 60)
 {
 	struct rig *r = &self->rig;
-	pid_t pid = stall_beside_child(self);
 
+	stall_beside_child(self);
 	EXPECT_STR("none", dirty(r, OTHER, OF_CHILD));
 	stall_release(&self->stall);
 	EXPECT_STR("0", error(job_join(&self->job)));
@@ -717,7 +724,6 @@ TEST_F(slow, R16_stalled_pin_of_two_owners, 60)
 	EXPECT_LOCKED(2);
 	UNPIN(r, OTHER, OF_CHILD + 2);
 	EXPECT_LOCKED(0);
-	end_child(pid);
 }
 
 static int call_unmap_child(void *arg)
@@ -732,8 +738,8 @@ static int call_unmap_child(void *arg)
 TEST_F(slow, R15_unmap_while_a_pin_of_two_owners_stalls, 60)
 {
 	struct rig *r = &self->rig;
-	pid_t pid = stall_beside_child(self);
 
+	stall_beside_child(self);
 	mdma_set_leak(&r->dev, 1);
 	job_start(&self->others, call_unmap_child, self);
 	EXPECT_EQ(1, job_done(&self->others, WAIT_MS));
@@ -743,7 +749,6 @@ TEST_F(slow, R15_unmap_while_a_pin_of_two_owners_stalls, 60)
 	mdma_set_leak(&r->dev, 0);
 	EXPECT_STR("none", dirty(r, OTHER, OF_CHILD + SLOW_PAGES));
 	EXPECT_LOCKED(0);
-	end_child(pid);
 }
 
 /* --- the end of a process --------------------------------------------------- */

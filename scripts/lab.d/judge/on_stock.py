@@ -73,11 +73,13 @@ TESTS = {
     "R14_W17_one_lock_for_a_batch": Failure("W17", "locks <= 8: not 1024 <= 8"),
     "R14_memory_of_the_store_is_charged": Failure("W8", "npages / stride * 8 <= charged"),
     "R15_unmap_while_a_pin_stalls": Failure(AT_ONCE, NOT_STALLED),
+    "R15_unmap_while_a_pin_of_two_owners_stalls": Failure(AT_ONCE, NOT_STALLED),
     "R15_R16_unmap_while_a_copy_reads_a_slow_file":
         Failure("W19", "job_done(&self->others, 3000)"),
     "R16_stalled_batch": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_and_unmap_of_its_mapping": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_of_protected_memory": Failure(AT_ONCE, NOT_STALLED),
+    "R16_stalled_pin_of_two_owners": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_of_shared_memory": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_stalls_nobody": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_stalls_no_unmap": Failure(AT_ONCE, NOT_STALLED),
