@@ -224,8 +224,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t max);
 
 /*
- * To open and to close takes as long as a hundred operations. So most inputs get a tail
- * of operations at random, up to the greatest length.
+ * To open and to close the device takes longer than most operations. So most inputs get
+ * a tail of random operations, up to the greatest length.
  */
 size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t max,
 			       unsigned int seed)

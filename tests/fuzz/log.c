@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The kernel logs a report before the call that caused it returns, or a thread ends. */
+/*
+ * A report is in the log when the call that caused it has returned, or, if a thread of the
+ * device caused it, when the device is closed. So the log is read after the close.
+ */
 #include <errno.h>
 #include <regex.h>
 #include <stdio.h>

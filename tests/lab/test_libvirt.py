@@ -17,7 +17,7 @@ import guest_memory
 from boot import scenario, wire
 from judge import ram
 from judge.memory_map import BadMemory
-from play import libvirt_guest
+from play import libvirt_guest, libvirt_host
 
 EXAMPLE = REPO / "samples/vfio-mdev/mdma/libvirt/mdma-guest.xml"
 PAGE = ram.PAGE_SIZE
@@ -176,6 +176,15 @@ class Follow(unittest.TestCase):
         with self.assertRaisesRegex(libvirt_guest.GuestError, "no progress for 0.05 s"):
             self.follow(host, 0.05)
         self.assertEqual(host.said[-1], ["domjobabort"])
+
+
+class Program(unittest.TestCase):
+    """libvirt_host.run()."""
+
+    def test_without_an_end(self):
+        """It has failed, like one that says so."""
+        with self.assertRaisesRegex(libvirt_host.HostError, "sleep 60: no end in 0.1 s"):
+            libvirt_host.run("sleep", 60, patience=0.1)
 
 
 class Virsh(unittest.TestCase):

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/scenarios"))
 
 # pylint: disable=wrong-import-position
+import mutants as in_lab
 from base import say
 from check import mutant_guest, mutant_lab, mutant_units, mutants
 from judge import rules
@@ -46,6 +48,28 @@ class Unit(unittest.TestCase):
                 "==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x60\n")
         self.assertEqual(mutant_units.failures(dead, 1), ["AddressSanitizer: heap-use-after-free"])
         self.assertEqual(mutant_units.failures(good, 134), ["exit code 134"])
+
+
+class InTheLab(unittest.TestCase):
+    """The scenario mutants: what programs say of a mutant."""
+
+    def failed(self, said, findings=()):
+        """The tests that failed of a program that says this, and what the kernel logged."""
+        log = SimpleNamespace(findings=lambda: list(findings))
+        with unittest.mock.patch("selftests.run_program", return_value=(said, [])):
+            failed, logged, stuck = in_lab.try_tests(
+                {"report": []}, {"programs": "/", "limit": 1}, log)
+        self.assertEqual(stuck, [])
+        return failed, logged
+
+    def test_try(self):
+        """A test that fails, or in which the kernel complains, has caught it."""
+        good = "KTAP version 1\n1..1\nok 1 R3_a\n"
+        self.assertEqual(self.failed(good), ([], []))
+        self.assertEqual(self.failed(good.replace("ok 1", "# a.c:7: 1 == 2\nnot ok 1")),
+                         (["R3_a: a.c:7: 1 == 2"], []))
+        failed, logged = self.failed(good, [("R3_a", "WARNING: x")])
+        self.assertEqual((len(failed), logged), (1, ["WARNING: x"]))
 
 
 class Tests(unittest.TestCase):

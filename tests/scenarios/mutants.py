@@ -67,7 +67,7 @@ def try_tests(programs, config, log, first=True):
         findings = log.findings()
         said += [line for _, line in findings]
         failed += [result.name + (f": {result.reason}" if result.reason else "") for result
-                   in ktap.parse(selftests.mark(text, findings, False), program)
+                   in ktap.parse(selftests.mark(text, findings), program)
                    if result.state != ktap.PASSED]
         if stuck or (first and failed):
             return failed, said, stuck

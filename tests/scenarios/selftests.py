@@ -162,9 +162,11 @@ def environment_of(config):
     return found
 
 
-def mark(text, findings, stock, release):
-    """The KTAP with the kernel's log in it and, on stock, with what is expected of this
-    release."""
+def mark(text, findings, release=None):
+    """The KTAP with the kernel's log in it, and with what is expected of the kernel's own type1.
+
+    @release: of the kernel whose own type1 was tested; None if that was another type1
+    """
     blamed, lines, said = {}, [], []
     for test, line in findings:
         blamed.setdefault(test, []).append(line)
@@ -174,7 +176,7 @@ def mark(text, findings, stock, release):
             word, number, name, rest = found.groups()
             logged = blamed.pop(name, [])
             lines += [f"# kernel: {one}" for one in logged]
-            if stock and "# SKIP" not in rest:
+            if release and "# SKIP" not in rest:
                 why, wrong = on_stock.judge(name, word == "ok", said, release)
                 lines += [f"# {wrong}"] if wrong else []
                 word = "not ok" if wrong else word
@@ -268,7 +270,7 @@ def run_all(wanted, directory, config):
         findings = log.findings()
         if prefixes and "\n1..0\n" in text and not findings:
             continue
-        text = mark(text, findings, stock, os.uname().release)
+        text = mark(text, findings, os.uname().release if stock else None)
         (directory / f"{path.name}.ktap").write_text(text)
         results += report(path.name, text, time.monotonic() - started, stock)
         if stuck:

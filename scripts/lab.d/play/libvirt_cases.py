@@ -83,7 +83,7 @@ class Cases:
 
     def _migrate_by(self, line):
         """Last words of the migration that a shell does by this line."""
-        self.guest.migrate_by(self.here, "bash", "-c", f"cd {readme.TREE}; {line}")
+        self.guest.migrate_by(self.here, "bash", "-c", f"cd {readme.TREE} && {line}")
         code, words = self._end()
         expect(not code, words)
         return words
