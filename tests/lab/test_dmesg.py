@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from judge import dmesg
 
 BAD = (
+    "[   12.3] Out of memory: Killed process 227 (qemu-system-x86)",
     "[   12.3] WARNING: CPU: 1 PID: 234 at drivers/vfio/vfio_iommu_type1.c:1038 f+0x1/0x2",
     "[   12.3] WARNING: possible circular locking dependency detected",
     "[   12.3] WARNING: suspicious RCU usage",
@@ -127,6 +128,16 @@ class Dmesg(unittest.TestCase):
         self.assertEqual(dmesg.scan(said + said), [])
         self.assertEqual(dmesg.scan(said + "Call Trace:\n"), [("call trace", "Call Trace:")])
         self.assertEqual(dmesg.scan(said.replace("CPU: 0", "BUG: x"))[0][0], "bug")
+
+    def test_killed_for_want_of_memory(self):
+        """In a control group it is no defect; of the whole machine it is."""
+        said = ("kills invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
+                "CPU: 0 UID: 0 PID: 227 Comm: kills\nTainted: [O]=OOT_MODULE\n"
+                "Hardware name: QEMU\nCall Trace:\n <TASK>\n dump_stack_lvl+0x5d/0x80\n")
+        group = said + "Memory cgroup out of memory: Killed process 227 (kills)\n"
+        self.assertEqual(dmesg.scan(group), [])
+        machine = said + "Out of memory: Killed process 227 (kills)\n"
+        self.assertEqual([name for name, _ in dmesg.scan(machine)], ["no memory"])
 
     def test_same_line_in_two_files_counts_once(self):
         """The console has the same lines as dmesg, with another time."""

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap, settings
+from base import figures, ktap, settings
 from play import arguments, entry, guest_vm, mdev
 from play.guest_shell import BOOTED, GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
@@ -149,6 +149,7 @@ class Bench:
         self.shell.close()
         self.host, self.shell, self.mdev = target, shell, target.mdev
         source.close()
+        print(figures.line(migrations=1), flush=True)
 
     def works(self):
         """The window is there, the workload writes it, and the guest accepts what it finds in

@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import settings, site
+from base import figures, settings, site
 from judge import dmesg
 from play import arguments, backend, entry
 
@@ -131,6 +131,7 @@ def tell(directory, lines):
     """Print what was reached, and leave it in fuzz.json."""
     last = next(match for line in reversed(lines) if (match := LAST.match(line)))
     report = dict(zip(("inputs", "operations", "blocks"), map(int, last.groups())))
+    print(figures.line(operations=report["operations"]))
     data = (directory / "blocks").read_bytes()
     blocks = [one for one, in struct.iter_unpack("<Q", data)]
     if blocks:

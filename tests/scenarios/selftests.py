@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap, settings, site
+from base import figures, ktap, settings, site, workloads
 from judge import dmesg, on_stock
 from play import arguments, backend, entry, vfio_iommufd, vfio_logging
 
@@ -154,7 +154,7 @@ def limits_of(config):
 
 def environment_of(config):
     """The environment that passes the settings to a program."""
-    found = {"TIMEOUT_SCALE": str(time_scale(config))}
+    found = {"TIMEOUT_SCALE": str(time_scale(config)), "WORKLOADS": str(workloads.DIRECTORY)}
     if config["seed"]:
         found["SEED"] = config["seed"]
     if config["deadly"]:
@@ -229,6 +229,8 @@ def report(name, text, seconds, stock):
     for line in text.splitlines():
         if line.startswith(NO_CHANCE):
             print(f"    {line[2:]}", flush=True)
+    if figures.read(text):
+        print(figures.line(**figures.read(text)), flush=True)
     return results
 
 

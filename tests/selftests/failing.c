@@ -127,6 +127,7 @@ static void sweep(struct failing *f, const struct sweep *s)
 		s->check(f, !f->ret);
 	}
 	printf("# of %d failures %d were told\n", nth - 2, told);
+	printf("# figures: points=%d\n", nth - 2);
 	EXPECT_LT(0, told);
 }
 

@@ -642,6 +642,7 @@ static void print_totals(const struct totals *t, double ms)
 	int i;
 
 	printf("# %llu calls in %.0f ms\n", t->calls, ms);
+	printf("# figures: operations=%llu\n", t->calls);
 	for (i = 0; i < WEAKNESSES; i++)
 		if (t->seen[i])
 			printf("# %llu %s\n", t->seen[i], weakness_text[i]);

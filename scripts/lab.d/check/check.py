@@ -7,7 +7,7 @@ import sys
 
 from base import ktap, process, say, workloads
 from boot import job, scenario
-from check import beside, blame, browser, debs, hung_lab, lint, newest, rules
+from check import beside, blame, browser, debs, hung_lab, lint, newest, reliability, rules
 from make import (build, chroot, debug_kernel, image, lab_kernel, packages, paths, ready, trouble,
                   versions)
 
@@ -258,6 +258,7 @@ PARTS = {
     "neighbours": in_lab("neighbours"),
     "guests": in_lab("guests"),
     "model": model(),
+    "kills": in_lab("kills", kills="48"),
     "answers": in_lab("answers"),
     "fuzz": in_lab("fuzz", seconds="45", seed="1"),
     "evidence": in_lab("evidence"),
@@ -367,6 +368,14 @@ def _tell(result):
         print(f"\t{line}")
 
 
+def _figures(results):
+    """The table of what was tried and lost, which is left in a file as well."""
+    try:
+        return reliability.leave(results)
+    except (OSError, ValueError) as error:
+        return [f"no reliability.json: {trouble.words(error)}"]
+
+
 def check_parts(parts):
     """Refuse an unknown part."""
     for name in parts:
@@ -391,6 +400,8 @@ def run(parts, left=None, short=False):
         if result.state != ktap.PASSED:
             _tell(result)
     for line in blame.lines(by_part):
+        print(line)
+    for line in _figures(results):
         print(line)
     passed, failed, skipped = ktap.counts(results)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)

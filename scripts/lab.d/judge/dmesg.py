@@ -36,14 +36,16 @@ PATTERNS = {
     "interrupt": "irq [0-9]+: nobody cared",
     "call trace": "Call Trace:",
     "refcount": "refcount_t: ",
+    # That of a control group is none: a test may ask for it.
+    "no memory": "Out of memory: Killed process",
     "leak": "(Bad rss-counter|memory leak([^ ]| [^d]|$)|still has locks held)",
 }
-# Not a defect, although a trace follows: a kernel with CONFIG_DEBUG_VM says that a pin can't wait for
-# a userfaultfd. The kernel's own type1 never lets a pin wait for one; ours does not let a thread
-# of a device.
-NO_DEFECT = "FAULT_FLAG_ALLOW_RETRY missing"
-# Lines between that line and its trace.
-HEADER = 3
+# Not a defect, although a trace follows. A kernel with CONFIG_DEBUG_VM says that a pin can't wait for
+# a userfaultfd: the kernel's own type1 never lets a pin wait for one; ours does not let a thread
+# of a device. And a process is to be killed for want of memory: "no memory" is for that.
+NO_DEFECT = re.compile("FAULT_FLAG_ALLOW_RETRY missing|invoked oom-killer: ")
+# The trace begins at most so many lines after such a line.
+HEADER = 4
 
 COMPILED = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 
@@ -61,7 +63,7 @@ class Scan:
 
     def line(self, line):
         """(what, line) if the line reports a defect, otherwise None."""
-        self.header = HEADER if NO_DEFECT in line else self.header - 1
+        self.header = HEADER if NO_DEFECT.search(line) else self.header - 1
         for name, pattern in COMPILED.items():
             if pattern.search(line) and not (name == "call trace" and self.header >= 0):
                 return name, line.strip()

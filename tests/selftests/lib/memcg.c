@@ -28,6 +28,15 @@ int memcg_leave(void)
 	return cgroup_leave();
 }
 
+int memcg_limit(long long bytes)
+{
+	char text[32] = "max";
+
+	if (bytes)
+		snprintf(text, sizeof(text), "%lld", bytes);
+	return file_write(cgroup_file(OURS, "memory.max"), text);
+}
+
 static void come_and_go(size_t npages)
 {
 	size_t size = npages * sysconf(_SC_PAGESIZE);

@@ -9,6 +9,9 @@ int memcg_enter(void);
 /* Moves this process out again; its charges stay. Returns 0 or -errno. */
 int memcg_leave(void);
 
+/* Limits the memory of the cgroup to so many bytes, 0: no limit. Returns 0 or -errno. */
+int memcg_limit(long long bytes);
+
 /* Kernel memory that is charged to the cgroup now, or -errno. Takes 3 s. */
 long long memcg_kernel_bytes(void);
 
