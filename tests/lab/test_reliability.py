@@ -96,8 +96,8 @@ class Table(unittest.TestCase):
 class Kills(unittest.TestCase):
     """What the scenario reads of its program."""
 
-    LAST = ("# ends: 3 by signal, 2 by exec, 1 by exec and signal, 4 by want of memory; "
-            "70 attempts to unload refused, 6 times unloaded, 5 times removed\n")
+    LAST = ("# ends: 3 by signal, 2 by exec, 1 by exec and signal, 4 by want of memory, "
+            "unload refused 70 times, unloaded 6 times, removed 5 times\n")
 
     def test_counts(self):
         """Ends are those of each way."""

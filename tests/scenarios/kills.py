@@ -41,8 +41,8 @@ TIMEOUT = 7200
 KILLS_OF_A_SCALE = 4
 
 LAST = re.compile(r"# ends: (\d+) by signal, (\d+) by exec, (\d+) by exec and signal, "
-                  r"(\d+) by want of memory; (\d+) attempts to unload refused, "
-                  r"(\d+) times unloaded, (\d+) times removed")
+                  r"(\d+) by want of memory, unload refused (\d+) times, "
+                  r"unloaded (\d+) times, removed (\d+) times")
 NAMES = ("signal", "exec", "exec_and_signal", "memory", "refused", "unloaded", "removed")
 
 

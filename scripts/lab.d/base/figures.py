@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Figures of a run: what was tried, and what was lost. A scenario prints them as lines of its
-output, "figures: NAME=NUMBER ..."; a program of the selftests, as "# figures: ...", which a scenario
-may print with a name before it. A check adds them up (check/reliability.py)."""
+output, "figures: NAME=NUMBER ..."; a program of the selftests, as "# figures: ...", which a
+scenario may print with a name before it. A check adds them up (check/reliability.py)."""
 
 import re
 
