@@ -16,6 +16,7 @@ CONTAINER ?=
 V ?= 0
 AUTO ?=
 TIME ?=
+HOURS ?=
 PART ?=
 SCENARIO ?= migrate
 ARGS ?=
@@ -30,7 +31,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME PART DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO
+export OUT V SEED OPS AUTO TIME HOURS PART DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -65,9 +66,12 @@ experiment: ## downtime, expected and actual: what reporting early, late, and ho
 answers: ## a million calls to our type1 and to the kernel's own: what differs, and is it meant to
 	@scripts/lab run --results "$$OUT/answers" answers ops=1000000 $(if $(SEED),"seed=$$SEED") $(ARGS)
 
-soak: ## 600,000 transfers by the guest's driver, across 20 migrations
-	@scripts/lab run --results "$$OUT/soak" driver guests=plain only=dmatest_on,migrated \
+transfers: ## 600,000 transfers by the guest's driver, across 20 migrations
+	@scripts/lab run --results "$$OUT/transfers" driver guests=plain only=dmatest_on,migrated \
 		transfers=224000 moves=10 client_transfers=1900 $(ARGS)
+
+soak: ## for HOURS=3: migrations, moves under fire, kills, fuzzing, ..., drawn at random; goes on
+	@scripts/lab soak --hours "$${HOURS:-3}" $(if $(SEED),"--seed=$$SEED")
 
 fuzz: ## random operations, guided by coverage, on the debug kernel, for TIME=600 seconds
 	@DEBUG=1 scripts/lab run --results "$$OUT/fuzz" fuzz "seconds=$${TIME:-600}" \
@@ -105,6 +109,7 @@ distclean: ## remove everything generated, the image as well
 #:   OUT=DIR     where everything generated goes (default: out)
 #:   V=1         show what the steps print instead of logging it
 #:   SEED=N      seed of the workload, for run; of the model, for check; of AUTO
+#:   HOURS=N     how long soak goes on (default: 3)
 #:   AUTO=N      mutants: N that are made by rule, instead of those of tests/mutants
 #:   OPS=N       calls of the model, for check (default: 1000000)
 #:   PART="NAME ..."   which parts of check (default: all but those that run by name only)
@@ -118,4 +123,4 @@ distclean: ## remove everything generated, the image as well
 #:   DESTDIR=DIR  PREFIX=DIR   where install puts things, and uninstall finds them
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak lint shell modules install uninstall deb clean distclean
+.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak transfers lint shell modules install uninstall deb clean distclean

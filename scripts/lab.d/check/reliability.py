@@ -43,7 +43,7 @@ def _of_report(report):
     return found
 
 
-def _of_directory(directory):
+def of_directory(directory):
     """The figures of a run, from what it left."""
     found = {}
     output, report = directory / "output.txt", directory / "report.json"
@@ -64,7 +64,7 @@ def collect(results):
     """name -> number, of all results of a check; None where no run has told it."""
     found = {}
     for directory in sorted({Path(one.evidence) for one in results if one.evidence}):
-        figures.add(found, _of_directory(directory))
+        figures.add(found, of_directory(directory))
     looks, leaks = _failed(results, LEFT)
     logs, reports = _failed(results, LOG)
     if looks:

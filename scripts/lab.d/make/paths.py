@@ -32,6 +32,7 @@ RUN = OUT / "run"
 CHECK = OUT / "check" / ("" if VARIANT == versions.SUITE else VARIANT)
 SHELL = OUT / "shell"
 MATRIX = OUT / "matrix"
+SOAK = OUT / "soak"
 
 SCENARIOS = REPO / "tests" / "scenarios"
 SELFTESTS = REPO / "tests" / "selftests"
