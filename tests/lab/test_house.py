@@ -35,6 +35,9 @@ PURE = ("judge",)
 # for the lab's init.
 IN_LAB = ("base", "judge", "show", "play", "scenarios")
 SITE = "base.site"
+# Scenarios that play the tests of another one. What others have in common is in play.
+OF_ANOTHER = {"scenarios.answers": "scenarios.model", "scenarios.mutants": "scenarios.selftests",
+              "scenarios.guest_mutants": "scenarios.driver"}
 OF_THE_LAB = re.compile(r"(^|[^\w./-])/(mdma|results)(/|$)"
                         r"|\blab\.(bare|debug|installed|iommufd|terminal)")
 
@@ -96,6 +99,12 @@ class Tree:
                     left.append(other)
         return found
 
+    def borrowed(self):
+        """Scenarios that import another one; those of OF_ANOTHER play its tests."""
+        return sorted(f"{name} imports {other}" for name, imported in self.imports.items()
+                      for other in imported if name.startswith("scenarios.")
+                      and other.startswith("scenarios.") and OF_ANOTHER.get(name) != other)
+
     def circles(self):
         """Modules that import themselves through others."""
         return sorted(name for name in self.imports if name in self.reached(name))
@@ -155,6 +164,10 @@ class House(unittest.TestCase):
         """No module imports itself through others."""
         self.assertEqual(self.tree.circles(), [])
 
+    def test_scenarios_stand_alone(self):
+        """What scenarios have in common is not in one of them."""
+        self.assertEqual(self.tree.borrowed(), [])
+
     def test_judging_is_pure(self):
         """Judging starts no process."""
         self.assertEqual(self.tree.impure(), [])
@@ -207,6 +220,12 @@ class Offences(unittest.TestCase):
                          judge__report="from . import heatmap",
                          judge__heatmap="from judge import proof", judge__ram="")
         self.assertEqual(tree.circles(), ["judge.heatmap", "judge.proof", "judge.report"])
+
+    def test_borrowed(self):
+        """Only what plays another one's tests may import it."""
+        tree = self.tree(scenarios__one="from two import x", scenarios__two="",
+                         scenarios__answers="import model", scenarios__model="")
+        self.assertEqual(tree.borrowed(), ["scenarios.one imports scenarios.two"])
 
     def test_circle_of_scenarios(self):
         """Scenarios import each other by plain names."""

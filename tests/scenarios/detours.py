@@ -22,27 +22,26 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-import failures
 from base import ktap, settings
 from base.qmp import QmpError
-from driver import Bench, expect
-from failures import ANY_DOWNTIME, PRECOPY, Attempt, Case
-from guests import CAUGHT, Steps
 from judge import moves, ram
-from play import arguments, backend, entry, guest_vm, mdev, switchover
+from play import arguments, entry, guest_vm, mdev, switchover
+from play.attempt import ENDS, Attempt, move
+from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import Host, in_memory, set_workload, wait_until, workload
+from play.steps import CAUGHT, Steps, each, expect
+from play.traveller import PRECOPY, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": ""}
 
 KEYS = settings.keys(
-    "type", "bandwidth", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE, bandwidth=32,
-    mem_mb=128, window_mb=32, dirty_mb=2, pattern="sequential",
+    "type", "bandwidth", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE, "device",
+    bandwidth=32, mem_mb=128, window_mb=32, dirty_mb=2, pattern="sequential",
     own={
         "guests": settings.Words("moved,commanded", "which guests", ("moved", "commanded")),
-        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
-        "backend": settings.File("", "the same for vfio_iommu_type1.ko"),
+        "backend": settings.BACKEND,
     })
 
 # --- the first guest: what QEMU refuses, and ways to move --------------------
@@ -119,10 +118,10 @@ def reset_in_precopy(one):
     one.run.complain_if(not one.info().get("error-desc"), "QEMU does not say why it failed")
 
 
-class Moved(failures.Run):
+class Moved(Traveller):
     """The first guest."""
 
-    scenario, booted_anew, window = "detours", False, ()
+    booted_anew, window = False, ()
 
     def wait_loaded(self, host):
         """Wait until a destination has loaded the guest."""
@@ -186,7 +185,7 @@ class Moved(failures.Run):
             self.booted_anew = True
             self.fail("a reset in pre-copy", Case(reset_in_precopy, PRECOPY, ("failed",)))
             self.booted_anew = False
-            self.succeed("second try after a reset", failures.move)
+            self.succeed("second try after a reset", move)
         self.judge()
 
 
@@ -219,14 +218,11 @@ class Commanded(Steps):
         """All steps; those after a failure are left out."""
         with ExitStack() as self.stack:
             self.mdevs = [self.stack.enter_context(mdev.Mdev(self.config.type)) for _ in range(2)]
-            steps = (("the guest works", self.boot),
-                     ("saved and loaded with runs held", self.snapshot),
-                     ("a destination that may lock little", self.little),
-                     ("power-off in pre-copy", self.power_off),
-                     ("a new guest on a device that was left", self.successor))
-            for one in steps:
-                if not self.step(*one):
-                    break
+            self.steps(("the guest works", self.boot),
+                       ("saved and loaded with runs held", self.snapshot),
+                       ("a destination that may lock little", self.little),
+                       ("power-off in pre-copy", self.power_off),
+                       ("a new guest on a device that was left", self.successor))
         return self.results
 
     def host(self, device, config=None, **more):
@@ -353,12 +349,8 @@ class Commanded(Steps):
         path = self.directory / "migration.socket"
         one = Attempt(self, source, target, SimpleNamespace(path=path, target=path))
         one.start(return_path=True)
-        source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
-                              max_bandwidth=guest_vm.UNLIMITED)
-        ended = one.wait("completed", "failed")
-        expect(ended == "completed", f"the migration is {ended}: {one.info().get('error-desc')}")
-        guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
-        guest_vm.wait_status(target.vm, ("paused", "prelaunch"), self.config.patience)
+        one.allow()
+        one.completes()
         copy, _ = switchover.go_on(target.vm)
         with source.vm.open_ram() as files:
             result = ram.compare(files, copy)
@@ -382,7 +374,7 @@ class Commanded(Steps):
         bench.shell.send("poweroff -f")
         guest_vm.wait_status(bench.host.vm, ("shutdown",), self.config.patience)
         wait_until("the migration ends", self.config.patience,
-                   lambda: qmp.command("query-migrate")["status"] in failures.ENDS)
+                   lambda: qmp.command("query-migrate")["status"] in ENDS)
         info = qmp.command("query-migrate")
         self.say(f"the migration is {info['status']}: {info.get('error-desc')}")
         expect(info["status"] == "failed" and info.get("error-desc"),
@@ -432,7 +424,7 @@ def play(name, config, results):
             config.append = f"{append} mdma.commands=1"
             return Commanded(config, directory).play()
         config.append = f"{append} mdma.iterations=5"
-        run = Moved(f"{name}: ", config, results, directory)
+        run = Moved("detours", f"{name}: ", config, directory)
         try:
             run.play()
         except CAUGHT as err:
@@ -447,18 +439,9 @@ def main(argv):
     results, values = arguments.read(__doc__, KEYS, argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
-    if values["backend"]:
-        backend.load(values["backend"])
-    if values["device"]:
-        mdev.load(values["device"])
     config = SimpleNamespace(**values, smp=1)
-    found = []
-    for name in values["guests"].split(","):
-        try:
-            found += play(name, config, results)
-        except CAUGHT as err:
-            print(f"detours: {name}: {type(err).__name__}: {err}", flush=True)
-            found.append(ktap.Result(f"{name}: the end", ktap.FAILED, str(err)))
+    mdev.load_given(config)
+    found = each("detours", config.guests, lambda name: play(name, config, results))
     return ktap.leave(found, results, "detours")
 
 

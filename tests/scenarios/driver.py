@@ -21,10 +21,12 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import figures, ktap, settings
+from base import ktap, settings
 from play import arguments, entry, guest_vm, mdev
+from play.guest_bench import CHANNELS, LONG, QUIET_S, Bench
 from play.guest_shell import BOOTED, GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
+from play.steps import TestError, expect
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": ""}
@@ -32,7 +34,7 @@ BUILDS = {"guest": ""}
 # The kernel is the packed one. QEMU loads an ELF file at each reset, and waking from a suspend to
 # RAM is one: the kernel that sleeps there would be overwritten. Nor does kexec take an ELF file.
 KEYS = settings.keys(
-    "type", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=256, window_mb=16,
+    "type", "device", *settings.WORKLOAD, *settings.GUEST, type="mdma-4", mem_mb=256, window_mb=16,
     dirty_mb=1, kernel="guest/vmlinuz",
     own={
         "guests": settings.Words("plain,poisoned,plugged",
@@ -47,134 +49,17 @@ KEYS = settings.keys(
         "client_transfers": settings.Number(
             200, "of each client of mdma_load, four for each channel", 1),
         "moves": settings.Number(2, "how often the guest is migrated under load", 1),
-        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
     })
 
-# Seconds without DMA after which the device counts as quiet.
-QUIET_S = 1
-# So many times the usual patience for what does much.
-LONG = 5
 # Of dmatest, on each channel.
 THREADS = 3
 # What a kexec boots, in the order of the guest's disks.
 DISKS = ("kernel", "initrd")
-# Enough for a guest that is never idle.
-DOWNTIME_MS = 60000
-CHANNELS = {"mdma-1": 1, "mdma-4": 4, "mdma-16": 16}
 
 # In the guest: PCI address of the device, and the bits of its command register.
 SLOT = "slot=$(basename $DRIVER/*:*:*.*)"
 COMMAND = "/sys/bus/pci/devices/$slot/config"
 MEMORY, MASTER = 0x2, 0x4
-
-
-class TestError(Exception):
-    """A test fails; the text says why."""
-
-
-def expect(condition, text):
-    """Fail with this text unless @condition."""
-    if not condition:
-        raise TestError(text)
-
-
-class Bench:
-    """The guest, its device, and what the tests do with both."""
-
-    def __init__(self, host, shell, config, other=None):
-        """@other: makes a Host for the guest to move to, with another device than this one."""
-        self.host, self.shell, self.config, self.other = host, shell, config, other
-        self.mdev, self.patience = host.mdev, config.patience
-        # Seconds more to wait for each transfer of a test that makes many.
-        self.transfer_seconds = 0.1
-
-    def close(self):
-        """End the guest, wherever it is."""
-        self.shell.close()
-        self.host.close()
-
-    def do(self, line, patience=None):
-        """Run a command in the guest, which must succeed. Returns its output."""
-        said, code = self.shell.run(line, patience)
-        expect(code == 0, f"the guest's '{line}' ended with {code}: {said[-500:]}")
-        return said
-
-    def check(self, line, patience=None):
-        """Run a command in the guest that prints only what is wrong."""
-        said, _ = self.shell.run(line, patience)
-        expect(not said, said[-1000:])
-
-    def transfers(self, count, patience=None):
-        """Make so many transfers on each channel, of each kind; all must succeed."""
-        self.do(f"iterations={count}; channels=$(count_channels)")
-        self.do("echo $iterations >$DMATEST/iterations")
-        for kind in (0, 1):
-            for polled in (0, 1):
-                self.check(f"dmatest_round {kind} {polled}", patience)
-
-    def load(self):
-        """Run dmatest on all channels until unload()."""
-        self.check("begin_load")
-
-    def unload(self):
-        """End the load; no transfer may have failed. Each thread of dmatest waits for its last
-        transfer, so none of its buffers is freed while the device writes to it."""
-        said = self.do("end_load; true")
-        expect(not said, said[-1000:])
-        self.check("check_log")
-
-    def unload_unbound(self):
-        """End the load after the driver was unbound. There is no more DMA, so dmatest may free its
-        buffers. It must not look at its channels (Documentation/found.rst)."""
-        self.do("echo 0 >$DMATEST/run")
-        self.check("check_log")
-
-    def move(self):
-        """Migrate the guest, and go with it."""
-        source, target = self.host, self.other(self.mdev)
-        try:
-            shell = GuestShell(target.vm, self.patience)
-            target.vm.connect()
-            address = f"unix:{target.vm.monitor.with_suffix('.migration.socket')}"
-            target.vm.qmp.command("migrate-incoming", uri=address)
-            source.vm.qmp.command("migrate-set-parameters", max_bandwidth=guest_vm.UNLIMITED,
-                                  downtime_limit=DOWNTIME_MS)
-            source.vm.qmp.command("migrate", uri=address)
-            wait_until("the migration ends", LONG * self.patience, lambda: source.vm.qmp.command(
-                "query-migrate").get("status") in ("completed", "failed"))
-            guest_vm.wait_status(target.vm, ("running",), self.patience)
-        except FAILURES:
-            target.close()
-            raise
-        self.shell.close()
-        self.host, self.shell, self.mdev = target, shell, target.mdev
-        source.close()
-        print(figures.line(migrations=1), flush=True)
-
-    def works(self):
-        """The window is there, the workload writes it, and the guest accepts what it finds in
-        it."""
-        wait_until("a window", self.patience, lambda: self.mdev.settings()["window"])
-        self.writes()
-        self.check("check_window")
-
-    def writes(self):
-        """The device continues to write."""
-        seq = self.mdev.stat("seq")
-        wait_until("the device writes", self.patience, lambda: self.mdev.stat("seq") > seq)
-
-    def quiet(self, what):
-        """There is no DMA, and nothing is pinned."""
-        seq, began = self.mdev.stat("seq"), self.mdev.stat("descriptors")
-        time.sleep(QUIET_S)
-        expect(self.mdev.stat("seq") == seq and self.mdev.stat("descriptors") == began,
-               f"{self.mdev.stat('seq') - seq} pages were written {what}")
-
-    def empty(self, what):
-        """There is no window, and nothing is pinned: the state of a device without a driver."""
-        expect(not self.mdev.settings()["window"], f"the device keeps the window {what}")
-        expect(not self.mdev.stat("pinned"), f"the device has pages pinned {what}")
-        self.quiet(what)
 
 
 # --- the tests --------------------------------------------------------------
@@ -567,8 +452,7 @@ def main(argv):
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
-    if config.device:
-        mdev.load(config.device)
+    mdev.load_given(config)
     found = []
     for name in config.chosen:
         found += play_in_memory(name, config, results)

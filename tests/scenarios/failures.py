@@ -18,7 +18,6 @@ import signal
 import struct
 import sys
 import time
-from collections import namedtuple
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,20 +25,19 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import figures, ktap, settings
-from judge import events, moves, proof, ram, standstill
-from play import arguments, backend, entry, guest_vm, mdev, switchover
-from play.guest_vm import GuestError
-from play.host import FAILURES, Host, boot, in_memory, set_workload, wait_until, workload
-from play.link import Link, Trap
-from play.trace import Tracer
+from base import ktap, settings
+from play import arguments, entry, guest_vm, mdev
+from play.attempt import move
+from play.host import FAILURES, in_memory, set_workload, wait_until, workload
+from play.link import Trap
+from play.traveller import PRECOPY, STOP, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "mutant": "control=1"}
 
 KEYS = settings.keys(
     "control", "type", *settings.WORKLOAD, *settings.GUEST, "pause_s", *settings.TRACE,
-    mem_mb=128, window_mb=16, dirty_mb=2, pause_s=40,
+    "device", mem_mb=128, window_mb=16, dirty_mb=2, pause_s=40,
     own={
         "cases": settings.Words("all", "which of the failures; none: only the moves", (
             "none", "cancelled-in-precopy", "cancelled-at-switchover", "refused-in-precopy",
@@ -49,20 +47,13 @@ KEYS = settings.keys(
         "fire": settings.Number(0, "moves under fire, last: what goes before each, and how the "
                                 "device writes, is random"),
         "fire_seed": settings.Number(1, "of that", 0, settings.U32_MAX),
-        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
-        "backend": settings.File("", "the same for vfio_iommu_type1.ko"),
         "bandwidth": settings.Number(32, "MiB/s in pre-copy", 1),
         "mutant": settings.File("mutant/endless-initial-data/mdma.ko", "device of the control"),
+        "backend": settings.BACKEND,
     })
 
 # Fifty moves under fire take a quarter of an hour.
 TIMEOUT = 3600
-EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
-# Questions to QEMU about a guest that is silent; each twice, to see what changes.
-LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
-ENDS = ("completed", "failed", "cancelled")
-CAPABILITIES = ("return-path", "switchover-ack", "pause-before-switchover", "multifd", "mapped-ram")
-ANY_DOWNTIME = 600_000
 # Seconds to wait for a switchover that must not come.
 HELD_BACK_S = 2
 
@@ -84,55 +75,6 @@ def configuration(values):
 
 
 # --- what goes wrong --------------------------------------------------------
-
-
-class Attempt:
-    """One try to migrate: both sides, the link between them, and what is done to it."""
-
-    def __init__(self, run, source, destination, link):
-        self.run, self.source, self.destination, self.link = run, source, destination, link
-
-    def start(self, **capabilities):
-        """Start pre-copy over the link. It does not end before let_go()."""
-        self.prepare(**capabilities)
-        self.destination.vm.qmp.command("migrate-incoming", uri=f"unix:{self.link.target}")
-        self.source.vm.qmp.command("migrate", uri=f"unix:{self.link.path}")
-
-    def prepare(self, **capabilities):
-        """Set these of QEMU's capabilities and no others, and limits that keep pre-copy going."""
-        for host in (self.source, self.destination):
-            host.vm.qmp.command("migrate-set-capabilities", capabilities=[
-                {"capability": name, "state": capabilities.get(name.replace("-", "_"), False)}
-                for name in CAPABILITIES])
-        self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=1,
-                                   max_bandwidth=self.run.config.bandwidth << 20)
-
-    def let_go(self, rounds=2):
-        """Allow the switchover, after some rounds under load."""
-        self.wait_precopy(rounds)
-        self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
-                                   max_bandwidth=guest_vm.UNLIMITED)
-
-    def info(self):
-        """The source's information on the migration."""
-        return self.source.vm.qmp.command("query-migrate")
-
-    def wait(self, *statuses):
-        """Wait until the migration has one of these statuses."""
-        wait_until(f"migration is {' or '.join(statuses)}", self.run.config.patience,
-                   lambda: self.info()["status"] in statuses)
-        return self.info()["status"]
-
-    def wait_precopy(self, rounds):
-        """Wait until the migration is in that round of pre-copy, and the device in pre-copy."""
-        wait_until(f"round {rounds} of pre-copy", self.run.config.patience,
-                   lambda: self.info().get("ram", {}).get("dirty-sync-count", 0) >= rounds)
-        self.expect("the device", self.source.mdev.state(), "pre_copy")
-
-    def expect(self, what, is_, must):
-        """Check something; a failure does not end the attempt."""
-        if is_ != must:
-            self.run.complain(f"{what} is {is_}, not {must}")
 
 
 def break_link(*_):
@@ -226,15 +168,6 @@ def completed_to_nobody(one):
     one.source.vm.qmp.command("cont")
 
 
-Case = namedtuple("Case", "disturb stage statuses other_type", defaults=(False,))
-Case.__doc__ = """A migration that must not succeed.
-
-@disturb:    sees to that
-@stage:      where it ends: PRECOPY, or STOP: with the guest stopped
-@statuses:   what QEMU says of it then
-@other_type: the destination has a device of another type
-"""
-PRECOPY, STOP = "pre-copy", "stop"
 CASES = {
     "cancelled-in-precopy": Case(cancelled_in_precopy, PRECOPY, ("cancelled",)),
     "cancelled-at-switchover": Case(cancelled_at_switchover, STOP, ("cancelled",)),
@@ -250,12 +183,6 @@ CASES = {
 
 
 # --- what goes right --------------------------------------------------------
-
-
-def move(one):
-    """A move without disturbance."""
-    one.start(return_path=True)
-    one.let_go()
 
 
 def move_with_ack(one):
@@ -301,193 +228,6 @@ def held_back(one):
 
 
 # --- the run ----------------------------------------------------------------
-
-
-class Run:
-    """One guest from its boot to its end, on two devices in turn."""
-
-    scenario = "failures"
-
-    def __init__(self, name, config, results, directory):
-        self.name, self.config, self.results, self.directory = name, config, results, directory
-        self.begin = time.monotonic()
-        self.written, self.results_of, self.reasons = moves.Written(), [], []
-        self.moves, self.lost, self.host, self.mdevs = 0, 0, None, []
-        self.pause_s, self.throttle = 0, None
-
-    def say(self, text):
-        """Print progress; people wait for it."""
-        print(f"{self.scenario}: {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
-
-    def complain(self, text):
-        """Note that something is not as it should be; the attempt continues."""
-        self.reasons.append(text)
-        self.say(f"    {text}")
-
-    def complain_if(self, wrong, text):
-        """The same, if @wrong."""
-        if wrong:
-            self.complain(text)
-
-    def boot(self, stack):
-        """Start the devices, the trace and the guest; they end with @stack."""
-        config = self.config
-        self.mdevs = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
-        tracer = stack.enter_context(Tracer(
-            "mdma-failures", EVENTS, config.buffer_kb, self.directory, mdevs=self.mdevs,
-            room_mb=config.trace_mb))
-        self.throttle = tracer.throttle
-        stack.callback(tracer.collect)
-        stack.callback(lambda: self.host and self.host.close())
-        self.host = boot(config, self.directory, self.mdevs[0])
-        self.window = moves.window_pages(self.host.mdev.settings()["window"])
-        set_workload(self.host, workload(config), config.patience)
-        self.host.vm.wait_console("MDMA-GUEST pass", config.patience)
-        self.say("guest is up")
-
-    # An attempt, and what must hold afterwards.
-
-    def fail(self, title, case, there=None):
-        """A try that must fail.
-
-        @there: the destination's mdev, if it is neither of the two
-        """
-        self._attempt(title, case, there or self._elsewhere())
-
-    def succeed(self, title, disturb, pause_s=0):
-        """A try that must succeed.
-
-        @pause_s: seconds to hold the guest at the switchover
-        """
-        self.pause_s = pause_s
-        self._attempt(title, Case(disturb, STOP, ("completed",)), self._elsewhere(), True)
-
-    def _elsewhere(self):
-        return next(one for one in self.mdevs if one is not self.host.mdev)
-
-    def _attempt(self, title, case, there, moves=False):
-        """One try to migrate to the mdev @there.
-
-        @moves: whether the guest must move
-        """
-        self.reasons = []
-        begin = time.monotonic()
-        with ExitStack() as stack:
-            destination = Host(self.config, self.directory, there, incoming=True)
-            stack.callback(destination.close)
-            destination.vm.connect()
-            here, socket = self.directory / "link.socket", self.directory / "incoming.socket"
-            link = stack.enter_context(Link(here, socket))
-            one = Attempt(self, self.host, destination, link)
-            traced = len(self.host.vm.log())
-            case.disturb(one)
-            ended = one.wait(*ENDS)
-            self.complain_if(ended not in case.statuses, f"the migration is {ended}")
-            stopped = "state STOP_COPY" in self.host.vm.log()[traced:]
-            one.expect("it ended at", STOP if stopped else PRECOPY, case.stage)
-            if moves:
-                self._moved(destination)
-                stack.pop_all()
-                link.__exit__()
-        if not moves:
-            self._stayed()
-        self._file(title, time.monotonic() - begin)
-
-    def _file(self, title, seconds):
-        state = ktap.FAILED if self.reasons else ktap.PASSED
-        self.results_of.append(ktap.Result(f"{self.name}{title}", state, "\n".join(self.reasons)))
-        self.say(f"{title}: {'not ' if self.reasons else ''}ok ({seconds:.1f} s)")
-
-    def _account(self, host):
-        """The guest is stopped: RAM must hold what the devices wrote."""
-        self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
-        with host.vm.open_ram() as memory:
-            for reason in self.written.missing(memory, self.window):
-                self.lost += 1
-                self.complain(reason)
-        self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
-
-    def _goes_on(self, host, checks):
-        """Guest and device work; @checks is how many passed before."""
-        patience = self.config.patience
-        seq = host.mdev.stat("seq")
-        wait_until("the device goes on", patience, lambda: host.mdev.stat("seq") > seq)
-        try:
-            host.vm.wait_console("MDMA-GUEST pass", patience, checks + 1)
-        except GuestError:
-            self._look_at(host)
-            raise
-        self.complain_if("MDMA-GUEST fail" in host.vm.console(), "a check of the guest failed")
-
-    def _look_at(self, host):
-        """A guest is silent: save what may show why."""
-        with open(self.directory / f"{host.name}.state", "w") as file:
-            for command in LOOKS:
-                file.write(f"{command}\n")
-                file.write(host.vm.qmp.command("human-monitor-command", command_line=command))
-
-    def _stayed(self):
-        """The migration failed: the guest must be intact at the source."""
-        host, qmp = self.host, self.host.vm.qmp
-        guest_vm.wait_status(host.vm, ("running",), self.config.patience)
-        if host.mdev.state() != "running":
-            self.complain(f"the device is {host.mdev.state()} after a failure")
-        self._goes_on(host, host.vm.console().count("MDMA-GUEST pass"))
-        qmp.command("stop")
-        self._account(host)
-        qmp.command("cont")
-
-    def _moved(self, destination):
-        """The migration succeeded: both sides are stopped, and must be the same."""
-        source = self.host
-        guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
-        guest_vm.wait_status(destination.vm, ("paused", "prelaunch"), self.config.patience)
-        # The settings that travelled are compared with those that arrived: nobody slows the
-        # devices meanwhile.
-        self.throttle.rest()
-        copy, held = switchover.go_on(destination.vm, self.pause_s)
-        guest_vm.wait_status(destination.vm, ("running",), self.config.patience)
-        workloads = [host.mdev.settings() for host in (source, destination)]
-        self.throttle.go_on()
-        with source.vm.open_ram() as files:
-            compared = ram.compare(files, copy)
-        copy.close()
-        self.complain_if(compared["pages_compared"] != self.config.mem_mb << 8,
-                         f"only {compared['pages_compared']} pages compared")
-        self.lost += compared["pages_different"]
-        self.complain_if(compared["pages_different"],
-                         f"{compared['pages_different']} pages differ, the first "
-                         f"{compared['different'][:1]}")
-        self._account(source)
-        self.complain_if(workloads[0] != workloads[1],
-                         "the workload's settings did not travel")
-        self.host = destination
-        self.moves += 1
-        source.close()
-        self._goes_on(destination, 0)
-        destination.vm.wait_console("MDMA-GUEST beat", self.config.patience)
-        jump = standstill.clock_jump(source.vm.console(), destination.vm.console())
-        for reason in standstill.noticed(held["held_s"], jump):
-            self.complain(reason)
-
-    def judge(self):
-        """Check what only the whole trace shows."""
-        self.reasons = []
-        try:
-            order = moves.Order()
-            events.watch(events.Trace(self.directory / "trace"), order)
-            order.end()
-            known = [proof.device_number(one.uuid) for one in self.mdevs]
-            must = [known[i % 2] for i in range(self.moves + 1)]
-            for reason in order.reasons:
-                self.complain(reason)
-            self.complain_if(order.visits != must, f"{len(order.visits)} times another device "
-                             f"went on to write, the guest was at {len(must)} places")
-            self.say(f"{order.writes} writes, {self.moves} moves")
-            print(figures.line(migrations=self.moves, writes=order.writes, lost=self.lost))
-        except events.BrokenOracle as err:
-            self.complain(f"oracle broken: {err}")
-        self._file("every write has a number of its own, where the guest was", 0)
 
 
 def play_failures(run):
@@ -553,7 +293,7 @@ def play_control(run):
 def play(name, config, results, function):
     """One guest's run, in memory; what it leaves goes to the results."""
     with in_memory(config.shm, results / (name.strip(": ") or "main")) as directory:
-        run = Run(name, config, results, directory)
+        run = Traveller("failures", name, config, directory)
         try:
             function(run)
         except FAILURES as err:
@@ -569,10 +309,7 @@ def main(argv):
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
-    if config.backend:
-        backend.load(config.backend)
-    if config.device:
-        mdev.load(config.device)
+    mdev.load_given(config)
     found = play("", config, results, play_failures)
     if config.control:
         found += play("control: ", config, results, play_control)

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 import driver
 from base import initramfs, settings, site
 from play import arguments, entry, guest_vm, mdev
+from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, workload
 
@@ -84,7 +85,7 @@ class Guest:
             stack.callback(shell.close)
             shell.answer()
             host.vm.connect()
-            self.bench = driver.Bench(host, shell, config)
+            self.bench = Bench(host, shell, config)
             # How long a test may take is known, see test().
             self.bench.transfer_seconds = 0
             set_workload(host, workload(config), config.patience)

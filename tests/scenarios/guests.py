@@ -14,7 +14,6 @@ usage: guests.py --results DIR [key=value ...]        (as root; --help: keys)
 
 import signal
 import sys
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from driver import CHANNELS, TestError, expect
-from failures import ANY_DOWNTIME, Attempt
 from judge import devices, events, moves, proof, ram
-from neighbours import TYPES, Bench
-from play import arguments, backend, entry, guest_vm, mdev, switchover
+from play import arguments, entry, guest_vm, mdev, switchover
+from play.attempt import Attempt
+from play.guest_bench import Devices
 from play.guest_shell import GuestShell
-from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
+from play.host import Host, in_memory, set_workload, wait_until, workload
+from play.steps import Steps, each, expect
 from play.trace import PROOF_EVENTS, Tracer
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
@@ -37,57 +36,19 @@ BUILDS = {"guest": ""}
 
 KEYS = settings.keys(
     "bandwidth", "rounds", "pages_min", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE,
-    bandwidth=32, rounds=3, pages_min=5000, rate=100, mem_mb=192, low_mb=96, window_mb=40,
-    dirty_mb=2,
+    "device", bandwidth=32, rounds=3, pages_min=5000, rate=100, mem_mb=192, low_mb=96,
+    window_mb=40, dirty_mb=2,
     own={
         "guests": settings.Words("hole,dimm", "which guests", ("hole", "dimm")),
-        "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),
-        "backend": settings.File("", "the same for vfio_iommu_type1.ko"),
+        "backend": settings.BACKEND,
     })
 
+TYPES = ("mdma-1", "mdma-4")
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 HUGE_MB = 2
 # A block of memory that Linux plugs.
 DIMM_MB = 128
 ABOVE = 1 << 32
-
-
-# What can go wrong in a step.
-CAUGHT = (TestError, events.BrokenOracle, *FAILURES)
-
-
-class Steps:
-    """What is done with a guest, step by step. Each is a test.
-
-    @results: of the steps so far
-    @reasons: what is wrong in this one
-    """
-
-    def __init__(self, scenario, name):
-        self.scenario, self.name = scenario, name
-        self.begin = time.monotonic()
-        self.reasons, self.results = [], []
-
-    def say(self, text):
-        """Print progress; people wait for it."""
-        print(f"{self.scenario}: {time.monotonic() - self.begin:6.1f} s  {self.name}: {text}",
-              flush=True)
-
-    def step(self, what, function):
-        """One step: what fails in it does so in a sentence. Returns whether it passed."""
-        self.reasons = []
-        try:
-            function()
-        except CAUGHT as err:
-            self.reasons.append(f"{type(err).__name__}: {err}")
-        state = ktap.FAILED if self.reasons else ktap.PASSED
-        self.results.append(ktap.Result(f"{self.name}: {what}", state, "\n".join(self.reasons)))
-        self.say(f"{what}: " + ("; ".join(self.reasons) or "ok"))
-        return not self.reasons
-
-    def complain(self, text):
-        """Something is wrong; the step goes on."""
-        self.reasons.append(text)
 
 
 class Leg(Steps):
@@ -108,7 +69,7 @@ class Leg(Steps):
         with ExitStack() as self.stack:
             steps = (("two devices work", self.boot), ("memory is where it should be", self.place),
                      ("the guest moves under load", self.move))
-            if all(self.step(*one) for one in steps):
+            if self.steps(*steps):
                 self.step("RAM is the same on both sides", self.same)
                 self.step("the guest works at the destination", self.arrived)
                 self.step("no page is lost, of either device", self.judge)
@@ -140,7 +101,7 @@ class Leg(Steps):
         for one in self.here:
             expect(one.settings()["window"], f"the guest gave {one.type} no window")
             set_workload(SimpleNamespace(mdev=one), workload(config), config.patience)
-        self.bench = Bench(host, shell, config, self.here, None)
+        self.bench = Devices(host, shell, config, self.here)
         self.bench.both_write()
 
     def place(self):
@@ -190,12 +151,8 @@ class Leg(Steps):
         wait_until("enough is written", config.patience, lambda: all(
             one.stat("pages_written") > count + config.pages_min
             for one, count in zip(self.here, before)))
-        bench.host.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
-                                  max_bandwidth=guest_vm.UNLIMITED)
-        ended = one.wait("completed", "failed")
-        expect(ended == "completed", f"the migration is {ended}: {one.info().get('error-desc')}")
-        guest_vm.wait_status(bench.host.vm, ("postmigrate",), config.patience)
-        guest_vm.wait_status(target.vm, ("paused", "prelaunch"), config.patience)
+        one.allow()
+        one.completes()
         self.tracer.throttle.rest()
         self.copy, _ = switchover.go_on(target.vm)
         guest_vm.wait_status(target.vm, ("running",), config.patience)
@@ -228,7 +185,7 @@ class Leg(Steps):
         self.bench.check("end_load")
         self.bench.check("check_window")
         self.bench.check("check_log")
-        self.bench.transfers(sum(CHANNELS[one.type] for one in self.there))
+        self.bench.transfers()
 
     def judge(self):
         """The set oracle, for each device."""
@@ -294,17 +251,8 @@ def main(argv):
     results, values = arguments.read(__doc__, KEYS, argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
-    if values["backend"]:
-        backend.load(values["backend"])
-    if values["device"]:
-        mdev.load(values["device"])
-    found = []
-    for name in values["guests"].split(","):
-        try:
-            found += play(name, values, results)
-        except CAUGHT as err:
-            print(f"guests: {name}: {type(err).__name__}: {err}", flush=True)
-            found.append(ktap.Result(f"{name}: the end", ktap.FAILED, str(err)))
+    mdev.load_given(SimpleNamespace(**values))
+    found = each("guests", values["guests"], lambda name: play(name, values, results))
     return ktap.leave(found, results, "guests")
 
 

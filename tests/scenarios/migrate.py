@@ -32,14 +32,11 @@ from base import say, settings, workloads
 from base.patience import Patience
 from judge import ram
 from play import arguments, backend, entry, guest_vm, switchover, vfio_iommufd, vfio_logging
+from play.attempt import HELD_BACK
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
 from play.trace import Tracer, proof_events
-
-# The bandwidth that QEMU is to expect at the switchover, in bytes per second: less than a page in
-# 1 ms. So a workload that dirties little is not switched over before it has written enough.
-HELD_BACK = 100_000
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "logging": "container=type1 tracking=device",

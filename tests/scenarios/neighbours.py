@@ -24,11 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import initramfs, kmod, ktap, settings
-from driver import CHANNELS, TestError, expect
 from judge import moves, proof
 from play import arguments, entry, guest_vm, mdev
+from play.guest_bench import CHANNELS, Devices
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
+from play.steps import TestError, expect
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "nic": ""}
@@ -94,32 +95,12 @@ def extended(config, directory):
 # --- the guest ----------------------------------------------------------------
 
 
-class Bench:
-    """A guest with its devices."""
+class Bench(Devices):
+    """A guest with its devices, and perhaps a NIC."""
 
     def __init__(self, host, shell, config, mdevs, nic):
-        self.host, self.shell, self.config = host, shell, config
-        self.mdevs, self.nic = mdevs, nic
-
-    def do(self, line, patience=None):
-        """Run a command in the guest, which must succeed. Returns its output."""
-        said, code = self.shell.run(line, patience or self.config.patience)
-        expect(code == 0, f"the guest's '{line}' ended with {code}: {said[-500:]}")
-        return said
-
-    def check(self, line):
-        """Run a command in the guest that prints only what is wrong."""
-        said, _ = self.shell.run(line, self.config.patience)
-        expect(not said, said[-1000:])
-
-    def transfers(self, channels):
-        """dmatest on all channels, of each kind, by interrupt and polled."""
-        self.do(f"iterations={self.config.transfers}; channels=$(count_channels)")
-        expect(self.do("echo $channels") == str(channels), "not all channels are there")
-        self.do("echo $iterations >$DMATEST/iterations")
-        for kind in (0, 1):
-            for polled in (0, 1):
-                self.check(f"dmatest_round {kind} {polled}")
+        super().__init__(host, shell, config, mdevs)
+        self.nic = nic
 
     def interrupts(self):
         """{name of a channel: (how often, kind)} from /proc/interrupts; channels that share a line
@@ -132,28 +113,14 @@ class Bench:
                     found[name] = int(count), kind
         return found
 
-    def slots(self):
-        """PCI addresses of the mdma devices in the guest, in the order of their mdevs."""
-        text = self.do("for d in $DRIVER/*:*:*.*; do "
-                       "echo $(basename $d) $(ls -d $d/dma/dma*chan* | wc -l); done")
-        channels = {int(count): slot for slot, count in map(str.split, text.splitlines())}
-        return [channels[CHANNELS[one.type]] for one in self.mdevs]
-
-    def both_write(self):
-        """Both devices continue to write."""
-        for one in self.mdevs:
-            seq = one.stat("seq")
-            wait_until("each device writes", self.config.patience,
-                       lambda one=one, seq=seq: one.stat("seq") > seq)
-
 
 # --- the tests ----------------------------------------------------------------
 
 
 def all_channels_of_both(bench, kind):
     """dmatest runs on both devices at once, and each channel gets interrupts of its own device."""
-    total = sum(CHANNELS[one.type] for one in bench.mdevs)
-    bench.transfers(total)
+    total = bench.channels()
+    bench.transfers()
     bench.both_write()
     bench.check("check_window")
     told = bench.interrupts()
@@ -206,7 +173,7 @@ def nic_beside(bench, _):
     address = bench.do("cat /sys/class/net/*/address | grep -v 00:00:00:00:00:00")
     expect(re.fullmatch(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", address), f"address {address}")
     bench.do("ip link set $(ls /sys/class/net | grep -v lo) up")
-    bench.transfers(sum(CHANNELS[one.type] for one in bench.mdevs))
+    bench.transfers()
     bench.both_write()
 
 

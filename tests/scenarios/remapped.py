@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from driver import Bench, TestError, expect
-from failures import ANY_DOWNTIME, Attempt
 from judge import events, moves, proof, ram
-from migrate import HELD_BACK
 from play import arguments, entry, guest_vm, switchover
+from play.attempt import HELD_BACK, Attempt
+from play.guest_bench import Bench
 from play.guest_shell import GuestShell
-from play.host import FAILURES, Host, in_memory, wait_until, workload
+from play.host import Host, in_memory, wait_until, workload
 from play.mdev import Mdev
+from play.steps import CAUGHT, TestError, expect
 from play.trace import PROOF_EVENTS, Tracer
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
@@ -124,10 +124,8 @@ class Run:
                 break
         else:
             raise TestError(f"no round was long enough, of {self.config.tries}")
-        qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
-                    max_bandwidth=guest_vm.UNLIMITED, avail_switchover_bandwidth=0)
-        ended = one.wait("completed", "failed")
-        expect(ended == "completed", f"the migration is {ended}")
+        one.allow(avail_switchover_bandwidth=0)
+        one.completes()
 
     def write(self, device):
         """Let the device write some pages, and stop. Returns how many."""
@@ -157,8 +155,6 @@ class Run:
 
     def compare(self, source, target):
         """The pages that differ, while both sides are stopped."""
-        guest_vm.wait_status(source.vm, ("postmigrate",), self.config.patience)
-        guest_vm.wait_status(target.vm, ("paused", "prelaunch"), self.config.patience)
         copy, _ = switchover.go_on(target.vm)
         with source.vm.open_ram() as files:
             result = ram.compare(files, copy)
@@ -200,7 +196,7 @@ def main(argv):
         try:
             run.play()
             found = judge(run.facts)
-        except (TestError, events.BrokenOracle, *FAILURES) as err:
+        except CAUGHT as err:
             found = [ktap.Result("the guest moves", ktap.FAILED, f"{type(err).__name__}: {err}")]
     (results / "remapped.json").write_text(json.dumps(run.facts) + "\n")
     for one in found:

@@ -161,10 +161,14 @@ SHARED = {
     "kernel": File("guest/vmlinux", "kernel of the guest"),
     "initrd": File("guest/initramfs.cpio", "initramfs of the guest"),
     "shm": Text("/dev/shm", "directory for guest memory"),
+    "device": File("", "an mdma.ko to run this on; default: the installed one"),
     # of the trace
     "buffer_kb": Number(16384, "trace buffer per CPU in KiB", 1),
     "trace_mb": Number(512, "most MiB of trace to keep; the workload is slowed before that", 1),
 }
+
+# Scenarios that compare backends call one by a name, so it is not in SHARED.
+BACKEND = File("", "a vfio_iommu_type1.ko to run this on; default: the installed one")
 
 
 def keys(*names, own=None, **defaults):

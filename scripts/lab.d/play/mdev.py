@@ -41,6 +41,14 @@ def load(path=None, *parameters):
     backend.run(*(("insmod", path) if path else ("modprobe", "mdma")), *parameters)
 
 
+def load_given(config):
+    """Load the modules that the settings name, if any: a device, a backend."""
+    if getattr(config, "backend", ""):
+        backend.load(config.backend)
+    if getattr(config, "device", ""):
+        load(config.device)
+
+
 class Mdev:
     """One mediated device, removed when its `with` ends."""
 

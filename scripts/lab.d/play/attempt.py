@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One try to migrate a guest from one QEMU to another one."""
+
+from play import guest_vm
+from play.host import wait_until
+from play.steps import expect
+
+ENDS = ("completed", "failed", "cancelled")
+CAPABILITIES = ("return-path", "switchover-ack", "pause-before-switchover", "multifd", "mapped-ram")
+ANY_DOWNTIME = 600_000
+# The bandwidth that QEMU is to expect at the switchover, in bytes per second: less than a page in
+# 1 ms. So a workload that dirties little is not switched over before it has written enough.
+HELD_BACK = 100_000
+
+
+class Attempt:
+    """One try to migrate: both sides, the link between them, and what is done to it.
+
+    @run:  has the settings (config), and hears of what is wrong (complain)
+    @link: has the path that the source connects to, and the target at which it ends
+    """
+
+    def __init__(self, run, source, destination, link):
+        self.run, self.source, self.destination, self.link = run, source, destination, link
+
+    def start(self, **capabilities):
+        """Start pre-copy over the link. It does not end before let_go()."""
+        self.prepare(**capabilities)
+        self.destination.vm.qmp.command("migrate-incoming", uri=f"unix:{self.link.target}")
+        self.source.vm.qmp.command("migrate", uri=f"unix:{self.link.path}")
+
+    def prepare(self, **capabilities):
+        """Set these of QEMU's capabilities and no others, and limits that keep pre-copy going."""
+        for host in (self.source, self.destination):
+            host.vm.qmp.command("migrate-set-capabilities", capabilities=[
+                {"capability": name, "state": capabilities.get(name.replace("-", "_"), False)}
+                for name in CAPABILITIES])
+        self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=1,
+                                   max_bandwidth=self.run.config.bandwidth << 20)
+
+    def let_go(self, rounds=2):
+        """Allow the switchover, after some rounds under load."""
+        self.wait_precopy(rounds)
+        self.allow()
+
+    def allow(self, **parameters):
+        """Allow the switchover now."""
+        self.source.vm.qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME,
+                                   max_bandwidth=guest_vm.UNLIMITED, **parameters)
+
+    def completes(self):
+        """Wait until the guest is stopped on both sides, after it was allowed."""
+        ended = self.wait("completed", "failed")
+        expect(ended == "completed", f"the migration is {ended}: {self.info().get('error-desc')}")
+        patience = self.run.config.patience
+        guest_vm.wait_status(self.source.vm, ("postmigrate",), patience)
+        guest_vm.wait_status(self.destination.vm, ("paused", "prelaunch"), patience)
+
+    def info(self):
+        """The source's information on the migration."""
+        return self.source.vm.qmp.command("query-migrate")
+
+    def wait(self, *statuses):
+        """Wait until the migration has one of these statuses."""
+        wait_until(f"migration is {' or '.join(statuses)}", self.run.config.patience,
+                   lambda: self.info()["status"] in statuses)
+        return self.info()["status"]
+
+    def wait_precopy(self, rounds):
+        """Wait until the migration is in that round of pre-copy, and the device in pre-copy."""
+        wait_until(f"round {rounds} of pre-copy", self.run.config.patience,
+                   lambda: self.info().get("ram", {}).get("dirty-sync-count", 0) >= rounds)
+        self.expect("the device", self.source.mdev.state(), "pre_copy")
+
+    def expect(self, what, is_, must):
+        """Check something; a failure does not end the attempt."""
+        if is_ != must:
+            self.run.complain(f"{what} is {is_}, not {must}")
+
+
+def move(one):
+    """A move without disturbance."""
+    one.start(return_path=True)
+    one.let_go()
