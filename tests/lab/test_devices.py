@@ -5,6 +5,7 @@
 import sys
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
@@ -138,6 +139,21 @@ class Memory(unittest.TestCase):
         self.assertIn("memory-backend-memfd,id=ram,size=192M,share=on,hugetlb=on,hugetlbsize=2M",
                       words)
         self.assertNotIn("max-ram-below-4g", words[words.index("-M") + 1])
+
+    def test_mem(self):
+        """Room for virtio-mem, which has no memory at first; small pages."""
+        words = self.words("mem")
+        self.assertEqual(words[words.index("-m") + 1], "192M,slots=1,maxmem=320M")
+        self.assertIn("memory-backend-file,id=ram,size=192M,mem-path=/r,share=on,align=2M", words)
+        config = SimpleNamespace(**{**arguments.values(guests.KEYS, ()), "more_mb": 128})
+        self.assertEqual(guests.Mem("mem", config, None).words(), [
+            "-object", "memory-backend-memfd,id=more,size=128M,share=on",
+            "-device", "virtio-mem-pci,id=mem,memdev=more,requested-size=0"])
+
+    def test_guests(self):
+        """The setting has the guests of the table."""
+        self.assertEqual(guests.KEYS["guests"].words, tuple(guests.GUESTS))
+        self.assertEqual(guests.KEYS["guests"].default, ",".join(guests.GUESTS))
 
 
 if __name__ == "__main__":

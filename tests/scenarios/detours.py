@@ -26,7 +26,7 @@ from base import ktap, settings
 from base.qmp import QmpError
 from judge import moves, ram
 from play import arguments, entry, guest_vm, mdev, switchover
-from play.attempt import ENDS, Attempt, move
+from play.attempt import ENDS, move, over_socket
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import Host, in_memory, set_workload, wait_until, workload
@@ -327,7 +327,7 @@ class Commanded(Steps):
         guest_vm.wait_status(target.vm, ("running",), config.patience)
         wait_until("the device runs", config.patience, lambda: device.state() == "running")
         pinned, errors = device.stat("pinned"), device.stat("pin_errors")
-        locked = _locked_kb(target.vm.process.pid)
+        locked = guest_vm.locked_kb(target.vm)
         told = FORGOTTEN.search(_kernel_log()[said:])
         expect(told, "the kernel's log does not tell of the runs that were forgotten")
         forgotten = int(told[1])
@@ -346,8 +346,7 @@ class Commanded(Steps):
 
     def move(self, source, target):
         """Migrate, and compare RAM."""
-        path = self.directory / "migration.socket"
-        one = Attempt(self, source, target, SimpleNamespace(path=path, target=path))
+        one = over_socket(self, source, target)
         one.start(return_path=True)
         one.allow()
         one.completes()
@@ -406,11 +405,6 @@ class Commanded(Steps):
 def _kernel_log():
     """The log of the lab's kernel."""
     return subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
-
-
-def _locked_kb(pid):
-    """Memory that a process has locked."""
-    return int(re.search(r"VmLck:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1])
 
 
 # --- the run ------------------------------------------------------------------

@@ -176,15 +176,11 @@ def unplugged_under_load(bench):
     for _ in range(bench.config.rebinds):
         bench.load()
         bench.writes()
-        qmp.command("device_del", id="mdma")
-        wait_until("the device is unplugged", bench.patience, lambda: not any(
-            one["name"] == "mdma" for one in qmp.command("qom-list", path="/machine/peripheral")))
+        guest_vm.unplug(qmp, "mdma", bench.patience)
         expect(not bench.mdev.stat("pinned"), "pages are pinned after the device was unplugged")
         bench.quiet("after the device was unplugged")
         bench.unload_unbound()
-        driver, *words = guest_vm.device(bench.mdev).split(",")
-        qmp.command("device_add", driver=driver, bus=PORT,
-                    **dict(word.split("=") for word in words))
+        guest_vm.plug(qmp, guest_vm.device(bench.mdev), bus=PORT)
         set_workload(bench.host, workload(bench.config), bench.patience)
         bench.do("while ! count_channels; do sleep 0.1; done")
         bench.check("reload 256")

@@ -13,7 +13,6 @@ once.
 usage: guest_mutants.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
-import gzip
 import json
 import signal
 import sys
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 import driver
 from base import initramfs, settings, site
-from play import arguments, entry, guest_vm, mdev
+from play import arguments, entry, guest_vm, mdev, more_initramfs
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, workload
@@ -63,14 +62,12 @@ swap() { rmmod dmatest 2>/dev/null; rmmod mdma_guest && cp $1 $MODULE; check_log
 
 
 def extended(config, names, directory):
-    """The path of an initramfs: the guest's own, followed by one with the mutants."""
+    """The path of an initramfs that also has the mutants."""
     archive = initramfs.Cpio()
     for name in names:
         archive.file(f"mutants/{name}.ko",
                      Path(site.built(f"mutant/{name}/mdma_guest.ko")).read_bytes())
-    path = directory / "initramfs"
-    path.write_bytes(Path(config.initrd).read_bytes() + gzip.compress(archive.bytes(), 1))
-    return path
+    return more_initramfs.write(config, archive, directory)
 
 
 class Guest:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Guests whose memory is not in one piece, with two devices that move together.
+"""Guests whose memory is not in one piece, and whose devices and memory come and go.
 
 Each guest has two devices of different types, which write their windows all the time, while the
 kernel's dmatest runs on all channels. It is migrated once. Both oracles judge each device, and the
@@ -8,12 +8,16 @@ trace must show the order of P2P. scripts/lab.d/judge/devices.py has what is jud
 
 hole: the machine's RAM continues at 4 GiB, in the middle of a window.
 dimm: the machine's RAM is in huge pages. A DIMM is plugged in, and one window moved into it.
+mem: the same with virtio-mem, and after the move memory is taken away that a device has pinned.
+plugged: one of the devices is plugged in, and unplugged under load, before the move and after it.
 
 usage: guests.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
 import signal
 import sys
+import time
+from collections import namedtuple
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,12 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
+from base.qmp import QmpError
 from judge import devices, events, moves, proof, ram
-from play import arguments, entry, guest_vm, mdev, switchover
-from play.attempt import Attempt
-from play.guest_bench import Devices
+from play import arguments, entry, guest_vm, mdev, more_initramfs, switchover
+from play.attempt import over_socket
+from play.guest_bench import QUIET_S, Devices
 from play.guest_shell import GuestShell
 from play.host import Host, in_memory, set_workload, wait_until, workload
+from play.mdev import MdevError
 from play.steps import Steps, each, expect
 from play.trace import PROOF_EVENTS, Tracer
 
@@ -39,20 +45,30 @@ KEYS = settings.keys(
     "device", bandwidth=32, rounds=3, pages_min=5000, rate=100, mem_mb=192, low_mb=96,
     window_mb=40, dirty_mb=2,
     own={
-        "guests": settings.Words("hole,dimm", "which guests", ("hole", "dimm")),
+        "guests": settings.Words("hole,dimm,mem,plugged", "which guests",
+                                 ("hole", "dimm", "mem", "plugged")),
         "backend": settings.BACKEND,
     })
 
 TYPES = ("mdma-1", "mdma-4")
+# The second device, and where it is plugged in.
+SECOND, PORT = "second", "below"
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 HUGE_MB = 2
 # A block of memory that Linux plugs.
-DIMM_MB = 128
+BLOCK_MB = 128
 ABOVE = 1 << 32
+# Pins that end only when they must.
+HOLD_MS = 600_000
+# Where the guest has the driver of virtio-mem, and QEMU the device.
+MODULES, MEM = "mem", "/machine/peripheral/mem"
 
 
 class Leg(Steps):
     """One guest and its move."""
+
+    # Devices that it boots with.
+    at_boot = len(TYPES)
 
     def __init__(self, name, config, directory):
         super().__init__("guests", name)
@@ -67,20 +83,45 @@ class Leg(Steps):
     def play(self):
         """All of it. A guest that did not move is not judged; of one that did, all is."""
         with ExitStack() as self.stack:
-            steps = (("two devices work", self.boot), ("memory is where it should be", self.place),
-                     ("the guest moves under load", self.move))
-            if self.steps(*steps):
+            if self.steps(("the devices work", self.boot), *self.before(),
+                          ("the guest moves under load", self.move)):
                 self.step("RAM is the same on both sides", self.same)
-                self.step("the guest works at the destination", self.arrived)
+                works = self.step("the guest works at the destination", self.arrived)
                 self.step("no page is lost, of either device", self.judge)
                 self.step("P2P: no device stops or starts beside one that writes", self.judge_p2p)
+                if works:
+                    self.steps(*self.after())
         return self.results
+
+    # What is different in each guest.
+
+    def before(self):
+        """Steps before the move."""
+        return ("memory is where it should be", self.place),
+
+    def after(self):
+        """More steps at the destination, which are not traced."""
+        return ()
+
+    def source_host(self):
+        """The QEMU in which the guest boots."""
+        return self.host(self.here)
+
+    def target_host(self):
+        """The QEMU that the guest moves to."""
+        return self.host(self.there, incoming=True)
+
+    def in_precopy(self):
+        """What else is tried in pre-copy."""
 
     # The steps.
 
-    def host(self, mdevs, **more):
-        """A QEMU with these devices."""
-        beside = [f"vfio-pci,sysfsdev={mdevs[1].path},enable-migration=on"]
+    def host(self, mdevs, properties="", **more):
+        """A QEMU with these devices.
+
+        @properties: of the second one, with a comma before each
+        """
+        beside = [guest_vm.device(one, SECOND) + properties for one in mdevs[1:]]
         host = Host(self.config, self.directory, mdevs[0], commands=True, beside=beside, **more)
         self.stack.callback(host.close)
         shell = GuestShell(host.vm, self.config.patience)
@@ -90,64 +131,47 @@ class Leg(Steps):
     def boot(self):
         """The guest, its devices and the trace."""
         config = self.config
-        self.here, self.there = ([self.stack.enter_context(mdev.Mdev(one)) for one in TYPES]
-                                 for _ in range(2))
+        self.here, self.there = ([self.mdev(one) for one in TYPES] for _ in range(2))
         self.tracer = self.stack.enter_context(Tracer(
             "mdma-guests", PROOF_EVENTS, config.buffer_kb, self.directory,
             mdevs=self.here + self.there, room_mb=config.trace_mb))
-        host, shell = self.host(self.here)
+        host, shell = self.source_host()
         shell.answer()
         host.vm.connect()
-        for one in self.here:
-            expect(one.settings()["window"], f"the guest gave {one.type} no window")
-            set_workload(SimpleNamespace(mdev=one), workload(config), config.patience)
-        self.bench = Devices(host, shell, config, self.here)
-        self.bench.both_write()
+        self.bench = Devices(host, shell, config, self.here[:self.at_boot])
+        for one in self.bench.mdevs:
+            self.begin_workload(one)
+
+    def mdev(self, mdev_type):
+        """A device that exists until the end."""
+        return self.stack.enter_context(mdev.Mdev(mdev_type))
+
+    def begin_workload(self, device):
+        """The guest has given a device its window, which the workload begins to write."""
+        wait_until(f"the guest gives {device.type} a window", self.config.patience,
+                   lambda: device.settings()["window"])
+        set_workload(SimpleNamespace(mdev=device), workload(self.config), self.config.patience)
+        self.bench.writes(device)
 
     def place(self):
-        """The windows are where this guest is about."""
-        if self.config.dimm_mb:
-            self.plug()
+        """The windows are where this guest is about. Returns them, and where RAM is."""
         memory = self.stack.enter_context(self.bench.host.vm.open_ram())
         windows = [moves.window_pages(one.settings()["window"]) for one in self.here]
         expect(not windows[0] & windows[1], "the windows overlap")
-        blocks = [{memory.where.name(memory.where.position(page << 12)).partition("+")[0]
-                   for page in window} for window in windows]
-        if self.config.dimm_mb:
-            expect(blocks == [{"ram"}, {"more"}], f"the windows are in {blocks}")
-            return
-        sides = [{page << 12 >= ABOVE for page in window} for window in windows]
-        expect({True, False} in sides, f"no window is on both sides of the hole: {sides}")
-
-    def plug(self):
-        """Plug a DIMM in, and let the second device's driver take its window from there."""
-        qmp, bench, config = self.bench.host.vm.qmp, self.bench, self.config
-        total = "awk '/MemTotal/ { print $2 }' /proc/meminfo"
-        before = int(bench.do(total))
-        qmp.command("object-add", **{"qom-type": "memory-backend-memfd"}, id="more",
-                    size=config.dimm_mb << 20, share=True)
-        qmp.command("device_add", driver="pc-dimm", id="dimm", memdev="more")
-        wait_until("the guest has the memory of the DIMM", config.patience,
-                   lambda: int(bench.do(total)) > before + (config.dimm_mb << 9))
-        slot = bench.slots()[1]
-        bench.do(f"echo {slot} >$DRIVER/unbind && echo {slot} >$DRIVER/bind")
-        set_workload(SimpleNamespace(mdev=self.here[1]), workload(config), config.patience)
-        bench.both_write()
+        return windows, memory.where
 
     def move(self):
         """Migrate the guest, and copy RAM while it is stopped on both sides."""
         bench, config = self.bench, self.config
-        dimm = ["-object", f"memory-backend-memfd,id=more,size={config.dimm_mb}M,share=on",
-                "-device", "pc-dimm,id=dimm,memdev=more"] if config.dimm_mb else []
-        target, shell = self.host(self.there, incoming=True, before=dimm)
+        target, shell = self.target_host()
         target.vm.connect()
         bench.check("begin_load")
         bench.both_write()
         before = [one.stat("pages_written") for one in self.here]
-        path = self.directory / "migration.socket"
-        one = Attempt(self, bench.host, target, SimpleNamespace(path=path, target=path))
+        one = over_socket(self, bench.host, target)
         one.start(return_path=True)
         one.wait_precopy(config.rounds)
+        self.in_precopy()
         wait_until("enough is written", config.patience, lambda: all(
             one.stat("pages_written") > count + config.pages_min
             for one, count in zip(self.here, before)))
@@ -173,7 +197,7 @@ class Leg(Steps):
                 for reason in written.missing(files, moves.window_pages(one.settings()["window"])):
                     self.complain(f"{one.type}: {reason}")
         self.copy.close()
-        pages = (self.config.mem_mb + self.config.dimm_mb) << 8
+        pages = (self.config.mem_mb + self.config.more_mb) << 8
         expect(result["pages_compared"] == pages,
                f"{result['pages_compared']} of {pages} pages compared")
         expect(not result["different"], f"{result['pages_different']} pages differ, the first "
@@ -183,13 +207,18 @@ class Leg(Steps):
         """Both devices go on; the guest finds no error in what they wrote before or since."""
         self.bench.both_write()
         self.bench.check("end_load")
+        self.works()
+
+    def works(self):
+        """The guest finds no error, in the windows or by dmatest."""
         self.bench.check("check_window")
         self.bench.check("check_log")
         self.bench.transfers()
 
     def judge(self):
-        """The set oracle, for each device."""
+        """The set oracle, for each device. The guest stands still, which leaves it the CPU."""
         self.tracer.collect()
+        self.bench.host.vm.qmp.command("stop")
         pairs = self.pairs()
         self.watched = [devices.Device(*pair) for pair in pairs], devices.peers(pairs)
         events.watch(events.Trace(self.directory / "trace"), *self.watched[0], *self.watched[1])
@@ -202,6 +231,7 @@ class Leg(Steps):
 
     def judge_p2p(self):
         """What the trace shows of the order."""
+        self.bench.host.vm.qmp.command("cont")
         for side in self.watched[1]:
             self.reasons += side.end()
 
@@ -209,6 +239,227 @@ class Leg(Steps):
         """The numbers of each device, here and there."""
         return [tuple(proof.device_number(one.uuid) for one in pair)
                 for pair in zip(self.here, self.there)]
+
+
+class Hole(Leg):
+    """The machine's RAM continues at 4 GiB."""
+
+    def place(self):
+        windows, where = super().place()
+        sides = [{page << 12 >= ABOVE for page in window} for window in windows]
+        expect({True, False} in sides, f"no window is on both sides of the hole: {sides}")
+        return windows, where
+
+
+class More(Leg):
+    """A guest that gets more memory while it runs, and one window in it."""
+
+    def more(self):
+        """Let QEMU offer the memory."""
+        raise NotImplementedError
+
+    def place(self):
+        """The guest has the memory, and the second device's driver takes its window from there."""
+        bench = self.bench
+        total = "awk '/MemTotal/ { print $2 }' /proc/meminfo"
+        before = int(bench.do(total))
+        self.more()
+        wait_until("the guest has the memory", self.config.patience,
+                   lambda: int(bench.do(total)) > before + (self.config.more_mb << 9))
+        slot = bench.slots()[1]
+        bench.do(f"echo {slot} >$DRIVER/unbind && echo {slot} >$DRIVER/bind")
+        self.begin_workload(self.here[1])
+        bench.both_write()
+        windows, where = super().place()
+        blocks = [{where.name(where.position(page << 12)).partition("+")[0] for page in window}
+                  for window in windows]
+        expect(blocks == [{"ram"}, {"more"}], f"the windows are in {blocks}")
+        return windows, where
+
+    def memory(self):
+        """The memory, as QEMU takes it."""
+        return ["-object", f"memory-backend-memfd,id=more,size={self.config.more_mb}M,share=on"]
+
+
+class Dimm(More):
+    """In a DIMM."""
+
+    def target_host(self):
+        return self.host(self.there, incoming=True, before=[
+            *self.memory(), "-device", "pc-dimm,id=dimm,memdev=more"])
+
+    def more(self):
+        qmp = self.bench.host.vm.qmp
+        qmp.command("object-add", **{"qom-type": "memory-backend-memfd"}, id="more",
+                    size=self.config.more_mb << 20, share=True)
+        qmp.command("device_add", driver="pc-dimm", id="dimm", memdev="more")
+
+
+class Mem(More):
+    """In memory of virtio-mem, which QEMU can take away piece by piece."""
+
+    def source_host(self):
+        return self.host(self.here, before=self.words())
+
+    def target_host(self):
+        return self.host(self.there, incoming=True, before=self.words())
+
+    def words(self):
+        """The device, without memory at first."""
+        return [*self.memory(), "-device", "virtio-mem-pci,id=mem,memdev=more,requested-size=0"]
+
+    def more(self):
+        self.bench.do(more_initramfs.load_modules(MODULES))
+        self.request(self.config.more_mb << 20)
+
+    def after(self):
+        return ("what is taken away does not stay pinned", self.shrink),
+
+    def request(self, size):
+        """Ask the guest to have so many bytes of it."""
+        self.bench.host.vm.qmp.command("qom-set", path=MEM, property="requested-size", value=size)
+
+    def size(self):
+        """How many bytes the guest has of it."""
+        return self.bench.host.vm.qmp.command("qom-get", path=MEM, property="size")
+
+    def shrink(self):
+        """The second device, which has no driver now, has all of that memory pinned. The guest
+        gives back what it can: that is not pinned any more, and can't be. The rest stays pinned."""
+        bench, patience, device = self.bench, self.config.patience, self.bench.mdevs[1]
+        slot, full = bench.slots()[1], self.config.more_mb << 20
+        run = self.config.batch << 12
+        bench.do(f"echo {slot} >$DRIVER/unbind")
+        expect(self.size() == full, f"the guest has only {self.size():#x} bytes")
+        memory = next(one["data"] for one in bench.host.vm.qmp.command("query-memory-devices")
+                      if one["data"]["id"] == "mem")
+        self.hold(device, memory["memaddr"], full)
+        errors = device.stat("pin_errors")
+        expect(device.stat("pinned") << 12 == full,
+               f"{device.stat('pinned') << 12:#x} bytes are pinned, not {full:#x}")
+        self.request(0)
+        most = full - (self.config.window_mb << 20)
+        wait_until("the guest gives back the window that was there", patience,
+                   lambda: self.size() <= most)
+        wait_until("what was taken away is not pinned", patience,
+                   lambda: device.stat("pinned") << 12 == self.size())
+        left = self.size()
+        self.say(f"{left:#x} of {full:#x} bytes are left, all of them pinned")
+        device.set(hold_ms=0)
+        wait_until("nothing is pinned", patience, lambda: not device.stat("pinned"))
+        try:
+            device.set(step=full // run)
+            self.complain("what was taken away can be pinned")
+        except MdevError:
+            pass
+        refused = device.stat("pin_errors") - errors
+        expect(refused * run == full - self.size(),
+               f"{refused} runs of {run} bytes were refused; {self.size():#x} bytes are left")
+        device.set(window="")
+        bench.writes(bench.mdevs[0])
+        bench.do(f"echo {slot} >$DRIVER/bind")
+        self.begin_workload(device)
+        self.works()
+
+    def hold(self, device, first, size):
+        """Pin memory for reading, each page once, and hold it."""
+        device.set(run=0, pattern="sequential", direction="read", hold_ms=HOLD_MS,
+                   window=f"{first:#x}-{first + size - 1:#x}")
+        device.set(step=size // (self.config.batch << 12))
+
+
+class Plugged(Leg):
+    """The second device is behind a port. It moves; another one comes and goes there."""
+
+    at_boot = 1
+    passing = None
+
+    def before(self):
+        return (("a device is plugged in, and unplugged under load", self.pass_by),
+                ("another one is plugged in", lambda: self.plug(self.here[1])),
+                ("the windows do not overlap", self.place))
+
+    def after(self):
+        return (("it is unplugged under load at the destination",
+                 lambda: self.unplug(self.there[1])),
+                ("the former one is plugged in there", lambda: self.plug(self.passing)))
+
+    def source_host(self):
+        self.passing = self.mdev(TYPES[1])
+        return self.host(self.here[:1], before=self.port())
+
+    def target_host(self):
+        return self.host(self.there, f",bus={PORT}", incoming=True, before=self.port())
+
+    def port(self):
+        """Where devices are plugged in."""
+        return ["-device", f"pcie-root-port,id={PORT},chassis=1"]
+
+    def pass_by(self):
+        """A device that does not move."""
+        self.plug(self.passing)
+        self.unplug(self.passing)
+
+    def plug(self, device):
+        """Plug a device in: it works, and so does the first one."""
+        bench = self.bench
+        guest_vm.plug(bench.host.vm.qmp, guest_vm.device(device, SECOND), bus=PORT)
+        bench.mdevs = [bench.mdevs[0], device]
+        wait_until("the guest has the channels of the device", self.config.patience,
+                   lambda: bench.do("count_channels || :") == str(bench.channels()))
+        self.begin_workload(device)
+        bench.both_write()
+        self.works()
+
+    def unplug(self, device):
+        """Unplug a device while dmatest uses its channels and the workload writes its window: it
+        has nothing pinned, does nothing more, and did nothing in the first one's window."""
+        bench, first = self.bench, self.bench.mdevs[0]
+        bench.do(f"echo {bench.slots()[1]} >$DMATEST/device")
+        bench.check("begin_load")
+        # No run of the workload's ends by itself.
+        device.set(hold_ms=HOLD_MS)
+        bench.both_write()
+        guest_vm.unplug(bench.host.vm.qmp, SECOND, self.config.patience)
+        bench.mdevs = [first]
+        seq, descriptors = device.stat("seq"), device.stat("descriptors")
+        expect(not device.stat("pinned"), f"{device.stat('pinned')} pages of it are pinned")
+        astray = proof.parse_ledger(device.ledger(), "ledger").keys() & moves.window_pages(
+            first.settings()["window"])
+        expect(not astray, f"it wrote {len(astray)} pages of the first device's window")
+        self.nothing_locked(first)
+        time.sleep(QUIET_S)
+        expect((seq, descriptors) == (device.stat("seq"), device.stat("descriptors")),
+               "it goes on without a guest")
+        # dmatest must not look at channels that are gone (Documentation/found.rst).
+        bench.do("echo 0 >$DMATEST/run")
+        bench.check("check_log")
+        bench.do("rmmod dmatest && load_drivers")
+        self.works()
+
+    def nothing_locked(self, first):
+        """Without what the first device holds, QEMU has no memory locked."""
+        first.set(run=0)
+        wait_until("the first device has nothing pinned", self.config.patience,
+                   lambda: not first.stat("pinned"))
+        locked = guest_vm.locked_kb(self.bench.host.vm)
+        expect(not locked, f"QEMU has {locked} kB locked")
+        first.set(run=1)
+        self.bench.writes(first)
+
+    def in_precopy(self):
+        """QEMU lets nothing come or go now, and says so."""
+        qmp = self.bench.host.vm.qmp
+        for what, command in (("device_del", lambda: qmp.command("device_del", id=SECOND)),
+                              ("device_add", lambda: guest_vm.plug(
+                                  qmp, guest_vm.device(self.passing, "third"), bus=PORT))):
+            said = "nothing"
+            try:
+                command()
+            except QmpError as err:
+                said = str(err)
+            self.say(f"{what} in pre-copy: {said}")
+            expect("migrat" in said, f"{what} in pre-copy: QEMU says {said}")
 
 
 @contextmanager
@@ -224,26 +475,45 @@ def huge_pages(mebibytes):
         HUGE_PAGES.write_text("0\n")
 
 
+Guest = namedtuple("Guest", "leg words settings modules", defaults=("", {}, ()))
+Guest.__doc__ = """A guest.
+
+@leg:      what is done with it
+@words:    for its kernel's command line
+@settings: those that differ
+@modules:  that it gets besides its own
+"""
+# So that the machine's RAM has both windows at first, and drivers can take one from what comes.
+GROWS = {"low_mb": 0, "more_mb": BLOCK_MB}
+ONLINE = " memhp_default_state=online_kernel"
+GUESTS = {
+    "hole": Guest(Hole),
+    "dimm": Guest(Dimm, ONLINE, {**GROWS, "huge": True}),
+    "mem": Guest(Mem, ONLINE, GROWS, ("virtio_mem",)),
+    "plugged": Guest(Plugged, "", {"low_mb": 0}),
+}
+
+
 def configuration(name, values):
     """The settings of a guest as a namespace, with what follows from them."""
-    config = SimpleNamespace(**values, smp=1, huge=False, dimm_mb=0, transfers=5)
-    more = " mdma.commands=1"
-    if name == "dimm":
-        # The machine's RAM has both windows at first.
-        config.low_mb, config.huge, config.dimm_mb = 0, True, DIMM_MB
-        more += " memhp_default_state=online_kernel"
-    config.append = guest_vm.kernel_arguments(config) + more
+    guest = GUESTS[name]
+    config = SimpleNamespace(**{**values, "smp": 1, "huge": False, "more_mb": 0, "transfers": 5,
+                                **guest.settings})
+    config.append = guest_vm.kernel_arguments(config) + " mdma.commands=1" + guest.words
     return config
 
 
 def play(name, values, results):
     """One guest, in memory; what it leaves goes to the results."""
-    config = configuration(name, values)
+    config, guest = configuration(name, values), GUESTS[name]
     with ExitStack() as stack:
         if config.huge:
             stack.enter_context(huge_pages(2 * config.mem_mb))
-        directory = stack.enter_context(in_memory(config.shm, results / name, "*.commands"))
-        return Leg(name, config, directory).play()
+        directory = stack.enter_context(in_memory(config.shm, results / name, "*.commands",
+                                                  "initramfs"))
+        if guest.modules:
+            config.initrd = more_initramfs.with_modules(config, directory, MODULES, guest.modules)
+        return guest.leg(name, config, directory).play()
 
 
 def main(argv):

@@ -9,7 +9,6 @@ the intended functions; and one device's driver goes and returns while the other
 usage: neighbours.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
-import gzip
 import re
 import shutil
 import signal
@@ -23,9 +22,9 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import initramfs, kmod, ktap, settings
+from base import initramfs, ktap, settings
 from judge import moves, proof
-from play import arguments, entry, guest_vm, mdev
+from play import arguments, entry, guest_vm, mdev, more_initramfs
 from play.guest_bench import CHANNELS, Devices
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, wait_until, workload
@@ -73,8 +72,7 @@ def _libraries(program):
 
 
 def extended(config, directory):
-    """The path of an initramfs: the guest's own, followed by one with lspci and the NIC's driver.
-    The kernel unpacks both."""
+    """The path of an initramfs that also has lspci and the NIC's driver."""
     archive = initramfs.Cpio()
     lspci = Path(shutil.which("lspci")).resolve()
     for path in (lspci, *_libraries(lspci)):
@@ -82,14 +80,8 @@ def extended(config, directory):
     loader = next(path.name for path in _libraries(lspci) if path.name.startswith("ld-"))
     archive.file(LSPCI, f'#!/bin/sh\nexec /lspci/{loader} --library-path /lspci '
                         f'/lspci/{lspci.name} "$@"\n'.encode(), 0o755)
-    names = []
-    for name, data in kmod.Modules(Path("/")).closure(["e1000e"], {}):
-        archive.file(f"nic/{name}.ko", data)
-        names.append(name)
-    archive.file("nic/order", "".join(f"/nic/{name}.ko\n" for name in names).encode())
-    path = directory / "initramfs"
-    path.write_bytes(Path(config.initrd).read_bytes() + gzip.compress(archive.bytes(), 1))
-    return path
+    more_initramfs.add_modules(archive, "nic", ["e1000e"])
+    return more_initramfs.write(config, archive, directory)
 
 
 # --- the guest ----------------------------------------------------------------
@@ -167,7 +159,7 @@ def lspci_in_the_guest(bench, kind):
 
 def nic_beside(bench, _):
     """The NIC, for which the IOMMU translates, works in the same container."""
-    bench.do("for m in $(cat /nic/order); do insmod $m || exit 1; done")
+    bench.do(more_initramfs.load_modules("nic"))
     text = bench.do(f"{LSPCI} -vvv -n -k -d 8086:10d3")
     expect("Kernel driver in use: e1000e" in text, f"no driver has the NIC:\n{text}")
     address = bench.do("cat /sys/class/net/*/address | grep -v 00:00:00:00:00:00")

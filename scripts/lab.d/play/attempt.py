@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One try to migrate a guest from one QEMU to another one."""
 
+from types import SimpleNamespace
+
 from play import guest_vm
 from play.host import wait_until
 from play.steps import expect
@@ -76,6 +78,12 @@ class Attempt:
         """Check something; a failure does not end the attempt."""
         if is_ != must:
             self.run.complain(f"{what} is {is_}, not {must}")
+
+
+def over_socket(run, source, destination):
+    """An attempt whose link is a socket in the run's directory, to which nothing is done."""
+    path = run.directory / "migration.socket"
+    return Attempt(run, source, destination, SimpleNamespace(path=path, target=path))
 
 
 def move(one):

@@ -154,9 +154,13 @@ class Devices(Commanded):
         channels = {int(count): slot for slot, count in map(str.split, text.splitlines())}
         return [channels[CHANNELS[one.type]] for one in self.mdevs]
 
+    def writes(self, device):
+        """A device continues to write."""
+        seq = device.stat("seq")
+        wait_until(f"{device.type} writes", self.config.patience,
+                   lambda: device.stat("seq") > seq)
+
     def both_write(self):
-        """Both devices continue to write."""
+        """Each device continues to write."""
         for one in self.mdevs:
-            seq = one.stat("seq")
-            wait_until("each device writes", self.config.patience,
-                       lambda one=one, seq=seq: one.stat("seq") > seq)
+            self.writes(one)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+from pathlib import Path
 
 from base import qemu_events
 from base import qmp as qmp_client
@@ -94,9 +95,31 @@ def kernel_arguments(config, clock=STOPPABLE_CLOCK):
 IOMMUFD = "iommufd0"
 
 
-def device(mdev):
+def device(mdev, name="mdma"):
     """The device, as -device takes it."""
-    return f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id=mdma"
+    return f"vfio-pci,sysfsdev={mdev.path},enable-migration=on,id={name}"
+
+
+def plug(qmp, words, **more):
+    """Plug a device in, by what -device takes, while the guest runs."""
+    driver, *pairs = words.split(",")
+    qmp.command("device_add", driver=driver, **dict(pair.split("=") for pair in pairs), **more)
+
+
+def unplug(qmp, name, patience):
+    """Take a device away, and wait until the guest has let it go."""
+    qmp.command("device_del", id=name)
+    deadline = time.monotonic() + patience
+    while any(one["name"] == name for one in qmp.command("qom-list", path="/machine/peripheral")):
+        if time.monotonic() > deadline:
+            raise GuestError(f"not in {patience} s: the guest lets {name} go")
+        time.sleep(0.05)
+
+
+def locked_kb(vm):
+    """Memory that a QEMU has locked: what its devices have pinned."""
+    status = _text(Path("/proc", str(vm.process.pid), "status"))
+    return int(re.search(r"VmLck:\s+(\d+) kB", status)[1])
 
 
 def mapped_by(config):
@@ -124,9 +147,9 @@ def _memory(config, ram):
 
     mem_mb:  MiB of the machine
     huge:    in huge pages of hugetlbfs, and in no file that has a name
-    dimm_mb: MiB more that a DIMM may add
+    more_mb: MiB more that a DIMM or virtio-mem may add
     """
-    size, more = f"{config.mem_mb}M", getattr(config, "dimm_mb", 0)
+    size, more = f"{config.mem_mb}M", getattr(config, "more_mb", 0)
     slots = f",slots=1,maxmem={config.mem_mb + more}M" if more else ""
     file = f"memory-backend-file,id=ram,size={size},mem-path={ram},share=on,align=2M"
     if getattr(config, "huge", False):
