@@ -257,6 +257,7 @@ PARTS = {
     "citizen": in_lab("citizen"),
     "neighbours": in_lab("neighbours"),
     "guests": in_lab("guests"),
+    "viommu": in_lab("viommu"),
     "model": model(),
     "kills": in_lab("kills", kills="48"),
     "answers": in_lab("answers"),
@@ -287,7 +288,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "guests", "detours", "remapped", "packages")
+BY_NAME = ("fire", "guests", "viommu", "detours", "remapped", "packages")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {

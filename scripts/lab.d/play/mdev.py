@@ -106,6 +106,10 @@ class Mdev:
         """One counter of stats/."""
         return int(_read(self.path / "stats" / name))
 
+    def hook(self, name, value):
+        """Use a test hook of debugfs."""
+        _write(DEBUG / self.uuid / name, value)
+
     def state(self):
         """The device's state in the migration protocol."""
         return _read(self.path / "migration_state")
