@@ -9,6 +9,7 @@ usage: citizen.py --results DIR          (as root)
 import fcntl
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -38,6 +39,9 @@ VFIO_GROUP_SET_CONTAINER = 0x3B68
 VFIO_GROUP_GET_DEVICE_FD = 0x3B6A
 VFIO_TYPE1V2_IOMMU = 3
 CONFIG_REGION = 7 << 40
+
+# Where mdevctl's rule for udev has it.
+RULES_MDEVCTL = Path("/usr/sbin/mdevctl")
 
 # Time limit of a program in seconds: mdevctl waits as long as a device is open.
 TIMEOUT_OF_ONE = 300
@@ -83,14 +87,18 @@ def attribute(uuid, name):
 
 
 @contextmanager
-def defined(mdev_type, **attributes):
-    """The UUID of a device that is defined with mdevctl, and removed afterwards."""
+def defined(mdev_type, *paths, **attributes):
+    """The UUID of a device that is defined with mdevctl, and removed afterwards.
+
+    @paths:      attributes in the order of writing: (path, value)
+    @attributes: those of the workload
+    """
     uuid = str(uuids.uuid4())
     run("mdevctl", "define", "-u", uuid, "-p", "mdma", "-t", mdev_type)
     try:
-        for name, value in attributes.items():
-            run("mdevctl", "modify", "-u", uuid, "--addattr", f"workload/{name}",
-                "--value", value)
+        for path, value in (*paths, *((f"workload/{name}", value)
+                                      for name, value in attributes.items())):
+            run("mdevctl", "modify", "-u", uuid, "--addattr", path, "--value", value)
         yield uuid
     finally:
         if (DEVICES / uuid).is_dir():
@@ -148,6 +156,85 @@ def mdevctl_keeps_attributes():
             run("mdevctl", "stop", "-u", uuid)
             expect(not (DEVICES / uuid).is_dir(), "it is there after it was stopped")
             expect(not (DEBUG / uuid).is_dir(), "its debugfs is there still")
+
+
+# What a device or mdevctl refuses: attributes in the order of writing, the last one is to blame.
+REFUSED = {
+    "a value out of range": (("workload/batch", "513"),),
+    "an unknown attribute": (("workload/nothing", "1"),),
+    "an attribute outside of the device": (("workload/../../nothing", "1"),),
+    "a bad value after a good one": (("workload/batch", "8"), ("workload/seed", "x")),
+    "a window when it runs": (("workload/run", "1"), ("workload/window", "0x0-0xfff")),
+    "an attribute that can't be written": (("stats/seq", "1"),),
+    "steps, which nobody has open": (("workload/step", "1"),),
+}
+
+
+def refused_to_start(uuid):
+    """What mdevctl says when it does not start a device, of which nothing is left then."""
+    free = Path("/sys/class/mdev_bus/mdma/mdev_supported_types/mdma-1/available_instances")
+    before = free.read_text()
+    done = subprocess.run(["mdevctl", "start", "-u", uuid], capture_output=True, text=True,
+                          check=False, timeout=TIMEOUT_OF_ONE)
+    expect(done.returncode, "it starts")
+    expect(not (DEVICES / uuid).exists(), "the device is there")
+    expect(free.read_text() == before, f"{free.read_text()} devices can be made, not {before}")
+    return done.stderr
+
+
+def mdevctl_names_what_is_refused():
+    """A device with a bad attribute does not start, and mdevctl says which one."""
+    for what, attributes in REFUSED.items():
+        with defined("mdma-1", *attributes) as uuid:
+            try:
+                said = refused_to_start(uuid)
+            except Wrong as wrong:
+                raise Wrong(f"{what}: {wrong}") from wrong
+            path, _ = attributes[-1]
+            expect(path in said, f"{what}: mdevctl says {said}")
+
+
+def device_of_another_class_does_not_start():
+    """A device that was defined under one class of the parent has a type of that class."""
+    run("rmmod", "mdma")
+    try:
+        run("modprobe", "mdma", "class_name=mtty")
+        with defined("mtty-1") as uuid:
+            mdev.load()
+            said = refused_to_start(uuid)
+            expect("does not support mdev type mtty-1" in said, f"mdevctl says {said}")
+    finally:
+        mdev.load()
+
+
+@contextmanager
+def udev():
+    """udev, which the lab does not have otherwise."""
+    run("/usr/lib/systemd/systemd-udevd", "--daemon")
+    try:
+        yield
+    finally:
+        run("udevadm", "control", "--exit")
+
+
+def comes_back(uuid):
+    """Whether udev has the device started when mdma is loaded."""
+    mdev.load()
+    run("udevadm", "settle", f"--timeout={TIMEOUT_OF_ONE}")
+    return (DEVICES / uuid).is_dir()
+
+
+def autostart_where_udev_finds_mdevctl():
+    """mdevctl's rule for udev names /usr/sbin/mdevctl. Debian 13 has it in /usr/bin, so a device
+    starts by itself only with a link (found.rst)."""
+    with udev(), defined("mdma-1") as uuid:
+        run("mdevctl", "modify", "-u", uuid, "--auto")
+        if not RULES_MDEVCTL.exists():
+            expect(not comes_back(uuid), f"it starts without {RULES_MDEVCTL}: who did it?")
+            RULES_MDEVCTL.symlink_to(shutil.which("mdevctl"))
+        expect(comes_back(uuid), "it does not start when mdma is loaded")
+        run("mdevctl", "modify", "-u", uuid, "--manual")
+        expect(not comes_back(uuid), "it starts by itself, though it must not")
 
 
 def trace_cmd_tells_all():
@@ -284,9 +371,10 @@ def trace_is_recorded_and_replayed():
             expect(attribute(other, "stats/pages_read") != "0", "nothing is read")
 
 
-TESTS = (by_hand_works_as_written, mdevctl_keeps_attributes, trace_cmd_tells_all,
-         trace_is_recorded_and_replayed, lspci_understands_it, unload_is_refused_while_open,
-         parent_is_of_the_class_that_is_chosen)
+TESTS = (by_hand_works_as_written, mdevctl_keeps_attributes, mdevctl_names_what_is_refused,
+         trace_cmd_tells_all, trace_is_recorded_and_replayed, lspci_understands_it,
+         unload_is_refused_while_open, parent_is_of_the_class_that_is_chosen,
+         device_of_another_class_does_not_start, autostart_where_udev_finds_mdevctl)
 
 
 def main(argv):
