@@ -7,6 +7,7 @@ import tempfile
 import unittest
 import unittest.mock
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 REPO = Path(__file__).resolve().parents[2]
@@ -17,7 +18,7 @@ import guest_memory
 from boot import scenario, wire
 from judge import ram
 from judge.memory_map import BadMemory
-from play import libvirt_guest, libvirt_host
+from play import libvirt_cases, libvirt_guest, libvirt_host
 
 EXAMPLE = REPO / "samples/vfio-mdev/mdma/libvirt/mdma-guest.xml"
 PAGE = ram.PAGE_SIZE
@@ -200,6 +201,49 @@ class Virsh(unittest.TestCase):
         said = "\rMigration: [  0.00 %]\rMigration: [99.91 %]error: no: mdev"
         self.assertEqual(libvirt_guest.last_words(said), "error: no: mdev")
         self.assertEqual(libvirt_guest.last_words("\rMigration: [100.00 %]\n"), "")
+
+
+class Case:
+    """A guest of which a case is played, and its hosts: keeps what is done."""
+
+    mdev, name = "old", "guest"
+
+    def __init__(self):
+        self.done, self.written = [], {}
+        self.cases = libvirt_cases.Cases(
+            self, SimpleNamespace(type="mdma-1", downtime_limit_ms=1), "here", self)
+
+    def virsh(self, _, *words):
+        """The definition, of virsh dumpxml."""
+        return f"<{words[0]} uuid='{self.mdev}'/>"
+
+    def write(self, path, text):
+        """On a host."""
+        self.written[path] = text
+
+    def __getattr__(self, name):
+        """Anything else that is done with the guest."""
+        return lambda *words: self.done.append((name, *words)) or (0, "")
+
+
+class AnotherUuid(unittest.TestCase):
+    """A host whose device has another UUID."""
+
+    def test_played(self):
+        """It has only the other one, of which the definition tells; in the end, its own again."""
+        guest = Case()
+        with unittest.mock.patch.object(guest.cases, "_goes_on"):
+            guest.cases.another_uuid()
+        other = guest.mdev
+        self.assertEqual(guest.written, {libvirt_cases.CHANGED: f"<dumpxml uuid='{other}'/>"})
+        self.assertEqual([words for words in guest.done if words[0] != "follow"], [
+            ("mdevctl", "here", "stop", "-u", "old"), ("mdevctl", "here", "undefine", "-u", "old"),
+            ("define_mdev", "here", "mdma-1"),
+            ("migrate", guest, "here", "--xml", libvirt_cases.CHANGED)])
+        guest.done.clear()
+        guest.cases._change_mdev("old")  # pylint: disable=protected-access
+        self.assertEqual(guest.mdev, "old")
+        self.assertEqual(guest.done[0], ("mdevctl", "here", "stop", "-u", other))
 
 
 class Example(unittest.TestCase):

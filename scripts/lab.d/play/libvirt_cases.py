@@ -3,12 +3,15 @@
 explanation, and the guest must not suffer from it."""
 
 import time
+import uuid as uuids
 from xmlrpc.client import Error as RpcError
 
 from play import readme
 from play.libvirt_guest import GuestError, Pace, host_name
 from play.libvirt_host import IMAGES, HostError
 
+# Of libvirt's on a host: a domain's definition for another one.
+CHANGED = "/tmp/changed.xml"
 # MiB/s: slow enough that a migration can be caught halfway by polling four times a second.
 SLOW = 8
 
@@ -50,13 +53,17 @@ class Cases:
 
     def __init__(self, guest, config, here, there):
         self.guest, self.config, self.here, self.there = guest, config, here, there
+        # The device that this host must have in the end.
+        self.former = guest.mdev
 
     def play(self):
         """Results as (name, None or what is wrong, what was seen)."""
         results = [played(case) for case in (self.security, self.no_such_mdev, self.snapshot,
-                                             self.abort, self.second_try, self.save)]
+                                             self.abort, self.second_try, self.another_uuid,
+                                             self.save)]
         self.guest.destroy(self.here)
         self.guest.destroy(self.there)
+        self._change_mdev(self.former)
         return results
 
     def play_as_written(self):
@@ -88,11 +95,22 @@ class Cases:
         expect(not code, words)
         return words
 
-    def _end(self):
-        """Exit code and last words of the migration from here to there. However slow the machine
-        is, it ends: the downtime that it may have grows."""
+    def _end(self, source=None):
+        """Exit code and last words of the migration, from here if @source is not given. However
+        slow the machine is, it ends: the downtime that it may have grows."""
         pace = Pace(2, 0, self.config.downtime_limit_ms)
-        return self.guest.follow(self.here, lambda sample: pace.next(sample["rounds"], 0))
+        return self.guest.follow(source or self.here,
+                                 lambda sample: pace.next(sample["rounds"], 0))
+
+    def _change_mdev(self, uuid):
+        """This host has a device with this UUID, and no other one."""
+        guest, here = self.guest, self.here
+        if uuid == guest.mdev:
+            return
+        for word in ("stop", "undefine"):
+            guest.mdevctl(here, word, "-u", guest.mdev)
+        guest.mdev = uuid
+        guest.define_mdev(here, self.config.type)
 
     def security(self):
         """Nothing is relaxed: QEMU is as confined as libvirt does by default."""
@@ -153,12 +171,26 @@ class Cases:
         self._goes_on(self.there, fresh=True)
         return "with --auto-converge --parallel"
 
+    def another_uuid(self):
+        """Back to here, where the device has another UUID now: the definition for the destination
+        says which."""
+        guest, here, there = self.guest, self.here, self.there
+        xml = guest.virsh(there, "dumpxml", "--migratable", guest.name)
+        expect(self.former in xml, "the guest's definition does not name its device")
+        self._change_mdev(str(uuids.uuid4()))
+        there.write(CHANGED, xml.replace(self.former, guest.mdev))
+        guest.migrate(there, here, "--xml", CHANGED)
+        code, words = self._end(there)
+        expect(not code, words)
+        self._goes_on(here, fresh=True)
+        return f"{self.former} there, {guest.mdev} here"
+
     def save(self):
         """Save the guest to a file, and restore it."""
         path = str(IMAGES / "mdma-guest.save")
-        self.guest.virsh(self.there, "save", self.guest.name, path)
-        self.guest.virsh(self.there, "restore", path)
-        self._goes_on(self.there, fresh=True)
+        self.guest.virsh(self.here, "save", self.guest.name, path)
+        self.guest.virsh(self.here, "restore", path)
+        self._goes_on(self.here, fresh=True)
         return ""
 
     def as_documented(self):
