@@ -37,7 +37,8 @@ IN_LAB = ("base", "judge", "show", "play", "scenarios")
 SITE = "base.site"
 # Scenarios that play the tests of another one. What others have in common is in play.
 OF_ANOTHER = {"scenarios.answers": "scenarios.model", "scenarios.mutants": "scenarios.selftests",
-              "scenarios.guest_mutants": "scenarios.driver"}
+              "scenarios.guest_mutants": "scenarios.driver",
+              "scenarios.kills": "scenarios.selftests"}
 OF_THE_LAB = re.compile(r"(^|[^\w./-])/(mdma|results)(/|$)"
                         r"|\blab\.(bare|debug|installed|iommufd|terminal)")
 

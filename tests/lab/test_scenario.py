@@ -197,7 +197,7 @@ class Declarations(unittest.TestCase):
     # Settings that mean something else than the shared one of the same name.
     OTHERS = {("failures", "bandwidth"), ("experiment", "bandwidth"),
               ("experiment", "downtime_limit_ms"), ("model", "seed"), ("selftests", "seed"),
-              ("answers", "seed"), ("fuzz", "seed")}
+              ("answers", "seed"), ("fuzz", "seed"), ("kills", "seed")}
 
     def test_read_as_run(self):
         """The host reads the same settings that the scenario has."""

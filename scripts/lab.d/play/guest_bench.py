@@ -3,6 +3,7 @@
 
 import time
 
+from base import figures
 from play import guest_vm
 from play.guest_shell import GuestShell
 from play.host import FAILURES, wait_until
@@ -103,6 +104,7 @@ class Bench(Commanded):
         self.shell.close()
         self.host, self.shell, self.mdev = target, shell, target.mdev
         source.close()
+        print(figures.line(migrations=1), flush=True)
 
     def works(self):
         """The window is there, the workload writes it, and the guest accepts what it finds in

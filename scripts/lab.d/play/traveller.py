@@ -6,7 +6,7 @@ import time
 from collections import namedtuple
 from contextlib import ExitStack
 
-from base import ktap
+from base import figures, ktap
 from judge import events, moves, proof, ram, standstill
 from play import guest_vm, mdev, switchover
 from play.attempt import ENDS, Attempt
@@ -37,7 +37,7 @@ class Traveller:
         self.scenario, self.name, self.config, self.directory = scenario, name, config, directory
         self.begin = time.monotonic()
         self.written, self.results_of, self.reasons = moves.Written(), [], []
-        self.moves, self.host, self.mdevs = 0, None, []
+        self.moves, self.lost, self.host, self.mdevs = 0, 0, None, []
         self.pause_s, self.throttle = 0, None
 
     def say(self, text):
@@ -128,6 +128,7 @@ class Traveller:
         self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
         with host.vm.open_ram() as memory:
             for reason in self.written.missing(memory, self.window):
+                self.lost += 1
                 self.complain(reason)
         self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
 
@@ -178,6 +179,7 @@ class Traveller:
         copy.close()
         self.complain_if(compared["pages_compared"] != self.config.mem_mb << 8,
                          f"only {compared['pages_compared']} pages compared")
+        self.lost += compared["pages_different"]
         self.complain_if(compared["pages_different"],
                          f"{compared['pages_different']} pages differ, the first "
                          f"{compared['different'][:1]}")
@@ -207,6 +209,7 @@ class Traveller:
             self.complain_if(order.visits != must, f"{len(order.visits)} times another device "
                              f"went on to write, the guest was at {len(must)} places")
             self.say(f"{order.writes} writes, {self.moves} moves")
+            print(figures.line(migrations=self.moves, writes=order.writes, lost=self.lost))
         except events.BrokenOracle as err:
             self.complain(f"oracle broken: {err}")
         self._file("every write has a number of its own, where the guest was", 0)
