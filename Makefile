@@ -18,6 +18,7 @@ AUTO ?=
 TIME ?=
 HOURS ?=
 PART ?=
+JUNIT ?=
 SCENARIO ?= migrate
 ARGS ?=
 
@@ -31,7 +32,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME HOURS PART DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO
+export OUT V SEED OPS AUTO TIME HOURS PART JUNIT DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO
 
 .DEFAULT_GOAL := help
 
@@ -113,6 +114,7 @@ distclean: ## remove everything generated, the image as well
 #:   AUTO=N      mutants: N that are made by rule, instead of those of tests/mutants
 #:   OPS=N       calls of the model, for check (default: 1000000)
 #:   PART="NAME ..."   which parts of check (default: all but those that run by name only)
+#:   JUNIT=FILE  the results of check as JUnit XML as well, for a CI
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
 #:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)

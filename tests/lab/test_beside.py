@@ -58,20 +58,22 @@ class Beside(unittest.TestCase):
     def test_two_at_a_time(self):
         """All parts run, not more than two at a time, and come back in the order of the names."""
         names = ["migrate", "good", "driver", "selftests"]
-        found = beside.run(names)
+        took = {}
+        found = beside.run(names, took)
         self.assertEqual(list(found), names)
+        self.assertGreater(min(took[name] for name in names), 0)
         self.assertEqual(self.most, 2)
         for results in found.values():
             self.assertEqual(results, RESULTS)
 
     def test_last(self):
         """What judges other parts waits for all of them."""
-        beside.run(["pages", "rules", "unit", "migrate"])
+        beside.run(["pages", "rules", "unit", "migrate"], {})
         self.assertEqual(set(self.begun[:2]), {"unit", "migrate"})
 
     def test_lost(self):
         """A part that leaves no results has failed, and the lab is to blame."""
-        result, = beside.run(["lost", "good"])["lost"]
+        result, = beside.run(["lost", "good"], {})["lost"]
         self.assertEqual((result.state, result.blame), (ktap.FAILED, blame.LAB))
         self.assertIn("part lost failed", result.reason)
 

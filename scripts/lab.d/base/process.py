@@ -24,9 +24,10 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 OURSELVES = os.getpid()
 
 # Variables that make, git or a developer set for something else: our make would warn about another
-# make's jobs, and our git would commit to the repository whose hook runs us.
+# make's jobs, and our git would commit to the repository whose hook runs us. And what is for us
+# alone.
 FOREIGN = re.compile(r"MAKE(FLAGS|LEVEL|FILES|OVERRIDES)|MFLAGS|GIT_.*|TAR_OPTIONS|XZ_.*"
-                     r"|KBUILD_.*|K?CFLAGS|ARCH|CROSS_COMPILE|CC|BASH_ENV|ENV|CDPATH")
+                     r"|KBUILD_.*|K?CFLAGS|ARCH|CROSS_COMPILE|CC|BASH_ENV|ENV|CDPATH|JUNIT")
 
 
 def environment(variables):

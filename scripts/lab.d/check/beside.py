@@ -56,18 +56,19 @@ def _last_line(log):
     return words
 
 
-def _run_part(name, found):
+def _run_part(name, found, took):
     """Run a part in a process of its own, and put its results into @found."""
     log, left = paths.CHECK / f"{name}.log", paths.CHECK / f"{name}.json"
     left.unlink(missing_ok=True)
     reason = f"{files.short(log)} does not say how it ended"
-    with say.Step(f"check: {name}", _last_line(log)):
+    with say.Step(f"check: {name}", _last_line(log)) as step:
         try:
             process.run([sys.executable, "-B", paths.REPO / "scripts/lab", "check",
                          "--results", left, name], log, f"part {name}")
         except say.LabError as error:
             # A part of which a test failed ends like this as well.
             reason = str(error)
+    took[name] = step.elapsed()
     try:
         found[name] = load(left)
     except (OSError, ValueError):
@@ -75,18 +76,20 @@ def _run_part(name, found):
     say.info("check: {}: {} passed, {} failed, {} skipped".format(name, *ktap.counts(found[name])))
 
 
-def _jobs(names, found):
+def _jobs(names, found, took):
     """name -> Job, in the order in which they should begin."""
     ordered = sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     early = tuple(name for name in ordered if name not in LAST)
     late = tuple(name for name in ordered if name in LAST)
-    return {name: Job(functools.partial(_run_part, name, found), () if name in early else early)
+    return {name: Job(functools.partial(_run_part, name, found, took),
+                      () if name in early else early)
             for name in (*early, *late)}
 
 
-def run(names):
-    """Run these parts. Returns part -> its results, in the order of @names."""
+def run(names, took):
+    """Run these parts. Returns part -> its results, in the order of @names; @took gets the seconds
+    of each."""
     paths.CHECK.mkdir(parents=True, exist_ok=True)
     found = {}
-    side_by_side.run(_jobs(names, found), workers=2)
+    side_by_side.run(_jobs(names, found, took), workers=2)
     return {name: found[name] for name in names}

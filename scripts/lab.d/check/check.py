@@ -339,9 +339,9 @@ def _cpu_seconds():
     return sum(os.times()[:4])
 
 
-def _run_part(name, part):
+def _run_part(name, part, took):
     before = _cpu_seconds()
-    with say.Step(f"check: {name}", quiet=True):
+    with say.Step(f"check: {name}", quiet=True) as step:
         try:
             results = part()
         except say.LabError as error:
@@ -355,10 +355,20 @@ def _run_part(name, part):
         (paths.CHECK / f"{name}.ktap").write_text(ktap.render(results))
     except OSError as error:
         results += _failed(f"results of {name}", trouble.words(error))
+    took[name] = step.elapsed()
     passed, failed, skipped = ktap.counts(results)
     say.info(f"check: {name}: {passed} passed, {failed} failed, {skipped} skipped; "
              f"{_cpu_seconds() - before:.0f} s of a CPU")
     return results
+
+
+def _leave(report, by_part, took):
+    """Leave the results for a CI; returns what failed."""
+    try:
+        report.write(by_part, took)
+        return []
+    except OSError as error:
+        return _failed("the file of JUNIT=", trouble.words(error))
 
 
 def _tell(result):
@@ -384,19 +394,23 @@ def check_parts(parts):
             raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
 
 
-def run(parts, left=None, short=False):
+def run(parts, left=None, short=False, report=None):
     """Run these parts (default: all); returns the exit code.
 
-    @left:  file for the results, see beside.py
-    @short: the check of other versions
+    @left:   file for the results, see beside.py
+    @short:  the check of other versions
+    @report: gets the results as well, see junit.py
     """
+    took = {}
     known = parts_of_run(short)
     names = list(parts or (name for name in known if name not in BY_NAME))
-    by_part = beside.run(names) if beside.possible(names) and not short else \
-        {name: _run_part(name, known[name]) for name in names}
+    by_part = beside.run(names, took) if beside.possible(names) and not short else \
+        {name: _run_part(name, known[name], took) for name in names}
     results = [result for results in by_part.values() for result in results]
     if left:
         beside.save(left, results)
+    if report:
+        results += _leave(report, by_part, took)
     for result in results:
         if result.state != ktap.PASSED:
             _tell(result)
