@@ -19,8 +19,6 @@ import json
 import os
 import signal
 import sys
-import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,10 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say, settings, workloads
-from base.patience import Patience
-from judge import ram
-from play import arguments, backend, entry, guest_vm, switchover, vfio_iommufd, vfio_logging
-from play.attempt import HELD_BACK
+from play import arguments, backend, entry, guest_vm, leg, vfio_iommufd, vfio_logging
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
@@ -89,43 +84,22 @@ def configuration(values):
 # --- a leg ------------------------------------------------------------------
 
 
-class Leg:
-    """One live migration and the evidence of it."""
+class DeviceLeg(leg.Leg):
+    """A migration with mdma."""
 
     def __init__(self, name, config, directory, tracking):
-        self.name = name
+        super().__init__(name, config, directory, {
+            "settings": {key: getattr(config, key) for key in KEYS}, "tracking": tracking})
         self.tracking = tracking
-        self.config = config
-        self.directory = directory
-        self.begin = time.time()
-        self.limited, self.downtime_ms, self.next_round = True, 0, config.rounds
-        self.throttle = None
-        self.facts = {"settings": {key: getattr(config, key) for key in KEYS},
-                      "ram_pages": config.mem_mb << 8, "samples": [], "steps": [],
-                      "tracking": tracking, "summary": {}}
+        self.throttle = self.mdev = None
 
-    def say(self, text):
-        """Print progress; people wait for it."""
-        now = time.time() - self.begin
-        self.facts["steps"].append([round(now, 2), text])
-        print(f"migrate: {self.name}: {now:6.1f} s  {text}", flush=True)
+    def counters(self):
+        return {"written": self.mdev.stat("pages_written"), "pinned": self.mdev.stat("pinned")}
 
-    def play(self):
-        """Play the whole leg; evidence is written whatever happens."""
-        try:
-            with ExitStack() as stack:
-                self._play(stack)
-                self.say("collecting the trace")
-        except FAILURES as err:
-            self.facts["error"] = f"{type(err).__name__}: {err}"
-            self.say(self.facts["error"])
-        (self.directory / "leg.json").write_text(json.dumps(self.facts, indent=1))
-        return "error" not in self.facts
-
-    def _play(self, stack):
+    def play_in(self, stack):
         config = self.config
         self._describe()
-        source_mdev = stack.enter_context(Mdev(config.type))
+        source_mdev = self.mdev = stack.enter_context(Mdev(config.type))
         destination_mdev = stack.enter_context(Mdev(config.type))
         for mdev in (source_mdev, destination_mdev):
             mdev.track(self.tracking == "device")
@@ -144,7 +118,7 @@ class Leg:
         source.connect()
         destination.connect()
         self.facts["summary"]["qemu"] = guest_vm.qemu_version(source)
-        self._migrate(source, source_mdev, destination)
+        self.migrate(source, destination)
         self._at_switchover(source, source_mdev, destination, destination_mdev)
         self._go_on(destination, destination_mdev)
 
@@ -169,110 +143,18 @@ class Leg:
         source.wait_console("MDMA-GUEST pass", self.config.patience)
         self.say("workload and dmatest are running")
 
-    def _migrate(self, source, mdev, destination):
-        """Several rounds at a limited rate, then let it converge."""
-        config = self.config
-        address = f"unix:{self.directory / 'migration.socket'}"
-        destination.qmp.command("migrate-incoming", uri=address)
-        source.qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
-                           downtime_limit=1, avail_switchover_bandwidth=HELD_BACK)
-        before = mdev.stat("pages_written")
-        source.qmp.command("migrate", uri=address)
-        patience = Patience(config.patience)
-        while True:
-            sample = self._sample(source, mdev)
-            if sample["status"] in ("completed", "failed", "cancelled"):
-                break
-            written = sample["written"] - before
-            # A workload that writes little takes long to write enough.
-            patience.progress(sample["status"], sample["rounds"], sample["transferred"],
-                              min(written, self.config.pages_min))
-            self._pace(source, sample, written)
-            if patience.exhausted():
-                raise ScenarioError(f"migration is {sample['status']}, and made no progress for "
-                                    f"{config.patience} s in round {sample['rounds']}")
-            time.sleep(0.1)
-        self._migrated(source.qmp.command("query-migrate"))
-
-    def _pace(self, source, sample, written):
-        """Hold the migration back until there is enough to judge, then let it end.
-
-        The bandwidth limit goes first and the downtime limit later, so that QEMU estimates the
-        downtime with the real bandwidth. A machine that is too slow to converge gets a longer
-        downtime.
-        """
-        config, rounds = self.config, sample["rounds"]
-        if rounds < self.next_round:
-            return
-        if self.downtime_ms:
-            self.downtime_ms *= 2
-        elif self.limited:
-            if written < self.config.pages_min:
-                return
-            self.limited = False
-            self.say(f"{rounds} rounds, {written} page writes: full bandwidth")
-            source.qmp.command("migrate-set-parameters", max_bandwidth=guest_vm.UNLIMITED,
-                               avail_switchover_bandwidth=0)
-        else:
-            self.downtime_ms = config.downtime_limit_ms
-        if self.downtime_ms:
-            self.say(f"{rounds} rounds: downtime of {self.downtime_ms} ms allowed")
-            source.qmp.command("migrate-set-parameters", downtime_limit=self.downtime_ms)
-        self.next_round = rounds + (4 if self.downtime_ms else 2)
-
-    def _sample(self, source, mdev):
-        """One point of the charts."""
-        info = source.qmp.command("query-migrate")
-        memory = info.get("ram", {})
-        sample = {
-            "time": time.time(), "status": info.get("status", "none"),
-            "rounds": memory.get("dirty-sync-count", 0),
-            "remaining": memory.get("remaining", 0),
-            "transferred": memory.get("transferred", 0),
-            "expected_downtime": info.get("expected-downtime"),
-            "vfio": info.get("vfio", {}).get("transferred"),
-            "written": mdev.stat("pages_written"), "pinned": mdev.stat("pinned"),
-        }
-        self.facts["samples"].append(sample)
-        return sample
-
-    def _migrated(self, info):
-        expected = [sample["expected_downtime"] for sample in self.facts["samples"]
-                    if sample["expected_downtime"] is not None]
-        self.facts["migration"] = info
-        self.facts["summary"].update(
-            migration_status=info["status"],
-            rounds=info.get("ram", {}).get("dirty-sync-count", 0),
-            downtime_ms=info.get("downtime"),
-            expected_downtime_ms=expected[-1] if expected else None)
-        if info["status"] != "completed":
-            raise ScenarioError(f"migration {info['status']}: {info.get('error-desc', '')}")
-        self.say(f"migrated: {self.facts['summary']['rounds']} rounds, "
-                 f"downtime {info.get('downtime')} ms")
-
     def _at_switchover(self, source, mdev, destination, there):
-        """The source is stopped and the destination not yet started: RAM must be the same. It is
-        copied now and compared later, so that the guest need not wait for the comparison."""
-        guest_vm.wait_status(source, ("postmigrate",), self.config.patience)
-        guest_vm.wait_status(destination, ("paused", "prelaunch"), self.config.patience)
+        """RAM must be the same there, and the device must have its settings."""
+        self.wait_for_stop(source, destination)
         # The settings that travelled are compared with those that arrived: nobody slows the
         # devices meanwhile.
         self.throttle.rest()
-        copy, held = switchover.go_on(destination, self.config.pause_s)
-        self.facts["summary"].update(held)
-        self.say(f"the destination was held {held['held_s']} s for the comparison")
-        # Only when it runs has the device taken over what it was sent.
-        guest_vm.wait_status(destination, ("running",), self.config.patience)
+        copy = self.go_on(destination)
         self.facts["workload"] = {"source": mdev.settings(), "destination": there.settings()}
         self.throttle.go_on()
         self.facts["source_state"] = mdev.state()
         (self.directory / "ledger.bin").write_bytes(mdev.ledger())
-        with source.open_ram() as files:
-            result = ram.compare(files, copy)
-        copy.close()
-        (self.directory / "ram.json").write_text(json.dumps(result))
-        self.say(f"RAM: {result['pages_compared']} pages compared, "
-                 f"{result['pages_different']} differ")
+        self.compare(source, copy)
 
     def _go_on(self, destination, mdev):
         """The guest and its device continue where they stopped.
@@ -299,7 +181,7 @@ class Leg:
 def play_leg(name, config, results, tracking):
     """Play a leg; what it leaves goes to the results."""
     with in_memory(config.shm, results / name) as directory:
-        return Leg(name, config, directory, tracking).play()
+        return DeviceLeg(name, config, directory, tracking).play()
 
 
 def play_control(config, results):
