@@ -25,7 +25,7 @@ def inputs():
     """The files that the initramfs is made of, besides modules and busybox."""
     return [Path(__file__).resolve(), Path(dmesg.__file__).resolve(), HERE / "init",
             HERE / "dmatest.sh", HERE / "dmatest.awk", HERE / "client.sh",
-            *map(_source, PROGRAMS)]
+            HERE / "load.sh", *map(_source, PROGRAMS)]
 
 
 def build(path, root, build_dir, kernel):
@@ -50,5 +50,6 @@ def build(path, root, build_dir, kernel):
                            "lib/dmatest.awk": HERE / "dmatest.awk",
                            "lib/dmatest.sh": HERE / "dmatest.sh",
                            "lib/client.sh": HERE / "client.sh",
+                           "lib/load.sh": HERE / "load.sh",
                            "lib/dmesg.patterns": own / "dmesg.patterns"},
                     init=HERE / "init", kernel=kernel)
