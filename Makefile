@@ -19,7 +19,8 @@ TIME ?=
 HOURS ?=
 PART ?=
 JUNIT ?=
-SCENARIO ?= migrate
+DRIVER ?=
+SCENARIO ?= $(if $(DRIVER),vendor,migrate)
 ARGS ?=
 
 # Make would take a $ in the environment's OUT for a variable of its own.
@@ -32,7 +33,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME HOURS PART JUNIT DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO
+export OUT V SEED OPS AUTO TIME HOURS PART JUNIT DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO DRIVER
 
 .DEFAULT_GOAL := help
 
@@ -44,7 +45,7 @@ help: ## this text
 	@sed -n -e 's/^#: \{0,1\}//p' -e 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 20 || :
 
 run: ## build the lab, live-migrate a guest in it, prove that no page is lost
-	@scripts/lab run "$$SCENARIO" $(if $(SEED),"seed=$$SEED") $(ARGS)
+	@scripts/lab run "$$SCENARIO" $(if $(SEED),"seed=$$SEED") $(if $(DRIVER),"driver=$$DRIVER") $(ARGS)
 
 check: ## all tests: unit, style, build, in the lab selftests and migrations, the pages
 	@scripts/lab check $$PART
@@ -120,6 +121,7 @@ distclean: ## remove everything generated, the image as well
 #:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)
 #:   KERNEL=/path/to/linux   a kernel of your own, built from this source tree
 #:   QEMU=/path/to/build     a QEMU of your own, for the guests
+#:   DRIVER=NAME|/path/to/driver   run: a vendor driver of your own (Documentation/your-driver.rst)
 #:   CONTAINER=type1|iommufd   who maps the guest's memory; with iommufd, no module is patched
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   DESTDIR=DIR  PREFIX=DIR   where install puts things, and uninstall finds them

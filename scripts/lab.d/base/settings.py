@@ -7,8 +7,10 @@ it without running the scenario (boot/scenario.py). The lab reads the command li
 rules (play/arguments.py).
 """
 
+import os
 import re
 import textwrap
+import zlib
 from dataclasses import dataclass, replace
 
 from base import site
@@ -96,6 +98,22 @@ class File(Text):
 
     def value(self, text):
         return site.built(text) if text else ""
+
+
+@dataclass(frozen=True)
+class Driver(Text):
+    """A driver with its adapter: the name of one of ours, or a path."""
+
+    def value(self, text):
+        return site.built(driver_place(text)) if text else ""
+
+
+def driver_place(text):
+    """The directory of a driver's files, below what was built. Those of two drivers never mix,
+    even if their directories have the same name."""
+    name = re.sub(r"[^\w.-]", "_", os.path.basename(text), flags=re.ASCII)[:30]
+    more = f"-{zlib.crc32(os.fsencode(text)):08x}" if "/" in text else ""
+    return f"driver/{name}{more}"
 
 
 # Attributes that are always written to the device, in this order.

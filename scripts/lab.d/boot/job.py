@@ -11,7 +11,7 @@ from typing import Optional
 
 from base import files, say
 from boot import scenario, vm
-from judge import dmesg
+from judge import dmesg, vendor
 from make import gnuplot, place, versions
 from show import downtime_report, report
 
@@ -21,6 +21,7 @@ SECOND = "host-b"
 # Scenarios that only gather evidence -> what judges it, outside the lab.
 JUDGES = {
     "migrate": lambda results: report.finish(results, scenario.keys("migrate")),
+    "vendor": lambda results: report.finish(results, scenario.keys("vendor"), vendor.judge),
     "libvirt": lambda results: report.finish(results, scenario.keys("libvirt")),
     "experiment": lambda results: downtime_report.finish(results, gnuplot.draw),
 }

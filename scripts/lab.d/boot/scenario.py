@@ -8,7 +8,7 @@ import ast
 import re
 
 from base import say, settings
-from make import own_qemu, paths, versions
+from make import own_driver, own_qemu, paths, versions
 
 # The path of a scenario in the lab.
 PROGRAM = "/mdma/tests/scenarios/{}.py"
@@ -93,7 +93,8 @@ def pairs(name, words):
         given = settings.checked(known, words)
     except settings.BadSetting as error:
         raise say.UsageError(f"{name}: {error}") from error
-    given = {**given, **_with_container(name, known, given), **_with_qemu(name, known, given)}
+    given = {**given, **_with_container(name, known, given), **_with_qemu(name, known, given),
+             **_with_driver(known, given)}
     return {**given, **of_versions(name, given)}
 
 
@@ -137,6 +138,15 @@ def _with_qemu(name, known, given):
     return {"qemu": own_qemu.IN_LAB}
 
 
+def _with_driver(known, given):
+    """The same driver by a path that is valid anywhere. Refuses what can't be a driver."""
+    if "driver" not in known:
+        return {}
+    word = own_driver.absolute(given.get("driver", known["driver"].default))
+    own_driver.read(word)
+    return {"driver": word}
+
+
 def _needs(name, given):
     """What a run of the scenario needs to have built: from its BUILDS = {...}, the entries whose
     condition holds. A condition is key=value words that must all be so, by default or as @given:
@@ -167,6 +177,12 @@ def targets(name, given):
 def container(given):
     """Who maps the guest's memory in a run with these settings."""
     return given.get("container", versions.TYPE1)
+
+
+def driver(name, given):
+    """The driver that a run needs besides ours; "" if it needs none."""
+    known = keys(name)
+    return given.get("driver", known["driver"].default) if "driver" in known else ""
 
 
 def mutants(name, given):

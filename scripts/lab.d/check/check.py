@@ -8,8 +8,8 @@ import sys
 from base import ktap, process, say, workloads
 from boot import job, scenario
 from check import beside, blame, browser, debs, hung_lab, lint, newest, reliability, rules
-from make import (build, chroot, debug_kernel, image, lab_kernel, packages, paths, ready, trouble,
-                  versions)
+from make import (build, chroot, debug_kernel, image, lab_kernel, own_driver, packages, paths,
+                  ready, trouble, versions)
 
 
 def _failed(name, error):
@@ -102,7 +102,7 @@ def _run_in_lab(name, pairs, directory=None):
     """Run a scenario; returns its outcome and its results directory."""
     pairs = {**pairs, **scenario.of_versions(name, pairs)}
     ready.make(scenario.targets(name, pairs), scenario.mutants(name, pairs),
-               scenario.container(pairs))
+               scenario.container(pairs), scenario.driver(name, pairs))
     directory = directory or paths.CHECK / name
     return job.run_scenario(name, pairs, directory), directory
 
@@ -243,6 +243,12 @@ def iommufd():
                             tracking="device", **SHORT)()
 
 
+def drivers():
+    """Drivers by an adapter: each of samples/drivers, with its control."""
+    return [result for name in own_driver.names()
+            for result in in_lab("vendor", f"drivers/{name}", driver=name, **SHORT)()]
+
+
 PARTS = {
     "python": python_tests,
     "lint": style,
@@ -276,6 +282,7 @@ PARTS = {
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "newest": newest.check,
     "packages": debs.check,
+    "drivers": drivers,
     "pages": pages,
 }
 
@@ -288,7 +295,7 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "guests", "viommu", "detours", "remapped", "packages")
+BY_NAME = ("fire", "guests", "viommu", "detours", "remapped", "packages", "drivers")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {

@@ -62,16 +62,19 @@ MAKERS = {
 
 
 class Trace:
-    """The events of a directory that trace.py left; each iteration reads the files again."""
+    """The events of a directory that trace.py left; each iteration reads the files again.
 
-    def __init__(self, directory):
-        self.directory = directory
+    @makers: as MAKERS
+    """
+
+    def __init__(self, directory, makers=None):
+        self.directory, self.makers = directory, makers or MAKERS
 
     def __iter__(self):
-        wanted = {name: fields for name, (_, fields) in MAKERS.items()}
+        wanted = {name: fields for name, (_, fields) in self.makers.items()}
         try:
             for pos, name, values in Recording(self.directory, wanted):
-                event = MAKERS[name][0](pos, *values)
+                event = self.makers[name][0](pos, *values)
                 if event:
                     yield event
         except BadTrace as err:

@@ -50,6 +50,7 @@ SOURCE_FILES = (
     "drivers/vfio/virqfd.c", "drivers/vfio/iommufd.c", "drivers/vfio/device_cdev.c",
     "drivers/iommu/iommufd", "drivers/iommu/iommu-priv.h", "lib/interval_tree.c",
     "drivers/dma/dmatest.c", "drivers/dma/dmaengine.h", "drivers/dma/virt-dma.h",
+    "samples/vfio-mdev",
     "scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch",
     "scripts/kernel-doc",
     "tools/lib/rbtree.c", "tools/include/linux/rbtree.h",

@@ -3,8 +3,8 @@
 
 from base import side_by_side
 from base.side_by_side import Job
-from make import (build, debug_kernel, image, lab_kernel, own_kernel, own_qemu, payload,
-                  versions)
+from make import (build, debug_kernel, image, lab_kernel, own_driver, own_kernel, own_qemu,
+                  payload, versions)
 
 # For people who type commands.
 SHELL = ("selftests", "nic", "guest")
@@ -22,18 +22,21 @@ BOOT = {"initramfs": Job(lab_kernel.make_initramfs, KERNEL),
         "kernel": Job(lab_kernel.make_unpacked, KERNEL)}
 
 
-def make(words=build.TARGETS, mutants=(), container=versions.TYPE1):
+def make(words=build.TARGETS, mutants=(), container=versions.TYPE1, driver=""):
     """Make it.
 
     @words:     what must be built besides the product: targets of build.py, or groups of them
     @mutants:   names of mutants
     @container: for which the lab will be booted
+    @driver:    one of the user's own (own_driver.py)
     """
     targets = build.wanted(words, build.PRODUCTS[container])
     side_by_side.run({**TREE, **build.jobs(targets, mutants), **BOOT})
     build.put_together(targets)
     debug_kernel.prepare(mutants)
     own_qemu.make()
+    if driver:
+        own_driver.make(driver)
     payload.update()
 
 

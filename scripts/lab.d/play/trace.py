@@ -160,9 +160,13 @@ class Tracer:
         return "".join(f"{path.stem}\n{os.pread(stats, STATS_MAX, 0).decode()}"
                        for path, stats in zip(self.files, self.stats))
 
+    def stop(self):
+        """Record nothing more."""
+        self._put("tracing_on", 0)
+
     def collect(self):
         """Stop, and complete the directory that ring_buffer.py reads."""
-        self._put("tracing_on", 0)
+        self.stop()
         self.throttle.end()
         try:
             _, said = self.drain.communicate(timeout=PATIENCE)

@@ -106,8 +106,8 @@ def held_shortly(leg):
                                                                   leg["ram_pages_compared"] or 0)
 
 
-def as_tests(report):
-    """What was proven, as test results; the last one has the reasons of the verdict."""
+def claims_of(report):
+    """What was proven: [(what, whether)]."""
     control = report["control"]
     claims = [("no page is lost", report["pages_lost"] == 0),
               ("all RAM is the same", report["ram_pages_different"] == 0),
@@ -123,7 +123,13 @@ def as_tests(report):
     if report.get("back"):
         claims.append(("nothing is lost on the way back", not proof.main_reasons(report["back"])))
     claims += [(case["name"], not case["wrong"]) for case in report["cases"]]
-    claims.append(("verdict", report["verdict"] == "pass"))
+    return claims
+
+
+def as_tests(report):
+    """What was proven, as test results; the last one has the reasons of the verdict."""
+    claims = report.get("claims") or claims_of(report)
+    claims = [*claims, ("verdict", report["verdict"] == "pass")]
     return [ktap.Result(name, ktap.PASSED if good else ktap.FAILED,
                         "\n".join(report["reasons"]) if name == "verdict" else "")
             for name, good in claims]
@@ -147,14 +153,15 @@ def page(results, report, legs, facts, known):
                               about)
 
 
-def finish(results, known=None):
+def finish(results, known=None, judge=proof.judge):
     """Judge a results directory; the return value is an exit code.
 
     @known: the settings of the scenario, see base/settings.py
+    @judge: judges the evidence
     """
     results = Path(results)
     run = read_json(results / "run.json")
-    report = proof.judge(results, run.get("control", True))
+    report = judge(results, run.get("control", True))
     report["hosts"] = run.get("hosts", 1)
     add_cases(report, read_json(results / "cases.json"), run.get("cases", False))
     judged = legs_of(report)
