@@ -62,7 +62,8 @@ class Render(unittest.TestCase):
         suites = [dict(suite.attrib) for suite in rendered()]
         when = {"errors": "0", "timestamp": "2026-01-02T03:04:05+00:00"}
         self.assertEqual(suites, [
-            {"name": "unit", "tests": "3", "failures": "0", "skipped": "1", "time": "1.500", **when},
+            {"name": "unit", "tests": "3", "failures": "0", "skipped": "1", "time": "1.500",
+             **when},
             {"name": "migrate", "tests": "2", "failures": "2", "skipped": "0", "time": "2.000",
              **when}])
 
@@ -161,10 +162,9 @@ class File(unittest.TestCase):
 
     def test_disk_full_at_the_end(self):
         """Then the check has failed."""
-        report = junit.wanted()
+        report, parts = junit.wanted(), {"good": lambda: [ktap.Result("a", ktap.PASSED)]}
         with mock.patch.object(report, "write", side_effect=OSError(28, "No space left")), \
-                mock.patch.object(check, "parts_of_run",
-                                  lambda short: {"good": lambda: [ktap.Result("a", ktap.PASSED)]}), \
+                mock.patch.object(check, "parts_of_run", lambda short: parts), \
                 contextlib.redirect_stdout(io.StringIO()) as said:
             code = check.run(["good"], short=True, report=report)
         self.assertEqual(code, 1)
