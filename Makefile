@@ -12,6 +12,7 @@ DEBUG ?=
 KERNEL ?=
 QEMU ?=
 LIBVIRT ?=
+LOCK ?=
 CONTAINER ?=
 V ?= 0
 AUTO ?=
@@ -33,7 +34,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME HOURS PART JUNIT DEBUG KERNEL QEMU LIBVIRT CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO DRIVER
+export OUT V SEED OPS AUTO TIME HOURS PART JUNIT DEBUG KERNEL QEMU LIBVIRT LOCK CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO DRIVER
 
 .DEFAULT_GOAL := help
 
@@ -82,6 +83,9 @@ fuzz: ## random operations, guided by coverage, on the debug kernel, for TIME=60
 series: ## the backend as patches for the lab's kernel (git am), tried, in OUT/series
 	@scripts/lab series
 
+image-lock: ## the versions of the image's packages into the file LOCK= (default: OUT/image.lock)
+	@scripts/lab image-lock
+
 lint: ## style only
 	@scripts/lab check python lint
 
@@ -123,8 +127,9 @@ distclean: ## remove everything generated, the image as well
 #:   QEMU=/path/to/build     a QEMU of your own, for the guests
 #:   DRIVER=NAME|/path/to/driver   run: a vendor driver of your own (Documentation/your-driver.rst)
 #:   CONTAINER=type1|iommufd   who maps the guest's memory; with iommufd, no module is patched
+#:   LOCK=FILE   the image has the versions of this file, made by image-lock
 #:   KDIR=DIR    kernel build directory, KSRC=DIR kernel source, for modules
 #:   DESTDIR=DIR  PREFIX=DIR   where install puts things, and uninstall finds them
 #:   ACCEL=tcg   do not use KVM
 
-.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak transfers lint shell modules install uninstall deb clean distclean
+.PHONY: help run check matrix answers mutants migrate-libvirt bench series experiment soak transfers image-lock lint shell modules install uninstall deb clean distclean

@@ -10,13 +10,14 @@ With versions from the backports, it begins as a copy of the suite's own, if tha
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
 
 from base import files, process, say
-from make import chroot, layer, packages, paths, place, versions
+from make import chroot, layer, lock, packages, paths, place, versions
 
 PACKAGES = (
     "mdevctl", "kmod", "busybox-static", "python3",
@@ -45,6 +46,7 @@ SOURCE_ARCHIVE = "linux-source.tar.xz"
 
 # All that we read from the kernel's source package.
 SOURCE_FILES = (
+    "Makefile",
     "drivers/vfio/vfio_iommu_type1.c", "drivers/vfio/vfio.h",
     "drivers/vfio/vfio_main.c", "drivers/vfio/group.c", "drivers/vfio/container.c",
     "drivers/vfio/virqfd.c", "drivers/vfio/iommufd.c", "drivers/vfio/device_cdev.c",
@@ -92,11 +94,12 @@ def locked(directory, what, name=".lock"):
         yield
 
 
-def setup(these):
-    """The script that says what apt takes from the backports for @these versions, empty if
-    nothing."""
+def setup(these, locked=True):
+    """The script that says what apt takes from the backports for @these versions, and which
+    versions it takes of what is locked; empty if nothing."""
     text = versions.preferences(these)
-    return BACKPORTS % (versions.SUITE, versions.SUITE, text) if text else ""
+    backports = BACKPORTS % (versions.SUITE, versions.SUITE, text) if text else ""
+    return "\n".join(filter(None, (backports, locked and lock.pins(these))))
 
 
 def hooks():
@@ -105,14 +108,16 @@ def hooks():
     return [f"--setup-hook={text}"] if text else []
 
 
-def recipe(these=None):
+def recipe(these=None, locked=True):
     """The hash of everything that decides what is in the tree.
 
-    @these: its versions, by default those that are chosen
+    @these:  its versions, by default those that are chosen
+    @locked: whether the lock file counts, if there is one
     """
     these = these or versions.chosen()
+    script = setup(these, locked)
     return digest(versions.SUITE, *versions.packages(these), *PACKAGES, these["KERNEL"].source,
-                  *OPTIONS, *((setup(these), layer.INSTALL) if setup(these) else ()))
+                  *OPTIONS, *((script, layer.INSTALL) if script else ()))
 
 
 def source_package():
@@ -120,15 +125,17 @@ def source_package():
     return versions.chosen()["KERNEL"].source
 
 
-def current(root=paths.ROOT, these=None):
-    """Whether a tree is there, complete, and made from today's recipe."""
-    stamp = root / STAMP
+def current(root=None, these=None):
+    """Whether a tree is there, complete, and made from today's recipe. @root: default: the
+    image's"""
+    stamp = (root or paths.ROOT) / STAMP
     return stamp.exists() and stamp.read_text().strip() == recipe(these)
 
 
 def begins_as_copy():
     """Whether there is the suite's own tree to begin with, and it is not the one to be made."""
-    return bool(setup(versions.chosen())) and current(paths.SUITE_ROOT, versions.defaults())
+    return (bool(versions.preferences(versions.chosen()))
+            and current(paths.SUITE_ROOT, versions.defaults()))
 
 
 def _check_disk():
@@ -183,8 +190,14 @@ def _mmdebstrap(step, words, target):
                         log, "mmdebstrap", env=environment)
 
 
+def _wanted(*names):
+    """What apt is to install: these packages, or all of the lock file in the locked versions."""
+    return lock.exact(versions.chosen()) or names
+
+
 def _bootstrap(tree):
-    words = ["--include=" + ",".join((*versions.packages(versions.chosen()), *PACKAGES))]
+    names = _wanted(*versions.packages(versions.chosen()), *PACKAGES)
+    words = ["--include=" + ",".join(names)]
     if os.geteuid() == 0:
         _mmdebstrap("mmdebstrap", words, tree)
         return
@@ -242,7 +255,8 @@ def _fetch_source():
     _check_usable()
     stamp.unlink(missing_ok=True)
     name = f"{source_package()}.tar.xz"
-    _take_files("source", [source_package()], [name], paths.LAB)
+    with _locked_versions():
+        _take_files("source", [lock.source(versions.chosen())], [name], paths.LAB)
     (paths.LAB / name).rename(archive)
     stamp.write_text(recipe())
 
@@ -272,7 +286,7 @@ def _extract_source():
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         process.run(["tar", "-x", "-f", paths.LAB / SOURCE_ARCHIVE, "-C", temporary,
-                     "--strip-components=1", "--wildcards",
+                     "--strip-components=1", "--wildcards", "--no-wildcards-match-slash",
                      *(f"linux-source-*/{member}" for member in (*SOURCE_FILES, *headers))],
                     paths.LAB / "image.log", "unpacking the kernel's source files", append=True)
         (temporary / ".stamp").write_text(wanted)
@@ -288,13 +302,50 @@ def _write_stamp(tree):
 def make_root():
     """Make the root tree, unless it is there."""
     with locked(paths.LAB, "the image"):
-        if not current():
+        if not current() and not _adopted():
             _make_tree()
+
+
+def _adopted():
+    """Whether the tree was made without the lock file, and has its versions nevertheless."""
+    stamp, these = paths.ROOT / STAMP, versions.chosen()
+    if not lock.section(these) or not stamp.exists() \
+            or stamp.read_text().strip() != recipe(locked=False):
+        return False
+    try:
+        lock.verify(paths.ROOT, these)
+    except say.LabError:
+        return False
+    _write_stamp(paths.ROOT)
+    return True
+
+
+def source_version():
+    """The version of the kernel's source, by its Makefile: "6.12.118"."""
+    found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) *= *(\d+)$",
+                            (paths.KERNEL_SOURCE / "Makefile").read_text(), re.M))
+    return ".".join(found[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL"))
+
+
+def same_version(package, source):
+    """Whether a package's version is of this version of the source. A kernel's first one is 7.3 as
+    a package, 7.3.0 as a source."""
+    return re.match(r"[\d.]+", package)[0].rstrip(".") in (source, source.removesuffix(".0"))
+
+
+def _check_source():
+    """Refuse a source that is not of the image's kernel: they come by two runs of apt."""
+    package = lock.kernel_version(paths.ROOT, versions.chosen())
+    if not same_version(package, source_version()):
+        raise say.LabError(f"the image {paths.IMAGE} has the kernel {package}, and its source is "
+                           f"{source_version()}: the archive changed between two downloads; make "
+                           "both again (scripts/lab clean --all)")
 
 
 def complete_headers():
     """Copy the files of the kernel's source that its headers lack to the tree, unless they are
     there."""
+    _check_source()
     headers = versions.chosen()["KERNEL"].headers
     target = paths.ROOT / "usr/src"
     with locked(paths.LAB, "the kernel's headers", ".headers.lock"):
@@ -315,8 +366,27 @@ def _add_layer(tree):
             return False
         layer.copy(paths.SUITE_ROOT, tree, log)
     with say.Step(f"image: what differs in {paths.VARIANT}"):
-        layer.install(tree, setup(these), versions.packages(these), log)
+        layer.install(tree, setup(these), _wanted(*versions.packages(these)), log)
     return True
+
+
+@contextmanager
+def _locked_versions():
+    """Explain an error of apt's about a version that LOCK= asks for."""
+    try:
+        yield
+    except say.LabError as error:
+        raise lock.explained(error) from error
+
+
+def write_lock(path):
+    """Write the versions of the image's packages, and of its kernel's source, to a lock file."""
+    these = versions.chosen()
+    found = lock.installed(paths.ROOT)
+    # complete_headers() has compared them.
+    found[source_package()] = lock.kernel_version(paths.ROOT, these)
+    lock.write(path, paths.IMAGE, found)
+    return found
 
 
 def _make_tree():
@@ -324,8 +394,10 @@ def _make_tree():
     tree = paths.LAB / "root.new"
     chroot.remove(tree)
     try:
-        if not _add_layer(tree):
-            _bootstrap(tree)
+        with _locked_versions():
+            if not _add_layer(tree):
+                _bootstrap(tree)
+        lock.verify(tree, versions.chosen())
         _write_stamp(tree)
         chroot.remove(paths.ROOT)
         tree.rename(paths.ROOT)

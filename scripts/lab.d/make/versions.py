@@ -128,10 +128,12 @@ def chosen():
             for variable, versions in CHOICES.items()}
 
 
-def image():
-    """Name of the image: the suite alone for the versions that it has."""
+def image(these=None):
+    """Name of the image of @these versions, by default those that are chosen: the suite alone for
+    the versions that it has."""
     return "-".join([SUITE, *(f"{variable.lower()}{version.word}"
-                              for variable, version in chosen().items() if version.backports)])
+                              for variable, version in (these or chosen()).items()
+                              if version.backports)])
 
 
 def variant():
