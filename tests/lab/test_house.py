@@ -24,8 +24,9 @@ LAYERS = {
     "make": ("base", "judge"),
     "boot": ("base", "judge", "show", "make"),
     "check": ("base", "judge", "show", "make", "boot"),
+    "here": ("base", "judge", "show", "play", "make", "boot"),
     "scenarios": ("base", "judge", "show", "play"),
-    "lab": ("base", "make", "boot", "check"),
+    "lab": ("base", "make", "boot", "check", "here"),
 }
 # Modules that start processes or talk to them. A pure package may not reach them, not even through
 # another module.

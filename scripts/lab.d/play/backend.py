@@ -14,7 +14,11 @@ MODULES = Path("/sys/module")
 SYSFS = MODULES / "vfio_iommu_type1"
 # Bytes that tell modules apart; a build ID has 20.
 BUILD_ID = 6
-DIRECTORIES = {"ours": "updates", "stock": "kernel/drivers/vfio"}
+# Where a kernel's modules are, and below that where ours and its own are. dkms puts the latter into a
+# directory of its own meanwhile.
+LIB = Path("/lib/modules")
+DIRECTORIES = {"ours": ("updates", "updates/dkms"), "stock": ("kernel/drivers/vfio",)}
+MOVED = Path("/var/lib/dkms/mdma/original_module")
 
 
 def run(*words):
@@ -52,14 +56,21 @@ def unload():
         run("rmmod", SYSFS.name)
 
 
+def installed(wanted):
+    """The file of "ours" or "stock" for the running kernel."""
+    release = os.uname().release
+    places = [LIB / release / name for name in DIRECTORIES[wanted]]
+    if wanted == "stock":
+        places += (MOVED / release).glob("*")
+    for place in places:
+        for path in place.glob("vfio_iommu_type1.ko*"):
+            return path
+    raise say.LabError(f"{' and '.join(map(str, places))}: no vfio_iommu_type1 there")
+
+
 def load(wanted="ours"):
     """Load "ours", the kernel's own ("stock"), or the file of a module, by base/site.py."""
-    path = site.built(wanted)
-    if wanted in DIRECTORIES:
-        modules = Path("/lib/modules", os.uname().release, DIRECTORIES[wanted])
-        path = next(modules.glob("vfio_iommu_type1.ko*"), None)
-        if not path:
-            raise say.LabError(f"{modules}: no vfio_iommu_type1 there")
+    path = installed(wanted) if wanted in DIRECTORIES else site.built(wanted)
     # Loading vfio pulls in a type1, so it comes first.
     run("modprobe", "-a", "vfio", "mdev")
     unload()
