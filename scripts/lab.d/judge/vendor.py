@@ -113,7 +113,8 @@ def soundness(leg, facts):
 
 def judge_leg(directory):
     """Numbers of a leg plus `reasons`: why it proves nothing. Never raises."""
-    leg = {**proof.empty_leg(), "guest_checks_failed_destination": None, "caught_by": []}
+    leg = {**proof.empty_leg(), "workload_continued": None,
+           "guest_checks_failed_destination": None, "caught_by": []}
     directory = Path(directory)
     try:
         facts = json.loads((directory / "leg.json").read_text())
