@@ -73,7 +73,8 @@ class Words(unittest.TestCase):
     def test_commands(self):
         """In a step, in a list, between others, in a text."""
         self.assertEqual(commands("  - run: make check JUNIT=x/y.xml\n"
-                                  "    - cd a && make -C b run ; true\n# make not\n``scripts/lab check``\nmakes make\n  cmake x\n"),
+                                  "    - cd a && make -C b run ; true\n"
+                                  "# make not\n``scripts/lab check``\nmakes make\n  cmake x\n"),
                          [["make", "check", "JUNIT=x/y.xml"], ["make", "-C", "b", "run"],
                           ["scripts/lab", "check"]])
 

@@ -14,8 +14,8 @@ MODULES = Path("/sys/module")
 SYSFS = MODULES / "vfio_iommu_type1"
 # Bytes that tell modules apart; a build ID has 20.
 BUILD_ID = 6
-# Where a kernel's modules are, and below that where ours and its own are. dkms puts the latter into a
-# directory of its own meanwhile.
+# Where a kernel's modules are, and below that where ours and its own are. dkms puts the latter into
+# a directory of its own meanwhile.
 LIB = Path("/lib/modules")
 DIRECTORIES = {"ours": ("updates", "updates/dkms"), "stock": ("kernel/drivers/vfio",)}
 MOVED = Path("/var/lib/dkms/mdma/original_module")
