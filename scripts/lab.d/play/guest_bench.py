@@ -143,9 +143,12 @@ class Devices(Commanded):
         """How many they have together."""
         return sum(CHANNELS[one.type] for one in self.mdevs)
 
-    def transfers(self):
-        """dmatest on all channels, of each kind, by interrupt and polled."""
-        found, must = self.do("count_channels"), str(self.channels())
+    def transfers(self, channels=None):
+        """dmatest on all channels, of each kind, by interrupt and polled.
+
+        @channels: how many there must be; None: those of all devices
+        """
+        found, must = self.do("count_channels"), str(channels or self.channels())
         expect(found == must, f"the guest has {found} channels, not {must}")
         self.dmatest(self.config.transfers, must)
 
