@@ -75,7 +75,7 @@ class Table(unittest.TestCase):
             Result("stock: R7_modules_unload_and_leave_nothing", ktap.SKIPPED),
             Result("fire: kernel log of failures", ktap.FAILED),
             Result("kernel log of kills", ktap.PASSED), Result("scenario kills", ktap.FAILED)])
-        self.assertEqual([found[name] for name in ("unloads", "leaks", "logs", "reports")],
+        self.assertEqual([found[name] for name in ("looks", "leaks", "logs", "reports")],
                          [2, 1, 2, 1])
 
     def test_lines(self):

@@ -27,7 +27,7 @@ from play import arguments, backend, entry, mdev
 BUILDS = {"selftests": ""}
 
 KEYS = settings.keys(own={
-    "kills": settings.Number(300, "how many processes end", 1, 100000),
+    "kills": settings.Number(300, "how many processes end; memory is compared after eight", 9, 100000),
     "seed": settings.Text("", "of what is drawn, to repeat a failure"),
     "backend": settings.Text("ours", "which type1: ours, or the file of a module"),
     "device": settings.File("", "an mdma.ko to run this on; default: the installed one"),

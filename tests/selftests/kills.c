@@ -319,6 +319,7 @@ static void look_at_memory(struct balance *b)
 {
 	file_write("/proc/sys/vm/drop_caches", "3");
 	b->kernel_bytes = memcg_kernel_bytes();
+	ASSERT_LE(0, b->kernel_bytes);
 	b->used_kb = used_kb();
 }
 

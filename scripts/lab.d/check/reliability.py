@@ -19,13 +19,13 @@ TRIED = {
     "migrations": "migrations",
     "writes": "page writes by devices, in migrations",
     "operations": "random operations",
-    "unloads": "unloads of the modules",
+    "looks": "looks for what is left",
     "logs": "kernel logs read",
 }
 LOST = {
     "lost": "pages lost",
     "leaks": "leaks",
-    "reports": "reports of the kernel's tools",
+    "reports": "kernel logs with a report",
 }
 # Tests that look for what is left, by the ends of their names.
 LEFT = re.compile(r"(R7_modules_unload_and_leave_nothing|R7_nothing_is_left_of_killed_users)$")
@@ -68,7 +68,7 @@ def collect(results):
     looks, leaks = _failed(results, LEFT)
     logs, reports = _failed(results, LOG)
     if looks:
-        figures.add(found, {"unloads": looks, "leaks": leaks})
+        figures.add(found, {"looks": looks, "leaks": leaks})
     if logs:
         figures.add(found, {"logs": logs, "reports": reports})
     return {name: found.get(name) for name in (*TRIED, *LOST)}

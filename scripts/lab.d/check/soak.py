@@ -103,7 +103,7 @@ class Soak:
                    scenario.container(pairs))
         outcome = job.run_scenario(name, pairs, where)
         found = reliability.of_directory(where)
-        figures.add(found, {"logs": 1, "reports": len(outcome.findings)})
+        figures.add(found, {"logs": 1, "reports": int(bool(outcome.findings))})
         self.rounds.append({"scenario": name, "pairs": pairs, "passed": outcome.exit_code() == 0,
                             "seconds": round(time.monotonic() - begin), "figures": found})
         if self.rounds[-1]["passed"]:
@@ -146,4 +146,4 @@ def run(hours, seed):
         print(f"FAILED {files.short(soak.directory / name)}")
     print(f"soak: {len(soak.rounds)} rounds, {len(soak.failed())} failed, SEED={soak.seed}",
           flush=True)
-    return 1 if soak.failed() else 0
+    return 1 if soak.failed() or not soak.rounds else 0
