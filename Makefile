@@ -34,7 +34,7 @@ override OUT := $(CURDIR)/out
 endif
 
 # To the shell by the environment, whatever is in the names.
-export OUT V SEED OPS AUTO TIME HOURS PART JUNIT DEBUG KERNEL QEMU LIBVIRT LOCK CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO DRIVER
+export OUT V SEED OPS AUTO TIME HOURS PART REPEAT JUNIT DEBUG KERNEL QEMU LIBVIRT LOCK CONTAINER KDIR KSRC DESTDIR PREFIX SCENARIO DRIVER
 
 .DEFAULT_GOAL := help
 
@@ -119,6 +119,7 @@ distclean: ## remove everything generated, the image as well
 #:   AUTO=N      mutants: N that are made by rule, instead of those of tests/mutants
 #:   OPS=N       calls of the model, for check (default: 1000000)
 #:   PART="NAME ..."   which parts of check (default: all but those that run by name only)
+#:   REPEAT=N    how often each part of check that needs the lab runs (default: 1)
 #:   JUNIT=FILE  the results of check as JUnit XML as well, for a CI
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)

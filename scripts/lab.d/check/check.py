@@ -7,7 +7,8 @@ import sys
 
 from base import ktap, process, say, workloads
 from boot import job, scenario
-from check import beside, blame, browser, debs, hung_lab, lint, newest, reliability, rules
+from check import (beside, blame, browser, debs, hung_lab, lint, newest, reliability, repeat,
+                   rules)
 from make import (build, chroot, debug_kernel, image, lab_kernel, own_driver, packages, paths,
                   ready, trouble, versions)
 
@@ -401,15 +402,16 @@ def check_parts(parts):
             raise say.UsageError(f"no part {name}; there are: {', '.join(parts_of_run())}")
 
 
-def run(parts, left=None, short=False, report=None):
+def run(parts, left=None, short=False, report=None, count=1):
     """Run these parts (default: all); returns the exit code.
 
     @left:   file for the results, see beside.py
     @short:  the check of other versions
     @report: gets the results as well, see junit.py
+    @count:  how often each part runs, see repeat.py; a part in a process of its own asks there
     """
     took = {}
-    known = parts_of_run(short)
+    known = {name: repeat.part(name, part, count) for name, part in parts_of_run(short).items()}
     names = list(parts or (name for name in known if name not in BY_NAME))
     by_part = beside.run(names, took) if beside.possible(names) and not short else \
         {name: _run_part(name, known[name], took) for name in names}
