@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import ktap, settings
 from judge import events, moves, proof, ram
 from play import arguments, entry, guest_vm, switchover
-from play.attempt import HELD_BACK, over_socket
+from play.attempt import over_socket
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import Host, in_memory, wait_until, workload
@@ -111,8 +111,6 @@ class Run:
     def migrate(self, bench, target):
         """Migrate; in one round the device writes, and then RAM is mapped anew."""
         one = over_socket(self, bench.host, target)
-        qmp = bench.host.vm.qmp
-        qmp.command("migrate-set-parameters", avail_switchover_bandwidth=HELD_BACK)
         one.start(return_path=True)
         one.wait_precopy(1)
         # What is written now is in a report: the oracles see some.
@@ -123,7 +121,7 @@ class Run:
                 break
         else:
             raise TestError(f"no round was long enough, of {self.config.tries}")
-        one.allow(avail_switchover_bandwidth=0)
+        one.allow()
         one.completes()
 
     def write(self, device):
