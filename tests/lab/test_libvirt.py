@@ -226,6 +226,26 @@ class Case:
         return lambda *words: self.done.append((name, *words)) or (0, "")
 
 
+class Snapshot(unittest.TestCase):
+    """A snapshot of a guest that runs."""
+
+    def test_ends(self):
+        """It may stop the guest as long as it must, and nothing after it may."""
+        guest, said = Case(), []
+        with tempfile.TemporaryDirectory() as directory, \
+                unittest.mock.patch.object(libvirt_cases, "IMAGES", Path(directory)), \
+                unittest.mock.patch.object(guest.cases, "_goes_on"):
+            file = Path(directory) / "mdma-guest.mem"
+            file.write_bytes(bytes(2 << 20))
+            guest.virsh = lambda _, *words: said.append(words)
+            self.assertEqual(guest.cases.snapshot(), "2 MiB")
+            self.assertFalse(file.exists())
+        self.assertEqual([(words[0], words[-1]) for words in said], [
+            ("migrate-setmaxdowntime", "60000"),
+            ("snapshot-create-as", f"file={file},snapshot=external"),
+            ("migrate-setmaxdowntime", "300"), ("snapshot-delete", "--metadata")])
+
+
 class AnotherUuid(unittest.TestCase):
     """A host whose device has another UUID."""
 

@@ -590,7 +590,7 @@ class Guest(Case):
 
     def test_no_check_at_the_destination(self):
         self.leg.destination = ""
-        self.fails("no check of the guest passed on the destination")
+        self.fails("no check of the guest passed at the destination")
 
     def test_line_across_the_switch(self):
         self.leg.source += "MDMA-GU"

@@ -487,14 +487,22 @@ def empty_leg():
 # --- the verdict -----------------------------------------------------------
 
 
-def main_reasons(leg):
-    """Why the main leg fails; empty if it passes."""
+def guest_reasons(leg):
+    """Why a leg fails of which only the guest and its memory are known; empty if it passes."""
     if leg["reasons"]:
         return leg["reasons"]
     must_be_zero = ("pages_lost", "ram_pages_different", "guest_checks_failed")
     reasons = [f"{key} is {leg[key]}, must be 0" for key in must_be_zero if leg[key]]
     if not leg["guest_checks_passed_destination"]:
-        reasons.append("no check of the guest passed on the destination")
+        reasons.append("no check of the guest passed at the destination")
+    return reasons
+
+
+def main_reasons(leg):
+    """Why the main leg fails; empty if it passes."""
+    if leg["reasons"]:
+        return leg["reasons"]
+    reasons = guest_reasons(leg)
     if not leg["workload_continued"]:
         reasons.append("workload: " + leg["workload_problem"])
     return reasons + standstill.noticed(leg["held_s"], leg["guest_clock_jump_s"])

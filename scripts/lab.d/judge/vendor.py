@@ -133,17 +133,6 @@ def judge_leg(directory):
 # --- the verdict -----------------------------------------------------------
 
 
-def main_reasons(leg):
-    """Why the main leg fails; empty if it passes."""
-    if leg["reasons"]:
-        return leg["reasons"]
-    must_be_zero = ("pages_lost", "ram_pages_different", "guest_checks_failed")
-    reasons = [f"{key} is {leg[key]}, must be 0" for key in must_be_zero if leg[key]]
-    if not leg["guest_checks_passed_destination"]:
-        reasons.append("no check of the guest passed at the destination")
-    return reasons
-
-
 def control_reasons(leg):
     """Why the control fails: what it does was not found."""
     if leg["reasons"]:
@@ -173,7 +162,7 @@ def judge(results, with_control=True):
     """Judge the whole run: the main leg must pass and the control must fail."""
     results = Path(results)
     report = judge_leg(results / "main")
-    reasons = main_reasons(report)
+    reasons = proof.guest_reasons(report)
     report["control"] = None
     if with_control:
         control = judge_leg(results / "control")

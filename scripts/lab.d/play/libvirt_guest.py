@@ -108,6 +108,7 @@ class Guest:
     def __init__(self, root, patience):
         self.xml = ElementTree.tostring(root, encoding="unicode")
         self.name = root.find("name").text
+        self.mem_mb = int(root.find("memory").text)
         self.mdev = root.find("devices/hostdev/source/address").get("uuid")
         self.console = root.find("devices/serial/source").get("path")
         self.log_path = str(LOGS / f"{self.name}.log")
