@@ -38,8 +38,7 @@ FILES = site.TREE / "samples/vfio-mdev/mdma/libvirt"
 # The class that the parent of a device must have, unless it is hardware, so that virsh
 # nodedev-define accepts it.
 LIBVIRTS_CLASS = "mtty"
-# MiB of memory of the guest for the other cases and the control. The first round of each migration
-# sends all of it.
+# MiB of memory of the guest for the other cases. The first round of each migration sends all of it.
 SMALL_MB = 256
 # MiB/s that QEMU expects at the switchover. If it measured them, a slow host's zero pages could
 # count as none, and then it switches over without asking what is dirty (found.rst).
@@ -236,7 +235,7 @@ def play(config, results):
             seen = cases.play()
         save_cases(seen, results)
         if config.control:
-            control(small, config, results, here, there)
+            control(guest, config, results, here, there)
         if config.cases:
             save_cases(seen + cases.play_as_written(), results)
     finally:
