@@ -48,6 +48,22 @@ u64 plane_report_whole(struct pin_plane *plane, u64 *bitmap)
 	return plane->used;
 }
 
+/*
+ * Has the report, before @first, told of pages of the same word? It may have skipped
+ * them as well, when they were clean; then none is retained, or one was written since.
+ */
+static bool plane_told(const struct pin_plane *plane, u64 first,
+		       const struct pin_report *report)
+{
+	u64 number = first >> LEAF_SHIFT;
+
+	if (first % LEAF_PAGES == 0 || first < plane_first(plane) ||
+	    first <= report->begin)
+		return false;
+	return plane->retained[number % PLANE_WORDS] &
+	       number_mask(number, report->begin, first - 1);
+}
+
 u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
 		 const struct pin_report *report)
 {
@@ -55,11 +71,10 @@ u64 plane_report(struct pin_plane *plane, u64 first, u64 last,
 	u64 left = plane->used & words, found = left;
 
 	/*
-	 * A report that has told the start of the word in an earlier part of it did
-	 * not see what was written there since: such a word stays fresh.
+	 * A report that has told of the start of the word did not see what was written
+	 * there since: such a word stays fresh.
 	 */
-	if (first % LEAF_PAGES && first >= plane_first(plane) &&
-	    first > report->begin)
+	if (plane_told(plane, first, report))
 		words &= words - 1;
 	plane->fresh &= ~words;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * R8, R17: any range. A bit of a mapped page is written as 0 or 1; every other
+ * R3, R8, R17: any range. A bit of a mapped page is written as 0 or 1; every other
  * bit of the user's buffer keeps its value.
  */
 #include "fixture.h"
@@ -146,6 +146,18 @@ TEST_F(rig, R8_D6_many_small_mappings, 30)
 		if (bitmap_bit(bitmap, i) != want)
 			FAIL("bit %d: want %d", i, want);
 	}
+}
+
+/* A report that skips what is clean goes on in the middle of 64 pages of the mapping. */
+TEST_F(rig, R3_nothing_is_told_again, 20)
+{
+	int i;
+
+	START(self);
+	for (i = 4; i < 10; i++)
+		TOUCH(self, 64 * i + 5, 1);
+	EXPECT_STR("261,325,389,453,517,581", dirty(self, 1, 1000));
+	EXPECT_STR("none", dirty(self, 1, 1000));
 }
 
 TEST_F(rig, R8_D3_larger_buffer_is_accepted, 20)

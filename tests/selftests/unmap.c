@@ -102,6 +102,26 @@ TEST_F(rig, R11_several_mappings_and_holes, 20)
 	EXPECT_EQ(0, is_mapped(self, RIG_PAGES, 400));
 }
 
+/*
+ * The report of a mapping that begins in the middle of 64 bits. It skips what is clean,
+ * so it begins in the middle of 64 pages of the mapping, where some are dirty.
+ */
+TEST_F(rig, R11_report_of_a_shifted_mapping_ends, 20)
+{
+	__u64 size = 36 + 400000, unmapped = 0;
+	int i;
+
+	map_more(self, RIG_PAGES, 36);
+	map_more(self, RIG_PAGES + 36, 400000);
+	START(self);
+	for (i = 0; i < 6; i++)
+		TOUCH(self, RIG_PAGES + 36 + 64 * (4096 + i) + 30, 1);
+	EXPECT_STR("262210,262274,262338,262402,262466,262530",
+		   unmap_dirty(self, RIG_PAGES, size, &unmapped));
+	EXPECT_EQ(SIZE(size), unmapped);
+	EXPECT_LOCKED(0);
+}
+
 TEST_F(rig, R11_nothing_mapped_there, 20)
 {
 	unsigned char bitmap[16] = { [0 ... 15] = 0x96 }, before[16];

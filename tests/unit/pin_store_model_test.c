@@ -321,18 +321,29 @@ static bool model_dirty(unsigned int i)
 
 #define BITMAP_WORDS	((NR_SPARSE * SPARSE_STEP + NR_LONELY * LONELY_STEP) / 64 + 4)
 
+/* Have pages before @first, of the same 64, been told in an earlier part of the report? */
+static bool model_told(u64 begin, u64 first)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		if (leaf_of(i) == first >> LEAF_SHIFT && model[i].retained &&
+		    page_of(i) >= begin && page_of(i) < first)
+			return true;
+	return false;
+}
+
 /* The store has seen this part of a report, which began at page @begin. */
 static void model_report(u64 begin, u64 first, u64 last)
 {
+	bool told = model_told(begin, first);
 	unsigned int i;
 
 	for (i = 0; i < NR_PAGES; i++) {
 		if (page_of(i) < first || page_of(i) > last)
 			continue;
 		model[i].reported = model[i].retained;
-		/* Its begin was seen in an earlier part. */
-		if (first > begin && leaf_of(i) == first >> LEAF_SHIFT &&
-		    first % LEAF_PAGES)
+		if (told && leaf_of(i) == first >> LEAF_SHIFT)
 			continue;
 		model_fresh(i, false);
 	}
@@ -393,6 +404,16 @@ static void do_write(void)
 		model_retain(i);
 }
 
+static u64 next_dirty(u64 first, u64 last, enum pin_record which)
+{
+	u64 next = first;
+
+	while (!pin_store_next_dirty(&store, next, last, which, &next) &&
+	       next <= last)
+		;
+	return next;
+}
+
 static void do_report(void)
 {
 	unsigned int order = unit_below(3) ? 0 : unit_below(10);
@@ -415,6 +436,12 @@ static void do_report(void)
 		if (end > last)
 			end = last;
 		check_part(begin, first, end, order);
+		/* What is clean may be left out. */
+		if (unit_below(2) && end < last) {
+			u64 dirty = next_dirty(end + 1, last, PIN_DIRTY);
+
+			end += (dirty - end - 1) >> order << order;
+		}
 		if (unit_below(2))
 			do_write();
 	}
@@ -492,16 +519,6 @@ static void do_tracking(void)
 }
 
 /* The next dirty page, however many leaves one call looks at. */
-static u64 next_dirty(u64 first, u64 last, enum pin_record which)
-{
-	u64 next = first;
-
-	while (!pin_store_next_dirty(&store, next, last, which, &next) &&
-	       next <= last)
-		;
-	return next;
-}
-
 /* Of a page that is beside a fresh one the store may have forgotten the mark. */
 static bool model_unreported(unsigned int i, bool maybe)
 {

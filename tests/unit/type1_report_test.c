@@ -231,6 +231,34 @@ static void nothing_behind_the_report(void)
 	end();
 }
 
+/*
+ * Pages that are far from each other share words with the begins of chunks, whatever
+ * the first page of the range is modulo 64.
+ */
+static void nothing_is_told_again(void)
+{
+	static u64 bitmap[16];
+	struct vfio_dma *dma;
+	u64 first, i;
+
+	for (first = 1; first < 64; first++) {
+		begin();
+		dma = map(0, 1024);
+		for (i = 4; i < 10; i++)
+			CHECK(!pin_store_retain(&dma->pins, 64 * i + 5,
+						64 * i + 5), "-");
+		CHECK(dma->pins.nr_planed == 6, "%llu", dma->pins.nr_planed);
+		memset(bitmap, 0, sizeof(bitmap));
+		CHECK(!report(first, 960, 4096, bitmap), "-");
+		for (i = 4; i < 10; i++)
+			CHECK(bit_of(bitmap, 64 * i + 5 - first), "page %llu",
+			      i);
+		CHECK(!dma->pins.nr_retained, "from page %llu: %llu", first,
+		      dma->pins.nr_retained);
+		end();
+	}
+}
+
 /* Runs are traced with their addresses, if anybody traces, and are counted. */
 static void runs_are_traced(void)
 {
@@ -269,6 +297,7 @@ static const struct unit_test tests[] = {
 	  a_group_goes_during_a_report },
 	{ "range: R8: nothing changes behind the report",
 	  nothing_behind_the_report },
+	{ "range: R3: nothing is told again", nothing_is_told_again },
 	{ "range: runs are traced", runs_are_traced },
 };
 

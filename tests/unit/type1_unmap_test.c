@@ -539,6 +539,39 @@ static void addresses_go(void)
 	end();
 }
 
+/* A call that does not end by itself is killed. */
+static void kill_what_never_ends(void)
+{
+	shim_killed = nr_holds > 1000;
+}
+
+/* Of a mapping that begins within a word of the report, in chunks that begin likewise. */
+static void report_of_a_shifted_mapping_ends(void)
+{
+	static u64 bitmap[(36 + 400000) / 64 + 1];
+	const u64 first = 64 * 4096 + 30;
+	struct vfio_dma *dma;
+	u64 unmapped;
+	int i, ret;
+
+	begin_unmap();
+	map(0, 36);
+	dma = map(36, 400000);
+	for (i = 0; i < 6; i++)
+		CHECK(!pin_store_retain(&dma->pins, first + 64 * i,
+					first + 64 * i), "-");
+	CHECK(dma->pins.nr_planed == 6, "%llu", dma->pins.nr_planed);
+	between_holds = kill_what_never_ends;
+	ret = unmap(0, 36 + 400000, bitmap, &unmapped);
+	shim_killed = false;
+	CHECK(!ret, "%d, after %u reports", ret, nr_thrown_away);
+	for (i = 0; i < 6; i++)
+		CHECK(bit_of(bitmap, 36 + first + 64 * i), "page %d", i);
+	CHECK(nr_delivered == 1 && nr_thrown_away <= 1, "%u, %u", nr_delivered,
+	      nr_thrown_away);
+	end();
+}
+
 static const struct unit_test tests[] = {
 	{ "unmap: R11: pages that are always written", pages_always_written },
 	{ "unmap: R11: pages that are always pinned", pages_always_pinned },
@@ -560,6 +593,8 @@ static const struct unit_test tests[] = {
 	{ "unmap: bad arguments change nothing", bad_arguments },
 	{ "unmap: mappings that are cut", mappings_that_are_cut },
 	{ "unmap: the addresses of mappings go", addresses_go },
+	{ "unmap: R11: the report of a shifted mapping ends",
+	  report_of_a_shifted_mapping_ends },
 };
 
 int main(void)

@@ -31,6 +31,7 @@ TESTS = {
         Failure("W2", 'want "11,40024", seen "40024"'),
     "R3_fault_then_sub_range": Failure("W10", NO_PART),
     "R3_faulting_get_shifts_nothing": Failure("W1", 'want "7,1027-1028,1104-1126"'),
+    "R3_nothing_is_told_again": Failure("W10", NO_PART),
     "R3_D8_get_clears_only_the_range": Failure("W10", NO_PART),
     "R5_failing_batch_keeps_the_records":
         Failure(UNWOUND, 'want "10-13,16", seen "8-17"'),
