@@ -318,7 +318,8 @@ static int pin_charge(struct pin_call *call)
 	ret = owner_charge(call->owner, n, call->limit);
 	if (ret == -ENOMEM) {
 		n = pin_got_locked(call) - call->charged;
-		ret = owner_charge(call->owner, n, call->limit);
+		/* The limit may be below what is locked already. */
+		ret = n ? owner_charge(call->owner, n, call->limit) : 0;
 	}
 	if (ret)
 		return ret;
@@ -556,20 +557,15 @@ static noinline void pin_unrecord(struct pin_call *call)
 	call->locked = 0;
 }
 
-/* Pages that were pinned before are written now, too. */
+/* Pages that were pinned before are written now, too. All have just been recorded. */
 static void written_range(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 {
 	while (npage) {
-		struct vfio_dma *dma = vfio_find_dma(iommu, iova, 1);
-		int n = 1;
+		struct vfio_dma *dma = vfio_find_dma(iommu, iova, PAGE_SIZE);
+		u64 first = (iova - dma->iova) >> PAGE_SHIFT;
+		int n = pages_in_dma(dma, iova, npage);
 
-		/* The lock was dropped: a driver can have given back too much. */
-		if (dma) {
-			u64 first = (iova - dma->iova) >> PAGE_SHIFT;
-
-			n = pages_in_dma(dma, iova, npage);
-			pin_store_written(&dma->pins, first, first + n - 1);
-		}
+		pin_store_written(&dma->pins, first, first + n - 1);
 		iova += (dma_addr_t)n << PAGE_SHIFT;
 		npage -= n;
 	}

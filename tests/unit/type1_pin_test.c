@@ -504,6 +504,11 @@ static void limit_of_locked_memory(void)
 	unpin(0, 100);
 	CHECK(pin(300, 1) == 1 && pages[0] == memory + 300, "-");
 	unpin(300, 1);
+	/* The limit is below what is locked, and there is nothing to lock. */
+	locked_most = 0;
+	CHECK(pin(5, 1) == 1, "-");
+	CHECK(!owner_mm.locked_vm, "%ld", owner_mm.locked_vm);
+	unpin(5, 1);
 	nothing_is_pinned();
 	end();
 }
