@@ -209,7 +209,9 @@ static void take_bits(struct leaf *leaf, u64 base, u32 shift, u64 first,
 	bitmap_copy(bits, leaf->dirty, LEAF_PAGES);
 	only(bits, base, page, (last >> shift) + 1);
 	bitmap_copy(whole, bits, LEAF_PAGES);
-	only(whole, base, page + !!(first & mask), (last + 1) >> shift);
+	/* @last may be the last byte of the space. */
+	only(whole, base, page + !!(first & mask),
+	     (last >> shift) + ((last & mask) == mask));
 	bitmap_andnot(leaf->dirty, leaf->dirty, whole, LEAF_PAGES);
 }
 
