@@ -97,8 +97,12 @@ class Refused(Directory):
         self.assertEqual(scenario.driver("vendor", pairs), str(self.home))
 
     def test_no_driver(self):
-        self.refused("no adapter.py there; .* one of mdma, mtty", "nothing")
-        self.refused("no adapter.py there", str(self.top))
+        """A name of nothing, and of a directory here; no directory; nothing in it."""
+        self.refused("has mdma, mtty; .* its path, with a / in it", "nothing")
+        with contextlib.chdir(self.top):
+            self.refused("give ./driver ", "driver")
+        self.refused("no such directory", str(self.top / "nothing"))
+        self.refused("no adapter.py in that directory", str(self.top))
 
     def test_other_scenarios(self):
         self.assertEqual(scenario.driver("migrate", {}), "")
@@ -198,6 +202,12 @@ class Targets(Directory):
         self.assertEqual(inputs["driver/one.c"], b"int one;\nint three;\n")
         self.assertEqual((self.home / "one.c").read_text(), SOURCE)
         self.assertTrue(target.name.endswith("-control"))
+
+    def test_control_by_diff(self):
+        """Which adds a date to each name."""
+        self.write("worse.patch", re.sub(r"^((?:---|\+\+\+).*)", r"\1\t2026-11-30 22:42:15 +0000",
+                                         PATCH.partition("index 1..2 100644\n")[2], flags=re.M))
+        self.test_control()
 
     def test_control_does_not_apply(self):
         self.write("one.c", "int two;\n")

@@ -13,6 +13,7 @@ The adapter itself runs in the lab (play/adapter.py). Documentation/your-driver.
 """
 
 import ast
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ TREE = "driver"
 # Another control than a patch of the driver: our type1 that forgets unpinned pages.
 BACKEND = "backend"
 FORGETS = "forget-unpinned"
+# A name in a patch.
+NAME = re.compile(r"^((?:---|\+\+\+) [^\t]+)\t.*")
 # Who may find what the control does.
 JUDGES = ("guest", "ram", "set")
 
@@ -124,12 +127,23 @@ def _check_modules(driver):
             _refuse(driver.word, f"no {name} beside {ADAPTER}, and no {KBUILD} to build it")
 
 
+def _home(word):
+    """The directory of this name or path."""
+    if "/" not in word and word not in names():
+        hint = f"./{word}" if Path(word).exists() else "its path, with a / in it"
+        _refuse(word, f"no such driver in samples/drivers, which has {', '.join(names())}; for one "
+                      f"of your own, give {hint}")
+    home = Path(word) if "/" in word else paths.DRIVERS / word
+    if not home.is_dir():
+        _refuse(word, "no such directory; give that of your driver")
+    if not (home / ADAPTER).is_file():
+        _refuse(word, f"no {ADAPTER} in that directory; samples/drivers has examples")
+    return home
+
+
 def read(word):
     """The driver of this name or path; a UsageError says what is wrong with it."""
-    home = Path(word) if "/" in word else paths.DRIVERS / word
-    if not (home / ADAPTER).is_file():
-        _refuse(word, f"no {ADAPTER} there; the directory of a driver is wanted, or one of "
-                      + ", ".join(names()))
+    home = _home(word)
     constants, functions = _constants(word, (home / ADAPTER).read_text())
     missing = [name for name in FUNCTIONS if name not in functions]
     if missing:
@@ -162,10 +176,11 @@ def target(driver):
 def control(driver):
     """The target of the control's modules: the same with the patch."""
     lines = (driver.home / driver["CONTROL"]).read_text().splitlines()
-    # As for our own mutants; git adds lines of its own, and what it breaks is for people.
+    # As for our own mutants; git adds lines of its own, diff a date to names, and what it breaks
+    # is for people.
     begin = next((n for n, line in enumerate(lines) if line.startswith("--- a/")), len(lines))
     patch = "\n".join(["The driver: its control",
-                       *(line for line in lines[begin:]
+                       *(NAME.sub(r"\1", line) for line in lines[begin:]
                          if not line.startswith(("diff ", "index ")))])
     one = mutant.parse(patch, driver["CONTROL"])
     one.hunks = {f"{TREE}/{path}": hunks for path, hunks in one.hunks.items()}
