@@ -2,6 +2,7 @@
 """make deb: which kernel's type1 is taken, and that the packages name files that there are."""
 
 import lzma
+import re
 import sys
 import tempfile
 import unittest
@@ -95,6 +96,13 @@ class Debian(unittest.TestCase):
                         if not name.startswith(MADE):
                             self.assertTrue(list(tree.glob(name)), f"{file.name}: {name}")
             self.assertGreater(count, 10)
+
+    def test_mdma_run(self):
+        """It gets all that scripts/lab is made of."""
+        rules = (paths.REPO / "debian/rules").read_text()
+        listed = re.search(r"^PACKAGES := (.*)$", rules, re.MULTILINE)[1].split()
+        self.assertEqual(listed, sorted(path.parent.name
+                                        for path in paths.LAB_D.glob("*/__init__.py")))
 
     def test_version(self):
         """Another version for a test is that of the packages."""

@@ -101,8 +101,8 @@ still_works() {
 	kill -0 "$vmm" && writes
 }
 
-load_again() {
-	rmmod mdma vfio_iommu_type1 && modprobe vfio && modprobe mdma && loaded_is_ours && build_id
+new_is_loaded() {
+	modprobe vfio && modprobe mdma && loaded_is_ours && build_id
 }
 
 stock_is_back() {
@@ -122,7 +122,11 @@ result "of the module, only the new version is left" only_new
 result "the old module runs until it is unloaded" old_runs
 result "the device works after the upgrade" still_works
 close_device
-result "the new version is loaded then" load_again
+result "it is unloaded then" rmmod mdma vfio_iommu_type1
+result "mdma-run, Ctrl-C in pre-copy: the host is as before" python3 /results/here.py interrupted
+result "mdma-run, a QEMU dies: the host is as before" python3 /results/here.py killed
+result "mdma-run, the proof: the host is as before" python3 /results/here.py whole
+result "the new version is loaded" new_is_loaded
 result "the packages are removed" dpkg -r mdma-dkms mdma-guest-dkms
 result "the kernel's own type1 is back, and no device" stock_is_back
 echo "1..$number" >&3

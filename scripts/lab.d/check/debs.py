@@ -3,9 +3,9 @@
 
 They are built as two versions, and tried in a copy of the tree in which they were built:
 installed, upgraded, removed, purged, and installed beside a type1 that they do not know. The lab
-boots from that copy with the former version, and has the device open during the upgrade
-(tests/packages/installed.sh). It does not compile, as its CPU may be emulated: dkms gets there what
-it has compiled in the tree.
+boots from that copy with the former version, has the device open during the upgrade
+(tests/packages/installed.sh), and then migrates a guest as such a host does (here.py). It does not
+compile, as its CPU may be emulated: dkms gets there what it has compiled in the tree.
 """
 
 import re
@@ -20,10 +20,12 @@ FORMER = "0.0.1"
 HOME = deb.HOME / "check"
 TRIAL = HOME / "root"
 DISK = HOME / "root.img"
-SCRIPT = paths.REPO / "tests/packages/installed.sh"
+SCRIPTS = paths.REPO / "tests/packages"
 TRIAL_LOG = HOME / "trial.log"
 COMPILED = HOME / "compiled"
-TIMEOUT = 1800
+TIMEOUT = 2700
+# What mdma-run needs: the guest, and a broken backend for its control.
+NEEDED = {"words": ("guest",), "mutants": ("forget-unpinned",)}
 
 # What the trial tree sees of ours, below /mnt.
 BINDS = {"debs": deb.HOME, "repo": paths.REPO, "src": paths.KERNEL_SOURCE}
@@ -123,6 +125,7 @@ class Trial:
             said("modinfo", "-k", release(), "-n", name)
         expect("usage: mdma-trace" in said("mdma-trace", code=2), "no mdma-trace")
         expect("usage: mdma-open" in said("mdma-open", code=2), "no mdma-open")
+        expect("there are: migrate" in said("mdma-run", code=2), "no mdma-run")
 
     def is_upgraded(self):
         """The new version alone is left."""
@@ -211,7 +214,8 @@ def in_lab(trial):
         (results / "debs").mkdir()
         for path in trial.new:
             shutil.copy(path, results / "debs")
-        shutil.copy(SCRIPT, results)
+        for path in SCRIPTS.iterdir():
+            shutil.copy(path, results)
         shutil.copytree(COMPILED, results / "compiled")
         outcome = job.run(results, {"scenario": "packages", "args": {}},
                           ["bash", "/results/installed.sh", FORMER, trial.version],
@@ -227,7 +231,7 @@ def in_lab(trial):
 def check():
     """The part of the check."""
     deb.prepare()
-    ready.make_bare()
+    ready.make(**NEEDED)
     with image.locked(deb.HOME, "the packages"):
         HOME.mkdir(exist_ok=True)
         shutil.rmtree(COMPILED, ignore_errors=True)
