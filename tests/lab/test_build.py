@@ -47,6 +47,16 @@ class Targets(unittest.TestCase):
             with self.assertRaisesRegex(say.UsageError, f"no target {word}; there are: vfio, "):
                 build.check_targets([word])
 
+    def test_other_products(self):
+        """A product that the build does not make is named, beside those that it does."""
+        with tempfile.TemporaryDirectory() as directory, \
+                mock.patch.object(paths, "BUILD", Path(directory)):
+            target = build.Target("x", ("x",), ("true",), ("mine.ko",))
+            (target.directory / "tree/x").mkdir(parents=True)
+            (target.directory / "tree/x/yours.ko").touch()
+            with self.assertRaisesRegex(say.LabError, "x: no mine.ko was built; .*: yours.ko"):
+                build._collect(target, None)  # pylint: disable=protected-access
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -345,9 +345,13 @@ def _check_warnings(target, log):
 def _collect(target, log):
     """Copy modules to their place, without debug information. That stays in the tree; it would
     make the guest's initramfs four times as big."""
+    source = target.directory / "tree" / target.trees[0]
     for product in target.products:
-        shutil.copy2(target.directory / "tree" / target.trees[0] / product,
-                     target.directory / product)
+        if not (source / product).exists():
+            made = ", ".join(sorted(path.name for path in source.glob("*.ko"))) or "none"
+            raise say.LabError(f"{target.name}: no {product} was built; the modules that were: "
+                               f"{made}")
+        shutil.copy2(source / product, target.directory / product)
         chroot.run(["strip", "--strip-debug", f"/mnt/build/{target.name}/{product}"], log,
                    f"stripping {product}", binds=binds(), append=True)
 
