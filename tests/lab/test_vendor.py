@@ -16,7 +16,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
 # pylint: disable=wrong-import-position
 from boot import scenario
 from judge import vendor
-from show import report
+from show import report, report_html
 from test_proof import (START, STOP, Evidence, differs, report as end, run, small_results, write)
 
 WORDS = {"works": "MDMA-GUEST pass", "fails": "MDMA-GUEST fail"}
@@ -227,12 +227,24 @@ class Page(unittest.TestCase):
             self.assertEqual(report.finish(self.results, scenario.keys("vendor"), vendor.judge), 0)
         self.assertIn("verdict: pass", said.getvalue())
         page = (self.results / "report.html").read_text()
-        for words in ("A vendor driver on", "the guest works there", "modules with a defect"):
+        for words in ("A vendor driver on", "the guest works there", "modules with a defect",
+                      "PASS: RAM is the same", "the guest says: MDMA-GUEST fail 2: byte 4 is 0"):
             self.assertIn(words, page)
-        self.assertNotIn("✗", page)
+        for words in ("✗", "no page lost", "Lost pages", "page writes by the device",
+                      "writes its memory"):
+            self.assertNotIn(words, page)
+        self.assertNotIn("Lost pages", said.getvalue())
         self.assertIn("control: the guest fails at the destination",
                       (self.results / "proof.ktap").read_text())
         self.assertEqual(json.loads((self.results / "report.json").read_text())["verdict"], "pass")
+
+    def test_nothing_reported(self):
+        """There is nothing to draw then."""
+        entry = {"round": 2, "reported": 0, "retained": 0}
+        self.assertEqual(report_html.rounds_section([("Main", {"by_round": [entry]})]), "")
+        entry["reported"] = 3
+        self.assertIn("in each round",
+                      report_html.rounds_section([("Main", {"by_round": [entry]})]))
 
 
 if __name__ == "__main__":

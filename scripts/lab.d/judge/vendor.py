@@ -41,9 +41,11 @@ def guest_checks(source, destination, words):
     of a check that passed, and of one that failed"""
     joined, edge, result = source + destination, len(source), {}
     for key, pattern in (("passed", words["works"]), ("failed", words["fails"])):
-        ends = [match.end() for match in re.finditer(f"(?:{pattern})[^\n]*\n", joined)]
-        result[f"guest_checks_{key}"] = len(ends)
-        result[f"guest_checks_{key}_destination"] = sum(end > edge for end in ends)
+        lines = list(re.finditer(f"(?:{pattern})[^\n]*\n", joined))
+        result[f"guest_checks_{key}"] = len(lines)
+        result[f"guest_checks_{key}_destination"] = sum(line.end() > edge for line in lines)
+        if key == "failed":
+            result["guest_said"] = lines[0][0].strip() if lines else ""
     return result
 
 
@@ -114,7 +116,7 @@ def soundness(leg, facts):
 def judge_leg(directory):
     """Numbers of a leg plus `reasons`: why it proves nothing. Never raises."""
     leg = {**proof.empty_leg(), "workload_continued": None,
-           "guest_checks_failed_destination": None, "caught_by": []}
+           "guest_checks_failed_destination": None, "guest_said": "", "caught_by": []}
     directory = Path(directory)
     try:
         facts = json.loads((directory / "leg.json").read_text())

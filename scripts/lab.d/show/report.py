@@ -60,6 +60,8 @@ def table(report):
     legs = legs_of(report).items()
     lines = ["", f"{'':26}" + "".join(f"{name:>12}" for name, _ in legs)]
     for key, name, _ in report_html.ROWS:
+        if not report_html.told(report, key):
+            continue
         values = "".join(f"{report_html.number(leg[key]):>12}" for _, leg in legs)
         lines.append(f"{name:26}{values}")
     lines.append("")
