@@ -141,8 +141,8 @@ def control_reasons(leg):
         return leg["reasons"]
     if not leg["caught_by"]:
         return ["nobody had to find it"]
-    return [f"{FOUND[who][0]} is {leg[FOUND[who][0]]}, must not be 0" for who in leg["caught_by"]
-            if not leg[FOUND[who][0]]]
+    return [f"{FOUND[who][0]} is {leg[FOUND[who][0]]}, must not be 0: what CONTROL breaks was not "
+            "noticed" for who in leg["caught_by"] if not leg[FOUND[who][0]]]
 
 
 def claims(report):
