@@ -238,6 +238,20 @@ class Page(unittest.TestCase):
                       (self.results / "proof.ktap").read_text())
         self.assertEqual(json.loads((self.results / "report.json").read_text())["verdict"], "pass")
 
+    def test_lost(self):
+        """There is no ledger that could number the writes."""
+        small_results(self)
+        Leg(WRITES).save(self.results / "main")
+        control = Leg(WRITES).forget()
+        control.facts["caught_by"] = ["set", "ram"]
+        control.save(self.results / "control")
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(report.finish(self.results, scenario.keys("vendor"), vendor.judge), 0)
+        self.assertRegex(said.getvalue(), "last write –, last report")
+        page = (self.results / "report.html").read_text()
+        self.assertIn("lost, by trace and reports", page)
+        self.assertNotIn("ledger", page.partition("Raw data")[0])
+
     def test_nothing_reported(self):
         """There is nothing to draw then."""
         entry = {"round": 2, "reported": 0, "retained": 0}

@@ -81,8 +81,8 @@ def named(leg, what, entries, total):
         if not entry["written_by_device"]:
             lines.append(f"  {entry['iova']}  not written by the device")
             continue
-        lines.append(f"  {entry['iova']}  last write {entry['seq']}, last report "
-                     f"{report_html.number(entry['last_report'])}"
+        lines.append(f"  {entry['iova']}  last write {report_html.number(entry['seq'])}, "
+                     f"last report {report_html.number(entry['last_report'])}"
                      + (f"; holds {entry['seq_in_source']} at the source, "
                         f"{report_html.number(entry['seq_in_destination'])} at the destination"
                         if entry["seq_in_source"] else ""))

@@ -180,7 +180,8 @@ def found(leg):
     if leg["ram_pages_compared"] is None:
         return []
     lost = [] if leg["pages_lost"] is None else \
-        [pages(leg["pages_lost"], "lost, by ledger and reports")]
+        [pages(leg["pages_lost"],
+               f"lost, by {'trace' if 'caught_by' in leg else 'ledger'} and reports")]
     said = [f"the guest says: {leg['guest_said']}"] if leg.get("guest_said") else []
     return [*said, *lost,
             f"{number(leg['ram_pages_different'])} of {number(leg['ram_pages_compared'])} "
@@ -318,7 +319,7 @@ rounds have passed; then the limit is lifted.</p>
 
 
 ROWS = (
-    ("pages_written", "Page writes by the device", "all, from its ledger"),
+    ("pages_written", "Page writes by the device", "all that it counted"),
     ("pages_written_tracked", "… while tracking", "the ones that a report had to hold"),
     ("pages_written_distinct", "Different pages written", ""),
     ("pages_reported", "Different pages reported", "QEMU was told at least once"),
