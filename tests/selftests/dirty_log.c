@@ -568,32 +568,6 @@ TEST_F(log, mdma_log_that_overflows, 20)
 	EXPECT_EQ(2, attribute(self, "dirty_log/overflows"));
 }
 
-/* No memory at all, for a range whose last unit has the last byte of the space. */
-TEST_F(log, mdma_log_of_the_end_of_the_space, 20)
-{
-	range_t end = { .iova = -(1024 * PAGE_SIZE),
-			.length = 1023 * PAGE_SIZE };
-	__u64 iova = end.iova + 1021 * PAGE_SIZE;
-	struct rig *r = &self->rig;
-	int i;
-
-	ASSERT_EQ(0, dma_map(r->container,
-			     memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE),
-			     iova, 2 * PAGE_SIZE, MAP_RW));
-	ASSERT_STR("0", error(mdma_set(&r->dev, "dirty_log/bytes_max", "0")));
-	ASSERT_STR("0", error(start(self, SIZE_4K, &end, 1)));
-	write_byte(self, iova);
-	write_byte(self, iova + PAGE_SIZE);
-	for (i = 0; i < 2; i++) {
-		unsigned char bitmap[1024 / 8] = { 0 };
-
-		ASSERT_EQ(0, dma_log_report(r->dev.device, end.iova, end.length,
-					    SIZE_4K, bitmap));
-		EXPECT_STR(i ? "none" : "1020-1022", bitmap_text(bitmap, 1023));
-	}
-	ASSERT_EQ(0, stop(self));
-}
-
 /* No memory at all, and ranges whose ends are within a unit. */
 TEST_F(log, mdma_log_without_memory, 20)
 {

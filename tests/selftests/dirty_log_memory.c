@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who is charged for the log of device-side dirty tracking. */
+/* Who is charged for the log of device-side dirty tracking, and a log without memory. */
 #include "dma_log.h"
 #include "fixture.h"
 #include "memcg.h"
@@ -85,6 +85,36 @@ TEST_F(rig, mdma_log_is_charged_to_its_user, 120)
 
 	ASSERT_EQ(0, dma_log_stop(self->dev.device));
 	EXPECT_LE(memcg_kernel_bytes() - before, BYTES / 4);
+}
+
+/* No memory at all, for a range whose last unit has the last byte of the space. */
+TEST_F(rig, mdma_log_without_memory_at_the_end_of_the_space, 20)
+{
+	struct vfio_device_feature_dma_logging_range range = {
+		.iova = -(1024 * PAGE_SIZE),
+		.length = 1023 * PAGE_SIZE,
+	};
+	__u64 iova = range.iova + 1021 * PAGE_SIZE, page_size = PAGE_SIZE;
+	int i;
+
+	reopen_in_memcg(self);
+	ASSERT_EQ(0, dma_map(self->container,
+			     memory(2 * PAGE_SIZE, PROT_READ | PROT_WRITE),
+			     iova, 2 * PAGE_SIZE, MAP_RW));
+	ASSERT_STR("0",
+		   error(mdma_set(&self->dev, "dirty_log/bytes_max", "0")));
+	ASSERT_STR("0", error(dma_log_start(self->dev.device, &page_size, &range,
+					    1)));
+	ASSERT_STR("0", error(mdma_rw_write(&self->dev, iova, PAGE_SIZE + 1,
+					    0x5a)));
+	for (i = 0; i < 2; i++) {
+		unsigned char bitmap[1024 / 8] = { 0 };
+
+		ASSERT_EQ(0, dma_log_report(self->dev.device, range.iova,
+					    range.length, PAGE_SIZE, bitmap));
+		EXPECT_STR(i ? "none" : "1020-1022", bitmap_text(bitmap, 1023));
+	}
+	ASSERT_EQ(0, dma_log_stop(self->dev.device));
 }
 
 static void after(void)
