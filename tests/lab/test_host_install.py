@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import unittest
@@ -12,7 +13,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import say
+from base import process, say
 from make import host_install, host_modules
 
 RELEASE = "6.12.9-amd64"
@@ -37,12 +38,12 @@ class Install(unittest.TestCase):
             self.addCleanup(patch.stop)
         self.depmod = host_install.System.depmod
 
-    def built(self, names=BUILT):
+    def built(self, names=BUILT, release=RELEASE):
         """What make modules leaves."""
         for name in names:
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.home / name).write_text(name)
-        (self.home / host_modules.RELEASE).write_text(f"{RELEASE}\n")
+        (self.home / host_modules.RELEASE).write_text(f"{release}\n")
 
     def run_it(self, function, **more):
         """Install or uninstall in the directory."""
@@ -80,6 +81,76 @@ class Install(unittest.TestCase):
         self.assertIn(f"{UPDATES}/mdma.ko", self.there())
         self.run_it(host_install.uninstall)
         self.assertEqual(self.there(), {"usr", "usr/bin"})
+
+    def test_another_kernel(self):
+        """The kernel that had the modules before finds its own ones again."""
+        self.built()
+        self.run_it(host_install.install)
+        self.depmod.reset_mock()
+        self.built(release="7.3.1-amd64")
+        self.run_it(host_install.install)
+        self.assertEqual(self.depmod.call_args_list,
+                         [mock.call(RELEASE), mock.call("7.3.1-amd64")])
+        self.assertFalse((self.root / UPDATES).exists())
+        self.depmod.reset_mock()
+        with mock.patch.object(host_install.System, "put", side_effect=OSError(28, "full")), \
+                self.assertRaises(OSError):
+            self.run_it(host_install.install)
+        self.depmod.assert_called_once_with("7.3.1-amd64")
+
+    def interrupted(self, function, place, before, killed=False):
+        """Interrupt a function at each use of @place, such as "shutil.copyfile"; each time all
+        must go by make uninstall afterwards.
+
+        @killed: it has no time to undo what it did
+        """
+        module, _, name = place.rpartition(".")
+        target = {"shutil": host_install.shutil, "Path": Path}[module]
+        real = getattr(target, name)
+        for number in range(1000):
+            left = [number]
+
+            def stop(*words, left=left, **more):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise process.Stopped(2)
+                return real(*words, **more)
+            with mock.patch.object(target, name, stop), contextlib.ExitStack() as stack:
+                if killed:
+                    stack.enter_context(mock.patch.object(host_install, "_remove",
+                                                          return_value=None))
+                try:
+                    self.run_it(function)
+                    ended = True
+                except process.Stopped:
+                    ended = False
+            if (self.root / "usr" / host_install.LIST).is_file():
+                self.run_it(host_install.uninstall)
+            self.assertEqual(self.there(), before, f"{place} {number}")
+            if ended:
+                return number
+            if function is host_install.uninstall:
+                self.run_it(host_install.install)
+        raise AssertionError("no end")
+
+    def test_interrupted(self):
+        """What an interrupted installation or removal has left can be removed."""
+        self.built()
+        before = self.there()
+        self.assertGreater(self.interrupted(host_install.install, "shutil.copyfile", before), 9)
+        self.assertGreater(self.interrupted(host_install.install, "Path.mkdir", before), 4)
+        self.assertGreater(self.interrupted(host_install.install, "shutil.copyfile", before,
+                                            killed=True), 9)
+        self.run_it(host_install.install)
+        self.assertGreater(self.interrupted(host_install.uninstall, "Path.unlink", before), 9)
+
+    def test_umask(self):
+        """Others find what root has installed."""
+        self.built()
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.run_it(host_install.install)
+        for path in (self.root / UPDATES, self.root / "usr/share/mdma"):
+            self.assertEqual(path.stat().st_mode & 0o777, 0o755, path)
 
     def test_others_keep_their_files(self):
         """A directory that somebody else uses now stays."""

@@ -3,12 +3,15 @@
 make uninstall.
 
 A list of all that was put there, and of the directories that were made for it, is installed as
-well. make uninstall removes that, and nothing else.
+well. make uninstall removes that, and nothing else. A name is in the list before the file is there,
+and the list goes last: what fails or is interrupted leaves nothing, and what is killed can be
+removed.
 """
 
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from base import files, process, say
@@ -34,31 +37,48 @@ class System:
             raise say.UsageError(f"PREFIX={prefix}: it must begin with a /")
         self.prefix = self.root / prefix.relative_to("/")
         self.list = self.prefix / LIST
-        self.left = []          # what was put there, relative to the root
+        self.made = []          # directories, until there is a list
 
     def modules(self, release):
         """The directory of a kernel's modules."""
         return self.root / "lib/modules" / release
 
+    def begin_list(self, release):
+        """Begin the list. Its first line is the kernel."""
+        try:
+            self._make(self.list.parent)
+            self.list.write_text("\n".join([release, *self.made, self._name(self.list)]) + "\n")
+        except BaseException:
+            for name in reversed(self.made):
+                with suppress(OSError):
+                    (self.root / name).rmdir()
+            raise
+
+    def _name(self, path):
+        return str(path.relative_to(self.root))
+
+    def _note(self, name):
+        if not self.list.is_file():
+            self.made.append(name)
+            return
+        with open(self.list, "a", encoding="utf-8") as stream:
+            stream.write(f"{name}\n")
+
     def _make(self, directory):
         if not directory.is_dir():
             self._make(directory.parent)
+            self._note(f"{self._name(directory)}/")
             directory.mkdir()
-            self.left.append(f"{directory.relative_to(self.root)}/")
+            # Whatever the umask is: others are to find what is in it.
+            directory.chmod(0o755)
 
     def put(self, source, directory):
         """Install a file, in one step: a module may be in use."""
         self._make(directory)
+        self._note(self._name(directory / source.name))
         with files.whole(directory / source.name) as temporary:
             shutil.copyfile(source, temporary)
             temporary.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
-        self.left.append(str((directory / source.name).relative_to(self.root)))
-
-    def keep_list(self, release):
-        """Leave the list. Its first line is the kernel."""
-        self._make(self.list.parent)
-        self.left.append(str(self.list.relative_to(self.root)))
-        self.list.write_text("\n".join([release, *self.left]) + "\n")
 
     def depmod(self, release):
         """Make modprobe find what is there now; not in a DESTDIR that has no kernel."""
@@ -95,7 +115,9 @@ def _remove(system):
     if not system.list.is_file():
         return None
     release, *names = system.list.read_text().splitlines()
-    for name in reversed(names):
+    # The list, and the directories that it is in
+    last = [name for name in names if system.list.is_relative_to(system.root / name)]
+    for name in (*reversed([name for name in names if name not in last]), *reversed(last)):
         path = system.root / name
         if not name.endswith("/"):
             path.unlink(missing_ok=True)
@@ -104,12 +126,8 @@ def _remove(system):
     return release
 
 
-def _install(system):
-    release, modules = _built()
-    packaged = list(system.modules(release).glob("updates/dkms/mdma.ko*"))
-    if packaged:
-        raise say.LabError(f"{packaged[0]}: the package mdma-dkms is installed; remove that first")
-    _remove(system)
+def _put_all(system, release, modules):
+    system.begin_list(release)
     for module in modules:
         system.put(module, system.modules(release) / "updates")
     for base, table in ((paths.REPO, TOOLS), (host_modules.HOME, BUILT)):
@@ -118,8 +136,25 @@ def _install(system):
     for source, directory in (MANUAL, WORKLOADS):
         for path in sorted((paths.REPO / source).iterdir()):
             system.put(path, system.prefix / directory)
-    system.keep_list(release)
-    system.depmod(release)
+
+
+def _install(system):
+    release, modules = _built()
+    packaged = list(system.modules(release).glob("updates/dkms/mdma.ko*"))
+    if packaged:
+        raise say.LabError(f"{packaged[0]}: the package mdma-dkms is installed; remove that first")
+    former = _remove(system)
+    try:
+        _put_all(system, release, modules)
+    except BaseException:
+        _remove(system)
+        raise
+    finally:
+        # The former kernel must find its own modules again, whatever happened.
+        if former:
+            system.depmod(former)
+    if former != release:
+        system.depmod(release)
     if BACKEND not in [module.name for module in modules]:
         say.info("without the backend, for which make modules needs KSRC=")
     print(f"installed for Linux {release}; make uninstall removes it", flush=True)
