@@ -30,6 +30,7 @@ SAID = {"qemu-system-x86_64 --version": "QEMU emulator version 10.0.2 (Debian 1:
         "modinfo -F backend vfio_iommu_type1": "mdma: ours",
         "modinfo -F vermagic /built/x.ko": f"{RELEASE} SMP preempt"}
 UUID = "11111111-2222-3333-4444-555555555555"
+NEW = "66666666-7777-8888-9999-aaaaaaaaaaaa"
 
 
 class Made(Host):
@@ -198,7 +199,7 @@ class PutBack(unittest.TestCase):
 
     def setUp(self):
         self.host = Made(self.enterContext(tempfile.TemporaryDirectory()))
-        self.devices = self.host.root / "sys/bus/mdev/devices"
+        self.devices = self.host.root / "sys/class/mdev_bus/mdma"
         traces = self.host.root / "sys/kernel/tracing"
         self.enterContext(mock.patch.object(trace, "ROOTS", (traces,)))
         self.enterContext(mock.patch.object(backend, "SYSFS", self.host.root / "sys/module/"
@@ -217,13 +218,16 @@ class PutBack(unittest.TestCase):
         return [call[0][1] for call in self.run.call_args_list if call[0][0] == "rmmod"]
 
     def test_devices(self):
-        """New ones are removed, others stay."""
-        self.host.put(f"sys/bus/mdev/devices/{UUID}/remove")
+        """New ones of ours are removed, others stay."""
+        paths = [f"sys/class/mdev_bus/{name}/remove" for name in
+                 (f"mdma/{UUID}", f"mdma/{NEW}", f"0000:01:00.0/{NEW}", "mdma/power")]
+        self.host.put(paths[0])
         before = changes.Changes(self.host)
-        self.host.put("sys/bus/mdev/devices/new/remove")
+        for path in paths[1:]:
+            self.host.put(path)
         self.assertEqual(before.put_back(), [])
-        self.assertEqual([(self.devices / name / "remove").read_text() for name in (UUID, "new")],
-                         ["", "1\n"])
+        self.assertEqual([(self.host.root / path).read_text() for path in paths],
+                         ["", "1\n", "", ""])
 
     def test_modules(self):
         """Those that were not loaded before, in an order that works; not what others use."""
@@ -256,12 +260,12 @@ class PutBack(unittest.TestCase):
         """It is said, and the rest is done."""
         before = changes.Changes(self.host)
         self.modules("mdma", "vfio")
-        (self.devices / "new/remove").mkdir(parents=True)
+        (self.devices / NEW / "remove").mkdir(parents=True)
         self.run.side_effect = lambda *words: self._refuse(words)
         with mock.patch.object(changes, "PATIENCE", 0):
             found = before.put_back()
         self.assertEqual(len(found), 2, found)
-        self.assertRegex(found[0], "new/remove refuses: ")
+        self.assertRegex(found[0], f"{NEW}/remove refuses: ")
         self.assertRegex(found[1], "mdma: in use; `rmmod mdma` later")
         self.assertEqual(self.unloaded(), ["mdma", "vfio"])
 

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a scenario changes on its host, and how it is put back, whatever ended the scenario."""
 
+import re
 import time
 from contextlib import suppress
 
 from base import say
-from here.host import MDEVS, TYPE1
+from here.host import TYPE1
 from here.conditions import TRACE
 from play import backend, trace
 
 # Modules that the scenario needs, in the order in which they can be unloaded.
 MODULES = ("mdma", TYPE1, "mdev", "vfio", "iommufd")
+# Our devices. Others may make devices of other parents meanwhile.
+MDEVS = "sys/class/mdev_bus/mdma"
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Seconds until the kernel has taken leave of a process that was killed.
 PATIENCE = 30
 
@@ -21,8 +25,11 @@ class Changes:
     def __init__(self, host):
         self.host = host
         self.modules = {name for name in MODULES if host.loaded(name)}
-        self.mdevs = set(host.names(MDEVS))
+        self.mdevs = self._mdevs()
         self.backend = backend.name() if TYPE1 in self.modules else None
+
+    def _mdevs(self):
+        return set(filter(UUID.fullmatch, self.host.names(MDEVS)))
 
     def load(self):
         """Load what the scenario needs."""
@@ -31,7 +38,7 @@ class Changes:
     def put_back(self):
         """Remove devices, the trace and modules that are new. Returns what could not be done, as
         sentences."""
-        return [*filter(None, map(self._remove, set(self.host.names(MDEVS)) - self.mdevs)),
+        return [*filter(None, map(self._remove, sorted(self._mdevs() - self.mdevs))),
                 *self._end_trace(), *self._unload()]
 
     def _remove(self, uuid):
