@@ -126,6 +126,15 @@ class Type1(unittest.TestCase):
         (built / "vfio_iommu_type1.ko.xz").touch()
         self.assertEqual(self.modules(), ["mdma", "vfio_iommu_type1"])
 
+    def test_kernels(self):
+        """What was never built for a kernel is not tried when that is installed."""
+        tries = ("6.1.0-44-amd64", "6.12.95+deb13-amd64", "6.120.1", "6.16.3+deb14-amd64",
+                 "7.3.4+deb13-rt-amd64", "17.3.1", "7.31.0")
+        for name in ("mdma-dkms", "mdma-guest-dkms"):
+            text = (f"kernelver={KERNEL}; . {DEBIAN}/{name}.dkms; for k in {' '.join(tries)}; do "
+                    "[[ ! $k =~ $BUILD_EXCLUSIVE_KERNEL ]] || echo $k; done")
+            self.assertEqual(self.run_it("bash", "-c", text).stdout.split(), [tries[1], tries[4]])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -22,6 +22,9 @@ TRIAL = HOME / "root"
 DISK = HOME / "root.img"
 SCRIPTS = paths.REPO / "tests/packages"
 TRIAL_LOG = HOME / "trial.log"
+# A kernel that is there in name only.
+OTHER_KERNEL = "6.1.0-0-amd64"
+OTHER_MODULES = f"/lib/modules/{OTHER_KERNEL}"
 COMPILED = HOME / "compiled"
 TIMEOUT = 2700
 # What mdma-run needs: the guest, and a broken backend for its control.
@@ -139,6 +142,15 @@ class Trial:
         for path in built.glob("*/module/*.ko.xz"):
             payload.copy(path, COMPILED / path.name)
 
+    def another_kernel_is_skipped(self):
+        """One of a version for which nothing was ever built: its installation goes on."""
+        said("mkdir", "-p", f"{OTHER_MODULES}/build/include")
+        try:
+            text = said("dkms", "autoinstall", "-k", OTHER_KERNEL)
+            expect(text.count("BUILD_EXCLUSIVE") >= 2, text)
+        finally:
+            said("rm", "-r", OTHER_MODULES)
+
     def is_removed(self):
         """The kernel's own type1 is what modprobe takes."""
         said("dpkg", "-r", "mdma-dkms", "mdma-guest-dkms", "mdma-tools")
@@ -194,9 +206,9 @@ class Trial:
         expect(not what and "/kernel/drivers/vfio/" in path, f"{path}: {what}")
 
 
-AFTER = (Trial.is_upgraded, Trial.is_removed, Trial.is_purged, Trial.refuses_an_unknown_type1,
-         Trial.what_was_refused_is_purged, Trial.make_install_does_the_same,
-         Trial.make_uninstall_leaves_nothing)
+AFTER = (Trial.is_upgraded, Trial.another_kernel_is_skipped, Trial.is_removed, Trial.is_purged,
+         Trial.refuses_an_unknown_type1, Trial.what_was_refused_is_purged,
+         Trial.make_install_does_the_same, Trial.make_uninstall_leaves_nothing)
 
 
 def _result(trial, test):
