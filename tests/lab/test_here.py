@@ -120,6 +120,19 @@ class Conditions(unittest.TestCase):
         self.host.put("sys/module/vfio_iommu_type1/taint", "\n")
         self.only("own vfio_iommu_type1 is loaded: .*rmmod mdma vfio_iommu_type1")
 
+    def test_another_type1(self):
+        """A killed run has left the broken one of its control; one loaded by hand is no mistake."""
+        self.host.put("sys/module/vfio_iommu_type1/taint", "OE\n")
+        self.host.put("sys/module/vfio_iommu_type1/srcversion", "BROKEN\n")
+        self.assertEqual(self.missing(), [])
+        self.host.answers["modinfo -F srcversion vfio_iommu_type1"] = "OURS"
+        self.only("not the installed one, .*rmmod mdma vfio_iommu_type1")
+        self.host.answers["modinfo -F backend vfio_iommu_type1"] = ""
+        self.assertEqual(self.missing(), [])
+        self.host.answers["modinfo -F backend vfio_iommu_type1"] = "mdma:"
+        self.host.put("sys/module/vfio_iommu_type1/srcversion", "OURS\n")
+        self.assertEqual(self.missing(), [])
+
     def test_users(self):
         """Each is named; other files do not count."""
         self.host.put("proc/7/comm", "qemu-kvm\n")

@@ -30,12 +30,23 @@ def modules(host, _wanted):
         yield f"there is no module mdma for Linux {os.uname().release}: {PACKAGES}"
 
 
+def _is_another(host):
+    """Whether ours is installed, and another one loaded. A kernel may not say."""
+    loaded = host.text(f"sys/module/{TYPE1}/srcversion")
+    installed = host.modinfo("srcversion", TYPE1)
+    return (host.modinfo("backend", TYPE1).startswith("mdma:") and loaded and installed
+            and loaded != installed)
+
+
 def type1(host, _wanted):
     """The backend is ours."""
     if host.loaded(TYPE1):
         if "O" not in host.text(f"sys/module/{TYPE1}/taint"):
             yield (f"the kernel's own {TYPE1} is loaded: end what uses VFIO, then `rmmod mdma "
                    f"{TYPE1}` and `modprobe {TYPE1}`, or boot again")
+        elif _is_another(host):
+            yield (f"the {TYPE1} that is loaded is not the installed one, as a run was killed in its "
+                   f"control, or the package upgraded: `rmmod mdma {TYPE1}`, or boot again")
     elif not host.modinfo("backend", TYPE1).startswith("mdma:"):
         yield (f"modprobe would load the kernel's own {TYPE1}: {PACKAGES}, in a version that "
                f"knows Linux {os.uname().release}")
