@@ -139,9 +139,11 @@ def _read(path, directory, name):
 def _outcome_results(name, outcome, results, directory):
     """The scenario's own verdict, and the kernel's log. If the log shows why the lab ended, that
     decides who is to blame."""
-    left = "".join((directory / file).read_text(errors="replace")
+    # A second lab has its own directory.
+    left = "".join(path.read_text(errors="replace")
                    for file in ("output.txt", "console.txt", "dmesg.txt", "traceback.txt")
-                   if (directory / file).exists())
+                   for path in (directory / file, *sorted(directory.glob(f"*/{file}")))
+                   if path.exists())
     logged = blame.of_kernel_log(outcome.findings, left, results) if outcome.findings else ""
     bad, who = outcome.reason, logged or blame.LAB
     if not bad and outcome.code and ktap.counts(results)[1] == 0:
