@@ -49,8 +49,8 @@ u64 plane_report_whole(struct pin_plane *plane, u64 *bitmap)
 }
 
 /*
- * Has the report, before @first, told of pages of the same word? It may have skipped
- * them as well, when they were clean; then none is retained, or one was written since.
+ * Has an earlier part of the report told of pages of the word that @first is in? If it
+ * skipped them because they were clean, only what was written since is retained.
  */
 static bool plane_told(const struct pin_plane *plane, u64 first,
 		       const struct pin_report *report)

@@ -245,6 +245,19 @@ class Snapshot(unittest.TestCase):
             ("snapshot-create-as", f"file={file},snapshot=external"),
             ("migrate-setmaxdowntime", "300"), ("snapshot-delete", "--metadata")])
 
+    def test_fails(self):
+        """The cases that follow have the usual downtime even so."""
+        guest, said = Case(), []
+
+        def virsh(_, *words):
+            said.append((words[0], words[-1]))
+            if words[0] == "snapshot-create-as":
+                raise libvirt_host.HostError("disk full")
+        guest.virsh = virsh
+        with self.assertRaisesRegex(libvirt_host.HostError, "disk full"):
+            guest.cases.snapshot()
+        self.assertEqual(said[-1], ("migrate-setmaxdowntime", "300"))
+
 
 class AnotherUuid(unittest.TestCase):
     """A host whose device has another UUID."""

@@ -146,12 +146,13 @@ class Cases:
     def snapshot(self):
         """Memory and device are written to a file while the guest runs."""
         path = IMAGES / "mdma-guest.mem"
-        # libvirt's job for it takes no such word. By default it writes until it converges, and a
-        # slow machine does not.
+        # With the default downtime QEMU writes until it converges, which a slow machine never does.
         self._allow_downtime(ANY_DOWNTIME)
-        self.guest.virsh(self.here, "snapshot-create-as", self.guest.name, "mdma", "--live",
-                         "--memspec", f"file={path},snapshot=external")
-        self._allow_downtime(DEFAULT_DOWNTIME)
+        try:
+            self.guest.virsh(self.here, "snapshot-create-as", self.guest.name, "mdma", "--live",
+                             "--memspec", f"file={path},snapshot=external")
+        finally:
+            self._allow_downtime(DEFAULT_DOWNTIME)
         # libvirt does not migrate a domain that has snapshots.
         self.guest.virsh(self.here, "snapshot-delete", self.guest.name, "mdma", "--metadata")
         self._goes_on(self.here)
