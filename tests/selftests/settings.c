@@ -241,4 +241,23 @@ TEST_F(settings, mdma_window_of_the_guest_moves_in_any_case, 30)
 	EXPECT_EQ(2, mdma_get(m, "workload/batch"));
 }
 
+/* A guest that brings no window does not work in that of the guest before it. */
+TEST_F(settings, mdma_window_of_a_former_guest_ends, 30)
+{
+	struct mdma_range *table = (void *)self->rig.mem;
+	struct mdma *m = &self->rig.dev;
+	char text[64];
+
+	SET(&self->rig, "batch", "2");
+	ASSERT_STR("0", error(mdma_set(m, "stream_settings", "keep")));
+	table[0] = (struct mdma_range) { at(300), 2 * PAGE_SIZE };
+	mdma_write64(m, MDMA_REG_WINDOW_TABLE, at(0));
+	mdma_write32(m, MDMA_REG_WINDOW_RANGES, 1);
+	ASSERT_EQ(0, mdma_get_text(m, "workload/window", text, sizeof(text)));
+	ASSERT_STR("0x4012c000-0x4012dfff", text);
+	load(self);
+	ASSERT_EQ(0, mdma_get_text(m, "workload/window", text, sizeof(text)));
+	EXPECT_STR("", text);
+}
+
 TEST_MAIN(mdev_remove_leftovers)

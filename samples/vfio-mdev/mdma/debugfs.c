@@ -83,7 +83,8 @@ static ssize_t run_command(struct file *filp, const char __user *buf,
 	if (copy_from_user(line, buf, count))
 		return -EFAULT;
 	line[count] = '\0';
-	down_read(&dev->engine.gate);
+	if (down_read_killable(&dev->engine.gate))
+		return -EINTR;
 	ret = dev->engine.open ? command(dev, line) : -ENODEV;
 	up_read(&dev->engine.gate);
 	return ret ?: count;
@@ -213,7 +214,8 @@ static ssize_t ledger_clear_write(struct file *filp, const char __user *buf,
 {
 	struct mdma_device *dev = file_inode(filp)->i_private;
 
-	down_write(&dev->engine.gate);
+	if (down_write_killable(&dev->engine.gate))
+		return -EINTR;
 	mdma_ledger_clear(&dev->engine.ledger);
 	atomic64_set(&dev->engine.stats.n[MDMA_STAT_SEQ], 0);
 	up_write(&dev->engine.gate);

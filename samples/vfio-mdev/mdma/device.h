@@ -36,6 +36,9 @@
  *					pinned when it runs
  *	type1's device_list_lock	->dma_unmap() unpins
  *
+ * So who waits for one of these locks on behalf of root, in a file of sysfs or debugfs,
+ * waits killably: a VMM can make that as long as it likes.
+ *
  * In our type1, no pin waits for device_list_lock. In the kernel's own, a pin can: a
  * thread that opens a device waits for it and holds the container's lock, for which
  * the pin waits (W18). So ->dma_unmap() takes only mdma_access.lock. It waits for two

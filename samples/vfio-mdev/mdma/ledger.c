@@ -255,20 +255,24 @@ u64 mdma_ledger_records_max(const struct mdma_ledger *ledger)
 	       MDMA_LEDGER_LEAF;
 }
 
-/* Begins a copy when nothing is written: its number, or 0 if @room is too small. */
-static u64 begin_copy(struct mdma_ledger *ledger, u64 room)
+/* Begins a copy when nothing is written: 0, -EAGAIN if @room is too small, -EINTR. */
+static int begin_copy(struct mdma_ledger *ledger, u64 room, u64 *copy)
 {
-	u64 copy = 0;
+	int ret;
 
-	down_write(ledger->gate);
+	ret = down_write_killable(ledger->gate);
+	if (ret)
+		return ret;
 	mutex_lock(&ledger->lock);
-	if (ledger->records <= room) {
-		copy = ++ledger->copy;
+	if (ledger->records > room) {
+		ret = -EAGAIN;
+	} else {
+		*copy = ++ledger->copy;
 		ledger->copied = 0;
 	}
 	mutex_unlock(&ledger->lock);
 	up_write(ledger->gate);
-	return copy;
+	return ret;
 }
 
 /* Some leaves more: whether there may be others. */
@@ -321,7 +325,7 @@ static int copy_all(struct mdma_ledger *ledger, u64 copy,
  * @size: bytes of the copy, with @head
  *
  * Return: records in ascending order of IOVA, to be freed with kvfree(), or
- * an ERR_PTR().
+ * an ERR_PTR(): -ENOMEM, or -EINTR if the caller is killed.
  */
 void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size)
 {
@@ -331,7 +335,9 @@ void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size)
 	u64 room, copy;
 	int ret;
 
-	mutex_lock(&ledger->copy_lock);
+	ret = mutex_lock_killable(&ledger->copy_lock);
+	if (ret)
+		return ERR_PTR(ret);
 	do {
 		kvfree(data);
 		/* With some more for what is written until the copy begins */
@@ -339,12 +345,18 @@ void *mdma_ledger_copy(struct mdma_ledger *ledger, size_t head, size_t *size)
 		room += room / 8 + MDMA_LEDGER_LEAF;
 		data = kvmalloc(head + room * record,
 				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-		if (!data)
+		if (!data) {
+			ret = -ENOMEM;
 			break;
-		copy = begin_copy(ledger, room);
-		ret = copy ? copy_all(ledger, copy, data + head, &n) : -EAGAIN;
-	} while (ret);
+		}
+		ret = begin_copy(ledger, room, &copy);
+		if (!ret)
+			ret = copy_all(ledger, copy, data + head, &n);
+	} while (ret == -EAGAIN);
 	mutex_unlock(&ledger->copy_lock);
 	*size = head + n * record;
-	return data ?: ERR_PTR(-ENOMEM);
+	if (!ret)
+		return data;
+	kvfree(data);
+	return ERR_PTR(ret);
 }

@@ -45,7 +45,7 @@ void mdma_ledger_view_drop(struct mdma_ledger_view *view)
 	mutex_unlock(&view->lock);
 }
 
-/* 0 or -ENOMEM; then the old copy stays. */
+/* 0, -ENOMEM or -EINTR; then the old copy stays. */
 static int make_copy(struct mdma_ledger_view *view)
 {
 	struct mdma_ledger_header *header;
@@ -94,7 +94,7 @@ u64 mdma_ledger_region_size(const struct mdma_ledger_view *view)
  *
  * What is behind the last record reads as zeroes.
  *
- * Return: @count, -ENOMEM or -EFAULT.
+ * Return: @count, -ENOMEM, -EFAULT or -EINTR.
  */
 ssize_t mdma_ledger_region_read(struct mdma_ledger_view *view, char __user *buf,
 				size_t count, u64 offset)
@@ -102,7 +102,8 @@ ssize_t mdma_ledger_region_read(struct mdma_ledger_view *view, char __user *buf,
 	size_t have = 0;
 	int ret = 0;
 
-	mutex_lock(&view->lock);
+	if (mutex_lock_killable(&view->lock))
+		return -EINTR;
 	if (!offset || !view->data)
 		ret = make_copy(view);
 	if (!ret && offset < view->size)

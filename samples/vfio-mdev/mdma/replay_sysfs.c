@@ -29,7 +29,8 @@ static ssize_t trace_read(struct file *filp, struct kobject *kobj,
 	ssize_t head, body = 0;
 	loff_t at;
 
-	down_read(&dev->engine.gate);
+	if (down_read_killable(&dev->engine.gate))
+		return -EINTR;
 	header = mdma_upload_header(dev->engine.replay.nr);
 	head = memory_read_from_buffer(buf, count, &pos, &header, HEADER_SIZE);
 	at = pos - HEADER_SIZE;
@@ -42,16 +43,17 @@ static ssize_t trace_read(struct file *filp, struct kobject *kobj,
 	return head < 0 ? head : head + body;
 }
 
-/* The trace that was written becomes the device's. */
-static int finish(struct mdma_device *dev)
+/* With migration.lock held: the trace that was written becomes the device's. */
+static int replace(struct mdma_device *dev)
 {
 	struct mdma_replay_upload *upload = &dev->upload;
 	struct mdma_engine *engine = &dev->engine;
 	void *old = NULL;
-	int ret = 0;
+	int ret;
 
-	mutex_lock(&dev->migration.lock);
-	down_write(&engine->gate);
+	ret = down_write_killable(&engine->gate);
+	if (ret)
+		return ret;
 	if (mdma_workload_started(engine)) {
 		ret = -EBUSY;
 	} else {
@@ -62,8 +64,19 @@ static int finish(struct mdma_device *dev)
 		old = mdma_settings_drop_trace(engine);
 	}
 	up_write(&engine->gate);
-	mutex_unlock(&dev->migration.lock);
 	kvfree(old);
+	return ret;
+}
+
+static int finish(struct mdma_device *dev)
+{
+	int ret;
+
+	ret = mutex_lock_killable(&dev->migration.lock);
+	if (ret)
+		return ret;
+	ret = replace(dev);
+	mutex_unlock(&dev->migration.lock);
 	return ret;
 }
 
@@ -75,7 +88,8 @@ static ssize_t trace_write(struct file *filp, struct kobject *kobj,
 	bool more = false;
 	int ret;
 
-	mutex_lock(&dev->upload.lock);
+	if (mutex_lock_killable(&dev->upload.lock))
+		return -EINTR;
 	ret = mdma_upload_part(&dev->upload, buf, pos, count);
 	if (!ret)
 		ret = finish(dev);

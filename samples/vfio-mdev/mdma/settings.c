@@ -89,15 +89,17 @@ void *mdma_settings_restore(struct mdma_engine *engine)
  * @knob: which
  * @value: in its range
  *
- * Return: 0, or -EBUSY for an attribute that cannot change while the workload
- * is started.
+ * Return: 0, -EBUSY for an attribute that cannot change while the workload is
+ * started, or -EINTR.
  */
 int mdma_settings_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value)
 {
 	struct mdma_engine *engine = ch->engine;
-	int ret = 0;
+	int ret;
 
-	down_write(&engine->gate);
+	ret = down_write_killable(&engine->gate);
+	if (ret)
+		return ret;
 	if (ch->workload.run && !mdma_knobs_live(knob))
 		ret = -EBUSY;
 	else
@@ -117,19 +119,22 @@ int mdma_settings_set(struct mdma_channel *ch, enum mdma_knob knob, u64 value)
  * @range: checked
  * @nr: number, 0 for an empty window
  *
- * Return: 0, or -EBUSY while a workload is started.
+ * Return: 0, -EBUSY while a workload is started, or -EINTR.
  */
 int mdma_settings_set_window(struct mdma_engine *engine,
 			     const struct mdma_range *range, u32 nr)
 {
-	int ret = -EBUSY;
+	int ret;
 
-	down_write(&engine->gate);
-	if (!mdma_workload_started(engine)) {
+	ret = down_write_killable(&engine->gate);
+	if (ret)
+		return ret;
+	if (mdma_workload_started(engine)) {
+		ret = -EBUSY;
+	} else {
 		mdma_workload_set_window(engine, MDMA_WINDOW_ADMIN, range, nr);
 		if (engine->settings)
 			engine->settings->window = engine->window;
-		ret = 0;
 	}
 	up_write(&engine->gate);
 	return ret;
@@ -153,16 +158,20 @@ void *mdma_settings_drop_trace(struct mdma_engine *engine)
 	return trace;
 }
 
-/* Of a stream, also where its settings do not count: the window of the guest. */
+/*
+ * Of a stream, also where its settings do not count: the window of the guest. If it
+ * has none, a guest that was here before takes its own along.
+ */
 static void load_window(struct mdma_engine *engine,
 			const struct mdma_stream_window *from)
 {
 	u32 origin = le32_to_cpu(from->origin);
 
-	if (engine->keep_settings && origin != MDMA_WINDOW_GUEST)
-		return;
-	mdma_workload_set_window(engine, origin, from->ranges,
-				 le32_to_cpu(from->nr_ranges));
+	if (!engine->keep_settings || origin == MDMA_WINDOW_GUEST)
+		mdma_workload_set_window(engine, origin, from->ranges,
+					 le32_to_cpu(from->nr_ranges));
+	else if (engine->window.origin == MDMA_WINDOW_GUEST)
+		mdma_workload_set_window(engine, MDMA_WINDOW_NONE, NULL, 0);
 }
 
 /**

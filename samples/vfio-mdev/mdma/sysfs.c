@@ -28,7 +28,8 @@ static ssize_t window_show(struct device *dev, struct device_attribute *attr,
 	int at = 0;
 	u32 i;
 
-	down_read(&mdma->engine.gate);
+	if (down_read_killable(&mdma->engine.gate))
+		return -EINTR;
 	for (i = 0; i < window->nr; i++) {
 		u64 first = le64_to_cpu(window->range[i].iova);
 		u64 size = le64_to_cpu(window->range[i].size);
@@ -204,7 +205,8 @@ static ssize_t stream_settings_store(struct device *dev,
 	ret = __sysfs_match_string(stream_settings_words, -1, buf);
 	if (ret < 0)
 		return ret;
-	down_write(&mdma->engine.gate);
+	if (down_write_killable(&mdma->engine.gate))
+		return -EINTR;
 	WRITE_ONCE(mdma->engine.keep_settings, ret);
 	up_write(&mdma->engine.gate);
 	return count;

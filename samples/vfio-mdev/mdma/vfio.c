@@ -50,19 +50,22 @@ static const struct vfio_log_ops log_ops = {
  * A kernel without iova_bitmap (CONFIG_IOMMUFD_DRIVER) would let the user start
  * the log and then report nothing.
  *
- * Return: 0, -EBUSY while the device is open, or -EOPNOTSUPP.
+ * Return: 0, -EBUSY while the device is open, -EOPNOTSUPP or -EINTR.
  */
 int mdma_vfio_offer_log(struct mdma_device *dev, bool on)
 {
-	int ret = -EBUSY;
+	int ret;
 
 	if (on && !IS_ENABLED(CONFIG_IOMMUFD_DRIVER))
 		return -EOPNOTSUPP;
-	down_write(&dev->engine.gate);
-	if (!dev->engine.open) {
+	ret = down_write_killable(&dev->engine.gate);
+	if (ret)
+		return ret;
+	if (dev->engine.open) {
+		ret = -EBUSY;
+	} else {
 		dev->vdev.log_ops = on ? &log_ops : NULL;
 		dev->engine.dirty_log.enabled = on;
-		ret = 0;
 	}
 	up_write(&dev->engine.gate);
 	return ret;

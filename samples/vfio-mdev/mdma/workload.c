@@ -334,30 +334,40 @@ static void expire(struct mdma_channel *ch)
 }
 
 /* Memory is charged to the user, as when the thread executes. */
-static int step_one(struct mdma_channel *ch, int *error)
+static int step_now(struct mdma_channel *ch, int *error)
 {
-	struct mdma_engine *engine = ch->engine;
 	struct mem_cgroup *old;
 	int ret;
 
-	down_read(&engine->gate);
-	if (!engine->open) {
+	ret = mutex_lock_killable(&ch->exec);
+	if (ret)
+		return ret;
+	old = set_active_memcg(ch->engine->memcg);
+	ret = execute_next(ch);
+	set_active_memcg(old);
+	mutex_unlock(&ch->exec);
+	if (ret && !*error)
+		*error = ret;
+	expire(ch);
+	return 0;
+}
+
+static int step_one(struct mdma_channel *ch, int *error)
+{
+	struct mdma_engine *engine = ch->engine;
+	int ret;
+
+	ret = down_read_killable(&engine->gate);
+	if (ret)
+		return ret;
+	if (!engine->open)
 		ret = -ENODEV;
-	} else if (!engine->running || ch->workload.run) {
+	else if (!engine->running || ch->workload.run)
 		ret = -EBUSY;
-	} else if (!has_work(ch)) {
+	else if (!has_work(ch))
 		ret = -ENODATA;
-	} else {
-		mutex_lock(&ch->exec);
-		old = set_active_memcg(engine->memcg);
-		ret = execute_next(ch);
-		set_active_memcg(old);
-		mutex_unlock(&ch->exec);
-		if (ret && !*error)
-			*error = ret;
-		ret = 0;
-		expire(ch);
-	}
+	else
+		ret = step_now(ch, error);
 	up_read(&engine->gate);
 	return ret;
 }

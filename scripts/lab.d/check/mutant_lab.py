@@ -56,7 +56,7 @@ DEVICE = {
     "ring": ("ring", "channels"),
     "run": ("workload", "held"),
     "sequence": ("pattern", "workload"),
-    "settings": ("settings", "stream"),
+    "settings": ("settings", "stream", "waiting"),
     "snapshot": ("stream", "migration"),
     "stats": ("uapi", "workload"),
     "stream": ("stream", "settings", "moved"),
@@ -67,7 +67,7 @@ DEVICE = {
     "upload": ("file", "stream"),
     "vfio": ("uapi", "pci"),
     "window": ("stream", "uapi", "ring"),
-    "workload": ("workload", "pattern"),
+    "workload": ("workload", "pattern", "waiting"),
 }
 PROGRAMS = {**{f"drivers/vfio/{begin}": found for begin, found in BACKEND.items()},
             **{f"samples/vfio-mdev/mdma/{begin}": found for begin, found in DEVICE.items()}}
