@@ -86,7 +86,7 @@ class Finish(unittest.TestCase):
     def test_ktap(self):
         self.good()
         self.finish()
-        self.assertEqual(self.states(), [ktap.PASSED] * 8)
+        self.assertEqual(self.states(), [ktap.PASSED] * 9)
 
     def test_held(self):
         """The page says for how long; too long is a failed test, but no lost page."""
@@ -101,7 +101,7 @@ class Finish(unittest.TestCase):
 
     def test_ktap_of_nothing(self):
         self.finish()
-        self.assertEqual(self.states(), [ktap.FAILED] * 8)
+        self.assertEqual(self.states(), [ktap.FAILED] * 9)
 
     def test_accelerator_of_the_lab(self):
         self.good()

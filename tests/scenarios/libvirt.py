@@ -124,8 +124,8 @@ class Leg:
         self.facts["workload"]["destination"] = destination.settings(guest.mdev)
         # The other host's trace may keep up where this one's could not.
         destination.set(guest.mdev, {"rate": self.config.rate})
+        source.save_ledger(guest.mdev, self.name, self.facts["workload"]["source"]["window"])
         self._compare(source, destination)
-        source.save_ledger(guest.mdev, self.name)
         guest.next_seq = int(source.stat(guest.mdev, "seq")) + 1
         guest.collect(source, self.directory, "source")
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say, settings, workloads
+from judge import moves, proof
 from play import arguments, backend, entry, guest_vm, leg, vfio_iommufd, vfio_logging
 from play.guest_vm import GuestError, GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
@@ -130,9 +131,8 @@ class DeviceLeg(leg.Leg):
     def _backend(self):
         """What maps memory, and what says which of it is dirty."""
         iommufd, device = self.config.container == "iommufd", self.tracking == "device"
-        broken = f" ({self.config.device_mutant})" if self.name == "control" else ""
         return (backend.of_iommufd() if iommufd else "" if device else backend.name(),
-                f"tracking by mdma{broken}" if device else "")
+                f"tracking by {backend.name('mdma')}" if device else "")
 
     def _start_workload(self, source, mdev):
         source.wait_console("MDMA-GUEST ready", self.config.patience)
@@ -153,8 +153,19 @@ class DeviceLeg(leg.Leg):
         self.facts["workload"] = {"source": mdev.settings(), "destination": there.settings()}
         self.throttle.go_on()
         self.facts["source_state"] = mdev.state()
-        (self.directory / "ledger.bin").write_bytes(mdev.ledger())
+        ledger = mdev.ledger()
+        (self.directory / "ledger.bin").write_bytes(ledger)
         self.compare(source, copy)
+        self._check_stamps(source, ledger)
+
+    def _check_stamps(self, source, ledger):
+        """The source's RAM must have what its device wrote."""
+        window = moves.window_pages(self.facts["workload"]["source"]["window"])
+        with source.open_ram() as files:
+            found = proof.check_stamps(files, proof.parse_ledger(ledger, "ledger"), window)
+        (self.directory / "stamps.json").write_text(json.dumps(found))
+        self.say(f"{found['stamps_checked']} pages that the device wrote: "
+                 f"{found['stamps_wrong']} do not have its last stamp")
 
     def _go_on(self, destination, mdev):
         """The guest and its device continue where they stopped.

@@ -62,14 +62,15 @@ class Order:
 
     It keeps only writes that came before one with a smaller number.
 
+    @first:   the first number that there must be
     @writes:  number of write events so far
     @visits:  the devices that wrote, in the order of their writes' numbers
     @reasons: page writes that were lost, made twice, or made by a device that must not write
     """
 
-    def __init__(self):
+    def __init__(self, first=1):
         self.writes, self.visits, self.reasons = 0, [], []
-        self.expected, self.early, self.state = 1, [], {}
+        self.expected, self.early, self.state = first, [], {}
 
     def add(self, event):
         """The next event of the trace."""

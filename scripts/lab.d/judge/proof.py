@@ -6,6 +6,7 @@ A leg is one live migration; its directory holds what was seen while it ran:
   ledger.bin       struct mdma_ledger_record of every page the source wrote
   trace/           one ftrace instance, trace_clock=counter: a global order; see ring_buffer.py
   ram.json         pages compared, pages that differ, and their stamps
+  stamps.json      pages of the window that the device wrote, and those without its last stamp
   leg.json         what the scenario did, saw and sampled
   source.qemu      QEMU's own trace of the bitmaps that it was told
   source.serial, destination.serial   the guest's console before and after
@@ -13,8 +14,9 @@ A leg is one live migration; its directory holds what was seen while it ran:
 
 Two oracles that share nothing but the ledger judge it. The set oracle asks
 whether every page was in a report after its last write; the data oracle
-whether every byte of RAM is the same on both sides. Nothing here passes by
-absence: no event, no report, no page compared is a failure.
+whether every byte of RAM is the same on both sides, and whether the source's
+RAM has what the ledger says was written last. Nothing here passes by absence:
+no event, no report, no page compared is a failure.
 
 Order is the trace's: a write event comes after its bytes were written and
 while the page is pinned; a run event comes at or before the snapshot. So a run
@@ -30,7 +32,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from base import qemu_events
-from judge import dmesg, events, standstill
+from judge import dmesg, events, moves, ram, standstill
 from judge.events import DEVICE, BrokenOracle, Report, Run, Tracking, Write
 
 PAGE_SHIFT = 12
@@ -119,13 +121,14 @@ class Seen:
     @start:   place of START, None until then
     @tracked: page writes of the device since then
     @covered: page -> (place of the last successful run that holds it, report number)
+    @got:     page -> place of the last such run in the report of a GET, whose user is QEMU for sure
     @extra:   pages in reports that the device had not written since the last report that held
               them, or since START; each counts as often as it is reported: sent for nothing
     """
 
     def __init__(self, device):
         self.device, self.start, self.tracked, self.extra = device, None, 0, 0
-        self.written, self.first, self.covered = {}, {}, {}
+        self.written, self.first, self.covered, self.got = {}, {}, {}, {}
         self.tracking, self.reports, self.problems = [], [], []
         self.open, self.fresh, self.numbers = {}, set(), set()
 
@@ -178,6 +181,8 @@ class Seen:
         for run in report.runs:
             for page in pages(run.iova, run.npages):
                 self.covered[page] = max(self.covered.get(page, (-1, 0)), (run.pos, run.report))
+                if event.op == "get":
+                    self.got[page] = max(self.got.get(page, -1), run.pos)
 
     ADD = {Write: _write, Run: _run, Report: _report, Tracking: _track}
 
@@ -237,6 +242,14 @@ def lost_pages(seen):
                   if pos > seen.start and seen.covered.get(page, (-1, 0))[0] < pos)
 
 
+def unmapped_pages(seen):
+    """Pages that are not lost, but whose last write is in reports of UNMAPs alone. QEMU does not
+    say what it does with those."""
+    return sorted(page for page, (pos, _, _) in seen.written.items()
+                  if pos > seen.start and seen.got.get(page, -1) < pos
+                  <= seen.covered.get(page, (-1, 0))[0])
+
+
 def set_oracle(seen, ledger, first_seq=1):
     """Compare what was reported with what was written, by order.
 
@@ -266,15 +279,30 @@ def set_oracle(seen, ledger, first_seq=1):
 # --- the data oracle -------------------------------------------------------
 
 
-def data_oracle(ram, expected_pages):
+def data_oracle(found, expected_pages):
     """Judge the comparison of RAM that was made at switchover."""
-    compared, different = ram["pages_compared"], ram["different"]
+    compared, different = found["pages_compared"], found["different"]
     if compared != expected_pages:
         raise BrokenOracle(f"RAM: {compared} of {expected_pages} pages compared")
     places = [entry["place"] for entry in different]
-    if len(places) != ram["pages_different"] or len(set(places)) != len(places):
+    if len(places) != found["pages_different"] or len(set(places)) != len(places):
         raise BrokenOracle("RAM: the list of different pages is not their number")
     return {"ram_pages_compared": compared, "ram_pages_different": len(places)}
+
+
+def check_stamps(memory, ledger, window):
+    """What stamps.json has. The ledger and the trace say what a device did; this is what came of
+    it: each page of the window must hold the number of its last write.
+
+    @memory: RamFiles or a Copy of the source, which is stopped
+    @window: page numbers
+    """
+    pages = sorted(ledger.keys() & window)
+    stamps = ram.stamps(memory, pages)
+    wrong = [page for page in pages if stamps[page] != ledger[page].seq]
+    return {"stamps_checked": len(pages), "stamps_wrong": len(wrong),
+            "wrong": [{"iova": f"{page << PAGE_SHIFT:#x}", "seq": ledger[page].seq,
+                       "stamp": stamps[page]} for page in wrong[:NAMED]]}
 
 
 def name_page(page, ledger, covered, entry):
@@ -356,6 +384,7 @@ def read_leg(directory):
             "ledger": read_ledger(directory / "ledger.bin"),
             "slowed": json.loads((directory / "trace/slowed.json").read_text()),
             "ram": json.loads((directory / "ram.json").read_text()),
+            "stamps": json.loads((directory / "stamps.json").read_text()),
             "qemu": read_qemu_log(directory / "source.qemu"),
             "source": (directory / "source.serial").read_text(errors="replace"),
             "destination": (directory / "destination.serial").read_text(errors="replace"),
@@ -370,42 +399,63 @@ def destination_trace(directory):
     return events.Trace(path) if path.is_dir() else None
 
 
-def see(facts, evidence, *watchers):
-    """Collect what a leg's traces show; @watchers see the source's trace as well."""
+def see(facts, evidence, *watchers, there=()):
+    """Collect what a leg's traces show; @watchers see the source's trace as well, and those of
+    @there the destination's, if it has its own."""
     seen = Seen(device_number(facts["source_uuid"]))
     events.watch(evidence["trace"], seen, *watchers)
-    there = seen
+    at_destination = seen
     if evidence["destination_trace"]:
-        there = Seen(None)
-        events.watch(evidence["destination_trace"], there)
-    return seen, there.first.get(device_number(facts["destination_uuid"]))
+        at_destination = Seen(None)
+        events.watch(evidence["destination_trace"], at_destination, *there)
+    return seen, at_destination.first.get(device_number(facts["destination_uuid"]))
+
+
+def order_reasons(facts, orders):
+    """What is wrong with the order of page writes: each has a number of its own, the source's come
+    first, and none is made by a device that must not write."""
+    for order in orders:
+        if order.writes:
+            order.end()
+    reasons = [reason for order in orders for reason in order.reasons]
+    visits = [device for order in orders for device in order.visits]
+    if visits != [device_number(facts[key]) for key in ("source_uuid", "destination_uuid")]:
+        reasons.append("not the source and then the destination wrote, but "
+                       + (", ".join(f"{device:08x}" for device in visits) or "nobody"))
+    return reasons
 
 
 def examine(facts, evidence):
     """All numbers of a leg, without a judgement."""
-    ledger, ram = evidence["ledger"], evidence["ram"]
-    seen, first_there = see(facts, evidence)
+    ledger, memory = evidence["ledger"], evidence["ram"]
+    first_seq = facts.get("first_seq", 1)
+    here = moves.Order(first_seq)
+    there = moves.Order(max((record.seq for record in ledger.values()), default=0) + 1)
+    seen, first_there = see(facts, evidence, here, there=[there])
     check_tracker(seen.tracking, facts.get("tracking", "container"))
-    result = set_oracle(seen, ledger, facts.get("first_seq", 1))
+    result = set_oracle(seen, ledger, first_seq)
     lost, covered = lost_pages(seen), seen.covered
     result["pages_lost"] = len(lost)
-    result.update(data_oracle(ram, facts["ram_pages"]))
+    result["pages_told_by_unmap"] = len(unmapped_pages(seen))
+    result.update(data_oracle(memory, facts["ram_pages"]))
+    result.update((key, evidence["stamps"][key]) for key in ("stamps_checked", "stamps_wrong"))
     result.update(guest_checks(evidence["source"], evidence["destination"]))
     result["guest_clock_jump_s"] = standstill.clock_jump(evidence["source"],
                                                          evidence["destination"])
-    different = {entry["page"]: entry for entry in ram["different"]}
+    different = {entry["page"]: entry for entry in memory["different"]}
     explained = set(lost)
     result["ram_pages_unexplained"] = sum(entry["page"] not in explained
-                                          for entry in ram["different"])
+                                          for entry in memory["different"])
     result["lost"] = [name_page(page, ledger, covered, different.get(page, {}))
                       for page in lost[:NAMED]]
     result["different"] = [name_page(entry["page"], ledger, covered, entry)
-                           for entry in ram["different"][:NAMED]]
+                           for entry in memory["different"][:NAMED]]
     problem = workload_continued(first_there, result["last_seq"],
                                  (facts["workload"]["source"],
                                   facts["workload"]["destination"]))
     result["workload_continued"] = problem is None
     result["workload_problem"] = problem
+    result["order"] = order_reasons(facts, (here, there))
     check_told(evidence["qemu"], seen.gets())
     result["by_round"] = by_round(evidence["qemu"], seen.gets())
     return result
@@ -413,13 +463,20 @@ def examine(facts, evidence):
 
 def soundness(result):
     """Reasons why a leg's numbers prove nothing, whatever they are."""
-    floors = (("pages_written", MIN_PAGES_WRITTEN), ("ram_pages_compared", MIN_PAGES_COMPARED))
+    floors = (("pages_written_tracked", MIN_PAGES_WRITTEN), ("stamps_checked", 0),
+              ("ram_pages_compared", MIN_PAGES_COMPARED))
     reasons = [f"{key} is {result[key]}, must be more than {floor}"
                for key, floor in floors if result[key] <= floor]
     if result["rounds"] < MIN_ROUNDS:
         reasons.append(f"rounds is {result['rounds']}, must be at least {MIN_ROUNDS}")
     if not result["pages_reported"]:
         reasons.append("nothing was reported")
+    if result["stamps_wrong"]:
+        reasons.append(f"{result['stamps_wrong']} pages of the source's RAM do not hold what the "
+                       "device wrote last")
+    if result["pages_told_by_unmap"]:
+        reasons.append(f"{result['pages_told_by_unmap']} pages are in reports of UNMAPs alone: "
+                       "whether QEMU sent them is not known")
     for key in ("downtime_ms", "expected_downtime_ms", "held_s", "held_idle_s"):
         if result[key] is None:
             reasons.append(f"{key} is not known")
@@ -430,6 +487,8 @@ def soundness(result):
 
 def check_told(log, gets):
     """QEMU's own count of the pages that each GET reported must equal the trace's."""
+    if not log:
+        raise BrokenOracle("QEMU asked for no report")
     told = [dirty for _, _, dirty in log]
     traced = [report.dirty for report in gets]
     if told != traced:
@@ -471,7 +530,7 @@ def empty_leg():
     """Every key of a leg, with a value that can't be mistaken for a pass."""
     keys = ("pages_written", "pages_written_tracked", "pages_written_distinct",
             "pages_reported", "pages_reported_total", "pages_lost", "pages_extra",
-            "pages_sent_extra",
+            "pages_sent_extra", "pages_told_by_unmap", "stamps_checked", "stamps_wrong",
             "ram_pages_compared", "ram_pages_different", "ram_pages_unexplained",
             "rounds", "downtime_ms", "expected_downtime_ms", "guest_checks_failed",
             "guest_checks_passed", "guest_checks_passed_destination", "held_s",
@@ -479,8 +538,8 @@ def empty_leg():
     leg = dict.fromkeys(("kernel", "qemu", "accel", "container", "backend"))
     leg.update(dict.fromkeys(keys))
     leg.update(migration_status="unknown", workload_continued=False,
-               workload_problem=None, slowed=NOT_SLOWED, lost=[], different=[], by_round=[],
-               reasons=[])
+               workload_problem=None, slowed=NOT_SLOWED, order=[], lost=[], different=[],
+               by_round=[], reasons=[])
     return leg
 
 
@@ -504,7 +563,8 @@ def main_reasons(leg):
         return leg["reasons"]
     reasons = guest_reasons(leg)
     if not leg["workload_continued"]:
-        reasons.append("workload: " + leg["workload_problem"])
+        return [*reasons, "workload: " + leg["workload_problem"]]
+    reasons += [f"writes: {reason}" for reason in leg["order"]]
     return reasons + standstill.noticed(leg["held_s"], leg["guest_clock_jump_s"])
 
 
@@ -528,6 +588,13 @@ def control_reasons(leg):
     if not reasons and leg["ram_pages_unexplained"]:
         reasons.append(f"{leg['ram_pages_unexplained']} pages differ, but none was lost there")
     return reasons
+
+
+def same_backend(main, control):
+    """Whether the control ran on what it is to be compared with: a reason, or none."""
+    if not main or not control:
+        return ["which backend the main leg or the control ran on is not known"]
+    return ["it ran on the same backend as the main leg"] * (main == control)
 
 
 def lab_reasons(results):
@@ -562,8 +629,8 @@ def judge(results, with_control=True):
         control["reasons"] = trouble
         verdict["control"] = control
         reasons = reasons + ["control: " + reason for reason in trouble]
-        if control["backend"] is not None and control["backend"] == verdict["backend"]:
-            reasons.append("control: ran on the same backend as the main leg")
+        reasons = reasons or [f"control: {reason}" for reason
+                              in same_backend(verdict["backend"], control["backend"])]
     reasons = reasons + lab_reasons(results)
     verdict["verdict"] = "fail" if reasons else "pass"
     verdict["reasons"] = reasons

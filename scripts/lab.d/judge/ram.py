@@ -40,13 +40,16 @@ def stamp_seq(page):
 
 def stamps(memory, pages):
     """{page: number of the write whose stamp it holds}; None for a page without a valid stamp.
-    @pages: by address, as the device knows them"""
-    found = {}
+    @pages: by address, as the device knows them, in order: a chunk is read once"""
+    found, begin, chunk = {}, None, b""
     for page in pages:
         position = memory.where.position(page * PAGE_SIZE)
         if position is None:
             raise BadMemory(f"the guest has no RAM at {page * PAGE_SIZE:#x}")
-        magic, seq, iova = STAMP.unpack(memory.stamp(position // PAGE_SIZE))
+        if begin != position - position % CHUNK:
+            begin = position - position % CHUNK
+            chunk = memory.chunk(begin)
+        magic, seq, iova = STAMP.unpack_from(chunk, position - begin)
         good = magic == STAMP_MAGIC and iova == page * PAGE_SIZE
         found[page] = seq if good else None
     return found

@@ -19,7 +19,7 @@ from xmlrpc.client import ServerProxy
 from xmlrpc.server import SimpleXMLRPCServer
 
 from base import say, site
-from judge import ram
+from judge import moves, proof, ram
 from play import backend, mdev, ram_files, trace
 
 # The hosts' names and their network; nothing else is on the wire.
@@ -239,11 +239,16 @@ class LibvirtHost:
         self.open.close()
         return True
 
-    def save_ledger(self, uuid, directory):
-        """Save the device's ledger, which outlives QEMU."""
+    def save_ledger(self, uuid, directory, window):
+        """Save the device's ledger, which outlives QEMU, and whether the held memory has what the
+        device wrote last in its window."""
         path = self.results / directory
         path.mkdir(parents=True, exist_ok=True)
-        (path / "ledger.bin").write_bytes(mdev.of(uuid).ledger())
+        ledger = mdev.of(uuid).ledger()
+        (path / "ledger.bin").write_bytes(ledger)
+        found = proof.check_stamps(self.ram, proof.parse_ledger(ledger, "ledger"),
+                                   moves.window_pages(window))
+        (path / "stamps.json").write_text(json.dumps(found))
         return True
 
     def hold_ram(self, domain):

@@ -112,6 +112,8 @@ def claims_of(report):
     """What was proven: [(what, whether)]."""
     control = report["control"]
     claims = [("no page is lost", report["pages_lost"] == 0),
+              ("RAM has what the device wrote",
+               bool(report["stamps_checked"]) and report["stamps_wrong"] == 0),
               ("all RAM is the same", report["ram_pages_different"] == 0),
               ("the guest's checks pass at the destination",
                report["guest_checks_failed"] == 0

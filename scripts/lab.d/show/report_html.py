@@ -327,6 +327,8 @@ ROWS = (
     ("pages_sent_extra", "… for nothing", "not written since the report before, or ever"),
     ("pages_extra", "Extra pages", "reported, never written by the device: harmless"),
     ("pages_lost", "Lost pages", "written after the last report that holds them"),
+    ("stamps_checked", "Stamps checked", "pages that must hold the device's last write"),
+    ("stamps_wrong", "Stamps that are wrong", ""),
     ("ram_pages_compared", "RAM pages compared", "source and destination at switchover"),
     ("ram_pages_different", "RAM pages that differ", ""),
     ("rounds", "Rounds", ""),
@@ -338,7 +340,7 @@ ROWS = (
     ("workload_continued", "Workload continued", "with the next page write, at the destination"),
     ("slowed_times", "Workload slowed, times", "so that the trace could keep up"),
 )
-MUST_BE_ZERO = ("pages_lost", "ram_pages_different")
+MUST_BE_ZERO = ("pages_lost", "stamps_wrong", "ram_pages_different")
 
 
 def told(report, key):
