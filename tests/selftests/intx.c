@@ -8,6 +8,7 @@
 #include "irq.h"
 #include "migration.h"
 #include "ring.h"
+#include "stall.h"
 
 #define MSIX		0x40
 #define CHANNEL		1
@@ -272,6 +273,58 @@ TEST_F(line, mdma_intx_of_no_or_two_actions, 20)
 	}
 	ASSERT_STR("0", error(command(self, UNMASK)));
 	EXPECT_EQ(1, irq_count(self->fd, 3000));
+}
+
+/* --- who waits for whom ---------------------------------------------------- */
+
+#define SLOW_PAGES	16
+
+static int write_command(void *arg)
+{
+	const __u16 command = PCI_COMMAND_MEMORY;
+	struct line *l = arg;
+
+	return mdma_config_write(&l->rig.dev, PCI_COMMAND, &command, 2);
+}
+
+static int close_device(void *arg)
+{
+	mdma_close(arg);
+	return 0;
+}
+
+/*
+ * The device waits for its user's memory, somebody waits for the device, and the line
+ * is unmasked by an eventfd, which goes. vfio has one thread for all of its users to
+ * clean up after eventfds, and the close of any device waits for that.
+ */
+TEST_F(line, mdma_unmask_that_stalls_stalls_nobody_else, 60)
+{
+	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+	int resample = eventfd(0, EFD_NONBLOCK);
+	struct rig *r = &self->rig, other;
+	struct job writer, closer;
+	struct stall stall;
+
+	ASSERT_STR("0", error(rig_open(&other, "mdma-1", RIG_PAGES)));
+	ASSERT_STR("0", error(stall_open(&stall, size)));
+	ASSERT_EQ(0, dma_map(r->container, stall.mem, at(RIG_PAGES), size, MAP_RW));
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, resample)));
+	set_window(r, RIG_PAGES, RIG_PAGES + SLOW_PAGES);
+	SET(r, "access", "rw");
+	SET(r, "run", "1");
+	ASSERT_LE(0, stall_wait(&stall, 10000));
+	job_start(&writer, write_command, self);
+	job_settle(&writer);
+	EXPECT_EQ(false, job_done(&writer, 0));
+	ASSERT_EQ(0, eventfd_write(resample, 1));
+	close(resample);
+	job_start(&closer, close_device, &other.dev);
+	EXPECT_EQ(true, job_ends(&closer));
+	stall_release(&stall);
+	EXPECT_EQ(0, job_join(&writer));
+	job_join(&closer);
+	rig_close(&other);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

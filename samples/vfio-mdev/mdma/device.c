@@ -138,6 +138,11 @@ static void interrupt(struct mdma_engine *engine, struct mdma_channel *ch)
 		       ch);
 }
 
+static void attend(struct mdma_engine *engine)
+{
+	mdma_intx_attend(&container_of(engine, struct mdma_device, engine)->intx);
+}
+
 /**
  * mdma_device_init() - make a device
  * @dev: zeroed
@@ -155,6 +160,7 @@ int mdma_device_init(struct mdma_device *dev, struct mdev_device *mdev)
 	engine->nr_channels = container_of(mdev->type, struct mdma_type,
 					   type)->nr_channels;
 	engine->interrupt = interrupt;
+	engine->attend = attend;
 	mdma_migration_init(&dev->migration, &dev->vdev, engine, &hooks);
 	mdma_intx_init(&dev->intx, engine);
 	mdma_irq_init(&dev->irqs, engine, &dev->intx);
@@ -243,9 +249,10 @@ void mdma_device_close(struct mdma_device *dev)
 	up_write(&engine->gate);
 	kvfree(trace);
 	mdma_migration_reset(&dev->migration);
+	/* Afterwards, no eventfd wakes a thread */
+	mdma_irq_release(&dev->irqs);
 	mdma_thread_stop(engine);
 	mdma_dirty_log_stop(&engine->dirty_log);
-	mdma_irq_release(&dev->irqs);
 	mdma_ledger_view_drop(&dev->ledger_view);
 	mem_cgroup_put(engine->memcg);
 	engine->memcg = NULL;

@@ -11,7 +11,7 @@
 
 /**
  * mdma_engine_init() - make the channels and all that they use
- * @engine: zeroed; @id, @nr_channels and @interrupt are set
+ * @engine: zeroed; @id, @nr_channels, @interrupt and @attend are set
  * @vdev: whose pins they will have
  *
  * Return: 0 or -ENOMEM; then mdma_engine_destroy() is still to be called.

@@ -47,6 +47,8 @@ struct vfio_device;
  *	changes with @gate held for writing
  * @keep_settings: those of a stream do not count; likewise
  * @interrupt: raises a channel's interrupt; gate held
+ * @attend: does what the function has for the thread of channel 0; gate held for
+ *	reading
  * @stats: counters
  * @access: what is pinned
  * @held: what of it is not used
@@ -75,6 +77,7 @@ struct mdma_engine {
 	struct mdma_settings *settings;
 	bool keep_settings;
 	void (*interrupt)(struct mdma_engine *engine, struct mdma_channel *ch);
+	void (*attend)(struct mdma_engine *engine);
 
 	struct mdma_stats stats;
 	struct mdma_access access;

@@ -73,7 +73,7 @@ void mdma_intx_update(struct mdma_intx *intx)
 }
 
 /* Returns -EINVAL if the line has no eventfd, and so nothing to mask. */
-static int set_masked(struct mdma_intx *intx, bool masked)
+static int change_mask(struct mdma_intx *intx, bool masked)
 {
 	int ret;
 
@@ -82,6 +82,13 @@ static int set_masked(struct mdma_intx *intx, bool masked)
 	if (!ret)
 		intx->masked = masked;
 	spin_unlock(&intx->lock);
+	return ret;
+}
+
+static int set_masked(struct mdma_intx *intx, bool masked)
+{
+	int ret = change_mask(intx, masked);
+
 	if (ret || masked)
 		return ret;
 	down_read(&intx->engine->gate);
@@ -90,10 +97,31 @@ static int set_masked(struct mdma_intx *intx, bool masked)
 	return 0;
 }
 
-/* The eventfd that unmasks was signalled. In a worker, which may sleep. */
-static void unmask_thread(void *opaque, void *data)
+/**
+ * mdma_intx_attend() - unmask the line if its eventfd was signalled
+ * @intx: gate held
+ */
+void mdma_intx_attend(struct mdma_intx *intx)
 {
-	set_masked(opaque, false);
+	if (!test_and_clear_bit(MDMA_INTX_UNMASKED, &intx->flags))
+		return;
+	if (!change_mask(intx, false))
+		mdma_intx_update(intx);
+}
+
+/*
+ * The eventfd that unmasks was signalled, perhaps by mdma_intx_update(), so in any
+ * context. The rest is for the thread of a channel: a worker of the kernel's that
+ * waited for the gate would keep all users of vfio waiting, as vfio's only thread
+ * waits for it when an eventfd goes.
+ */
+static int unmask_signalled(void *opaque, void *data)
+{
+	struct mdma_intx *intx = opaque;
+
+	set_bit(MDMA_INTX_UNMASKED, &intx->flags);
+	mdma_channel_kick(&intx->engine->channels[0]);
+	return 0;
 }
 
 /*
@@ -122,6 +150,7 @@ void mdma_intx_release(struct mdma_intx *intx)
 {
 	set_eventfd(intx, NULL);
 	vfio_virqfd_disable(&intx->unmask);
+	clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
 }
 
 static int set_trigger(struct mdma_intx *intx, s32 fd)
@@ -147,9 +176,12 @@ static int set_unmask(struct mdma_intx *intx, s32 fd)
 	struct virqfd **unmask = &intx->unmask;
 
 	if (fd >= 0)
-		return vfio_virqfd_enable(intx, NULL, unmask_thread, NULL,
+		return vfio_virqfd_enable(intx, unmask_signalled, NULL, NULL,
 					  unmask, fd);
 	vfio_virqfd_disable(unmask);
+	down_read(&intx->engine->gate);
+	mdma_intx_attend(intx);
+	up_read(&intx->engine->gate);
 	return 0;
 }
 

@@ -11,6 +11,8 @@ struct mdma_engine;
 struct vfio_irq_set;
 struct virqfd;
 
+#define MDMA_INTX_UNMASKED	0	/* bit of mdma_intx.flags */
+
 /**
  * struct mdma_intx - the line
  * @engine: whose channels raise it
@@ -20,6 +22,7 @@ struct virqfd;
  * @eventfd: tells the user, or NULL
  * @masked: the user was told of the line, or does not want to be told
  * @unmask: eventfd that ends @masked; under a lock of vfio's
+ * @flags: MDMA_INTX_UNMASKED: it was signalled, and @masked is to end
  */
 struct mdma_intx {
 	struct mdma_engine *engine;
@@ -28,6 +31,7 @@ struct mdma_intx {
 	struct eventfd_ctx *eventfd;
 	bool masked;
 	struct virqfd *unmask;
+	unsigned long flags;
 };
 
 void mdma_intx_init(struct mdma_intx *intx, struct mdma_engine *engine);
@@ -35,6 +39,7 @@ bool mdma_intx_pending(struct mdma_intx *intx);
 void mdma_intx_update(struct mdma_intx *intx);
 int mdma_intx_set(struct mdma_intx *intx, const struct vfio_irq_set *hdr,
 		  const void *data);
+void mdma_intx_attend(struct mdma_intx *intx);
 void mdma_intx_release(struct mdma_intx *intx);
 
 #endif /* MDMA_INTX_H */

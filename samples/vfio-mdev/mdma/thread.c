@@ -28,6 +28,8 @@ static bool channel_work(void *data, ktime_t *next)
 	bool busy = false;
 
 	down_read(&engine->gate);
+	if (!ch->index)
+		engine->attend(engine);
 	if (engine->running) {
 		mutex_lock(&ch->exec);
 		busy = mdma_ring_poll(ch);

@@ -42,8 +42,7 @@ static void worker_step(struct mdma_worker *worker)
 	kcov_remote_start_common(worker->kcov_handle);
 	worker->busy = worker->work(worker->data, &worker->next);
 	kcov_remote_stop();
-	if (worker->busy)
-		cond_resched();
+	cond_resched();
 }
 
 /* It never asks for the sleep of vhost's own loop, which has no end. */
