@@ -233,6 +233,24 @@ static void expect_untouched(struct rig *r, __u64 first, __u64 end)
 			FAIL("page %llu was written", page);
 }
 
+/* The ledger has what was written before a stream came, and no number comes twice. */
+TEST_F(rig, mdma_numbers_of_writes_never_go_back, 30)
+{
+	static char stream[STREAM_MAX];
+	long long size, seq;
+
+	size = mig_save(self->dev.device, stream, sizeof(stream));
+	ASSERT_LT(0, size);
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(RUNNING), NULL));
+	set_workload(self);
+	SET(self, "run", "1");
+	wait_for_writes(self, 50);
+	SET(self, "run", "0");
+	seq = mdma_get(&self->dev, "stats/seq");
+	ASSERT_STR("0", error(mig_load(self->dev.device, stream, size, NULL)));
+	EXPECT_EQ(seq, mdma_get(&self->dev, "stats/seq"));
+}
+
 /*
  * The guest takes its window back while the device is quiesced, and uses the memory
  * for something else: the device never writes that memory again.

@@ -199,6 +199,32 @@ TEST_F(settings, mdma_settings_of_the_administrator_stay, 30)
 	expect_all(&self->rig, ADMIN);
 }
 
+/* A trace of the administrator's between two streams is neither lost nor the stream's. */
+TEST_F(settings, mdma_trace_between_two_streams_stays, 30)
+{
+	load(self);
+	SET(&self->rig, "run", "0");
+	load_trace(&self->rig, 3);
+	ASSERT_EQ(0, mdma_reset(&self->rig.dev));
+	load(self);
+	EXPECT_EQ(STREAM, trace_entries(&self->rig));
+	next_tenant(self);
+	EXPECT_EQ(3, trace_entries(&self->rig));
+}
+
+/* A guest that takes its window back does not take that of the administrator. */
+TEST_F(settings, mdma_guest_takes_back_its_own_window, 30)
+{
+	struct mdma *m = &self->rig.dev;
+	char text[64];
+
+	SET(&self->rig, "window", "0x40000000-0x40000fff");
+	mdma_write32(m, MDMA_REG_WINDOW_RANGES, 0);
+	EXPECT_EQ(MDMA_STATUS_DONE, mdma_read32(m, MDMA_REG_WINDOW_STATUS));
+	ASSERT_EQ(0, mdma_get_text(m, "workload/window", text, sizeof(text)));
+	EXPECT_STR("0x40000000-0x40000fff", text);
+}
+
 TEST_F(settings, mdma_settings_of_a_stream_can_be_refused, 30)
 {
 	struct mdma *m = &self->rig.dev;

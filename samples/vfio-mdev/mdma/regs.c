@@ -250,7 +250,10 @@ void mdma_regs_load_window(struct mdma_regs *regs, bool starts)
 	if (window->status != MDMA_STATUS_DONE)
 		return;
 	down_write(&regs->engine->gate);
-	mdma_workload_set_window(regs->engine, MDMA_WINDOW_GUEST, range, window->ranges);
+	/* What the guest takes back is its own window */
+	if (window->ranges || regs->engine->window.origin == MDMA_WINDOW_GUEST)
+		mdma_workload_set_window(regs->engine, MDMA_WINDOW_GUEST, range,
+					 window->ranges);
 	up_write(&regs->engine->gate);
 }
 

@@ -31,12 +31,23 @@ struct mdma_settings *mdma_settings_alloc(struct mdma_engine *engine)
 		       GFP_KERNEL_ACCOUNT);
 }
 
+/* The administrator's trace, unless the engine has that of an earlier stream. */
+static void keep_trace(struct mdma_engine *engine, struct mdma_settings *settings)
+{
+	if (settings->has_replay)
+		return;
+	settings->replay = engine->replay;
+	engine->replay = (struct mdma_replay) {};
+	settings->has_replay = true;
+}
+
 /**
  * mdma_settings_keep() - those of a stream are about to replace them
  * @engine: gate held for writing
  * @settings: of mdma_settings_alloc(); NULL afterwards if it was needed
  *
- * What an earlier stream replaced is still kept.
+ * What an earlier stream replaced is still kept, and what the administrator has set
+ * since then.
  */
 void mdma_settings_keep(struct mdma_engine *engine,
 			struct mdma_settings **settings)
@@ -44,16 +55,17 @@ void mdma_settings_keep(struct mdma_engine *engine,
 	struct mdma_settings *to = *settings;
 	u32 i;
 
-	if (engine->settings)
+	if (engine->settings) {
+		keep_trace(engine, engine->settings);
 		return;
+	}
 	*settings = NULL;
 	engine->settings = to;
 	for (i = 0; i < engine->nr_channels; i++)
 		to->workload[i] = engine->channels[i].workload;
 	if (engine->window.origin == MDMA_WINDOW_ADMIN)
 		to->window = engine->window;
-	swap(to->replay, engine->replay);
-	to->has_replay = true;
+	keep_trace(engine, to);
 }
 
 /**

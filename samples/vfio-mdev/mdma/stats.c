@@ -61,7 +61,10 @@ void mdma_stats_load(struct mdma_stats *stats, const struct mdma_snapshot *snap)
 {
 	const struct mdma_stream_stats *from = &snap->state.stats;
 
-	load(stats, MDMA_STAT_SEQ, from->seq);
+	/* What was written here before keeps its numbers */
+	atomic64_set(&stats->n[MDMA_STAT_SEQ],
+		     max_t(u64, mdma_counted(stats, MDMA_STAT_SEQ),
+			   mdma_stream_counter(from->seq)));
 	load(stats, MDMA_STAT_PAGES_WRITTEN, from->pages_written);
 	load(stats, MDMA_STAT_PAGES_READ, from->pages_read);
 	load(stats, MDMA_STAT_DESCRIPTORS, from->descriptors);
