@@ -9,6 +9,7 @@
 
 #include "cgroup.h"
 #include "fixture.h"
+#include "memcg.h"
 #include "ring.h"
 #include "stall.h"
 
@@ -390,6 +391,68 @@ TEST_F(worker, mdma_heir_gets_the_threads, 60)
 	EXPECT_EQ(0, read(done[0], &byte, 1));
 }
 
+#define LEDGER_PAGES	8192
+#define LEDGER_BYTES	(64 << 10)	/* less than these pages need in the ledger */
+
+/* The heir is in a group of its own, and has the device fill the ledger. */
+static void heir_pays(struct shared *s, pid_t owner)
+{
+	static struct rig r;
+	long long before;
+
+	r = s->rig;
+	ASSERT_STR("0", error(memcg_enter()));
+	set(&s->ready);
+	EXPECT_EQ(true, WAIT_FOR(getppid() != owner));
+	ASSERT_EQ(0, dma_unmap(r.container, at(0), r.pages << PAGE_SHIFT, NULL));
+	ASSERT_EQ(0, dma_map(r.container, r.mem, at(0), r.pages << PAGE_SHIFT, MAP_RW));
+	EXPECT_EQ(MDMA_MAGIC, mdma_read32(&r.dev, MDMA_REG_MAGIC));
+	EXPECT_EQ(4, workers(&r));
+	before = memcg_kernel_bytes();
+	set_window(&r, 0, LEDGER_PAGES / 2);
+	SET(&r, "batch", "512");
+	SET(&r, "run", "1");
+	wait_for_writes(&r, LEDGER_PAGES);
+	SET(&r, "run", "0");
+	EXPECT_LE(LEDGER_BYTES, memcg_kernel_bytes() - before);
+	/* So does a step of root's, whatever group root is in. */
+	ASSERT_STR("0", error(memcg_leave()));
+	before = memcg_kernel_bytes();
+	set_window(&r, LEDGER_PAGES / 2, LEDGER_PAGES);
+	SET(&r, "step", "16");
+	EXPECT_LE(LEDGER_BYTES, memcg_kernel_bytes() - before);
+	rig_close(&r);
+}
+
+static void owner_with_heir_that_pays(struct shared *s)
+{
+	pid_t pid = getpid();
+
+	ASSERT_STR("0", error(rig_open(&s->rig, "mdma-4", LEDGER_PAGES)));
+	if (!fork()) {
+		heir_pays(s, pid);
+		return;
+	}
+	for (;;)
+		pause();
+}
+
+TEST_F(worker, mdma_heir_pays_for_the_memory, 60)
+{
+	struct shared *s = share(&self->rig);
+	int done[2], status;
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(done));
+	pid = start_owner(s, owner_with_heir_that_pays);
+	close(done[1]);
+	EXPECT_EQ(true, WAIT_FOR(is_set(&s->ready)));
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, read(done[0], &byte, 1));
+}
+
 /* main() calls this after the exec. */
 static int executed(const char *will)
 {
@@ -490,6 +553,7 @@ TEST_F(worker, mdma_killed_while_it_waits_for_user_memory, 40)
 static void after(void)
 {
 	mdev_remove_leftovers();
+	memcg_remove();
 	cgroup_remove(GROUP_A);
 	cgroup_remove(GROUP_B);
 }

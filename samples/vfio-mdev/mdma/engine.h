@@ -56,7 +56,8 @@ struct vfio_device;
  * @unmap: gives pins back
  * @ledger: what was written
  * @dirty_log: what was written since the user looked last
- * @memcg: of the user, charged for what the device allocates for it
+ * @memcg: of the user, charged for what threads that are not the user's allocate for
+ *	it; changes with @gate held for writing
  */
 struct mdma_engine {
 	u32 id;

@@ -3,8 +3,8 @@
  * The thread of a channel: executes descriptors of the guest's ring and of the
  * host-side workload in turns, gives back runs that were held long enough, and
  * sleeps until there is something to do. It is a thread of the device's user, who
- * pays for it (worker.c). Takes mdma_engine.threads, and in the thread the gate for
- * reading, then mdma_channel.exec.
+ * pays for it (worker.c). Takes mdma_engine.threads and the gate under it, and in the
+ * thread the gate for reading, then mdma_channel.exec.
  */
 #include <linux/kernel.h>
 #include <linux/memcontrol.h>
@@ -18,16 +18,20 @@
 #include "thread.h"
 #include "workload.h"
 
-/* Does what is to be done now: whether there was anything. The user pays for memory. */
+/*
+ * Does what is to be done now: whether there was anything. The user pays for memory: a
+ * thread of the user's own group, wherever that is now, and a kthread that of @memcg.
+ */
 static bool channel_work(void *data, ktime_t *next)
 {
 	struct mdma_channel *ch = data;
 	struct mdma_engine *engine = ch->engine;
-	struct mem_cgroup *old = set_active_memcg(engine->memcg);
+	struct mem_cgroup *old;
 	ktime_t expire;
 	bool busy = false;
 
 	down_read(&engine->gate);
+	old = set_active_memcg(current->mm ? NULL : engine->memcg);
 	if (!ch->index)
 		engine->attend(engine);
 	if (engine->running) {
@@ -39,8 +43,8 @@ static bool channel_work(void *data, ktime_t *next)
 	}
 	expire = mdma_held_expire(&engine->held, ch->index, ch->workload.hold_ms,
 				  mdma_workload_keep(ch));
-	up_read(&engine->gate);
 	set_active_memcg(old);
+	up_read(&engine->gate);
 	*next = min(*next, expire);
 	return busy;
 }
@@ -95,12 +99,31 @@ int mdma_thread_start(struct mdma_engine *engine)
 	return ret;
 }
 
+/* Who uses the device now pays for what others allocate for it: 0 or -EINTR. */
+static int adopt_memory(struct mdma_engine *engine)
+{
+	struct mem_cgroup *memcg;
+	int ret;
+
+	ret = down_write_killable(&engine->gate);
+	if (ret)
+		return ret;
+	memcg = get_mem_cgroup_from_mm(current->mm);
+	swap(engine->memcg, memcg);
+	up_write(&engine->gate);
+	mem_cgroup_put(memcg);
+	return 0;
+}
+
 /* Under engine->threads: those that are dead, and those that could not be started. */
 static int start_anew(struct mdma_engine *engine)
 {
 	struct mdma_channel *ch = engine->channels;
-	int ret = 0;
+	int ret;
 
+	ret = adopt_memory(engine);
+	if (ret)
+		return ret;
 	WRITE_ONCE(engine->orphaned, false);
 	for (; ch < engine->channels + engine->nr_channels && !ret; ch++) {
 		if (!mdma_worker_gone(&ch->worker))
