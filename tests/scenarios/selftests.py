@@ -121,9 +121,14 @@ def end(child, limit):
     return stacks
 
 
+def bail_out(*reasons):
+    """The lines of a KTAP that fail a program as a whole."""
+    return "".join(f"Bail out! {reason}\n" for reason in reasons)
+
+
 def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
-    """The KTAP of a program, and what is stuck. If it hangs or dies, the rest of its KTAP is
-    missing."""
+    """The KTAP of a program, and what is stuck, which fails it. If it hangs or dies, the rest of its
+    KTAP is missing."""
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen([str(path), *prefixes], stdout=output, stderr=output,
                                  stdin=subprocess.DEVNULL, start_new_session=True,
@@ -131,13 +136,13 @@ def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
         why = ""
         try:
             if child.wait(limit) < 0:
-                why = f"Bail out! signal {-child.returncode}\n"
+                why = bail_out(f"signal {-child.returncode}")
         except subprocess.TimeoutExpired:
-            why = f"Bail out! no end after {limit} s\n"
+            why = bail_out(f"no end after {limit} s")
         stacks = end(child, end_limit)
         output.seek(0)
         text = output.read().decode(errors="replace") + why
-    return text + "".join(f"# {stack}\n" for stack in stacks), stacks
+    return text + bail_out(*stacks), stacks
 
 
 def time_scale(config):
@@ -185,8 +190,8 @@ def mark(text, findings, release=None):
         else:
             said.append(line)
         lines.append(line)
-    lines += [f"Bail out! kernel: {line}" for rest in blamed.values() for line in rest]
-    return "\n".join(lines) + "\n"
+    logged = [f"kernel: {line}" for rest in blamed.values() for line in rest]
+    return "\n".join(lines) + "\n" + bail_out(*logged)
 
 
 def run_of(path):
@@ -266,12 +271,17 @@ def run_all(wanted, directory, config):
     directory.mkdir(exist_ok=True)
     load(wanted)
     log = KernelLog()
-    for path, prefixes in chosen(config, wanted):
+    left = chosen(config, wanted)
+    while left:
+        path, prefixes = left.pop(0)
         started = time.monotonic()
         text, stuck = run_program(path, prefixes, environment_of(config), *limits_of(config))
         findings = log.findings()
         if prefixes and "\n1..0\n" in text and not findings:
             continue
+        if stuck:
+            others = ", ".join([other.name for other, _ in left] + ["unload"])
+            text += bail_out(f"not run after that: {others}")
         text = mark(text, findings, os.uname().release if stock else None)
         (directory / f"{path.name}.ktap").write_text(text)
         results += report(path.name, text, time.monotonic() - started, stock)

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The scenario selftests passes only if all programs that were to run came to a good end."""
+
+import io
+import sys
+import tempfile
+import unittest
+from contextlib import redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
+
+# pylint: disable=wrong-import-position
+import kills
+import selftests
+from base import ktap
+
+STACK = "thread 7 stuck in state D: [<0>] vfio_unpin"
+# A program with one test, which passes; an argument may be the beginning of its name.
+PROGRAM = """\
+#!/bin/sh
+echo "KTAP version 1"
+case $NAME in
+"$1"*) echo "1..1"; echo "ok 1 $NAME"; exit $CODE ;;
+esac
+echo "1..0"
+exit 1
+"""
+
+
+class Log:
+    """A kernel that says nothing."""
+
+    def __init__(self):
+        self.scan = None
+
+    def findings(self):
+        """What it logged."""
+        return []
+
+
+class Run(unittest.TestCase):
+    """A run on one backend, with two programs."""
+
+    def setUp(self):
+        found = tempfile.TemporaryDirectory()
+        self.addCleanup(found.cleanup)
+        self.directory = Path(found.name)
+        self.programs = self.directory / "programs"
+        self.programs.mkdir()
+        self.program("aa", "R1_a")
+        self.program("bb", "R2_b")
+
+    def program(self, name, test, code=0):
+        """Make a program."""
+        path = self.programs / name
+        path.write_text(PROGRAM.replace("$NAME", test).replace("$CODE", str(code)))
+        path.chmod(0o755)
+
+    def played(self, stuck=(), scenario=selftests, **pairs):
+        """(the exit code of the scenario, what it prints) if that is stuck after each program."""
+        argv = ["--results", str(self.directory)]
+        argv += [f"{key}={value}" for key, value in pairs.items()]
+        unloaded = "KTAP version 1\n1..1\nok 1 R7_modules_unload\n"
+        with mock.patch.multiple(selftests, load=mock.DEFAULT, KernelLog=Log,
+                                 end=lambda *_: list(stuck), unload=lambda *_: unloaded), \
+                mock.patch.multiple(kills, backend=mock.DEFAULT, mdev=mock.DEFAULT), \
+                redirect_stdout(io.StringIO()) as text:
+            code = scenario.main(argv)
+        return code, text.getvalue()
+
+    def selftests(self, stuck=(), **pairs):
+        """The same for these programs on our backend."""
+        return self.played(stuck, backend="ours", programs=self.programs, **pairs)
+
+    def results(self, name):
+        """(name, state) of a program's results, without its own name."""
+        text = (self.directory / "ours" / f"{name}.ktap").read_text()
+        return [(one.name, one.state, one.reason) for one in ktap.parse(text, name)]
+
+    def test_good(self):
+        """All is well."""
+        code, said = self.selftests()
+        self.assertEqual(code, 0)
+        self.assertIn("on ours: 3 passed, 0 failed", said)
+
+    def test_stuck(self):
+        """A thread that is stuck in the kernel fails the run, and so do programs that did not
+        run."""
+        code, _ = self.selftests([STACK])
+        self.assertEqual(code, 1)
+        self.assertEqual(self.results("aa"),
+                         [("R1_a", ktap.PASSED, ""), ("aa: bail out", ktap.FAILED, STACK),
+                          ("aa: bail out", ktap.FAILED, "not run after that: bb, unload")])
+        self.assertFalse((self.directory / "ours/bb.ktap").exists())
+
+    def test_stuck_after_a_kill(self):
+        """The same for the scenario kills; then nothing is unloaded."""
+        ends = ("# ends: 9 by signal, 0 by exec, 0 by exec and signal, 0 by want of memory, "
+                "unload refused 1 times, unloaded 1 times, removed 1 times")
+        path = self.programs / "kills"
+        path.write_text(f"#!/bin/sh\necho 'KTAP version 1'; echo 1..1; echo '{ends}'; "
+                        f"echo ok 1 {kills.TEST}\n")
+        path.chmod(0o755)
+        for stuck, wanted in (([], 0), ([STACK], 1)):
+            code, said = self.played(stuck, kills, kills=9, program=path)
+            self.assertEqual(code, wanted, said)
+        self.assertIn("not tried", (self.directory / "unload.ktap").read_text())
+
+
+if __name__ == "__main__":
+    unittest.main()
