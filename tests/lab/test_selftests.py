@@ -15,6 +15,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import kills
+import model
 import selftests
 from base import ktap
 
@@ -86,6 +87,45 @@ class Run(unittest.TestCase):
         code, said = self.selftests()
         self.assertEqual(code, 0)
         self.assertIn("on ours: 3 passed, 0 failed", said)
+
+    def test_only(self):
+        """A word that matches nothing fails the run, beside one that matches, too."""
+        for only, wanted in (("R2", 0), ("aa", 0), ("aa,R2", 0), ("R7_modules", 0), ("R9_typo", 1),
+                             ("R2,R9_typo", 1), ("cc", 1), ("aa,cc", 1)):
+            with self.subTest(only=only):
+                code, said = self.selftests(only=only)
+                self.assertEqual(code, wanted, said)
+                self.assertEqual("no program has this name" in said, bool(wanted))
+
+    def test_only_of_another_run(self):
+        """The program of another run is not one of this."""
+        self.program("iommufd", "iommufd_a")
+        self.assertEqual(self.selftests(only="iommufd")[0], 1)
+        self.assertEqual(self.played(backend="ours,iommufd", programs=self.programs,
+                                     only="iommufd")[0], 0)
+
+    def test_exit_code(self):
+        """A program that says that it failed, but not which test, has failed."""
+        self.program("aa", "R1_a", code=7)
+        code, _ = self.selftests()
+        self.assertEqual(code, 1)
+        self.assertEqual(self.results("aa")[1:], [
+            ("aa: bail out", ktap.FAILED, "exit code 7, and nothing failed")])
+
+    def test_exit_code_of_a_failure(self):
+        """A test that failed is the reason."""
+        path = self.programs / "aa"
+        path.write_text("#!/bin/sh\necho KTAP version 1; echo 1..1; echo not ok 1 R1_a; exit 1\n")
+        self.selftests()
+        self.assertEqual(self.results("aa"), [("R1_a", ktap.FAILED, "")])
+
+    def test_exit_code_of_the_model(self):
+        """The same where the model runs."""
+        for code, wanted in ((0, 0), (3, 1)):
+            self.program("aa", model.TEST, code)
+            with mock.patch.object(model, "backend"), redirect_stdout(io.StringIO()):
+                self.assertEqual(model.main(["--results", str(self.directory), "backends=ours",
+                                             f"program={self.programs / 'aa'}"]), wanted)
 
     def test_stuck(self):
         """A thread that is stuck in the kernel fails the run, and so do programs that did not

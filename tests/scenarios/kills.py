@@ -81,7 +81,7 @@ def main(argv):
     print("".join(f"{line}\n" for line in text.splitlines() if line.startswith("# ")), end="")
     (directory / "kills.ktap").write_text(text)
     # What is stuck may have locks for which an unload would wait.
-    unloaded = selftests.bail_out("not tried, something is stuck") if stuck \
+    unloaded = ktap.bail_out("not tried, something is stuck") if stuck \
         else selftests.unload(log, *selftests.BOTH)
     (directory / "unload.ktap").write_text(unloaded)
     found = facts(text)

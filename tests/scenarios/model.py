@@ -55,9 +55,8 @@ def run(program, name, seed, ops):
             lines.append(line)
             if line.startswith(("#", "not ok", "Bail")):
                 print(f"{name}: {line.lstrip('# ')}", end="", flush=True)
-    if child.returncode < 0:
-        lines.append(f"Bail out! signal {-child.returncode}\n")
-    return "".join(lines)
+    text = "".join(lines)
+    return text + ktap.of_exit_code(child.returncode, text)
 
 
 def main(argv):

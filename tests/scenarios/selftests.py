@@ -121,11 +121,6 @@ def end(child, limit):
     return stacks
 
 
-def bail_out(*reasons):
-    """The lines of a KTAP that fail a program as a whole."""
-    return "".join(f"Bail out! {reason}\n" for reason in reasons)
-
-
 def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
     """The KTAP of a program, and what is stuck, which fails it. If it hangs or dies, the rest of its
     KTAP is missing."""
@@ -133,16 +128,15 @@ def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
         child = subprocess.Popen([str(path), *prefixes], stdout=output, stderr=output,
                                  stdin=subprocess.DEVNULL, start_new_session=True,
                                  env=dict(os.environ, **environment))
-        why = ""
+        why, code = "", 0
         try:
-            if child.wait(limit) < 0:
-                why = bail_out(f"signal {-child.returncode}")
+            code = child.wait(limit)
         except subprocess.TimeoutExpired:
-            why = bail_out(f"no end after {limit} s")
+            why = ktap.bail_out(f"no end after {limit} s")
         stacks = end(child, end_limit)
         output.seek(0)
         text = output.read().decode(errors="replace") + why
-    return text + bail_out(*stacks), stacks
+    return text + ktap.of_exit_code(code, text) + ktap.bail_out(*stacks), stacks
 
 
 def time_scale(config):
@@ -191,7 +185,7 @@ def mark(text, findings, release=None):
             said.append(line)
         lines.append(line)
     logged = [f"kernel: {line}" for rest in blamed.values() for line in rest]
-    return "\n".join(lines) + "\n" + bail_out(*logged)
+    return "\n".join(lines) + "\n" + ktap.bail_out(*logged)
 
 
 def run_of(path):
@@ -211,6 +205,15 @@ def chosen(config, wanted):
     if words and not prefixes:
         return [(path, []) for path in named]
     return [(path, [] if path in named else prefixes) for path in programs]
+
+
+def unmatched(config, results):
+    """Words of "only" that neither named a program of these runs nor began the name of a test."""
+    programs = {path.name for wanted in config["backend"].split(",")
+                for path, _ in chosen(config, wanted)}
+    return [word for word in config["only"].split(",")
+            if word and word not in programs
+            and not any(result.name.startswith(word) for result in results)]
 
 
 def cannot_run(name):
@@ -277,11 +280,11 @@ def run_all(wanted, directory, config):
         started = time.monotonic()
         text, stuck = run_program(path, prefixes, environment_of(config), *limits_of(config))
         findings = log.findings()
-        if prefixes and "\n1..0\n" in text and not findings:
+        if prefixes and "\n1..0\n" in text and not findings and not stuck:
             continue
         if stuck:
             others = ", ".join([other.name for other, _ in left] + ["unload"])
-            text += bail_out(f"not run after that: {others}")
+            text += ktap.bail_out(f"not run after that: {others}")
         text = mark(text, findings, os.uname().release if stock else None)
         (directory / f"{path.name}.ktap").write_text(text)
         results += report(path.name, text, time.monotonic() - started, stock)
@@ -296,16 +299,23 @@ def run_all(wanted, directory, config):
 def main(argv):
     """Run them; the exit code is 0 only if all is as it should be."""
     directory, config = arguments.read(__doc__, KEYS, argv)
-    bad = False
+    bad, everything = False, []
     for wanted in config["backend"].split(","):
         begin = time.monotonic()
         print(f"selftests: on {wanted}", flush=True)
         # The name of a backend, or of a module's directory.
         name = wanted if "/" not in wanted else Path(wanted).parent.name
-        passed, failed, skipped = ktap.counts(run_all(wanted, directory / name, config))
+        results = run_all(wanted, directory / name, config)
+        everything += results
+        passed, failed, skipped = ktap.counts(results)
         print(f"selftests: on {wanted}: {passed} passed, {failed} failed, {skipped} skipped "
               f"in {time.monotonic() - begin:.0f} s")
         bad |= failed > 0 or not passed
+    # What went wrong may be the reason.
+    for word in [] if bad else unmatched(config, everything):
+        print(f"selftests: only={word}: no program has this name, and no test's begins so on "
+              f"{config['backend']}")
+        bad = True
     return 1 if bad else 0
 
 

@@ -163,6 +163,21 @@ def render(results):
     return "\n".join(lines) + "\n"
 
 
+def bail_out(*reasons):
+    """The lines of a KTAP that fail a program as a whole."""
+    return "".join(f"Bail out! {reason}\n" for reason in reasons)
+
+
+def of_exit_code(code, text):
+    """What is wrong with the exit code of a program: nothing if its KTAP says that a test failed,
+    or that none was chosen."""
+    if code < 0:
+        return bail_out(f"signal {-code}")
+    if code and not re.search(r"(?m)^(not ok |Bail out!|1\.\.0$)", text):
+        return bail_out(f"exit code {code}, and nothing failed")
+    return ""
+
+
 def counts(results):
     """(passed, failed, skipped)"""
     states = [result.state for result in results]
