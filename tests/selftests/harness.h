@@ -39,6 +39,7 @@ struct harness_test {
 /* What the child tells the parent; in shared memory. */
 struct harness_verdict {
 	int failures;
+	bool done;		/* it came to the end of the test */
 	char skip[200];		/* the reason */
 };
 
@@ -46,6 +47,7 @@ static struct harness_test *harness_tests, **harness_tail = &harness_tests;
 static struct harness_verdict *harness_verdict;
 static jmp_buf harness_out;
 static sigset_t harness_chld;
+static const char *harness_log = "/dev/kmsg";
 
 #define harness_fail(fatal, fmt, ...) do {				\
 	printf("# %s:%d: " fmt "\n", strrchr("/" __FILE__, '/') + 1,	\
@@ -115,6 +117,18 @@ static __attribute__((constructor)) void harness_add_##id(void)		\
 }									\
 static void id(struct type *self __attribute__((unused)))
 
+/* In the child. A process that this one forks must not end the test. */
+static inline void harness_child(struct harness_test *t)
+{
+	pid_t pid = getpid();
+
+	setpgid(0, 0);
+	sigprocmask(SIG_UNBLOCK, &harness_chld, NULL);
+	t->run();
+	harness_verdict->done |= getpid() == pid;
+	_exit(0);
+}
+
 /* Returns the child's status, which is not 0 if the child had to be killed. */
 static inline int harness_wait(const char *name, pid_t pid, int seconds)
 {
@@ -139,7 +153,7 @@ static inline int harness_wait(const char *name, pid_t pid, int seconds)
 
 static inline int harness_one(struct harness_test *t, int number, int scale)
 {
-	int status, log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+	int status, log = open(harness_log, O_WRONLY | O_CLOEXEC);
 	struct harness_verdict *v = harness_verdict;
 	pid_t pid;
 
@@ -154,16 +168,14 @@ static inline int harness_one(struct harness_test *t, int number, int scale)
 	pid = fork();
 	if (pid < 0)
 		exit(1);
-	if (!pid) {
-		setpgid(0, 0);
-		sigprocmask(SIG_UNBLOCK, &harness_chld, NULL);
-		t->run();
-		_exit(0);
-	}
+	if (!pid)
+		harness_child(t);
 	setpgid(pid, pid);
 	status = harness_wait(t->name, pid, t->timeout * scale);
 	kill(-pid, SIGKILL);
-	v->failures += !!status;
+	if (!status && !v->done)
+		printf("# %s: it exited before its end\n", t->name);
+	v->failures += status || !v->done;
 	printf("%sok %d %s%s%s\n", v->failures ? "not " : "", number, t->name,
 	       *v->skip ? " # SKIP " : "", v->skip);
 	return !!v->failures;

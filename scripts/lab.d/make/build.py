@@ -194,7 +194,8 @@ PRODUCTS = {versions.TYPE1: PRODUCT, versions.IOMMUFD: GROUPS["iommufd"] or PROD
 PUBLISHED = ("selftests", "nic", "bench", "fuzz", *GROUPS["logging"], *GROUPS["iommufd"])
 
 # Not in the table: it is not only built, but run, each time (see check/check.py).
-UNIT = Target("unit", ("tests/unit", "drivers", "samples/vfio-mdev/mdma", "include"),
+UNIT = Target("unit", ("tests/unit", "tests/selftests", "drivers", "samples/vfio-mdev/mdma",
+                       "include"),
               (*MAKE, "-s", "-C", "{source}", "OUT={bin}", "check"))
 
 
