@@ -78,6 +78,17 @@ class Broken(unittest.TestCase):
         """More than promised is wrong as well."""
         self.assertEqual(counts("1..1", "ok 1 a", "ok 2 b"), (2, 1, 0))
 
+    def test_no_plan(self):
+        """A script died that counts its results at its end; also before another text."""
+        self.assertEqual(counts("KTAP version 1", "ok 1 a"), (1, 1, 0))
+        self.assertEqual(counts("KTAP version 1", "ok 1 a", "KTAP version 1", "1..1", "ok 1 b"),
+                         (2, 1, 0))
+        self.assertEqual(counts("KTAP version 1", "ok 1 a", "ok 2 b", "1..2"), (2, 0, 0))
+
+    def test_no_plan_of_parts(self):
+        """Parts need none: the line that sums them up says that they are complete."""
+        self.assertEqual(counts("1..1", "# ok 1 a", "# ok 2 b", "ok 1 suite"), (2, 0, 0))
+
     def test_bail_out(self):
         """Bail out! is a failure."""
         self.assertEqual(counts("Bail out! no memory"), (0, 1, 0))

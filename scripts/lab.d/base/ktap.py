@@ -3,7 +3,7 @@
 
 Only leaves are results: a line "ok" that sums up the lines nested before it (two spaces, or "# "
 as the kselftest runner does) is not counted again. A promise that the text does not keep (a plan,
-an end) is a failure of its own.
+an end) is a failure of its own, and so are results without a plan: who knows what is missing?
 """
 
 import re
@@ -63,6 +63,13 @@ class Parser:
             self._check_plan(child)
         return child
 
+    def _check_end(self):
+        """The text ends, so all results of its top level must be there."""
+        level = self.levels[0]
+        if level.count and level.plan is None:
+            self._add(f"{self.title}: plan", FAILED, "results, but no plan of how many there are")
+        self._check_plan(level)
+
     def _check_plan(self, level):
         if level.plan is not None and level.count != level.plan:
             level.failed = True
@@ -99,7 +106,7 @@ class Parser:
         another."""
         self._close(depth)
         if depth == 0 and self.levels[0].count:
-            self._check_plan(self.levels[0])
+            self._check_end()
             self.levels = [_Level()]
 
     def _plan(self, depth, count, rest):
@@ -134,7 +141,7 @@ class Parser:
     def end(self):
         """All results of the text."""
         self._close(0)
-        self._check_plan(self.levels[0])
+        self._check_end()
         if not self.results:
             self._add(self.title, FAILED, "no result at all")
         return self.results

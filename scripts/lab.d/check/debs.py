@@ -235,9 +235,9 @@ def in_lab(trial):
         found = results / "installed.ktap"
         listed = ktap.parse(found.read_text() if found.exists() else "", "packages")
     findings = "\n".join(f"{what}: {line}" for what, line in outcome.findings)
-    bad = outcome.reason or findings
+    bad = outcome.reason or findings or (f"exit code {outcome.code}" if outcome.code else "")
     return [*listed, ktap.Result("the boot with packages", ktap.FAILED if bad else ktap.PASSED,
-                                 bad or "", evidence=results)]
+                                 bad, evidence=results)]
 
 
 def check():
