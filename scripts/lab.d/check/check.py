@@ -102,9 +102,12 @@ def model(**pairs):
 def _run_in_lab(name, pairs, directory=None):
     """Run a scenario; returns its outcome and its results directory."""
     pairs = {**pairs, **scenario.of_versions(name, pairs)}
+    directory = directory or paths.CHECK / name
+    # If the build fails, nothing says what a former run has found, to the part "rules" for example.
+    with job.results_directory(directory):
+        pass
     ready.make(scenario.targets(name, pairs), scenario.mutants(name, pairs),
                scenario.container(pairs), scenario.driver(name, pairs))
-    directory = directory or paths.CHECK / name
     return job.run_scenario(name, pairs, directory), directory
 
 
