@@ -115,10 +115,35 @@ class Limits(unittest.TestCase):
 
     def test_killed(self):
         """Each limit counts as killed and says so; a test that passes is no verdict."""
-        self.assertEqual(self.judged(152).by, ["page_row_test: no end after 13 s of CPU time"])
-        self.assertEqual(self.judged(153).by, ["page_row_test: no end of its output"])
+        begun = "KTAP version 1\n1..1\n"
+        self.assertEqual(self.judged(152, begun).by,
+                         ["page_row_test: no end after 13 s of CPU time"])
+        self.assertEqual(self.judged(153, begun).by, ["page_row_test: no end of its output"])
+        self.assertEqual(self.judged(134, begun).by, ["exit code 134"])
         self.assertEqual(self.judged(1, "KTAP version 1\n1..1\nnot ok 1 a\n").by, ["a"])
         self.assertIsNone(self.judged(0, "KTAP version 1\n1..1\nok 1 a\n"))
+
+
+    def test_no_verdict(self):
+        """A test that did not begin, or that the machine ended, says nothing of the mutant."""
+        for code, text in ((1, ""), (127, ""), (0, ""), (137, "KTAP version 1\n1..1\n"),
+                           (-9, "KTAP version 1\n1..1\n")):
+            with self.subTest(code=code, text=text):
+                self.assertEqual(self.judged(code, text).state, "error")
+
+    def test_output_of_the_one_before(self):
+        """What a mutant before has printed does not count."""
+        with tempfile.TemporaryDirectory() as found:
+            directory = Path(found)
+            (directory / "output").write_text("KTAP version 1\n1..1\nnot ok 1 a\n")
+            target = SimpleNamespace(name="mutant/unit0", directory=directory)
+            with unittest.mock.patch.object(mutant_units.build, "unit_workshop",
+                                            return_value=target), \
+                    unittest.mock.patch.object(mutant_units.build, "binds"), \
+                    unittest.mock.patch.object(mutant_units.chroot, "command",
+                                               return_value=["false"]):
+                text, code, _ = mutant_units.Workshop(0).run("page_row_test", 1)
+        self.assertEqual((text, code), ("", 1))
 
 
 class ByRule(unittest.TestCase):

@@ -12,7 +12,7 @@ import signal
 import time
 
 from base import ktap, process, say
-from check.verdict import KILLED, Verdict
+from check.verdict import ERROR, KILLED, Verdict
 from make import build, chroot
 
 # Beginning of a file's path -> unit tests for it. All that fit are run, in this order: quick ones,
@@ -50,6 +50,17 @@ exit $?
 """
 NO_LIMIT = 1000000
 OVER_CPU, OVER_OUTPUT = 128 + signal.SIGXCPU, 128 + signal.SIGXFSZ
+# No limit of ours ends a test so: the machine has no memory left.
+OF_THE_MACHINE = (128 + signal.SIGKILL, -signal.SIGKILL)
+# What a test prints before anything else.
+BEGIN = "KTAP version 1\n"
+
+
+def no_verdict(text, code):
+    """Why the end of a unit test says nothing about the mutant; nothing if it does."""
+    if BEGIN not in text:
+        return f"it did not begin, exit code {code}"
+    return "it was killed, probably for want of memory" if code in OF_THE_MACHINE else ""
 
 
 class DoesNotBuild(Exception):
@@ -90,10 +101,14 @@ class Workshop:
     def run(self, program, limit):
         """Run a test. Returns (its output, its exit code, CPU seconds)."""
         target = build.unit_workshop(self.number)
+        output = target.directory / "output"
+        # It may be that of the mutant before.
+        output.unlink(missing_ok=True)
         argv = chroot.command(["sh", "-c", RUN, "sh", target.name, program, str(int(limit))],
                               build.binds())
         code, seconds = process.measured(argv)
-        return (target.directory / "output").read_text(errors="replace"), code, seconds
+        text = output.read_text(errors="replace") if output.exists() else ""
+        return text, code, seconds
 
 
 class Units:
@@ -110,9 +125,9 @@ class Units:
         workshop.build(wanted)
         for program in wanted:
             text, code, seconds = workshop.run(program, NO_LIMIT)
-            if code:
-                raise say.LabError(f"{program} fails without a mutant: "
-                                   f"{'; '.join(failures(text, code))}")
+            wrong = no_verdict(text, code) or "; ".join(failures(text, code))
+            if wrong:
+                raise say.LabError(f"{program} fails without a mutant: {wrong}")
             self.seconds[program] = seconds
 
     def judge(self, workshop, one):
@@ -126,6 +141,8 @@ class Units:
         for program in wanted:
             limit = self.seconds[program] * TIMES + MORE_SECONDS
             text, code, seconds = workshop.run(program, limit)
+            if no_verdict(text, code):
+                return Verdict(one.name, ERROR, "unit", [f"{program}: {no_verdict(text, code)}"])
             if code == OVER_CPU:
                 found = [f"{program}: no end after {seconds:.0f} s of CPU time"]
             elif code == OVER_OUTPUT:
