@@ -211,6 +211,19 @@ class Boot(unittest.TestCase):
             with self.subTest(console=console):
                 self.assertEqual(self.read("went down", console)["two"][0], "error")
 
+    def test_lab_broke(self):
+        """A lab that stalls is no crash by the mutant, unless a trace has a function of ours."""
+        ours = "[9.0]  mdma_thread+0x1c/0x90 [mdma]\r\n"
+        for line in ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+                     "INFO: task kworker/0:1:33 blocked for more than 300 seconds.",
+                     "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [model:33]",
+                     "Out of memory: Killed process 33 (model)",
+                     "Kernel panic - not syncing: System is deadlocked on memory"):
+            console = f"[2.0] mutant: two\r\n[8.0] {line}\r\n"
+            with self.subTest(line=line):
+                self.assertEqual(self.read("went down", console)["two"][0], "error")
+                self.assertEqual(self.read("went down", console + ours)["two"][0], "killed")
+
     def test_plan(self):
         """All tests are run once without a mutant, in the first boot."""
         left = [made("one", tests=["R3_"]),

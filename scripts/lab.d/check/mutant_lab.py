@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mutants in the lab, all in one boot (tests/scenarios/mutants.py), and in another one after a
 mutant that crashed the kernel. A mutant that crashed it counts as killed only if the console proves
-that."""
+that: a lab that got no CPU time, or no memory, ends as well."""
 
 import json
 import re
 
 from base import files, say
 from boot import job, scenario
+from check import blame
 from check.mutant_units import UNITS
 from check.verdict import ERROR, KILLED, Verdict
 from judge import dmesg, rules
@@ -134,9 +135,14 @@ def plan(left, known, baseline):
 
 
 def proof(console, name):
-    """What the console says about the kernel's end, after the name of this mutant."""
+    """What the console says about the kernel's end, after the name of this mutant: (lines, whether
+    they prove that the mutant is the reason)."""
     _, told, after = console.rpartition(f"mutant: {name}\n")
-    return [line for _, line in dmesg.scan(after)][:2] if told else []
+    findings = dmesg.scan(after) if told else []
+    # A panic follows from something else.
+    causes = [one for one in findings if one[0] not in ("no memory", "panic")]
+    who = blame.of_kernel_log(causes, after, [])
+    return [line for _, line in findings][:2], bool(findings) and who != blame.LAB
 
 
 def read_boot(directory, left, outcome):
@@ -152,9 +158,10 @@ def read_boot(directory, left, outcome):
     name = current.read_text() if current.exists() else None
     if outcome.reason and name and name not in {verdict.name for verdict in verdicts}:
         console = (directory / "console.txt").read_text(errors="replace").replace("\r\n", "\n")
-        lines = proof(console, name)
-        verdicts.append(Verdict(name, KILLED if lines else ERROR, "console",
-                                lines or [f"{outcome.reason}, and the console does not say why"]))
+        lines, proves = proof(console, name)
+        why = f"{outcome.reason}, and the console does not show that the mutant is the reason"
+        verdicts.append(Verdict(name, KILLED if proves else ERROR, "console",
+                                lines if proves else [why, *lines]))
     return verdicts
 
 

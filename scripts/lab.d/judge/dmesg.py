@@ -15,6 +15,8 @@ PATTERNS = {
                "|held lock freed|suspicious RCU usage"
                "|INFO: trying to register non-static key"
                "|turning off the locking correctness validator)",
+    # "BUG: soft lockup" and the like are no bugs of that kind.
+    "lockup": "(soft lockup|hard LOCKUP|workqueue lockup)",
     # "BUG: " is most of them, "BUG CACHE (Tainted...): " the slab, "kernel BUG at " an assertion.
     "bug": "(^|[^A-Za-z_])BUG[: ]",
     "oops": "(Oops: |Oops[^A-Za-z].*#[0-9]|general protection fault|unable to handle"
@@ -30,7 +32,6 @@ PATTERNS = {
     # A tool that turned itself off finds nothing.
     "tool off": "kmemleak: (Kernel memory leak detector disabled|Cannot|Memory pool empty)",
     "hung task": "INFO: task .* blocked for more than",
-    "lockup": "(soft lockup|hard LOCKUP|workqueue lockup)",
     "rcu stall": "rcu.*(detected (expedited )?stalls|self-detected stall"
                  "|timer wakeup didn't happen|kthread starved)",
     "interrupt": "irq [0-9]+: nobody cared",
