@@ -15,6 +15,11 @@ from judge import dmesg
 BAD = (
     "[   12.3] Out of memory: Killed process 227 (qemu-system-x86)",
     "[   12.3] WARNING: CPU: 1 PID: 234 at drivers/vfio/vfio_iommu_type1.c:1038 f+0x1/0x2",
+    # As of 7.3; the second with CONFIG_DEBUG_BUGVERBOSE_DETAILED.
+    "[   12.3] WARNING: drivers/vfio/vfio_iommu_type1.c:812 at vfio_unpin+0x1/0x2"
+    " [vfio_iommu_type1], CPU#1: qemu/33",
+    "[   12.3] WARNING: [!pin->count] pin_store.c:12 at pin_put+0x1/0x2 [mdma], CPU#0: mdma/7",
+    "[   12.3] WARNING: at pin_put+0x1/0x2 [mdma], CPU#0: mdma/7",
     "[   12.3] WARNING: possible circular locking dependency detected",
     "[   12.3] WARNING: suspicious RCU usage",
     "[   12.3] kernel BUG at drivers/vfio/pin_store.c:12!",
@@ -68,6 +73,7 @@ GOOD = (
     "[    1.2] systemd[1]: Detected virtualization qemu.",
     "[    1.2] Warning: unable to open an initial console.",
     "[    1.2] sched_clock: Marking stable (1200, 34)->(1300, -20)",
+    "[    0.1] WARNING: the clock was at 12:30 at boot",
     "[    0.1] Spectre V2 : WARNING: Unprivileged eBPF is enabled",
     "[    0.1] rcu: Hierarchical RCU implementation.",
     "[    0.1] rcu: \tRCU CPU stall warnings timeout set to 120 (rcu_cpu_stall_timeout).",
@@ -138,6 +144,12 @@ class Dmesg(unittest.TestCase):
         self.assertEqual(dmesg.scan(group), [])
         machine = said + "Out of memory: Killed process 227 (kills)\n"
         self.assertEqual([name for name, _ in dmesg.scan(machine)], ["no memory"])
+
+    def test_lockups(self):
+        """They are what blame.py takes for a kernel that got no CPU time."""
+        for line in BAD:
+            if "lockup" in line:
+                self.assertEqual([name for name, _ in dmesg.scan(line)], ["lockup"], line)
 
     def test_same_line_in_two_files_counts_once(self):
         """The console has the same lines as dmesg, with another time."""

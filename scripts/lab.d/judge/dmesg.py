@@ -10,7 +10,10 @@ import re
 
 # Name of a defect -> pattern of the line that reports it.
 PATTERNS = {
-    "warning": "WARNING: (CPU|at |possible|suspicious|bad unlock|nested lock|inconsistent)",
+    # A WARN() is "WARNING: CPU: 1 PID: 7 at FILE:LINE" or, as of 7.3, "WARNING: FILE:LINE at
+    # FUNCTION, CPU#1".
+    "warning": "WARNING: (CPU|at |possible|suspicious|bad unlock|nested lock|inconsistent"
+               "|.*:[0-9]+ at .*, CPU#[0-9])",
     "lockdep": "(possible (circular|recursive|irq)|INFO: possible|lock held when returning"
                "|held lock freed|suspicious RCU usage"
                "|INFO: trying to register non-static key"
