@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Tests of the figures that runs print, and of the table that a check makes of them."""
 
+import io
 import json
 import sys
 import tempfile
 import unittest
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
@@ -15,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/scenarios"))
 from base import figures, ktap
 from base.ktap import Result
 from check import reliability
+from judge import proof
+from play import traveller
 import kills
 
 LEG = {"pages_written": 100, "pages_lost": 0, "ram_pages_different": 0}
@@ -67,6 +72,16 @@ class Table(unittest.TestCase):
         found = reliability.collect([self.run_of("migrate", report=report)])
         self.assertEqual((found["migrations"], found["writes"], found["lost"]), (2, 200, 3))
 
+    def test_leg_without_evidence(self):
+        """A leg that never ran is no migration without a loss; one with losses counts, whatever
+        else is wrong."""
+        broken = {**proof.empty_leg(), "reasons": ["GuestError: no"]}
+        found = reliability.collect([self.run_of("migrate", report={**broken, "back": broken})])
+        self.assertEqual([found[name] for name in ("migrations", "writes", "lost")], [None] * 3)
+        found = reliability.collect([self.run_of("iommufd", report={
+            **LEG, "pages_lost": 2, "reasons": ["pages_lost is 2, must be 0"], "back": broken})])
+        self.assertEqual([found[name] for name in ("migrations", "writes", "lost")], [1, 100, 2])
+
     def test_looks(self):
         """Leaks and reports are failures of those who look for them."""
         found = reliability.collect([
@@ -91,6 +106,28 @@ class Table(unittest.TestCase):
             reliability.leave([self.run_of("a", "figures: kills=3\n")])
         left = json.loads((self.directory / "check/reliability.json").read_text())
         self.assertEqual((left["kills"], left["points"]), (3, None))
+
+
+class Travels(unittest.TestCase):
+    """What a guest that is moved again and again prints."""
+
+    def figures_of(self, name):
+        """The figures of a guest that an error ends after two moves."""
+        with mock.patch.object(traveller.mdev, "Mdev", side_effect=traveller.GuestError("no")), \
+                redirect_stdout(io.StringIO()) as text:
+            run = traveller.Traveller("failures", name, SimpleNamespace(type="x"), Path("/"))
+            run.moves, run.lost = 2, 1
+            with self.assertRaises(traveller.GuestError), ExitStack() as stack:
+                run.boot(stack)
+        return figures.read(text.getvalue())
+
+    def test_error(self):
+        """An error hides no loss."""
+        self.assertEqual(self.figures_of("first: "), {"migrations": 2, "lost": 1})
+
+    def test_control(self):
+        """A control does not count."""
+        self.assertEqual(self.figures_of("control: "), {})
 
 
 class Kills(unittest.TestCase):

@@ -33,13 +33,15 @@ LOG = re.compile(r"kernel log of \w+$")
 
 
 def _of_report(report):
-    """The figures of a proof: of each of its legs but the control."""
-    found = {"migrations": 0, "writes": 0, "lost": 0}
+    """The figures of a proof: of each of its legs but the control. One that never ran, or whose
+    evidence is broken, has told nothing."""
+    found = {}
     for leg in (report, *(report.get(name) for name in ("compared", "iommufd", "back"))):
-        if leg:
-            figures.add(found, {
-                "migrations": 1, "writes": leg.get("pages_written") or 0,
-                "lost": max(leg.get("pages_lost") or 0, leg.get("ram_pages_different") or 0)})
+        known = {name: leg[name] for name in ("pages_written", "pages_lost", "ram_pages_different")
+                 if leg and leg.get(name) is not None}
+        writes = known.pop("pages_written", 0)
+        if known:
+            figures.add(found, {"migrations": 1, "writes": writes, "lost": max(known.values())})
     return found
 
 

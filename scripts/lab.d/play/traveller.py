@@ -57,6 +57,7 @@ class Traveller:
     def boot(self, stack):
         """Start the devices, the trace and the guest; they end with @stack."""
         config = self.config
+        stack.callback(self._tell)
         self.mdevs = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
         tracer = stack.enter_context(Tracer(
             f"mdma-{self.scenario}", EVENTS, config.buffer_kb, self.directory, mdevs=self.mdevs,
@@ -69,6 +70,11 @@ class Traveller:
         set_workload(self.host, workload(config), config.patience)
         self.host.vm.wait_console("MDMA-GUEST pass", config.patience)
         self.say("guest is up")
+
+    def _tell(self):
+        """Print what this guest has been through, whatever ended it. A control does not count."""
+        if not self.name.startswith("control"):
+            print(figures.line(migrations=self.moves, lost=self.lost), flush=True)
 
     # An attempt, and what must hold afterwards.
 
@@ -209,7 +215,7 @@ class Traveller:
             self.complain_if(order.visits != must, f"{len(order.visits)} times another device "
                              f"went on to write, the guest was at {len(must)} places")
             self.say(f"{order.writes} writes, {self.moves} moves")
-            print(figures.line(migrations=self.moves, writes=order.writes, lost=self.lost))
+            print(figures.line(writes=order.writes))
         except events.BrokenOracle as err:
             self.complain(f"oracle broken: {err}")
         self._file("every write has a number of its own, where the guest was", 0)
