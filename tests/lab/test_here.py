@@ -3,6 +3,7 @@
 """A scenario without the lab: what a host must have, and that it is put back."""
 
 import contextlib
+import lzma
 import os
 import select
 import signal
@@ -119,6 +120,29 @@ class Conditions(unittest.TestCase):
         """Loaded: how to exchange it."""
         self.host.put("sys/module/vfio_iommu_type1/taint", "\n")
         self.only("own vfio_iommu_type1 is loaded: .*rmmod mdma vfio_iommu_type1")
+
+    def test_another_type1_by_build_id(self):
+        """Sources differ, but not the srcversion."""
+        home, note = f"sys/module/{conditions.TYPE1}", "GNU-id-of-"
+        self.host.put(f"{home}/taint", "OE\n")
+        self.host.put(f"{home}/srcversion", "SAME\n")
+        self.host.put(f"{home}/notes/.note.gnu.build-id", f"{note}ours")
+        self.host.answers["modinfo -F srcversion vfio_iommu_type1"] = "SAME"
+        for name, pack in (("x.ko", bytes), ("x.ko.xz", lzma.compress)):
+            self.host.answers["modinfo -n vfio_iommu_type1"] = f"/lib/{name}"
+            self.assertEqual(self.missing(), [])
+            self.host.put(f"lib/{name}")
+            for whose in ("ours", "another"):
+                (self.host.root / "lib" / name).write_bytes(pack(f"\x7fELF{note}{whose}".encode()))
+                with self.subTest(name=name, whose=whose):
+                    if whose == "another":
+                        self.only("not the installed one")
+                    else:
+                        self.assertEqual(self.missing(), [])
+        # Whatever a compression is that we don't know.
+        self.host.answers["modinfo -n vfio_iommu_type1"] = "/lib/x.ko.zst"
+        self.host.put("lib/x.ko.zst", "packed")
+        self.assertEqual(self.missing(), [])
 
     def test_another_type1(self):
         """A killed run has left the broken one of its control; one loaded by hand is no mistake."""

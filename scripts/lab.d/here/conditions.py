@@ -31,11 +31,14 @@ def modules(host, _wanted):
 
 
 def _is_another(host):
-    """Whether ours is installed, and another one loaded. A kernel may not say."""
+    """Whether ours is installed, and another one loaded. A kernel may not say. On 7.3, modules whose
+    sources differ can have the same srcversion, so the build ID decides as well."""
+    if not host.modinfo("backend", TYPE1).startswith("mdma:"):
+        return False
     loaded = host.text(f"sys/module/{TYPE1}/srcversion")
     installed = host.modinfo("srcversion", TYPE1)
-    return (host.modinfo("backend", TYPE1).startswith("mdma:") and loaded and installed
-            and loaded != installed)
+    note, file = host.build_id(TYPE1), host.contents(TYPE1)
+    return bool(loaded and installed and loaded != installed or note and file and note not in file)
 
 
 def type1(host, _wanted):

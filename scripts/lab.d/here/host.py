@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The host on which a scenario is to run: reads, never changes anything."""
 
+import lzma
 import os
 import re
 import subprocess
 from pathlib import Path
 
-from base import process
+from base import kmod, process
 
 TYPE1 = "vfio_iommu_type1"
 MDEVS = "sys/bus/mdev/devices"
@@ -49,6 +50,23 @@ class Host:
     def modinfo(self, field, module):
         """A field of a module that modprobe would take, or of a file."""
         return self.said("modinfo", "-F", field, module)
+
+    def build_id(self, module):
+        """The note with the build ID of a module that is loaded, as it is in its file; empty if the
+        kernel does not say."""
+        try:
+            return (self.root / "sys/module" / module / "notes/.note.gnu.build-id").read_bytes()
+        except OSError:
+            return b""
+
+    def contents(self, module):
+        """The module that modprobe would take; empty if it can't be read, or is compressed in a way
+        that we don't know."""
+        path = self.root / self.said("modinfo", "-n", module).lstrip("/")
+        try:
+            return kmod.read(path) if path.suffix in (".ko", ".xz") else b""
+        except (OSError, lzma.LZMAError):
+            return b""
 
     def can_open(self, path):
         """Whether a device can be opened."""
