@@ -4,14 +4,17 @@
 What failed decides. The product is at fault if a proof, a rule of ours or the build of our code
 fails. The kernel's own is at fault if its type1 does not show what it must show. The lab is at
 fault if there is no verdict, an oracle broke, a disk is full, or our own scripts or tests fail.
+What took too long may be the product's fault or the lab's, unless the lab's kernel logged a stall.
 """
 
 import re
 
 from base import files, ktap
+from judge import dmesg
 from make import paths
 
 PRODUCT, KERNEL, LAB = "the product", "the kernel's own", "the lab"
+UNKNOWN = f"{PRODUCT} or {LAB}"
 
 OURS = ("drivers/", "samples/", "include/")
 # Parts whose failures are about our own scripts, or about what they measured.
@@ -31,19 +34,25 @@ TRACEBACK = "Traceback (most recent call last)"
 NO_PROOF = re.compile(r"(\w+: )?(oracle broken|control: |there was no control"
                       r"|(TraceError|LabError|OSError|\w*NotFoundError|TimeoutError): "
                       r"|\w+ is [\d.]+, must be (more than|at least)|nothing was reported"
-                      r"|\w+ is not known|the other cases were not played"
-                      r"|.*\b(after|in) \d+ s\b)")
+                      r"|\w+ is not known|the other cases were not played)")
+# Something took too long.
+LATE = re.compile(r".*\b(after|in) \d+ s\b")
 FOLLOWS = re.compile(r"the lab ended without a status|the scenario ended with|kernel log: ")
 
 
-def of_reason(reason):
-    """Who is to blame for one reason of a proof's verdict; None if it follows from others."""
+def of_reason(reason, late=UNKNOWN):
+    """Who is to blame for one reason of a proof's verdict; None if it follows from others.
+
+    @late: who is to blame if something took too long
+    """
     if FOLLOWS.match(reason):
         return None
-    return LAB if NO_PROOF.match(reason) else PRODUCT
+    if NO_PROOF.match(reason):
+        return LAB
+    return late if LATE.match(reason) else PRODUCT
 
 
-def of_proof(results):
+def of_proof(results, late):
     """The results of a proof. The verdict has the reasons of all other failures; each becomes a
     result."""
     verdict = next((one for one in results if one.name.split(": ")[-1] == "verdict"), None)
@@ -51,25 +60,42 @@ def of_proof(results):
         return
     found = {}
     for reason in verdict.reason.splitlines():
-        found.setdefault(of_reason(reason), reason)
+        found.setdefault(of_reason(reason, late), reason)
     found.pop(None, None)
+    if PRODUCT in found:
+        found.pop(UNKNOWN, None)
+    elif UNKNOWN in found:
+        found.pop(LAB, None)
     for one in results:
         one.blame = one.blame or " and ".join(found)
 
 
-def of_file(path, results):
-    """Set who is to blame for the results of a KTAP file, by where the file is from."""
+def of_delay(directory):
+    """Who is to blame if something took too long in a run: the lab, if its kernel got no CPU time,
+    and no function of ours was in the trace."""
+    logs = [path for name in ("console.txt", "dmesg.txt")
+            for path in (directory / name, *sorted(directory.glob(f"*/{name}")))]
+    stalls = [one for one in dmesg.scan_files(logs) if one[0] in STALLS]
+    text = "".join(path.read_text(errors="replace") for path in logs if path.exists())
+    return LAB if stalls and of_kernel_log(stalls, text, []) == LAB else UNKNOWN
+
+
+def of_file(path, results, directory):
+    """Set who is to blame for the results of a KTAP file, by where the file is from.
+
+    @directory: of the run
+    """
     stock = "stock" in (path.stem, path.parent.name)
-    text = path.read_text(errors="replace")
+    stuck = "stuck in state" in path.read_text(errors="replace")
     for one in results:
         late = "bail out" in one.name and "no end after" in one.reason
-        stuck = "stuck in state" in text
-        one.blame = LAB if late and not stuck or TRACEBACK in one.reason \
+        one.blame = LAB if TRACEBACK in one.reason \
+            else of_delay(directory) if late and not stuck \
             else KERNEL if stock else PRODUCT
     if path.stem == "proof":
         for one in results:
             one.blame = ""
-        of_proof(results)
+        of_proof(results, of_delay(directory))
 
 
 def of_kernel_log(findings, text, results):

@@ -132,7 +132,7 @@ def in_lab(name, part=None, **pairs):
 def _read(path, directory, name):
     """Results of one KTAP file; those in a subdirectory begin with its name."""
     results = ktap.parse(path.read_text(errors="replace"), f"{name}: {path.stem}")
-    blame.of_file(path, results)
+    blame.of_file(path, results, directory)
     if path.parent != directory:
         for result in results:
             result.name = f"{path.parent.name}: {result.name}"
