@@ -72,6 +72,50 @@ class InTheLab(unittest.TestCase):
         self.assertEqual((len(failed), logged), (1, ["WARNING: x"]))
 
 
+class Builds(unittest.TestCase):
+    """A mutant that does not build, and a machine that can't build it."""
+
+    REFUSED = ("/mnt/x/pin_store.c:7:2: error: no such thing\n",
+               "x.h:7: fatal error: y.h: No such file or directory\n",
+               "ERROR: modpost: \"f\" [vfio_iommu_type1.ko] undefined!\n",
+               "make: a\nerror: x.c is not that of Linux 6.12: 1 of 9 hooks do not hold\n",
+               "ld: pin.o: in function `f': undefined reference to `g'\n")
+    BROKE = ("gcc: fatal error: Killed signal terminated program cc1\n", "",
+             "x.c:1:1: fatal error: error writing to /tmp/a.s: No space left on device\n",
+             "unshare: Cannot allocate memory\n")
+
+    def error(self, text):
+        """A failed build with this log."""
+        error = say.LabError("building x failed")
+        error.log = Path(self.enterContext(tempfile.TemporaryDirectory())) / "build.log"
+        error.log.write_text(text)
+        return error
+
+    def test_module(self):
+        """The test "build" catches what the compiler refuses, not a full disk."""
+        for texts, wanted in ((self.REFUSED, "killed"), (self.BROKE, "error")):
+            for text in texts:
+                with self.subTest(text=text), \
+                        unittest.mock.patch.object(mutant_lab.build, "make_mutant",
+                                                   side_effect=self.error(text)):
+                    self.assertEqual(mutant_lab.try_build(made(tests=["build"])).state, wanted)
+                    verdict = mutant_lab.try_build(made())
+                    # One that is made by rule and is refused is drawn anew.
+                    self.assertEqual((verdict.state, verdict.where == "build"),
+                                     ("error", wanted == "killed"))
+
+    def test_unit(self):
+        """The same in a workshop: the run ends if the machine can't build."""
+        workshop = mutant_units.Workshop(0)
+        for texts, wanted in ((self.REFUSED, mutant_units.DoesNotBuild),
+                              (self.BROKE, say.LabError)):
+            for text in texts:
+                with self.subTest(text=text), self.assertRaises(wanted), \
+                        unittest.mock.patch.object(mutant_units.build, "build",
+                                                   side_effect=self.error(text)):
+                    workshop.build(["page_row_test"])
+
+
 class Tests(unittest.TestCase):
     """Which selftests must catch a mutant."""
 

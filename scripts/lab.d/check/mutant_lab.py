@@ -116,6 +116,8 @@ def try_build(one):
     try:
         build.make_mutant(one.name)
     except say.LabError as error:
+        if not build.refused(error):
+            return Verdict(one.name, ERROR, "lab", [str(error)])
         return Verdict(one.name, KILLED if "build" in one.tests else ERROR, "build", [str(error)])
     return None
 

@@ -96,6 +96,8 @@ class Workshop:
         try:
             build.build(build.unit_workshop(self.number, wanted, one), quiet=True)
         except say.LabError as error:
+            if error.log and not build.refused(error):
+                raise
             raise DoesNotBuild(str(error)) from error
 
     def run(self, program, limit):

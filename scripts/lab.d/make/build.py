@@ -407,6 +407,20 @@ def check(target):
         stamp.write_text(built.read_text())
 
 
+# What a compiler, modpost, the linker or drivers/vfio/hook-check says of code that it refuses.
+REFUSAL = re.compile(r"(?m)^(\S+:\d+(:\d+)?: (fatal )?error: |ERROR: modpost: |error: )"
+                     r"|undefined reference to")
+
+
+def refused(error):
+    """Whether a build failed since the code is wrong, by its log. It may also be the machine: a
+    disk is full, or a compiler was killed."""
+    if not error.log or not error.log.exists():
+        return False
+    text = error.log.read_text(errors="replace")
+    return bool(REFUSAL.search(text)) and "No space left on device" not in text
+
+
 def make_mutant(name):
     """Build a mutant's module unless it is current, and put it into the payload."""
     target = mutant(name)
