@@ -151,6 +151,13 @@ class Dmesg(unittest.TestCase):
             if "lockup" in line:
                 self.assertEqual([name for name, _ in dmesg.scan(line)], ["lockup"], line)
 
+    def test_starved(self):
+        """Stalls, and want of memory, unless a function of ours is in the log."""
+        self.assertTrue(dmesg.starved(["rcu stall", "no memory"], "f+0x1/0x2 [kvm]"))
+        self.assertFalse(dmesg.starved(["rcu stall"], "f+0x1/0x2 [mdma]"))
+        self.assertFalse(dmesg.starved(["rcu stall", "warning"], ""))
+        self.assertFalse(dmesg.starved([], ""))
+
     def test_same_line_in_two_files_counts_once(self):
         """The console has the same lines as dmesg, with another time."""
         with tempfile.TemporaryDirectory() as directory:

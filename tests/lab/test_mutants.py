@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A mutant counts as killed by a failed test, or by a console that shows how the kernel ended."""
 
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -50,26 +52,81 @@ class Unit(unittest.TestCase):
         self.assertEqual(mutant_units.failures(good, 134), ["exit code 134"])
 
 
+GOOD = "KTAP version 1\n1..1\nok 1 R3_a\n"
+FAILS = "KTAP version 1\n1..1\n# a.c:7: 1 == 2\nnot ok 1 R3_a\n"
+LATE = "KTAP version 1\n1..2\nok 1 R3_a\nBail out! no end after 300 s\n"
+LATE_TEST = "KTAP version 1\n1..1\n# R3_a: no end after 60 s\n# R3_a: status 0x9\nnot ok 1 R3_a\n"
+STALL = ("R3_a", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:")
+
+
 class InTheLab(unittest.TestCase):
     """The scenario mutants: what programs say of a mutant."""
 
-    def failed(self, said, findings=()):
-        """The tests that failed of a program that says this, and what the kernel logged."""
-        log = SimpleNamespace(findings=lambda: list(findings))
-        with unittest.mock.patch("selftests.run_program", return_value=(said, [])):
-            failed, logged, stuck = in_lab.try_tests(
-                {"report": []}, {"programs": "/", "limit": 1}, log)
-        self.assertEqual(stuck, [])
-        return failed, logged
+    CONFIG = {"programs": "/", "limit": 1, "scale": 3}
+
+    def setUp(self):
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.loaded, self.environments = [], []
+
+    def judged(self, *runs, findings=(), starved=False, stuck=()):
+        """The verdict, and whether the kernel can be used further, if the program says these one
+        after the other, each with what the kernel logs."""
+        left = list(runs)
+
+        def run(_path, _names, environment, _limit):
+            self.environments.append(environment)
+            return left.pop(0) + "".join(f"Bail out! {one}\n" for one in stuck), list(stuck)
+        log = SimpleNamespace(starved=starved, findings=lambda: list(findings))
+        mutant_in_lab = {"name": "m", "module": "vfio", "programs": {"report": ["R3_a"]}}
+        with unittest.mock.patch("selftests.run_program", run), \
+                unittest.mock.patch.object(in_lab, "load",
+                                           lambda path, _: self.loaded.append(path)), \
+                unittest.mock.patch.object(in_lab, "sound", lambda *_: True), \
+                unittest.mock.patch.object(in_lab.Path, "write_text"), \
+                contextlib.redirect_stdout(io.StringIO()):
+            usable = in_lab.one(mutant_in_lab, self.CONFIG, self.directory, log)
+        self.assertEqual(left, [])
+        facts = json.loads((self.directory / "m.json").read_text())
+        return facts["state"], facts["by"], usable
 
     def test_try(self):
         """A test that fails, or in which the kernel complains, has caught it."""
-        good = "KTAP version 1\n1..1\nok 1 R3_a\n"
-        self.assertEqual(self.failed(good), ([], []))
-        self.assertEqual(self.failed(good.replace("ok 1", "# a.c:7: 1 == 2\nnot ok 1")),
-                         (["R3_a: a.c:7: 1 == 2"], []))
-        failed, logged = self.failed(good, [("R3_a", "WARNING: x")])
-        self.assertEqual((len(failed), logged), (1, ["WARNING: x"]))
+        self.assertEqual(self.judged(GOOD), ("survived", [], True))
+        self.assertEqual(self.judged(FAILS), ("killed", ["R3_a: a.c:7: 1 == 2"], True))
+        for test in ("R3_a", ""):
+            state, by, _ = self.judged(GOOD, findings=[(test, "WARNING: x")])
+            self.assertEqual((state, by[-1]), ("killed", "WARNING: x"))
+
+    def test_environment(self):
+        """The tests get more time than they need on a quick machine, and the presets."""
+        self.judged(GOOD)
+        self.assertEqual(self.environments[0]["TIMEOUT_SCALE"], "3")
+        self.assertIn("WORKLOADS", self.environments[0])
+
+    def test_no_end(self):
+        """It kills only if it comes again, and not without the mutant."""
+        for late in (LATE, LATE_TEST):
+            with self.subTest(late):
+                state, by, usable = self.judged(late, GOOD, late)
+                self.assertEqual((state, usable), ("killed", True))
+                self.assertTrue(all(line.startswith("twice: ") for line in by), by)
+                self.assertEqual(self.judged(late, GOOD, FAILS)[0], "killed")
+                self.assertEqual(self.judged(late, GOOD, GOOD), ("survived", [], True))
+                self.assertEqual(self.judged(late, late)[:2][0], "error")
+        self.assertEqual(self.loaded[:3], [in_lab.site.built("mutant/m"), "",
+                                           in_lab.site.built("mutant/m")])
+
+    def test_starved(self):
+        """The kernel got no CPU time: what failed meanwhile says nothing."""
+        state, by, _ = self.judged(FAILS, FAILS, findings=[STALL], starved=True)
+        self.assertEqual((state, by[0]), ("error", "without the mutant, too"))
+
+    def test_stuck(self):
+        """What is stuck for ever kills by a failed test, or by a function of ours on its stack."""
+        ours, others = "thread 7 stuck in state D: [<0>] f [mdma]", "thread 7 stuck: [<0>] f [vfio]"
+        self.assertEqual(self.judged(LATE, stuck=[ours]), ("killed", [ours], False))
+        self.assertEqual(self.judged(LATE, stuck=[others]), ("error", [others], False))
+        self.assertEqual(self.judged(FAILS, stuck=[others])[0], "killed")
 
 
 class Builds(unittest.TestCase):

@@ -73,7 +73,7 @@ class Run(unittest.TestCase):
             code = scenario.main(argv)
         return code, text.getvalue()
 
-    def selftests(self, stuck=(), **pairs):
+    def on_ours(self, stuck=(), **pairs):
         """The same for these programs on our backend."""
         return self.played(stuck, backend="ours", programs=self.programs, **pairs)
 
@@ -84,7 +84,7 @@ class Run(unittest.TestCase):
 
     def test_good(self):
         """All is well."""
-        code, said = self.selftests()
+        code, said = self.on_ours()
         self.assertEqual(code, 0)
         self.assertIn("on ours: 3 passed, 0 failed", said)
 
@@ -93,21 +93,21 @@ class Run(unittest.TestCase):
         for only, wanted in (("R2", 0), ("aa", 0), ("aa,R2", 0), ("R7_modules", 0), ("R9_typo", 1),
                              ("R2,R9_typo", 1), ("cc", 1), ("aa,cc", 1)):
             with self.subTest(only=only):
-                code, said = self.selftests(only=only)
+                code, said = self.on_ours(only=only)
                 self.assertEqual(code, wanted, said)
                 self.assertEqual("no program has this name" in said, bool(wanted))
 
     def test_only_of_another_run(self):
         """The program of another run is not one of this."""
         self.program("iommufd", "iommufd_a")
-        self.assertEqual(self.selftests(only="iommufd")[0], 1)
+        self.assertEqual(self.on_ours(only="iommufd")[0], 1)
         self.assertEqual(self.played(backend="ours,iommufd", programs=self.programs,
                                      only="iommufd")[0], 0)
 
     def test_exit_code(self):
         """A program that says that it failed, but not which test, has failed."""
         self.program("aa", "R1_a", code=7)
-        code, _ = self.selftests()
+        code, _ = self.on_ours()
         self.assertEqual(code, 1)
         self.assertEqual(self.results("aa")[1:], [
             ("aa: bail out", ktap.FAILED, "exit code 7, and nothing failed")])
@@ -116,7 +116,7 @@ class Run(unittest.TestCase):
         """A test that failed is the reason."""
         path = self.programs / "aa"
         path.write_text("#!/bin/sh\necho KTAP version 1; echo 1..1; echo not ok 1 R1_a; exit 1\n")
-        self.selftests()
+        self.on_ours()
         self.assertEqual(self.results("aa"), [("R1_a", ktap.FAILED, "")])
 
     def test_exit_code_of_the_model(self):
@@ -130,7 +130,7 @@ class Run(unittest.TestCase):
     def test_stuck(self):
         """A thread that is stuck in the kernel fails the run, and so do programs that did not
         run."""
-        code, _ = self.selftests([STACK])
+        code, _ = self.on_ours([STACK])
         self.assertEqual(code, 1)
         self.assertEqual(self.results("aa"),
                          [("R1_a", ktap.PASSED, ""), ("aa: bail out", ktap.FAILED, STACK),
@@ -149,6 +149,22 @@ class Run(unittest.TestCase):
             code, said = self.played(stuck, kills, kills=9, program=path)
             self.assertEqual(code, wanted, said)
         self.assertIn("not tried", (self.directory / "unload.ktap").read_text())
+
+
+class KernelLog(unittest.TestCase):
+    """What the kernel says."""
+
+    def test_starved(self):
+        """A stall alone, or with what else is wrong."""
+        log = object.__new__(selftests.KernelLog)
+        log.scan, stall = selftests.dmesg.Scan(), "rcu: INFO: rcu_preempt detected stalls on CPUs"
+        for lines, starved in (([], False), (["selftest: R1_a (aa)", stall], True),
+                               ([stall, "BUG: x"], False), ([stall, " f+0x1/0x2 [mdma]"], False)):
+            log.lines = lambda lines=lines: lines
+            found = log.findings()
+            self.assertEqual((log.starved, bool(found)), (starved, stall in lines), lines)
+        log.lines = lambda: ["selftest: R1_a (aa)", stall]
+        self.assertEqual(log.findings(), [("R1_a", stall)])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ not, there is a new guest for the next mutant. The guest's kernel marks freed me
 (slub_debug=FZPU), so that it notices writes to it. The verdict on a mutant goes to NAME.json at
 once.
 
+A failed test kills a mutant. If the guest does not answer, that is doubtful: the driver itself must
+then work in a new guest, and the mutant must fail once more there.
+
 usage: guest_mutants.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
@@ -30,6 +33,7 @@ from play import arguments, entry, guest_vm, mdev, more_initramfs
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import FAILURES, Host, in_memory, set_workload, workload
+from play.steps import TestError
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": ""}
@@ -150,20 +154,40 @@ def baseline(guest, wanted):
     return seconds
 
 
-def judge(guests, mutant, seconds):
-    """Try a mutant. Returns (state, what shows it)."""
-    try:
-        guest = guests.get()
-    except FAILURES as err:
-        return "error", [f"no guest: {err}"]
+def is_sure(wrong):
+    """Whether a test failed, not what it needs: the guest, QEMU, the disk."""
+    return wrong.startswith(TestError.__name__)
+
+
+def try_mutant(guest, mutant, seconds):
+    """What is wrong with a mutant in a guest, and where that was; nothing if nothing is."""
     wrong = guest.swap(f"/mutants/{mutant['name']}.ko")
     if wrong:
-        return "killed", [f"load: {wrong}"]
+        return wrong, "load"
     for name in mutant["tests"]:
         wrong = guest.test(name, seconds[name] * TIMES + MORE_SECONDS)
         if wrong:
-            return "killed", [f"{name}: {wrong}"]
-    return "survived", []
+            return wrong, name
+    return "", ""
+
+
+def judge(guests, mutant, seconds):
+    """Try a mutant. Returns (state, what shows it)."""
+    try:
+        wrong, where = try_mutant(guests.get(), mutant, seconds)
+        if not wrong:
+            return "survived", []
+        if is_sure(wrong):
+            return "killed", [f"{where}: {wrong}"]
+        guests.drop()
+        if not guests.get().sound():
+            return "error", [f"{where}: {wrong}", "and the driver itself does not work"]
+        again, where = try_mutant(guests.get(), mutant, seconds)
+    except FAILURES as err:
+        return "error", [f"no guest: {err}"]
+    if again.startswith(OSError.__name__):
+        return "error", [f"{where}: {again}"]
+    return ("killed", [f"twice, {where}: {again}"]) if again else ("survived", [])
 
 
 def try_all(plan, guests, results):

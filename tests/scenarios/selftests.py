@@ -65,6 +65,7 @@ class KernelLog:
         self.file = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self.file, 0, os.SEEK_END)
         self.scan = dmesg.Scan()
+        self.starved = False
 
     def lines(self):
         """The text of each record since the last call."""
@@ -79,13 +80,17 @@ class KernelLog:
             lines.append(record.split("\n")[0].partition(";")[2])
 
     def findings(self):
-        """(test, line) for each line since the last call that reports a defect."""
-        test, found = "", []
-        for line in self.lines():
+        """(test, line) for each line since the last call that reports a defect. Sets "starved":
+        whether they only say that the kernel got no CPU time or no memory."""
+        test, found, names, lines = "", [], [], self.lines()
+        for line in lines:
             if line.startswith("selftest: "):
                 test = line.split()[1]
             what = self.scan.line(line)
-            found += [(test, what[1])] if what else []
+            if what:
+                names.append(what[0])
+                found.append((test, what[1]))
+        self.starved = dmesg.starved(names, "\n".join(lines))
         return found
 
 

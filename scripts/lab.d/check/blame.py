@@ -20,13 +20,9 @@ OURS = ("drivers/", "samples/", "include/")
 # Parts whose failures are about our own scripts, or about what they measured.
 OF_SCRIPTS = ("python", "pages", "experiment", "reports")
 
-# In the log of a kernel that got no CPU time. If a function of ours is in the log, that was not
-# the cause.
-STALLS = ("rcu stall", "lockup", "hung task", "tool off", "call trace")
 # A breakpoint of the kernel's own, which it had removed: QEMU executed old code (lab.rst, "The
 # emulated CPU").
 OLD_CODE = re.compile(r"Oops: int3.*?\bRIP: 0010:[^ \n]+\n", re.DOTALL)
-OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 TRACEBACK = "Traceback (most recent call last)"
 
 # Reasons of a proof's verdict that are not about the product: the gathering or judging of evidence
@@ -75,7 +71,7 @@ def of_delay(directory):
     and no function of ours was in the trace."""
     logs = [path for name in ("console.txt", "dmesg.txt")
             for path in (directory / name, *sorted(directory.glob(f"*/{name}")))]
-    stalls = [one for one in dmesg.scan_files(logs) if one[0] in STALLS]
+    stalls = [one for one in dmesg.scan_files(logs) if one[0] in dmesg.STALLS]
     text = "".join(path.read_text(errors="replace") for path in logs if path.exists())
     return LAB if stalls and of_kernel_log(stalls, text, []) == LAB else UNKNOWN
 
@@ -112,9 +108,9 @@ def of_kernel_log(findings, text, results):
         return " and ".join(sorted(said))
     if OLD_CODE.search(text):
         return LAB
-    if OF_MODULES.search(text):
+    if dmesg.OF_MODULES.search(text):
         return PRODUCT
-    return LAB if all(what in STALLS for what, _ in findings) else PRODUCT
+    return LAB if all(what in dmesg.STALLS for what, _ in findings) else PRODUCT
 
 
 def of_error(error):

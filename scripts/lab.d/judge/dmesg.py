@@ -48,6 +48,10 @@ PATTERNS = {
 # a userfaultfd: the kernel's own type1 never lets a pin wait for one; ours does not let a thread
 # of a device. And a process is to be killed for want of memory: "no memory" is for that.
 NO_DEFECT = re.compile("FAULT_FLAG_ALLOW_RETRY missing|invoked oom-killer: ")
+# In the log of a kernel that got no CPU time. If a function of ours is in the log, that was not
+# the cause.
+STALLS = ("rcu stall", "lockup", "hung task", "tool off", "call trace")
+OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 # The trace begins at most so many lines after such a line.
 HEADER = 4
 
@@ -72,6 +76,14 @@ class Scan:
             if pattern.search(line) and not (name == "call trace" and self.header >= 0):
                 return name, line.strip()
         return None
+
+
+def starved(names, text):
+    """Whether these are only reports of a kernel that got no CPU time, or no memory.
+
+    @text: the log
+    """
+    return bool(names) and set(names) <= {*STALLS, "no memory"} and not OF_MODULES.search(text)
 
 
 def scan(text):
