@@ -230,6 +230,13 @@ class End(unittest.TestCase):
         lines, code = self.run_parts(unit=lambda: [ktap.Result("a", ktap.PASSED)])
         self.assertEqual((lines, code), (["1 passed, 0 failed, 0 skipped"], 0))
 
+    def test_no_result(self):
+        """A part that tried nothing has not passed."""
+        lines, code = self.run_parts(driver=lambda: [],
+                                     unit=lambda: [ktap.Result("a", ktap.PASSED)])
+        self.assertEqual((lines[-1], code), ("1 passed, 1 failed, 0 skipped", 1))
+        self.assertIn("FAILED driver: no result at all", lines)
+
     def test_errors(self):
         """A part can't be run, because of the machine or a defect: the other parts do run."""
         def no_image():

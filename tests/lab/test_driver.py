@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 from pathlib import Path
@@ -140,6 +141,27 @@ src_off=0xa57 dst_off=0x12fa len=0x39d (0)
         return subprocess.run(["awk", "-f", ROOT / "scripts/lab.d/guest/dmatest.awk",
                                "-v", f"threads={threads}", "-v", f"want={want}"], input=log,
                               capture_output=True, text=True, check=True).stdout.strip()
+
+    def waited(self, wait, verdict):
+        """What a round says if the kernel's wait and log are these."""
+        script = f"""
+            . {ROOT}/scripts/lab.d/guest/dmatest.sh
+            DMATEST={wait.parent}
+            check_log() {{ :; }}
+            dmatest_verdict() {{ printf '%s' '{verdict}'; }}
+            dmatest_round 0 0
+        """
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True,
+                              check=False).stdout.strip()
+
+    def test_wait(self):
+        """A round is good only if dmatest was waited for."""
+        wait = Path(self.enterContext(tempfile.TemporaryDirectory())) / "wait"
+        said = "dmatest type 0 polled 0:"
+        self.assertEqual(self.waited(wait, ""), f"{said} running")
+        wait.touch()
+        self.assertEqual(self.waited(wait, ""), "")
+        self.assertEqual(self.waited(wait, "3 errors"), f"{said} 3 errors")
 
     def test_good(self):
         self.assertEqual(self.verdict(self.GOOD, 1, 5), "")

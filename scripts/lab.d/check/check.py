@@ -357,7 +357,7 @@ def _run_part(name, part, took):
     before = _cpu_seconds()
     with say.Step(f"check: {name}", quiet=True) as step:
         try:
-            results = part()
+            results = part() or [ktap.Result(name, ktap.FAILED, "no result at all", blame.LAB)]
         except say.LabError as error:
             results = _failed(name, error)
         except BrokenPipeError:
