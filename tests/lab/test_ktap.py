@@ -51,6 +51,10 @@ class Flat(unittest.TestCase):
         self.assertEqual(counts("1..2", "not ok 1 a # XFAIL known", "not ok 2 b # TODO x"),
                          (2, 0, 0))
 
+    def test_failed_before_it_was_skipped(self):
+        """A test that failed has failed, whatever it says then."""
+        self.assertEqual(counts("1..1", "not ok 1 a # SKIP no device"), (0, 1, 0))
+
     def test_one_after_the_other(self):
         """Two programs in one text, each with its own plan."""
         self.assertEqual(counts("KTAP version 1", "1..2", "ok 1 a", "ok 2 b",

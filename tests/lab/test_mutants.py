@@ -93,6 +93,8 @@ class InTheLab(unittest.TestCase):
         """A test that fails, or in which the kernel complains, has caught it."""
         self.assertEqual(self.judged(GOOD), ("survived", [], True))
         self.assertEqual(self.judged(FAILS), ("killed", ["R3_a: a.c:7: 1 == 2"], True))
+        slow = GOOD.replace("ok 1", "# no chance: too slow\nok 1")
+        self.assertEqual(self.judged(slow), ("survived", [], True))
         for test in ("R3_a", ""):
             state, by, _ = self.judged(GOOD, findings=[(test, "WARNING: x")])
             self.assertEqual((state, by[-1]), ("killed", "WARNING: x"))

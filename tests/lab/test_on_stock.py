@@ -83,6 +83,16 @@ class Mark(unittest.TestCase):
         self.assertEqual(self.state('# range.c:9: want "0-63", seen "0"', name=name,
                                     release="7.3.4"), (ktap.PASSED, "XFAIL W15"))
 
+    def test_no_chance(self):
+        """A test that says so has not passed, unless something else is wrong."""
+        said = "# no chance: the move took longer than the hold"
+        self.assertEqual(self.state(said, word="ok", stock=False), (ktap.SKIPPED, said[2:]))
+        self.assertEqual(self.state(said, stock=False)[0], ktap.FAILED)
+        self.assertEqual(self.state(said, word="ok", stock=False, findings=[(NAME, "BUG: x")]),
+                         (ktap.FAILED, f"{said[2:]}\nkernel: BUG: x"))
+        self.assertEqual(self.state(said, word="ok")[0], ktap.FAILED)
+        self.assertEqual(self.state(said, word="ok", name=OTHER)[0], ktap.PASSED)
+
     def test_skipped(self):
         self.assertEqual(self.state(word="ok", rest=" # SKIP no such thing")[0], ktap.SKIPPED)
 

@@ -104,6 +104,16 @@ class Run(unittest.TestCase):
         self.assertEqual(self.played(backend="ours,iommufd", programs=self.programs,
                                      only="iommufd")[0], 0)
 
+    def test_no_chance(self):
+        """A skip that says so is told, and fails nothing; another skip does."""
+        path = self.programs / "aa"
+        for reason, wanted in (("# no chance: too slow\nok 1 R1_a", 0),
+                               ("ok 1 R1_a # SKIP no device", 1)):
+            path.write_text(f"#!/bin/sh\ncat <<END\nKTAP version 1\n1..1\n{reason}\nEND\n")
+            code, said = self.on_ours()
+            self.assertEqual(code, wanted, said)
+        self.assertIn("1 failed", said)
+
     def test_exit_code(self):
         """A program that says that it failed, but not which test, has failed."""
         self.program("aa", "R1_a", code=7)

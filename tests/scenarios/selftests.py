@@ -52,7 +52,7 @@ NEEDS = {"failing": "/sys/kernel/debug/failslab"}
 # killed.
 PROGRAM_TIMEOUT, END_TIMEOUT = 300, 10
 # How a test says that the machine kept it from seeing its subject (lib/wait.h).
-NO_CHANCE = "# no chance: "
+NO_CHANCE = "no chance: "
 # With deadly=1: a program that is not done by then is stuck for ever. A call of the kernel's own
 # type1 reaches its deadlock within milliseconds, as the test ensures the order.
 DEADLY_TIMEOUT = 30
@@ -166,6 +166,12 @@ def environment_of(config):
     return found
 
 
+def without_chance(said):
+    """The end of a test's line that makes a skip of it, if the test says that it had no chance."""
+    found = [line[2:] for line in said if line.startswith(f"# {NO_CHANCE}")]
+    return f" # SKIP {found[0]}" if found else ""
+
+
 def mark(text, findings, release=None):
     """The KTAP with the kernel's log in it, and with what is expected of the kernel's own type1.
 
@@ -180,6 +186,8 @@ def mark(text, findings, release=None):
             word, number, name, rest = found.groups()
             logged = blamed.pop(name, [])
             lines += [f"# kernel: {one}" for one in logged]
+            if not release and word == "ok" and not logged:
+                rest += without_chance(said)
             if release and "# SKIP" not in rest:
                 why, wrong = on_stock.judge(name, word == "ok", said, release)
                 lines += [f"# {wrong}"] if wrong else []
@@ -228,10 +236,11 @@ def cannot_run(name):
 
 def report(name, text, seconds, stock):
     """Print the results of a program, and return them. A skip is a failure, unless the test must
-    skip here."""
+    skip here, or had no chance."""
     results = ktap.parse(text, name)
     for result in results:
-        if result.state == ktap.SKIPPED and not stock and not cannot_run(name):
+        if result.state == ktap.SKIPPED and not stock and not cannot_run(name) \
+                and not result.reason.startswith(NO_CHANCE):
             result.state = ktap.FAILED
     passed, failed, skipped = ktap.counts(results)
     extra = f", {skipped} skipped" if skipped else ""
@@ -240,7 +249,7 @@ def report(name, text, seconds, stock):
         print("".join(f"    {line}\n" for line in text.splitlines()
                       if not line.startswith("ok ")), end="", flush=True)
     for line in text.splitlines():
-        if line.startswith(NO_CHANCE):
+        if line.startswith(f"# {NO_CHANCE}"):
             print(f"    {line[2:]}", flush=True)
     if figures.read(text):
         print(figures.line(**figures.read(text)), flush=True)

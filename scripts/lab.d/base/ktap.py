@@ -132,7 +132,7 @@ class Parser:
             if bad and not child.failed:
                 self._add(name, FAILED, "failed although all of its parts passed")
             return
-        if word.upper() == "SKIP":
+        if word.upper() == "SKIP" and not bad:
             self._add(name, SKIPPED, reason)
         else:
             self._add(name, FAILED if bad else PASSED,

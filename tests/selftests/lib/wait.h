@@ -41,7 +41,8 @@ long long locked_pages_soon(long long want);
 
 /*
  * The machine was too slow or too fast for what a test wants to see. That is not a
- * failure. The scenario prints the message, so a test that never sees it is noticed.
+ * failure. The scenario prints the message and counts the test as skipped, so one that
+ * never sees it is noticed.
  */
 #define NO_CHANCE(fmt, ...)	printf("# no chance: " fmt "\n", ##__VA_ARGS__)
 
