@@ -90,6 +90,19 @@ static const char *harness_log = "/dev/kmsg";
 	longjmp(harness_out, 1);					\
 } while (0)
 
+/*
+ * What a process does that a test has forked, and its end: the exit code says whether
+ * something failed in it. That counts as a failure of the test as well.
+ */
+#define IN_CHILD(call) do {						\
+	int harness_before = harness_verdict->failures;			\
+									\
+	if (!setjmp(harness_out))					\
+		call;							\
+	fflush(stdout);							\
+	_exit(harness_verdict->failures != harness_before);		\
+} while (0)
+
 #define FIXTURE(type)		struct type
 #define FIXTURE_SETUP(type)	static inline void type##_setup(struct type *self)
 #define FIXTURE_TEARDOWN(type)	static inline void type##_teardown(struct type *self)

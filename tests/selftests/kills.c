@@ -241,11 +241,7 @@ static pid_t start_victim(struct kills *k, const struct plan *plan)
 	pid = fork();
 	if (pid)
 		return pid;
-	harness_verdict->failures = 0;
-	if (!setjmp(harness_out))
-		act(k, plan);
-	fflush(stdout);
-	_exit(1);
+	IN_CHILD(act(k, plan));
 }
 
 /* --- those who want to see it gone -------------------------------------------- */

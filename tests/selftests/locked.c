@@ -294,13 +294,8 @@ static void in_child(struct estate *self, void (*act)(struct estate *self))
 	fflush(stdout);
 	pid = fork();
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		harness_verdict->failures = 0;
-		if (!setjmp(harness_out))
-			act(self);
-		fflush(stdout);
-		_exit(!!harness_verdict->failures);
-	}
+	if (!pid)
+		IN_CHILD(act(self));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 }

@@ -241,11 +241,7 @@ static pid_t start_owner(struct shared *s, void (*act)(struct shared *s))
 	pid = fork();
 	if (pid)
 		return pid;
-	harness_verdict->failures = 0;
-	if (!setjmp(harness_out))
-		act(s);
-	fflush(stdout);
-	_exit(!!harness_verdict->failures);
+	IN_CHILD(act(s));
 }
 
 static void all_stopped(pid_t pid, pid_t tid, void *data)

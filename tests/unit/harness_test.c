@@ -59,6 +59,30 @@ TEST_F(nothing, child_exits, 60)
 	wait(NULL);
 }
 
+TEST_F(nothing, fails_before_a_good_child, 60)
+{
+	EXPECT_EQ(1, 2);
+	if (!fork())
+		IN_CHILD((void)0);
+	wait(NULL);
+}
+
+TEST_F(nothing, says_whether_a_child_failed, 60)
+{
+	int status;
+
+	if (!fork())
+		IN_CHILD((void)0);
+	wait(&status);
+	if (status)
+		return;
+	if (!fork())
+		IN_CHILD(ASSERT_EQ(1, 2));
+	wait(&status);
+	/* Only so is it good. */
+	harness_verdict->failures -= WEXITSTATUS(status) == 1;
+}
+
 static void after(void)
 {
 }
@@ -104,6 +128,12 @@ static void end_of_a_child_is_not_that_of_the_test(void)
 	CHECK(!is_good("child_returns"), "the test exits");
 }
 
+static void child_forgives_nothing(void)
+{
+	CHECK(!is_good("fails_before_a_good_child"), "a failure of the test");
+	CHECK(is_good("says_whether_a_child_failed"), "the exit codes");
+}
+
 int main(void)
 {
 	static const struct unit_test tests[] = {
@@ -113,6 +143,7 @@ int main(void)
 		  test_that_exits_midway_fails },
 		{ "harness: the end of a child is not that of the test",
 		  end_of_a_child_is_not_that_of_the_test },
+		{ "harness: a child forgives nothing", child_forgives_nothing },
 	};
 
 	return unit_main(tests, ARRAY_SIZE(tests));
