@@ -201,6 +201,8 @@ class OfRuns(unittest.TestCase):
             self.assertEqual(self.proof(*reasons), [f"part migrate: {who}: {rest}"])
         self.leave("console.txt", STALL)
         self.assertEqual(self.proof(late), [f"part migrate: the lab: {rest}"])
+        self.leave("console.txt", "WARNING: CPU: 0 at x\nCall Trace:\n")
+        self.assertEqual(self.proof(late), [f"part migrate: the product or the lab: {rest}"])
         self.leave("console.txt", f"{STALL} x+0x1/0x2 [vfio_iommu_type1]\n")
         self.assertEqual(self.proof(late), [f"part migrate: the product or the lab: {rest}"])
 

@@ -156,6 +156,7 @@ class Dmesg(unittest.TestCase):
         self.assertTrue(dmesg.starved(["rcu stall", "no memory"], "f+0x1/0x2 [kvm]"))
         self.assertFalse(dmesg.starved(["rcu stall"], "f+0x1/0x2 [mdma]"))
         self.assertFalse(dmesg.starved(["rcu stall", "warning"], ""))
+        self.assertFalse(dmesg.starved(["call trace"], ""))
         self.assertFalse(dmesg.starved([], ""))
 
     def test_same_line_in_two_files_counts_once(self):

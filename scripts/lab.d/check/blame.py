@@ -67,13 +67,13 @@ def of_proof(results, late):
 
 
 def of_delay(directory):
-    """Who is to blame if something took too long in a run: the lab, if its kernel got no CPU time,
-    and no function of ours was in the trace."""
+    """Who is to blame if something took too long in a run: the lab, if its kernel got no CPU time
+    or no memory, and no function of ours was in the trace."""
     logs = [path for name in ("console.txt", "dmesg.txt")
             for path in (directory / name, *sorted(directory.glob(f"*/{name}")))]
-    stalls = [one for one in dmesg.scan_files(logs) if one[0] in dmesg.STALLS]
+    names = [name for name, _ in dmesg.scan_files(logs)]
     text = "".join(path.read_text(errors="replace") for path in logs if path.exists())
-    return LAB if stalls and of_kernel_log(stalls, text, []) == LAB else UNKNOWN
+    return LAB if dmesg.starved(names, text) else UNKNOWN
 
 
 def of_file(path, results, directory):

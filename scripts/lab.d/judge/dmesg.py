@@ -48,9 +48,10 @@ PATTERNS = {
 # a userfaultfd: the kernel's own type1 never lets a pin wait for one; ours does not let a thread
 # of a device. And a process is to be killed for want of memory: "no memory" is for that.
 NO_DEFECT = re.compile("FAULT_FLAG_ALLOW_RETRY missing|invoked oom-killer: ")
-# In the log of a kernel that got no CPU time. If a function of ours is in the log, that was not
-# the cause.
-STALLS = ("rcu stall", "lockup", "hung task", "tool off", "call trace")
+# In the log of a kernel that got no CPU time, and what may follow. If a function of ours is in the
+# log, that was not the cause.
+STALLED = ("rcu stall", "lockup", "hung task")
+STALLS = (*STALLED, "tool off", "call trace")
 OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 # The trace begins at most so many lines after such a line.
 HEADER = 4
@@ -83,7 +84,9 @@ def starved(names, text):
 
     @text: the log
     """
-    return bool(names) and set(names) <= {*STALLS, "no memory"} and not OF_MODULES.search(text)
+    cause = {*STALLED, "no memory"}
+    return bool(cause & set(names)) and set(names) <= {*STALLS, "no memory"} \
+        and not OF_MODULES.search(text)
 
 
 def scan(text):
