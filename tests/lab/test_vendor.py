@@ -9,6 +9,7 @@ import json
 import sys
 import unittest
 from pathlib import Path
+from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts/lab.d")]
@@ -21,6 +22,7 @@ from test_proof import (START, STOP, Evidence, differs, report as end, run, smal
 
 WORDS = {"works": "MDMA-GUEST pass", "fails": "MDMA-GUEST fail"}
 WRITES = ["mdma/mdma_write", "iova", "npages"]
+WRITES_MIN = vendor.WRITES_MIN
 LOST_BYTE = "MDMA-GUEST fail 2: byte 4 is 0, not 29.\n"
 
 
@@ -177,7 +179,14 @@ class WithWrites(Judge):
 
     def setUp(self):
         super().setUp()
+        self.least(5)
         self.main, self.control = Leg(WRITES), Leg(WRITES).lose_byte()
+
+    def least(self, pages):
+        """So many page writes are enough."""
+        patch = mock.patch.object(vendor, "WRITES_MIN", pages)
+        patch.start()
+        self.addCleanup(patch.stop)
 
     def test_pass(self):
         verdict = self.verdict()
@@ -199,6 +208,17 @@ class WithWrites(Judge):
     def test_wrote_little(self):
         self.main.facts["pages_min"] = 6
         self.fails("^pages_written_tracked is 5, must be at least 6")
+
+    def test_nobody_counts(self):
+        """A driver without written() has written five pages, which prove nothing."""
+        self.least(WRITES_MIN)
+        self.main.facts["pages_min"] = 0
+        self.control.facts["pages_min"] = 3
+        reasons = self.verdict()["reasons"]
+        self.assertEqual(len(reasons), 2)
+        self.assertEqual(reasons[0], "pages_written_tracked is 5, must be at least 1000; give the "
+                         "adapter a written(), or try more rounds=")
+        self.assertEqual(reasons[1], "control: pages_written_tracked is 5, must be at least 1000")
 
     def test_not_tracked(self):
         self.main.events.remove(START)
@@ -240,6 +260,7 @@ class Page(unittest.TestCase):
 
     def test_lost(self):
         """There is no ledger that could number the writes."""
+        self.enterContext(mock.patch.object(vendor, "WRITES_MIN", 5))
         small_results(self)
         Leg(WRITES).save(self.results / "main")
         control = Leg(WRITES).forget()

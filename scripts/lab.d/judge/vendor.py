@@ -20,6 +20,11 @@ from judge.events import BrokenOracle, Write
 # The one device of the trace.
 DEVICE = 0
 
+# So many page writes must be traced while tracking is on, whatever the settings say: a driver that
+# does not count its writes can't make the lab wait for them.
+WRITES_MIN = 1000
+WAIT = "; give the adapter a written(), or try more rounds="
+
 # Who may find what a control does: number of a leg that must not be 0 then, and words about it.
 FOUND = {"guest": ("guest_checks_failed_destination", "the guest fails at the destination"),
          "ram": ("ram_pages_different", "the data oracle names different pages"),
@@ -106,10 +111,10 @@ def soundness(leg, facts):
     if leg["guest_checks_failed"] - leg["guest_checks_failed_destination"]:
         reasons.append("a check of the guest failed at the source")
     if facts["writes"]:
-        least = max(1, facts["pages_min"])
+        least = max(WRITES_MIN, facts["pages_min"])
         if leg["pages_written_tracked"] < least:
             reasons.append(f"pages_written_tracked is {leg['pages_written_tracked']}, must be at "
-                           f"least {least}")
+                           f"least {least}" + WAIT * (not facts["pages_min"]))
     return reasons
 
 
