@@ -14,10 +14,10 @@ usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
 import random
+import errno
 import signal
 import struct
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,8 +54,6 @@ KEYS = settings.keys(
 
 # Fifty moves under fire take a quarter of an hour.
 TIMEOUT = 3600
-# Seconds to wait for a switchover that must not come.
-HELD_BACK_S = 2
 
 # The record of the device's state in the stream, and a byte of its payload; see struct
 # mdma_stream_record in <linux/mdma.h>.
@@ -114,13 +112,15 @@ def refused_in_precopy(one):
 def refused_at_stop(one):
     """The device refuses, since a byte of its state is damaged."""
     one.link.there = Trap(STATE_RECORD, damage)
-    one.start(return_path=True)
+    one.start_refused()
+    one.refused(errno.EINVAL)
     one.let_go()
 
 
 def killed_in_precopy(one):
     """The destination's QEMU is killed."""
-    one.start(return_path=True)
+    one.refused(errno.EBADMSG)
+    one.start_refused()
     one.wait_precopy(2)
     one.destination.vm.process.kill()
 
@@ -189,10 +189,9 @@ def move_with_ack(one):
     """The source waits until the destination says that it has the device's initial data; here it
     says so late."""
     one.link.answers.clear()
-    one.start(return_path=True, switchover_ack=True)
+    traced = one.start_for_word()
     one.let_go()
-    time.sleep(HELD_BACK_S)
-    one.expect("without the destination's word the migration", one.info()["status"], "active")
+    one.held_back(traced)
     one.link.answers.set()
     one.wait("completed")
     one.run.complain_if("loadvm_approve_switchover" not in one.destination.vm.log(),
@@ -217,10 +216,9 @@ def move_at_once(one):
 
 def held_back(one):
     """The control: a device that always has more initial data."""
-    one.start(return_path=True, switchover_ack=True)
+    traced = one.start_for_word()
     one.let_go(rounds=1)    # QEMU counts its data as left, so there is no second one
-    time.sleep(HELD_BACK_S)
-    one.expect("a migration with initial data left", one.info()["status"], "active")
+    one.held_back(traced)
     one.run.complain_if("loadvm_approve_switchover" in one.destination.vm.log(),
                         "the switchover was approved with initial data left")
     # Also "failed", see above: switchover-ack needs a return path.

@@ -4,9 +4,11 @@
 import time
 from types import SimpleNamespace
 
+from base import qemu_events
 from base.patience import Patience
+from judge import decisions
 from play import guest_vm
-from play.host import GuestError
+from play.host import GuestError, wait_until
 from play.steps import expect
 
 ENDS = ("completed", "failed", "cancelled")
@@ -16,6 +18,12 @@ ANY_DOWNTIME = 600_000
 # 1 ms. So a workload that dirties little is not switched over before it has written enough, and
 # neither is a guest on a slow host (found.rst).
 HELD_BACK = 100_000
+# QEMU's exit code when it can't load what arrives, and its trace of what a device said of its data.
+NOT_LOADED = 1
+DEVICE_DATA = "vfio_load_state_device_data"
+# The event by which 11.1 says what is left, and so often must it have been little enough.
+LEFT_NEWER = "qemu_savevm_query_pending*"
+TURNS = 5
 
 
 class Attempt:
@@ -62,6 +70,44 @@ class Attempt:
         patience = self.run.config.patience
         guest_vm.wait_status(self.source.vm, ("postmigrate",), patience)
         guest_vm.wait_status(self.destination.vm, ("paused", "prelaunch"), patience)
+
+    def start_refused(self):
+        """Start pre-copy whose data the destination's device will refuse, see refused()."""
+        self.destination.vm.qmp.command("trace-event-set-state", name=DEVICE_DATA, enable=True)
+        self.start(return_path=True)
+
+    def refused(self, error):
+        """Wait until the destination's device has refused its data with this errno. QEMU then ends
+        by itself; a crash is no refusal."""
+        vm = self.destination.vm
+        wait_until("the destination ends", self.run.config.patience, lambda: not vm.alive())
+        self.expect("the destination's exit code", vm.process.returncode, NOT_LOADED)
+        said = [rest.rpartition(" ret ")[2] for _, name, rest in qemu_events.read(vm.log())
+                if name == DEVICE_DATA]
+        self.expect("the last answer of the destination's device", said[-1:], [f"-{error}"])
+
+    def start_for_word(self):
+        """Start pre-copy that must not end without the destination's word. Returns where the trace
+        of it begins, for held_back()."""
+        vm = self.source.vm
+        vm.qmp.command("trace-event-set-state", name=LEFT_NEWER, enable=True)
+        traced = len(vm.log())
+        self.start(return_path=True, switchover_ack=True)
+        return traced
+
+    def held_back(self, traced):
+        """The switchover is allowed. Wait until QEMU could have begun it several times, by what it
+        says itself, and see that it has not."""
+        def look():
+            passed, switches = decisions.passed_up(self.source.vm.log()[traced:])
+            return (passed, switches) if switches or passed >= TURNS else None
+        passed, switches = wait_until("QEMU could have switched over", self.run.config.patience,
+                                      look)
+        if switches:
+            self.run.complain(f"QEMU waited {passed} times, and then switched over without the "
+                              "destination's word")
+        self.expect("without the destination's word the migration", self.info()["status"],
+                    "active")
 
     def info(self):
         """The source's information on the migration."""

@@ -4,6 +4,7 @@
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -25,6 +26,9 @@ TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
                 "migration_thread_low_pending", "migration_completion_vm_stop",
                 "loadvm_approve_switchover")
 
+
+# Signals by which tests end a QEMU.
+SENT = (signal.SIGTERM, signal.SIGKILL)
 
 # Bytes per second; in effect no limit.
 UNLIMITED = 1 << 40
@@ -257,6 +261,11 @@ class GuestVM:
     def alive(self):
         """Does QEMU still run?"""
         return self.process.poll() is None
+
+    def crash(self):
+        """The name of the signal that ended QEMU, if it was its own fault; or ""."""
+        code = self.process.poll() or 0
+        return signal.Signals(-code).name if code < 0 and -code not in SENT else ""
 
     def errors(self):
         """The end of what QEMU printed."""

@@ -121,6 +121,8 @@ class Traveller:
                 stack.pop_all()
                 link.__exit__()
         if not moves:
+            self.complain_if(destination.vm.crash(),
+                             f"the destination ended by {destination.vm.crash()}")
             self._stayed()
         self._file(title, time.monotonic() - begin)
 
