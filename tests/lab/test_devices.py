@@ -151,9 +151,9 @@ class Memory(unittest.TestCase):
             "-device", "virtio-mem-pci,id=mem,memdev=more,requested-size=0"])
 
     def test_guests(self):
-        """The setting has the guests of the table."""
-        self.assertEqual(guests.KEYS["guests"].words, tuple(guests.GUESTS))
-        self.assertEqual(guests.KEYS["guests"].default, ",".join(guests.GUESTS))
+        """The setting has the guests of the table, but for the control."""
+        self.assertEqual((*guests.KEYS["guests"].words, "control"), tuple(guests.GUESTS))
+        self.assertEqual(guests.KEYS["guests"].default, ",".join(guests.KEYS["guests"].words))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 The first guest is that of the scenario failures, with its oracles: what QEMU refuses with such a
 device; moves over several channels and through a file; a reset in pre-copy. The second one takes
 commands: it is saved and loaded with runs held, moves to a host that may lock little memory, and
-powers off in pre-copy. Then a new guest gets the device that the second one has left.
+powers off in pre-copy. Then a new guest gets the device that the second one has left. The control
+is a move on a backend that forgets unpinned pages: both oracles must find what is lost.
 
 usage: detours.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import ktap, settings
 from base.qmp import QmpError
 from judge import moves, ram
-from play import arguments, entry, guest_vm, mdev, switchover
+from play import arguments, entry, forgetful, guest_vm, mdev, switchover
 from play.attempt import ENDS, move, over_socket
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
@@ -34,13 +35,15 @@ from play.steps import CAUGHT, Steps, each, expect
 from play.traveller import PRECOPY, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"guest": ""}
+BUILDS = {"guest": "", "mutant": "control=1"}
 
 KEYS = settings.keys(
-    "type", "bandwidth", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE, "device",
+    "type", "bandwidth", "control", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE, "device",
     bandwidth=32, mem_mb=128, window_mb=32, dirty_mb=2, pattern="sequential",
     own={
         "guests": settings.Words("moved,commanded", "which guests", ("moved", "commanded")),
+        "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
+                                "backend of the control"),
         "backend": settings.BACKEND,
     })
 
@@ -418,7 +421,8 @@ def play(name, config, results):
             config.append = f"{append} mdma.commands=1"
             return Commanded(config, directory).play()
         config.append = f"{append} mdma.iterations=5"
-        run = Moved("detours", f"{name}: ", config, directory)
+        kind = {"moved": Moved, "control": forgetful.Forgetful}[name]
+        run = kind("detours", f"{name}: ", config, directory)
         try:
             run.play()
         except CAUGHT as err:
@@ -426,6 +430,12 @@ def play(name, config, results):
             run.results_of.append(ktap.Result(f"{name}: the end", ktap.FAILED,
                                               "\n".join(run.reasons)))
         return run.results_of
+
+
+def play_forgetful(name, config, results):
+    """A guest on a backend that forgets."""
+    with forgetful.loaded(config.mutant, config):
+        return play(name, config, results)
 
 
 def main(argv):
@@ -436,6 +446,8 @@ def main(argv):
     config = SimpleNamespace(**values, smp=1)
     mdev.load_given(config)
     found = each("detours", config.guests, lambda name: play(name, config, results))
+    if config.control:
+        found += each("detours", "control", lambda name: play_forgetful(name, config, results))
     return ktap.leave(found, results, "detours")
 
 

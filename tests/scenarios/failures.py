@@ -7,14 +7,15 @@ the guest and its device must continue at the source as if nothing had happened,
 must succeed. scripts/lab.d/judge/moves.py has the oracles: the RAM of both sides at each
 switchover, the device's writes against RAM at each stop, and the numbers of all page writes.
 
-The control is a device that always has more initial data: QEMU's switchover-ack must hold the
-switchover back, and without switchover-ack the guest must move.
+There are two controls. A device always has more initial data: QEMU's switchover-ack must hold the
+switchover back, and without switchover-ack the guest must move. And a backend forgets unpinned
+pages: both oracles of the moves must find what is lost.
 
 usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
-import random
 import errno
+import random
 import signal
 import struct
 import sys
@@ -26,14 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from play import arguments, entry, guest_vm, mdev
+from play import arguments, entry, forgetful, guest_vm, mdev
 from play.attempt import move
-from play.host import FAILURES, in_memory, set_workload, wait_until, workload
+from play.host import in_memory, set_workload, wait_until, workload
 from play.link import Trap
+from play.steps import CAUGHT
 from play.traveller import PRECOPY, STOP, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"guest": "", "mutant": "control=1"}
+BUILDS = {"guest": "", "mutant": "control=1", "forgets": "control=1"}
 
 KEYS = settings.keys(
     "control", "type", *settings.WORKLOAD, *settings.GUEST, "pause_s", *settings.TRACE,
@@ -48,7 +50,9 @@ KEYS = settings.keys(
                                 "device writes, is random"),
         "fire_seed": settings.Number(1, "of that", 0, settings.U32_MAX),
         "bandwidth": settings.Number(32, "MiB/s in pre-copy", 1),
-        "mutant": settings.File("mutant/endless-initial-data/mdma.ko", "device of the control"),
+        "mutant": settings.File("mutant/endless-initial-data/mdma.ko", "device of one control"),
+        "forgets": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
+                                 "backend of the other one"),
         "backend": settings.BACKEND,
     })
 
@@ -106,21 +110,21 @@ def cancelled_at_switchover(one):
 
 def refused_in_precopy(one):
     """The device refuses: it is of another type, which the first record shows."""
-    one.start(return_path=True)
+    one.start_refused()
+    one.refused(errno.EINVAL)
 
 
 def refused_at_stop(one):
     """The device refuses, since a byte of its state is damaged."""
     one.link.there = Trap(STATE_RECORD, damage)
     one.start_refused()
-    one.refused(errno.EINVAL)
     one.let_go()
+    one.refused(errno.EBADMSG)
 
 
 def killed_in_precopy(one):
     """The destination's QEMU is killed."""
-    one.refused(errno.EBADMSG)
-    one.start_refused()
+    one.start(return_path=True)
     one.wait_precopy(2)
     one.destination.vm.process.kill()
 
@@ -288,13 +292,19 @@ def play_control(run):
         mdev.load()
 
 
-def play(name, config, results, function):
+def play_forgetful(run):
+    """On a backend that forgets."""
+    with forgetful.loaded(run.config.forgets, run.config):
+        run.play()
+
+
+def play(name, config, results, function, kind=Traveller):
     """One guest's run, in memory; what it leaves goes to the results."""
     with in_memory(config.shm, results / (name.strip(": ") or "main")) as directory:
-        run = Traveller("failures", name, config, directory)
+        run = kind("failures", name, config, directory)
         try:
             function(run)
-        except FAILURES as err:
+        except CAUGHT as err:
             run.complain(f"{type(err).__name__}: {err}")
             run.results_of.append(ktap.Result(f"{name}the end", ktap.FAILED,
                                               "\n".join(run.reasons)))
@@ -302,7 +312,7 @@ def play(name, config, results, function):
 
 
 def main(argv):
-    """Failures, moves and the control; the exit code is 0 only if all is well."""
+    """Failures, moves and the controls; the exit code is 0 only if all is well."""
     results, values = arguments.read(__doc__, KEYS, argv)
     config = configuration(values)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -311,6 +321,7 @@ def main(argv):
     found = play("", config, results, play_failures)
     if config.control:
         found += play("control: ", config, results, play_control)
+        found += play("forgetful: ", config, results, play_forgetful, forgetful.Forgetful)
     return ktap.leave(found, results, "failures")
 
 

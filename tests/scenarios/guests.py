@@ -12,6 +12,9 @@ mem: the same with virtio-mem, and memory is taken away that a device has pinned
      move, as QEMU does not survive that.
 plugged: one of the devices is plugged in, and unplugged under load, before the move and after it.
 
+The control is the first guest on a backend that forgets unpinned pages: both oracles must find
+what is lost.
+
 usage: guests.py --results DIR [key=value ...]        (as root; --help: keys)
 """
 
@@ -29,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import ktap, settings
 from base.qmp import QmpError
 from judge import devices, events, moves, proof, ram
-from play import arguments, entry, guest_vm, mdev, more_initramfs, switchover
+from play import arguments, entry, forgetful, guest_vm, mdev, more_initramfs, switchover
 from play.attempt import over_socket
 from play.guest_bench import QUIET_S, Devices
 from play.guest_shell import GuestShell
@@ -39,17 +42,19 @@ from play.steps import Steps, each, expect
 from play.trace import PROOF_EVENTS, Tracer
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"guest": ""}
+BUILDS = {"guest": "", "mutant": "control=1"}
 
 KEYS = settings.keys(
-    "bandwidth", "rounds", "pages_min", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE,
-    "device", bandwidth=32, rounds=3, pages_min=5000, rate=100, mem_mb=192, low_mb=96,
-    window_mb=40, dirty_mb=2,
+    "bandwidth", "rounds", "pages_min", "control", *settings.WORKLOAD, *settings.GUEST,
+    *settings.TRACE, "device", bandwidth=32, rounds=3, pages_min=5000, rate=100, mem_mb=192,
+    low_mb=96, window_mb=40, dirty_mb=2,
     own={
         "guests": settings.Words("hole,dimm,mem,plugged", "which guests",
                                  ("hole", "dimm", "mem", "plugged")),
         "mem_moves": settings.Number(0, "1: guest mem moves before; QEMU ends with a signal "
                                      "(found.rst)", 0, 1),
+        "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
+                                "backend of the control"),
         "backend": settings.BACKEND,
     })
 
@@ -159,7 +164,7 @@ class Leg(Steps):
     def place(self):
         """The windows are where this guest is about. Returns them, and where RAM is."""
         memory = self.stack.enter_context(self.bench.host.vm.open_ram())
-        windows = [moves.window_pages(one.settings()["window"]) for one in self.here]
+        windows = [self.window(one) for one in self.here]
         expect(not windows[0] & windows[1], "the windows overlap")
         return windows, memory.where
 
@@ -190,16 +195,29 @@ class Leg(Steps):
         bench.shell.close()
         self.source, bench.host, bench.shell, bench.mdevs = bench.host, target, shell, self.there
 
-    def same(self):
-        """The source against the copy of the destination, and each window against its ledger."""
+    def compare(self):
+        """The source against the copy of the destination, and each window against its ledger.
+        Returns the result of the comparison, and for each device what is wrong in its window."""
+        wrong = []
         with self.source.vm.open_ram() as files:
             result = ram.compare(files, self.copy)
             for one in self.here:
                 written = moves.Written()
                 written.add(proof.parse_ledger(one.ledger(), "ledger"))
-                for reason in written.missing(files, moves.window_pages(one.settings()["window"])):
-                    self.complain(f"{one.type}: {reason}")
+                wrong.append(written.missing(files, self.window(one)))
         self.copy.close()
+        return result, wrong
+
+    def window(self, device):
+        """The pages of a device's window."""
+        return moves.window_pages(device.settings()["window"])
+
+    def same(self):
+        """RAM is the same, and has what the devices wrote."""
+        result, wrong = self.compare()
+        for one, reasons in zip(self.here, wrong):
+            for reason in reasons:
+                self.complain(f"{one.type}: {reason}")
         pages = (self.config.mem_mb + self.config.more_mb) << 8
         expect(result["pages_compared"] == pages,
                f"{result['pages_compared']} of {pages} pages compared")
@@ -218,14 +236,18 @@ class Leg(Steps):
         self.bench.check("check_log")
         self.bench.transfers()
 
-    def judge(self):
-        """The set oracle, for each device. The guest stands still, which leaves it the CPU."""
+    def watch(self):
+        """Read the trace. The guest stands still, which leaves the CPU to that."""
         self.tracer.collect()
         self.bench.host.vm.qmp.command("stop")
         pairs = self.pairs()
         self.watched = [devices.Device(*pair) for pair in pairs], devices.peers(pairs)
         events.watch(events.Trace(self.directory / "trace"), *self.watched[0], *self.watched[1])
-        windows = [moves.window_pages(one.settings()["window"]) for one in self.here]
+
+    def judge(self):
+        """The set oracle, for each device."""
+        self.watch()
+        windows = [self.window(one) for one in self.here]
         for number, device in enumerate(self.watched[0]):
             ledger = proof.parse_ledger(self.here[number].ledger(), "ledger")
             self.reasons += device.reasons(ledger, windows[1 - number], self.config.pages_min)
@@ -474,6 +496,31 @@ class Plugged(Leg):
             expect("migrat" in said, f"{what} in pre-copy: QEMU says {said}")
 
 
+class Control(Leg):
+    """On a backend that forgets unpinned pages. What else happens to the guest does not matter."""
+
+    def play(self):
+        with ExitStack() as self.stack:
+            if self.steps(("the devices work", self.boot),
+                          ("the guest moves under load", self.move)):
+                self.step("both oracles find what is lost, of each device", self.found)
+        return self.results
+
+    def found(self):
+        """Reasons why an oracle is blind."""
+        result, wrong = self.compare()
+        self.watch()
+        for one, device, here in zip(self.here, self.watched[0], wrong):
+            proof.set_oracle(device.seen, proof.parse_ledger(one.ledger(), "ledger"))
+            lost = set(proof.lost_pages(device.seen))
+            different = forgetful.in_window(result["different"], self.window(one))
+            self.say(f"{one.type}: {len(lost)} pages are lost, {len(different)} differ")
+            for reason in forgetful.blind(here, lost, different):
+                self.complain(f"{one.type}: {reason}")
+            if different - lost:
+                self.complain(f"{one.type}: {len(different - lost)} pages differ that are not lost")
+
+
 @contextmanager
 def huge_pages(mebibytes):
     """Reserve so much memory of the lab for huge pages."""
@@ -503,6 +550,7 @@ GUESTS = {
     "dimm": Guest(Dimm, ONLINE, {**GROWS, "huge": True}),
     "mem": Guest(Mem, ONLINE, GROWS, ("virtio_mem",)),
     "plugged": Guest(Plugged, "", {"low_mb": 0}),
+    "control": Guest(Control),
 }
 
 
@@ -528,13 +576,22 @@ def play(name, values, results):
         return guest.leg(name, config, directory).play()
 
 
+def play_forgetful(name, values, results):
+    """A guest on a backend that forgets."""
+    with forgetful.loaded(values["mutant"], SimpleNamespace(**values)):
+        return play(name, values, results)
+
+
 def main(argv):
     """Run it; the exit code is 0 only if all is well."""
     results, values = arguments.read(__doc__, KEYS, argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
-    mdev.load_given(SimpleNamespace(**values))
+    config = SimpleNamespace(**values)
+    mdev.load_given(config)
     found = each("guests", values["guests"], lambda name: play(name, values, results))
+    if config.control:
+        found += each("guests", "control", lambda name: play_forgetful(name, values, results))
     return ktap.leave(found, results, "guests")
 
 
