@@ -173,7 +173,7 @@ class Left(Pages):
     def test_pages(self):
         for part, name in (("migrate", "report.html"), ("experiment", "downtime.html")):
             directory = paths.CHECK / part
-            if (directory / job.MARKER).exists():
+            if (directory / job.JOB).exists():
                 with contextlib.redirect_stdout(io.StringIO()):
                     job.JUDGES[part](directory)
                 self.look(part, directory / name)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import process
-from make import chroot, paths
+from make import chroot, mark, paths
 
 # All that a shell, make, QEMU, the loader and Python's format strings could stumble over.
 ODD = "a b,c'd\"e$f#g%h;i:j&k(l)=\u00fc*{}\\~"
@@ -149,6 +149,7 @@ class Output(Clone):
         out = self.base / "mixed"
         lab = out / "lab" / paths.VARIANT
         lab.mkdir(parents=True)
+        (out / mark.OUT).touch()
         out.chmod(0o777)
         lab.chmod(0o555)
         self.refused("scripts/lab", "image", says="Permission denied: ", prefix=as_user(),
@@ -168,8 +169,8 @@ class Output(Clone):
         """Cleaning is the remedy, so it works there."""
         disk = self.base / "disk"
         disk.mkdir(exist_ok=True)
-        script = ('mkdir "$0/run" && { cat /dev/zero >"$0/run/x" 2>&-; scripts/lab clean; } '
-                  '&& ls "$0"')
+        script = ('touch "$0/.mdma-out" && mkdir "$0/run" '
+                  '&& { cat /dev/zero >"$0/run/x" 2>&-; scripts/lab clean; } && ls "$0"')
         done = self.run_in("sh", "-c", script, disk, prefix=on_disk("1m", disk),
                            env={"OUT": str(disk)})
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
@@ -208,10 +209,10 @@ class Surroundings(Clone):
         python = os.path.dirname(sys.executable)
         words = ["env", "-i", f"PATH={python}:/usr/bin:/bin", "TMPDIR=/nonexistent",
                  f"OUT={self.base / 'poor'}"]
-        done = self.run_in("sh", "-c", 'umask 077; mkdir -p "$OUT/run"; scripts/lab clean',
-                           prefix=words)
+        script = 'umask 077; mkdir -p "$OUT/run"; touch "$OUT/.mdma-out"; scripts/lab clean'
+        done = self.run_in("sh", "-c", script, prefix=words)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(os.listdir(self.base / "poor"), [])
+        self.assertEqual(os.listdir(self.base / "poor"), [mark.OUT])
 
     def test_signals(self):
         """While it waits for commands on standard input; a second one changes nothing."""

@@ -12,10 +12,10 @@ from typing import Optional
 from base import files, say
 from boot import scenario, vm
 from judge import dmesg, vendor
-from make import gnuplot, place, versions
+from make import gnuplot, mark, place, versions
 from show import downtime_report, report
 
-MARKER = "job.json"
+JOB = "job.json"
 SECOND = "host-b"
 
 # Scenarios that only gather evidence -> what judges it, outside the lab.
@@ -34,16 +34,15 @@ def results_directory(path):
     with place.locked(path, fcntl.LOCK_EX, f"another run writes to {files.short(path)} right now; "
                       "choose another with --results"):
         _empty(path)
-        (path / MARKER).touch()
         yield path
 
 
 def _empty(path):
     """Remove old results, and nothing else."""
-    names = os.listdir(path)
-    if names and MARKER not in names:
-        raise say.LabError(f"{files.short(path)}: not empty, and not results of the lab")
-    for name in names:
+    mark.put(path, mark.RESULTS)
+    for name in os.listdir(path):
+        if name == mark.RESULTS:
+            continue
         entry = path / name
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -85,13 +84,13 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
     """
     accel = accel or vm.accelerator()
     job = dict(job, accel=accel, machine=vm.machine())
-    (results / MARKER).write_text(json.dumps(job, indent=1) + "\n")
+    (results / JOB).write_text(json.dumps(job, indent=1) + "\n")
     _write_argv(results, argv)
     second = None
     if beside:
         second = results / SECOND
         second.mkdir()
-        (second / MARKER).write_text(json.dumps(job, indent=1) + "\n")
+        (second / JOB).write_text(json.dumps(job, indent=1) + "\n")
         _write_argv(second, beside)
     reason = vm.run(results, accel, options, terminal, timeout, second, silence,
                     guest_mb, disk)

@@ -130,7 +130,7 @@ def run(name, words, results):
     check(host, name, given)
     with place.held(results), job.results_directory(results):
         machine = vm.machine().partition(";")[0]
-        (results / job.MARKER).write_text(json.dumps(
+        (results / job.JOB).write_text(json.dumps(
             {"scenario": name, "args": given, "machine": machine}, indent=1) + "\n")
         code = _scenario(host, name, given, results)
         (results / "status").write_text(f"{code}\n")

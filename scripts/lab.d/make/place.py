@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 
 from base import files, say
-from make import paths, trouble
+from make import mark, paths, trouble
 
 MIB = 1 << 20
 # Bytes that must be free before anything begins, and while a lab runs.
@@ -57,6 +57,17 @@ def locked(directory, how, otherwise):
         os.close(handle)
 
 
+def _marked(results):
+    return [(paths.OUT, mark.OUT), *([(results, mark.RESULTS)] if results else [])]
+
+
+def check_both(results=None):
+    """Refuse an OUT or a directory for results that the lab could not, or must not, work in."""
+    for directory, name in _marked(results):
+        check(directory)
+        mark.check(directory, name)
+
+
 @contextmanager
 def held(results=None):
     """OUT, and a directory for results, exist and can be written; "clean" waits for us.
@@ -64,10 +75,11 @@ def held(results=None):
     They are as private as the umask says. Everything in them is readable for those who may enter
     them, since programs in the lab that are not root need that.
     """
-    for directory in filter(None, (paths.OUT, results)):
-        check(directory)
+    check_both(results)
+    for directory, name in _marked(results):
         directory.mkdir(parents=True, exist_ok=True)
         check_space(directory)
+        mark.put(directory, name)
     umask = os.umask(0)
     os.umask(umask & 0o022)
     with locked(paths.OUT, fcntl.LOCK_SH,
@@ -78,7 +90,7 @@ def held(results=None):
 @contextmanager
 def alone():
     """OUT is there, nobody else uses it, and it can be cleaned."""
-    check(paths.OUT)
+    check_both()
     with locked(paths.OUT, fcntl.LOCK_EX, f"another run of the lab works in "
                 f"{files.short(paths.OUT)}: end it, or wait for its end"):
         yield
