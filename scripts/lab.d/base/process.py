@@ -158,7 +158,7 @@ def die_with_parent():
 
 
 def start(argv, *, own_group=True, **keywords):
-    """Start a child; it never outlives this process."""
+    """Start a child; it never outlives this process, nor the thread that started it."""
     keywords.setdefault("env", ENVIRONMENT)
     return subprocess.Popen([str(word) for word in argv], preexec_fn=die_with_parent,
                             start_new_session=own_group, **keywords)

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from base import qemu_events
+from base import process, qemu_events
 from base import qmp as qmp_client
 from play import ram_files
 
@@ -213,7 +213,8 @@ def _text(path):
 
 
 class GuestVM:
-    """QEMU as a child process. Killed, and its RAM file deleted, when its `with` ends."""
+    """QEMU as a child process. Killed, and its RAM file deleted, when its `with` ends; also killed
+    when the thread that started it ends, however that is."""
 
     def __init__(self, name, config, directory, mdev, incoming=False, **more):
         """@more: paused, properties, commands, before and beside, see command_line()."""
@@ -230,8 +231,8 @@ class GuestVM:
     def __enter__(self):
         self._forget_files()
         with open(self.directory / f"{self.name}.stderr", "wb") as errors:
-            self.process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL,
-                                            stdout=errors, stderr=errors)
+            self.process = process.start(self._argv, own_group=False, stdin=subprocess.DEVNULL,
+                                         stdout=errors, stderr=errors)
         return self
 
     def connect(self):
