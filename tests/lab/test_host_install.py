@@ -4,6 +4,7 @@
 import contextlib
 import io
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import process, say
-from make import host_install, host_modules
+from make import host_install, host_modules, paths
 
 RELEASE = "6.12.9-amd64"
 UPDATES = f"lib/modules/{RELEASE}/updates"
@@ -173,10 +174,54 @@ class Install(unittest.TestCase):
         self.refused(host_install.uninstall, "nothing was installed there")
         self.built()
         self.refused(host_install.install, "must begin with a /", PREFIX="usr")
-        dkms = self.root / UPDATES / "dkms"
-        dkms.mkdir(parents=True)
-        (dkms / "mdma.ko.xz").touch()
-        self.refused(host_install.install, "package mdma-dkms is installed")
+
+    def put(self, name):
+        """A file of somebody else; returns a function that removes it."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path.unlink
+
+    def test_beside_packages(self):
+        """What dkms has, and files of others; ours do not count."""
+        self.built()
+        self.run_it(host_install.install)
+        for name, words in (("usr/src/mdma-0.1/dkms.conf", "package mdma-dkms is installed"),
+                            ("usr/src/mdma-guest-0.1/dkms.conf", "package mdma-guest-dkms is")):
+            remove = self.put(name)
+            self.refused(host_install.install, words)
+            remove()
+        self.run_it(host_install.install)
+        self.run_it(host_install.uninstall)
+        for name in ("usr/bin/mdma-trace", f"{UPDATES}/mdma.ko"):
+            remove = self.put(name)
+            self.refused(host_install.install, f"{name}: not in .*, so of a package")
+            remove()
+
+    def preinst(self, package, action):
+        """Exit code and words of a package's script."""
+        done = subprocess.run(["sh", paths.REPO / f"debian/{package}.preinst", action], text=True,
+                              capture_output=True, check=False,
+                              env={**os.environ, "DPKG_ROOT": str(self.root)})
+        return done.returncode, done.stderr
+
+    def test_packages_beside_it(self):
+        """Each package that dkms, or make uninstall, would confuse with it is refused; what is
+        already installed is upgraded."""
+        self.built()
+        names = {path.stem for path in (paths.REPO / "debian").glob("*.preinst")}
+        self.assertEqual(names, {"mdma-dkms", "mdma-guest-dkms", "mdma-tools"})
+        for name in names:
+            self.assertEqual(self.preinst(name, "install"), (0, ""))
+        self.run_it(host_install.install)
+        for name in names:
+            code, said = self.preinst(name, "install")
+            self.assertEqual((code, said.count("\n")), (1, 1), said)
+            self.assertRegex(said, f"^{name}: .* is of make install: run make uninstall")
+            self.assertEqual(self.preinst(name, "upgrade"), (0, ""))
+        self.run_it(host_install.uninstall)
+        for name in names:
+            self.assertEqual(self.preinst(name, "install"), (0, ""))
 
     def test_not_root(self):
         """A refusal of the system is one sentence."""

@@ -193,6 +193,14 @@ class Trial:
         for name in ("mdma-trace", "mdma-open"):
             expect(f"usage: {name}" in said(f"/usr/local/bin/{name}", code=2), f"no {name}")
 
+    def a_package_beside_it_is_refused(self):
+        """dkms would keep our modules as the kernel's own."""
+        for path in self.new:
+            name = path.name.partition("_")[0]
+            if name.endswith("-dkms"):
+                text = said("dpkg", "-i", f"/mnt/debs/{path.relative_to(deb.HOME)}", code=1)
+                expect("is of make install: run make uninstall first" in text, text[-1500:])
+
     def make_uninstall_leaves_nothing(self):
         """All files are as they were before, and the kernel's own type1 is back."""
         said("sh", "-c", "cd /mnt/repo && scripts/lab uninstall")
@@ -208,7 +216,8 @@ class Trial:
 
 AFTER = (Trial.is_upgraded, Trial.another_kernel_is_skipped, Trial.is_removed, Trial.is_purged,
          Trial.refuses_an_unknown_type1, Trial.what_was_refused_is_purged,
-         Trial.make_install_does_the_same, Trial.make_uninstall_leaves_nothing)
+         Trial.make_install_does_the_same, Trial.a_package_beside_it_is_refused,
+         Trial.make_uninstall_leaves_nothing)
 
 
 def _result(trial, test):

@@ -25,6 +25,9 @@ TOOLS = {"scripts/mdma-trace": "bin"}
 BUILT = {f"{host_modules.TOOLS}/{host_modules.OPEN}": "bin"}
 MANUAL = ("Documentation/man", "share/man/man1")
 WORKLOADS = ("samples/vfio-mdev/mdma/workloads", "share/mdma/workloads")
+# Package -> its modules' source, where dkms has it.
+PACKAGES = {"mdma-dkms": "usr/src/mdma-[0-9]*/dkms.conf",
+            "mdma-guest-dkms": "usr/src/mdma-guest-[0-9]*/dkms.conf"}
 
 
 class System:
@@ -56,6 +59,10 @@ class System:
 
     def _name(self, path):
         return str(path.relative_to(self.root))
+
+    def has_listed(self, path):
+        """Whether a file is of a former installation."""
+        return self.list.is_file() and self._name(path) in self.list.read_text().splitlines()[1:]
 
     def _note(self, name):
         if not self.list.is_file():
@@ -126,26 +133,45 @@ def _remove(system):
     return release
 
 
-def _put_all(system, release, modules):
-    system.begin_list(release)
+def _all(system, release, modules):
+    """(file, its directory in the system) of all that is to be installed."""
     for module in modules:
-        system.put(module, system.modules(release) / "updates")
+        yield module, system.modules(release) / "updates"
     for base, table in ((paths.REPO, TOOLS), (host_modules.HOME, BUILT)):
         for name, directory in table.items():
-            system.put(base / name, system.prefix / directory)
+            yield base / name, system.prefix / directory
     for source, directory in (MANUAL, WORKLOADS):
         for path in sorted((paths.REPO / source).iterdir()):
-            system.put(path, system.prefix / directory)
+            yield path, system.prefix / directory
+
+
+def _check_packages(system):
+    """dkms would take our modules for the kernel's own, also those of a kernel for which it has
+    built nothing yet."""
+    for package, pattern in PACKAGES.items():
+        for found in system.root.glob(pattern):
+            raise say.LabError(f"{found}: the package {package} is installed; remove that first")
+
+
+def _check_files(system, wanted):
+    """What is there and not in our list is somebody else's."""
+    for source, directory in wanted:
+        path = directory / source.name
+        if os.path.lexists(path) and not system.has_listed(path):
+            raise say.LabError(f"{path}: not in {system.list}, so of a package, or of make install "
+                               "with another PREFIX=; remove that first")
 
 
 def _install(system):
     release, modules = _built()
-    packaged = list(system.modules(release).glob("updates/dkms/mdma.ko*"))
-    if packaged:
-        raise say.LabError(f"{packaged[0]}: the package mdma-dkms is installed; remove that first")
+    _check_packages(system)
+    wanted = list(_all(system, release, modules))
+    _check_files(system, wanted)
     former = _remove(system)
     try:
-        _put_all(system, release, modules)
+        system.begin_list(release)
+        for source, directory in wanted:
+            system.put(source, directory)
     except BaseException:
         _remove(system)
         raise
