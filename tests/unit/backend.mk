@@ -16,7 +16,7 @@ RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 
 BACKEND_TESTS := pin_store_test pin_store_model_test dirty_report_test \
 	page_row_test type1_compat_test type1_report_test type1_unmap_test \
-	type1_pin_test
+	type1_pin_test type1_model_test
 TESTS := $(BACKEND_TESTS)
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
@@ -57,7 +57,8 @@ $(OUT)/page_row_test $(OUT)/type1_compat_test: $(OUT)/%: $(OUT)/%.o $(OUT)/shim.
 	$(LINK)
 
 # These include files of type1, as type1.c does.
-TYPE1_TESTS := type1_report_test type1_unmap_test type1_pin_test
+TYPE1_TESTS := type1_report_test type1_unmap_test type1_pin_test \
+	type1_model_test
 
 $(TYPE1_TESTS:%=$(OUT)/%): $(OUT)/%: $(OUT)/%.o $(REPORT) $(STORE)
 	$(LINK)

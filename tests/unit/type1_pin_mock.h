@@ -66,6 +66,17 @@ static bool one_folio;
 /* Folios that were released in one hold of the lock: now, and at most. */
 static unsigned int released_in_hold, released_most, released_hold;
 
+/* Pins of all frames. */
+static long frames_pinned(void)
+{
+	long sum = 0;
+	int i;
+
+	for (i = 0; i < FRAMES; i++)
+		sum += memory[i].pins;
+	return sum;
+}
+
 static unsigned long page_to_pfn(const struct page *page)
 {
 	return page - memory;
@@ -145,7 +156,7 @@ static int get_frames(unsigned long vaddr, int n, struct page **pages)
 		abort();
 	n = min(n, get_most);
 	for (i = 0; i < n; i++) {
-		pages[i] = memory + frame_of[(vaddr >> PAGE_SHIFT) + i];
+		pages[i] = memory + frame_of[((vaddr >> PAGE_SHIFT) + i) % FRAMES];
 		pages[i]->pins += !pages[i]->reserved;
 	}
 	return n;

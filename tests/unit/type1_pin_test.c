@@ -66,17 +66,6 @@ static void unpin(u64 page, int n)
 	vfio_iommu_type1_unpin_pages(&iommu, page << PAGE_SHIFT, n);
 }
 
-/* Pins of all frames, and pages that count as locked memory. */
-static long frames_pinned(void)
-{
-	long sum = 0;
-	int i;
-
-	for (i = 0; i < FRAMES; i++)
-		sum += memory[i].pins;
-	return sum;
-}
-
 static void nothing_is_pinned(void)
 {
 	CHECK(!frames_pinned(), "%ld frames", frames_pinned());

@@ -38,7 +38,9 @@ UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
         "type1_mock.h": "type1_mock.h", "type1_pin_mock.h": "type1_pin_mock.h",
         "type1_report_test.c": "type1_report_test.c",
         "type1_compat_test.c": "type1_compat_test.c", "type1_pin_test.c": "type1_pin_test.c",
-        "type1_unmap_test.c": "type1_unmap_test.c", "page_row_test.c": "page_row_test.c"}
+        "type1_unmap_test.c": "type1_unmap_test.c", "type1_unmap_mock.h": "type1_unmap_mock.h",
+        "type1_model_test.c": "type1_model_test.c", "type1_model.h": "type1_model.h",
+        "page_row_test.c": "page_row_test.c"}
 
 
 def git(*words, tree=TREE, capture=False):
