@@ -180,6 +180,14 @@ class Conditions(unittest.TestCase):
         self.host.free = 1279
         self.only("/dev/shm has 1279 MiB free, and mem_mb=512 takes 1280: .*shm=DIR")
 
+    def test_memory_left(self):
+        """Of a run that was killed; not what others have there."""
+        (self.host.root / "dev/shm/other").mkdir()
+        self.assertEqual(self.missing(), [])
+        with run.memory(self.host.root / "dev/shm") as left:
+            self.only(f"or was killed: end it, then `rm -r /dev/shm/{Path(left).name}`")
+        self.assertEqual(self.missing(), [])
+
     def test_qemu(self):
         """Missing, and too old."""
         name = "qemu-system-x86_64 --version"

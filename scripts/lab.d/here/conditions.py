@@ -12,6 +12,8 @@ QEMU_LEAST = (10, 0)
 # MiB beside the guests: the trace, and the programs.
 BESIDE_MB = 512
 TRACE = "mdma-proof"
+# How the name of a run's directory in memory begins.
+MEMORY = "mdma-here-"
 PACKAGES = "install mdma-dkms (Documentation/packages.rst)"
 
 
@@ -76,6 +78,14 @@ def memory(host, wanted):
                f"{wanted['mem_mb']} takes {needed}: free some, or give shm=DIR in memory")
 
 
+def memory_left(host, wanted):
+    """The memory of guests that nobody has removed."""
+    for name in host.names(wanted["shm"].lstrip("/")):
+        if name.startswith(MEMORY):
+            path = f"{wanted['shm']}/{name}"
+            yield f"another run has {path}, or was killed: end it, then `rm -r {path}`"
+
+
 def qemu(host, wanted):
     """A QEMU that can migrate the device."""
     least = ".".join(map(str, QEMU_LEAST))
@@ -120,7 +130,7 @@ def control(host, wanted):
         yield (f"control=1 needs {wanted['mutant']} for Linux {release}: give control=0")
 
 
-ALL = (kvm, modules, type1, nobody_else, memory, qemu, tracing, guest, control)
+ALL = (kvm, modules, type1, nobody_else, memory, memory_left, qemu, tracing, guest, control)
 
 
 def missing(host, wanted):

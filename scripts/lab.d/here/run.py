@@ -66,7 +66,7 @@ def check(host, name, given):
 @contextmanager
 def memory(directory):
     """A directory in memory for the scenario, removed at the end."""
-    found = tempfile.mkdtemp(prefix="mdma-here-", dir=directory)
+    found = tempfile.mkdtemp(prefix=conditions.MEMORY, dir=directory)
     try:
         yield found
     finally:
