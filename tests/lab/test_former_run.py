@@ -15,9 +15,8 @@ sys.path.insert(0, str(ROOT / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say
-from boot import job
 from check import check, rules
-from make import paths, ready
+from make import mark, paths, ready
 
 GOOD = "KTAP version 1\n1..1\nok 1 R1_a\n"
 
@@ -42,6 +41,7 @@ class FormerRun(unittest.TestCase):
             patch = mock.patch.object(paths, name, self.out)
             self.addCleanup(patch.stop)
             patch.start()
+        mark.put(self.out, mark.OUT)
         patch = mock.patch.object(ready, "make", side_effect=say.LabError("it does not build"))
         self.addCleanup(patch.stop)
         patch.start()
@@ -50,7 +50,7 @@ class FormerRun(unittest.TestCase):
         """The directory of a good run."""
         directory = self.out.joinpath(*path)
         directory.mkdir(parents=True)
-        (directory / job.MARKER).touch()
+        mark.put(directory, mark.RESULTS)
         (directory / "report.json").write_text('{"verdict": "pass"}')
         (directory / "ours").mkdir()
         (directory / "ours/report.ktap").write_text(GOOD)
@@ -58,7 +58,7 @@ class FormerRun(unittest.TestCase):
 
     def assert_empty(self, directory):
         """Nothing says how a run went."""
-        self.assertEqual([path.name for path in directory.iterdir()], [job.MARKER])
+        self.assertEqual([path.name for path in directory.iterdir()], [mark.RESULTS])
 
     def test_run(self):
         """make run"""

@@ -182,11 +182,12 @@ TEST_F(waiting, mdma_who_waits_for_the_device_can_be_killed, 60)
 		{ .name = "workload/window", .call = write_window },
 		{ .name = "workload/window", .call = show },
 		{ .name = "workload/trace", .call = show },
+		/* Of two, one waits for the device, and the other for that one */
 		{ .name = "workload/trace", .call = write_trace },
-		{ .name = "workload/trace", .call = write_trace },	/* of which only one proceeds */
+		{ .name = "workload/trace", .call = write_trace },
 		{ .name = "pin", .call = hook_pin },
 		{ .name = "ledger", .call = hook_ledger },
-		{ .name = "ledger", .call = hook_ledger },		/* likewise */
+		{ .name = "ledger", .call = hook_ledger },
 		{ .name = "ledger_clear", .call = hook_clear },
 	};
 
