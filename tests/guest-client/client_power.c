@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * mdma_client: tests of a device that is suspended, reset, or not there, and of what it had
+ * been told before its driver came.
+ */
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/mdma.h>
+#include <linux/pci.h>
+#include <linux/pm.h>
+
+#include "client.h"
+
+/* Leaves a descriptor in the device, like a kernel that kexec replaces. */
+static int stale_ring(struct client *c, struct mdma_desc *ring, dma_addr_t iova)
+{
+	void __iomem *regs = c->regs + MDMA_REG_CHANNEL(0);
+
+	ring[0] = (struct mdma_desc){
+		.op = cpu_to_le32(MDMA_OP_FILL),
+		.dst = cpu_to_le64(c->iova),
+		.len = cpu_to_le64(PAGE_SIZE),
+		.data = cpu_to_le64(~0ULL),
+	};
+	expect(!pci_enable_device_mem(c->pdev), "the device can't be enabled\n");
+	pci_clear_master(c->pdev);
+	writeq(iova, regs + MDMA_CHAN_RING);
+	writel(MDMA_RING_SIZE_MIN, regs + MDMA_CHAN_RING_SIZE);
+	writel(MDMA_CTRL_ENABLE, regs + MDMA_CHAN_CTRL);
+	writel(1, regs + MDMA_CHAN_TAIL);
+	msleep(GRACE_MS);
+	expect(readl(regs + MDMA_CHAN_TAIL) == 1, "the doorbell was lost\n");
+	expect(client_untouched(c), "DMA without bus master\n");
+	pci_disable_device(c->pdev);
+	return 0;
+}
+
+/* The driver's probe does not execute what a former kernel left in the device. */
+int reset_before_bus_master(struct client *c)
+{
+	struct mdma_desc *ring;
+	dma_addr_t iova;
+	int ret;
+
+	dma_release_channel(c->chan);
+	c->chan = NULL;
+	client_unbind(c);
+	ring = dma_alloc_coherent(&c->pdev->dev, PAGE_SIZE, &iova, GFP_KERNEL);
+	expect(ring, "no memory\n");
+	ret = stale_ring(c, ring, iova);
+	if (!ret && !client_bind(c))
+		ret = -EIO;
+	msleep(GRACE_MS);
+	dma_free_coherent(&c->pdev->dev, PAGE_SIZE, ring, iova);
+	if (ret)
+		return ret;
+	expect(client_untouched(c), "a stale descriptor was executed by probe\n");
+	return 0;
+}
+
+/* After a shutdown, e.g. before a kexec, the device is quiet and clients survive. */
+int shutdown_is_quiet(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	dma_cookie_t cookie;
+	u16 command;
+
+	dev->bus->shutdown(dev);
+	pci_read_config_word(c->pdev, PCI_COMMAND, &command);
+	expect(!(readl(client_regs(c) + MDMA_CHAN_CTRL) & MDMA_CTRL_ENABLE),
+	       "the ring is enabled after the shutdown\n");
+	expect(!readl(c->regs + MDMA_REG_WINDOW_RANGES),
+	       "the device has a window after the shutdown\n");
+	expect(!(command & PCI_COMMAND_MASTER), "bus master after the shutdown\n");
+	cookie = client_start(c);
+	msleep(GRACE_MS);
+	expect(client_untouched(c), "a transfer after the shutdown\n");
+	client_unbind(c);
+	expect(cookie < 0 || client_status(c, cookie) == DMA_ERROR,
+	       "a transfer outlives its driver\n");
+	return 0;
+}
+
+/* Turns memory decoding off: registers read as ones, like those of a removed device. */
+static void client_pull_out(struct client *c)
+{
+	u16 command;
+
+	pci_read_config_word(c->pdev, PCI_COMMAND, &command);
+	pci_write_config_word(c->pdev, PCI_COMMAND,
+			      command & ~PCI_COMMAND_MEMORY);
+}
+
+/* What a suspended device was given is done when it works again. */
+int resume_continues(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	const struct dev_pm_ops *pm = dev->driver->pm;
+	dma_cookie_t cookie;
+	int status;
+
+	expect(!pm->suspend(dev), "suspend fails\n");
+	cookie = client_start(c);
+	status = client_status(c, cookie);
+	expect(!pm->resume(dev), "resume fails\n");
+	expect(status == DMA_IN_PROGRESS, "status %d of a suspended device\n",
+	       status);
+	status = client_wait(c, cookie);
+	expect(status == DMA_COMPLETE, "status %d after resume\n", status);
+	return 0;
+}
+
+/* If the device does not come back from suspend, all pending transfers fail. */
+int resume_fails(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	const struct dev_pm_ops *pm = dev->driver->pm;
+	dma_cookie_t cookie;
+	enum dma_status status;
+	int ret;
+
+	expect(!pm->suspend(dev), "suspend fails\n");
+	cookie = client_start(c);
+	client_pull_out(c);
+	ret = pm->resume(dev);
+	expect(ret, "a device that is not there resumes\n");
+	status = client_status(c, cookie);
+	expect(status == DMA_ERROR, "a client waits for a dead device: %d\n",
+	       status);
+	expect(client_submit(c, c->iova, NULL, NULL) < 0,
+	       "a dead device takes a transfer\n");
+	return 0;
+}
