@@ -146,6 +146,8 @@ static const struct {
 	{ "reset_before_bus_master", reset_before_bus_master },
 	{ "shutdown_is_quiet", shutdown_is_quiet },
 	{ "resume_continues", resume_continues },
+	{ "suspended_is_quiet", suspended_is_quiet },
+	{ "thread_after_suspend", thread_after_suspend },
 	{ "resume_fails", resume_fails },
 };
 

@@ -72,6 +72,8 @@ int terminate_in_callback(struct client *c);
 int reset_before_bus_master(struct client *c);
 int shutdown_is_quiet(struct client *c);
 int resume_continues(struct client *c);
+int suspended_is_quiet(struct client *c);
+int thread_after_suspend(struct client *c);
 int resume_fails(struct client *c);
 
 #endif /* MDMA_CLIENT_H */

@@ -11,6 +11,7 @@
 #include <linux/mdma.h>
 #include <linux/pci.h>
 #include <linux/pm.h>
+#include <linux/preempt.h>
 
 #include "client.h"
 
@@ -110,6 +111,92 @@ int resume_continues(struct client *c)
 	       status);
 	status = client_wait(c, cookie);
 	expect(status == DMA_COMPLETE, "status %d after resume\n", status);
+	return 0;
+}
+
+/* A suspended device is left alone, whatever its clients do. */
+static int suspended_calls(struct client *c)
+{
+	struct dma_chan *other;
+
+	client_start(c);
+	dmaengine_terminate_async(c->chan);
+	client_start(c);
+	msleep(GRACE_MS);
+	expect(client_untouched(c), "DMA of a suspended device after terminate\n");
+
+	/* Another channel had no ring when the device was suspended, if there is one. */
+	other = client_request(c);
+	dma_release_channel(c->chan);
+	c->chan = other ?: client_request(c);
+	expect(c->chan, "no channel of a suspended device\n");
+	client_start(c);
+	msleep(GRACE_MS);
+	expect(client_untouched(c), "DMA of a suspended device's new channel\n");
+	expect(!(readl(client_regs(c) + MDMA_CHAN_CTRL) & MDMA_CTRL_ENABLE),
+	       "a suspended device's ring is enabled\n");
+	return 0;
+}
+
+/* Afterwards, what was issued meanwhile is done, and what was only submitted is not. */
+int suspended_is_quiet(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	const struct dev_pm_ops *pm = dev->driver->pm;
+	dma_cookie_t issued = 0, submitted = 0;
+	int ret;
+
+	expect(!pm->suspend(dev), "suspend fails\n");
+	ret = suspended_calls(c);
+	if (!ret) {
+		issued = client_start(c);
+		submitted = client_submit(c, c->iova, NULL, NULL);
+	}
+	expect(!pm->resume(dev), "resume fails\n");
+	if (ret)
+		return ret;
+	expect(client_wait(c, issued) == DMA_COMPLETE, "lost by suspend\n");
+	msleep(GRACE_MS);
+	expect(client_status(c, submitted) == DMA_IN_PROGRESS,
+	       "resume issues what was only submitted\n");
+	dma_async_issue_pending(c->chan);
+	expect(client_wait(c, submitted) == DMA_COMPLETE, "no transfer afterwards\n");
+	return 0;
+}
+
+static bool client_done(struct client *c)
+{
+	return readl(client_regs(c) + MDMA_CHAN_HEAD);
+}
+
+/*
+ * The interrupt's thread runs when the device is already suspended, as in a reset, and its
+ * registers may say anything: nothing is lost. The guest has one CPU, so the thread runs
+ * no earlier.
+ */
+int thread_after_suspend(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	const struct dev_pm_ops *pm = dev->driver->pm;
+	atomic_t called = ATOMIC_INIT(0);
+	dma_cookie_t cookie;
+	int ret;
+
+	preempt_disable();
+	client_submit(c, c->iova, client_count, &called);
+	dma_async_issue_pending(c->chan);
+	client_spin(c, client_done);
+	ret = pm->suspend(dev);
+	cookie = client_start(c);
+	/* A ring of size 0 halts. */
+	writel(MDMA_CTRL_ENABLE, client_regs(c) + MDMA_CHAN_CTRL);
+	client_spin(c, client_halted);
+	preempt_enable();
+	msleep(GRACE_MS);
+	expect(!ret, "suspend fails\n");
+	expect(!pm->resume(dev), "resume fails\n");
+	expect(client_wait(c, cookie) == DMA_COMPLETE, "lost by suspend\n");
+	expect(atomic_read(&called) == 1, "%d callbacks\n", atomic_read(&called));
 	return 0;
 }
 

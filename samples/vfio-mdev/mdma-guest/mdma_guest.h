@@ -75,6 +75,8 @@ struct mdma_tx {
  * @done: transactions whose callback is still to be called
  * @failed: which of the last %MDMA_COOKIES_KNOWN cookies failed or were
  *	terminated, by cookie modulo that number
+ * @suspended: the ring is stopped, whatever clients do, until it is resumed; no
+ *	register may be read, because the function may not answer
  * @gone: the device is gone; no register may be touched
  */
 struct mdma_chan {
@@ -96,6 +98,7 @@ struct mdma_chan {
 	struct list_head flight;
 	struct list_head done;
 	DECLARE_BITMAP(failed, MDMA_COOKIES_KNOWN);
+	bool suspended;
 	bool gone;
 };
 

@@ -16,11 +16,17 @@
 
 #include "mdma_guest.h"
 
-/* Enabling the ring sets HEAD, TAIL and STATUS of the device to 0. */
+/*
+ * Enabling the ring sets HEAD, TAIL and STATUS of the device to 0. A suspended ring is
+ * enabled when it is resumed.
+ */
 static void mdma_ring_start(struct mdma_chan *ch)
 {
 	ch->head = 0;
 	ch->tail = 0;
+	if (ch->suspended)
+		return;
+
 	writeq(ch->ring_iova, ch->regs + MDMA_CHAN_RING);
 	writel(ch->guest->ring_size, ch->regs + MDMA_CHAN_RING_SIZE);
 	writel(MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ, ch->regs + MDMA_CHAN_CTRL);
@@ -31,10 +37,13 @@ static void mdma_ring_start(struct mdma_chan *ch)
  * @ch: channel, locked, not gone
  *
  * When this returns, the device accesses neither the ring nor the memory that
- * its descriptors point to.
+ * its descriptors point to. A suspended ring is stopped already.
  */
 void mdma_ring_stop(struct mdma_chan *ch)
 {
+	if (ch->suspended)
+		return;
+
 	writel(0, ch->regs + MDMA_CHAN_CTRL);
 	readl(ch->regs + MDMA_CHAN_CTRL);
 }
@@ -51,7 +60,8 @@ static void mdma_ring_put(struct mdma_chan *ch, struct list_head *list)
 /* writel() orders the descriptors before the doorbell. */
 static void mdma_ring_doorbell(struct mdma_chan *ch)
 {
-	writel(ch->tail, ch->regs + MDMA_CHAN_TAIL);
+	if (!ch->suspended)
+		writel(ch->tail, ch->regs + MDMA_CHAN_TAIL);
 }
 
 /**
@@ -214,7 +224,7 @@ void mdma_ring_recover(struct mdma_chan *ch)
 {
 	u32 status;
 
-	if (ch->gone || !ch->ring)
+	if (ch->gone || ch->suspended || !ch->ring)
 		return;
 
 	status = readl(ch->regs + MDMA_CHAN_STATUS);
@@ -251,17 +261,18 @@ void mdma_ring_abort(struct mdma_chan *ch)
  * @ch: channel, locked
  *
  * Transactions that the device has not done yet stay in flight, for
- * mdma_ring_resume().
+ * mdma_ring_resume(), and so do those that are issued meanwhile. A channel without a
+ * ring may get one meanwhile.
  */
 void mdma_ring_suspend(struct mdma_chan *ch)
 {
 	unsigned int failed = 0;
 
-	if (ch->gone || !ch->ring)
-		return;
-
-	mdma_ring_stop(ch);
-	mdma_ring_take(ch, &failed);
+	if (!ch->gone && ch->ring) {
+		mdma_ring_stop(ch);
+		mdma_ring_take(ch, &failed);
+	}
+	ch->suspended = true;
 }
 
 /**
@@ -270,6 +281,7 @@ void mdma_ring_suspend(struct mdma_chan *ch)
  */
 void mdma_ring_resume(struct mdma_chan *ch)
 {
+	ch->suspended = false;
 	if (!ch->gone && ch->ring)
 		mdma_ring_restart(ch);
 }
