@@ -141,6 +141,8 @@ static const struct {
 	{ "status_of_each", status_of_each },
 	{ "halt_beside_completion", halt_beside_completion },
 	{ "synchronize_in_removal", synchronize_in_removal },
+	{ "released_in_callback", released_in_callback },
+	{ "end_is_unmapped", end_is_unmapped },
 	{ "full_ring", full_ring },
 	{ "terminate_in_callback", terminate_in_callback },
 	{ "reset_before_bus_master", reset_before_bus_master },

@@ -65,6 +65,8 @@ int unbound_while_held(struct client *c);
 int status_of_each(struct client *c);
 int halt_beside_completion(struct client *c);
 int synchronize_in_removal(struct client *c);
+int released_in_callback(struct client *c);
+int end_is_unmapped(struct client *c);
 int full_ring(struct client *c);
 int terminate_in_callback(struct client *c);
 

@@ -4,13 +4,16 @@
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mdma.h>
 #include <linux/pci.h>
+#include <linux/preempt.h>
 
 #include "client.h"
+#include "mdma_guest.h"
 
 /* No guest has memory at this address, so a transfer to it fails. */
 #define BAD_IOVA	0x7ffffffff000ULL
@@ -145,6 +148,15 @@ static int slow_synchronize(void *param)
 	return 0;
 }
 
+static int slow_release(void *param)
+{
+	struct slow *slow = param;
+
+	dma_release_channel(slow->c->chan);
+	slow_returned(slow);
+	return 0;
+}
+
 /* Starts a thread. The caller stops it and puts the task. */
 static struct task_struct *slow_thread(int (*run)(void *), struct slow *slow)
 {
@@ -171,6 +183,36 @@ static int slow_run(struct slow *slow, struct task_struct *tasks[2])
 	expect(!wait_for_completion_timeout(&slow->returned,
 					    msecs_to_jiffies(GRACE_MS)),
 	       "synchronize returns while a callback runs\n");
+	return 0;
+}
+
+/*
+ * Begins a callback in the interrupt's thread when a release of the channel has
+ * already waited for callbacks, but not yet got the lock under which the channel loses
+ * its ring. The caller stops @tasks.
+ */
+static int slow_run_late(struct slow *slow, struct task_struct *tasks[2])
+{
+	struct client *c = slow->c;
+	struct mdma_guest *guest = container_of(c->chan->device,
+						struct mdma_guest, dma);
+	int irq = pci_irq_vector(c->pdev, c->chan->chan_id);
+	bool entered;
+
+	disable_irq(irq);
+	client_submit(c, c->iova, slow_callback, slow);
+	dma_async_issue_pending(c->chan);
+	mutex_lock(&guest->lock);
+	tasks[0] = slow_thread(slow_release, slow);
+	msleep(GRACE_MS);
+	enable_irq(irq);
+	entered = wait_for_completion_timeout(&slow->entered, PATIENCE_S * HZ);
+	mutex_unlock(&guest->lock);
+	expect(tasks[0], "no thread\n");
+	expect(entered, "no callback\n");
+	expect(!wait_for_completion_timeout(&slow->returned,
+					    msecs_to_jiffies(GRACE_MS)),
+	       "a channel is freed while a callback runs\n");
 	return 0;
 }
 
@@ -206,6 +248,15 @@ int synchronize_in_removal(struct client *c)
 	return slow_wait(c, slow_run);
 }
 
+/* A channel's transactions are not freed while a callback of them runs. */
+int released_in_callback(struct client *c)
+{
+	int ret = slow_wait(c, slow_run_late);
+
+	c->chan = client_request(c);
+	return ret;
+}
+
 /* The ring is completely full, again and again; each callback is called once. */
 int full_ring(struct client *c)
 {
@@ -235,6 +286,91 @@ int full_ring(struct client *c)
 	expect(atomic_read(&called) == n, "%d callbacks of %u transfers\n",
 	       atomic_read(&called), n);
 	return 0;
+}
+
+/*
+ * Submits a transfer that asks for no interrupt, so that only the test finds its end.
+ * @unmap stands for the mapping of its buffer: the driver drops a reference.
+ */
+static dma_cookie_t mapped_submit(struct client *c,
+				  struct dmaengine_unmap_data *unmap)
+{
+	struct dma_async_tx_descriptor *tx;
+
+	tx = dmaengine_prep_dma_memset(c->chan, c->iova, BYTE, PAGE_SIZE,
+				       DMA_CTRL_ACK);
+	if (!tx)
+		return -ENOMEM;
+	dma_set_unmap(tx, unmap);
+	return dmaengine_submit(tx);
+}
+
+static bool is_mapped(struct dmaengine_unmap_data *unmap)
+{
+	return kref_read(&unmap->kref) > 1;
+}
+
+/* Whether the buffer of a transfer is unmapped when it is complete. */
+static int mapped_poll(struct client *c, struct dmaengine_unmap_data *unmap)
+{
+	dma_cookie_t cookie = mapped_submit(c, unmap);
+	unsigned long end = jiffies + PATIENCE_S * HZ;
+	enum dma_status status;
+	bool mapped;
+
+	dma_async_issue_pending(c->chan);
+	for (;;) {
+		/* Nothing runs between the two looks. */
+		preempt_disable();
+		status = client_status(c, cookie);
+		mapped = is_mapped(unmap);
+		preempt_enable();
+		if (status != DMA_IN_PROGRESS || time_after(jiffies, end))
+			break;
+		usleep_range(500, 1000);
+	}
+	expect(status == DMA_COMPLETE, "status %d\n", status);
+	expect(!mapped, "complete, but still mapped\n");
+	return 0;
+}
+
+/* Transfers that end in other ways, or never began, leave nothing mapped either. */
+static int mapped_ends(struct client *c, struct dmaengine_unmap_data *unmap)
+{
+	struct dma_async_tx_descriptor *tx;
+
+	mapped_submit(c, unmap);
+	dmaengine_terminate_sync(c->chan);
+	expect(!is_mapped(unmap), "mapped after terminate\n");
+
+	mapped_submit(c, unmap);
+	dma_release_channel(c->chan);
+	c->chan = client_request(c);
+	expect(!is_mapped(unmap), "mapped after the channel was released\n");
+	expect(c->chan, "no channel\n");
+
+	tx = dmaengine_prep_dma_memset(c->chan, c->iova, BYTE, PAGE_SIZE, 0);
+	expect(tx, "no transfer\n");
+	dma_set_unmap(tx, unmap);
+	client_unbind(c);
+	expect(dmaengine_submit(tx) < 0, "a transfer without a driver\n");
+	expect(!is_mapped(unmap), "mapped after submit has failed\n");
+	return 0;
+}
+
+/* Who sees the end of a transfer finds its buffer unmapped, however it ended. */
+int end_is_unmapped(struct client *c)
+{
+	struct dmaengine_unmap_data *unmap;
+	int ret;
+
+	unmap = dmaengine_get_unmap_data(&c->pdev->dev, 1, GFP_KERNEL);
+	expect(unmap, "no memory\n");
+	ret = mapped_poll(c, unmap);
+	if (!ret)
+		ret = mapped_ends(c, unmap);
+	dmaengine_unmap_put(unmap);
+	return ret;
 }
 
 static void terminate_callback(void *param)

@@ -29,7 +29,6 @@ static void mdma_chan_run_callbacks(struct mdma_chan *ch)
 	spin_unlock_irq(&ch->lock);
 
 	list_for_each_entry(tx, &done, node) {
-		dma_descriptor_unmap(&tx->tx);
 		if (tx->tx.callback_result)
 			tx->tx.callback_result(tx->tx.callback_param,
 					       &tx->result);
@@ -101,6 +100,7 @@ static dma_cookie_t mdma_chan_submit(struct dma_async_tx_descriptor *desc)
 
 	spin_lock_irqsave(&ch->lock, flags);
 	if (ch->gone) {
+		dma_descriptor_unmap(desc);
 		list_add_tail(&tx->node, &ch->free);
 		cookie = -ENODEV;
 	} else {
@@ -231,13 +231,10 @@ static enum dma_status mdma_chan_tx_status(struct dma_chan *chan,
 static int mdma_chan_terminate_all(struct dma_chan *chan)
 {
 	struct mdma_chan *ch = to_mdma_chan(chan);
-	struct mdma_tx *tx;
 	unsigned long flags;
 
 	spin_lock_irqsave(&ch->lock, flags);
 	mdma_ring_abort(ch);
-	list_for_each_entry(tx, &ch->done, node)
-		dma_descriptor_unmap(&tx->tx);
 	list_splice_tail_init(&ch->done, &ch->free);
 	spin_unlock_irqrestore(&ch->lock, flags);
 

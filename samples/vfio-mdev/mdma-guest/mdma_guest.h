@@ -17,7 +17,8 @@
  * Locks, outermost first:
  *
  *	mdma_guest.lock		mutex; held while a channel gets or loses its ring
- *	mdma_chan.callbacks	mutex; held while clients' callbacks run
+ *	mdma_chan.callbacks	mutex; held while clients' callbacks run, and while
+ *				a channel loses its transactions
  *	mdma_chan.lock		spinlock, any context; lists, counters, ring
  *
  * Callbacks of clients are called from the interrupt's thread, or by the removal

@@ -79,15 +79,16 @@ void mdma_ring_issue(struct mdma_chan *ch)
 }
 
 /*
- * Ends a transaction. A transaction without callback and mappings becomes free
- * at once; the others wait in "done" for the interrupt's thread.
+ * Ends a transaction. Its buffers are unmapped before anybody can see that. Without a
+ * callback it becomes free at once; the others wait in "done" for the interrupt's
+ * thread.
  */
 static void mdma_ring_finish(struct mdma_chan *ch, struct mdma_tx *tx,
 			     enum dmaengine_tx_result result)
 {
-	bool quiet = !tx->tx.callback && !tx->tx.callback_result &&
-		     !tx->tx.unmap;
+	bool quiet = !tx->tx.callback && !tx->tx.callback_result;
 
+	dma_descriptor_unmap(&tx->tx);
 	tx->result.result = result;
 	__assign_bit(tx->tx.cookie % MDMA_COOKIES_KNOWN, ch->failed,
 		     result != DMA_TRANS_NOERROR);
@@ -330,14 +331,17 @@ int mdma_ring_alloc(struct mdma_chan *ch)
  * mdma_ring_free - take a channel's ring and transactions away
  * @ch: channel; the caller holds the device's lock
  *
- * Does nothing if there is no ring. No callback may be due: the client has
- * called synchronize, or the interrupt was freed.
+ * Does nothing if there is no ring. Waits for callbacks that run; those that are
+ * still due are not called. A transaction that the client has not let end is unmapped
+ * here.
  */
 void mdma_ring_free(struct mdma_chan *ch)
 {
 	struct mdma_desc *ring;
 	struct mdma_tx *txs;
+	unsigned int i;
 
+	mutex_lock(&ch->callbacks);
 	spin_lock_irq(&ch->lock);
 	ring = ch->ring;
 	txs = ch->txs;
@@ -350,10 +354,14 @@ void mdma_ring_free(struct mdma_chan *ch)
 	INIT_LIST_HEAD(&ch->flight);
 	INIT_LIST_HEAD(&ch->done);
 	spin_unlock_irq(&ch->lock);
+	mutex_unlock(&ch->callbacks);
 
-	if (ring)
-		dma_free_coherent(&ch->guest->pdev->dev,
-				  ch->guest->ring_size * sizeof(*ring), ring,
-				  ch->ring_iova);
+	if (!ring)
+		return;
+	for (i = 0; i < ch->guest->ring_size; i++)
+		dma_descriptor_unmap(&txs[i].tx);
+	dma_free_coherent(&ch->guest->pdev->dev,
+			  ch->guest->ring_size * sizeof(*ring), ring,
+			  ch->ring_iova);
 	kfree(txs);
 }

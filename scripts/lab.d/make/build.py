@@ -148,7 +148,7 @@ TARGETS = {target.name: target for target in (
            files=symbols("iommufd", "vfio-iommufd"), after=("iommufd", "vfio-iommufd")),
     Target("mdma-guest", ("samples/vfio-mdev/mdma-guest", "include"), KBUILD,
            ("mdma_guest.ko",)),
-    Target("guest-client", ("tests/guest-client", "include"), KBUILD,
+    Target("guest-client", ("tests/guest-client", "include", "samples/vfio-mdev/mdma-guest"), KBUILD,
            ("mdma_client.ko", "mdma_load.ko")),
     Target("dmatest", ("dmatest",), (*MAKE, "-C", "{build}", "M={source}", "modules"),
            ("dmatest.ko",), strict=False, files={
