@@ -150,6 +150,8 @@ static const struct {
 	{ "resume_continues", resume_continues },
 	{ "suspended_is_quiet", suspended_is_quiet },
 	{ "thread_after_suspend", thread_after_suspend },
+	{ "reset_continues", reset_continues },
+	{ "error_recovers", error_recovers },
 	{ "resume_fails", resume_fails },
 };
 
@@ -203,7 +205,7 @@ static int client_run(const char *name)
 	if (!ret)
 		ret = tests[i].run(&c);
 	/* Binds a driver anew that has lost its device. */
-	if (tests[i].run == resume_fails)
+	if (tests[i].run == resume_fails || tests[i].run == error_recovers)
 		client_unbind(&c);
 	end = client_close(&c);
 	return ret ?: end;

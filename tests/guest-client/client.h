@@ -76,6 +76,8 @@ int shutdown_is_quiet(struct client *c);
 int resume_continues(struct client *c);
 int suspended_is_quiet(struct client *c);
 int thread_after_suspend(struct client *c);
+int reset_continues(struct client *c);
+int error_recovers(struct client *c);
 int resume_fails(struct client *c);
 
 #endif /* MDMA_CLIENT_H */

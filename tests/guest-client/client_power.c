@@ -200,6 +200,73 @@ int thread_after_suspend(struct client *c)
 	return 0;
 }
 
+static const struct pci_error_handlers *client_handlers(struct client *c)
+{
+	return to_pci_driver(c->pdev->dev.driver)->err_handler;
+}
+
+/*
+ * The function is reset before it has done what its ring has: it is quiet before that,
+ * and does it afterwards. It does nothing until it is a bus master.
+ */
+int reset_continues(struct client *c)
+{
+	const struct pci_error_handlers *err = client_handlers(c);
+	atomic_t called = ATOMIC_INIT(0);
+	unsigned int i, n = 64;
+	dma_cookie_t last = 0;
+	u32 control;
+	int ret;
+
+	expect(err && err->reset_prepare, "the driver ignores resets\n");
+	pci_clear_master(c->pdev);
+	for (i = 0; i < n; i++)
+		last = client_submit(c, c->iova, client_count, &called);
+	dma_async_issue_pending(c->chan);
+	err->reset_prepare(c->pdev);
+	control = readl(client_regs(c) + MDMA_CHAN_CTRL);
+	pci_set_master(c->pdev);
+	ret = pci_reset_function(c->pdev);
+	expect(last > 0, "no transfer\n");
+	expect(!(control & MDMA_CTRL_ENABLE), "reset while the ring is enabled\n");
+	expect(!ret, "no reset: %d\n", ret);
+	expect(client_wait(c, last) == DMA_COMPLETE, "lost by a reset\n");
+	dmaengine_synchronize(c->chan);
+	expect(atomic_read(&called) == n, "%d callbacks of %u transfers\n",
+	       atomic_read(&called), n);
+	return 0;
+}
+
+/*
+ * What the kernel does with the driver after an error of the bus, and a reset of the slot.
+ * Before that, another reset has used up the config space that was saved.
+ */
+int error_recovers(struct client *c)
+{
+	const struct pci_error_handlers *err = client_handlers(c);
+	pci_ers_result_t frozen, recovered;
+	dma_cookie_t cookie;
+
+	expect(err && err->error_detected, "the driver ignores errors\n");
+	expect(!pci_reset_function(c->pdev), "no reset\n");
+	frozen = err->error_detected(c->pdev, pci_channel_io_frozen);
+	pci_write_config_word(c->pdev, PCI_COMMAND, 0);
+	cookie = client_start(c);
+	recovered = err->slot_reset(c->pdev);
+	expect(frozen == PCI_ERS_RESULT_NEED_RESET &&
+	       recovered == PCI_ERS_RESULT_RECOVERED,
+	       "an error is answered by %u, a reset of the slot by %u\n",
+	       frozen, recovered);
+	expect(client_wait(c, cookie) == DMA_COMPLETE, "lost by an error\n");
+
+	cookie = client_submit(c, c->iova, NULL, NULL);
+	expect(err->error_detected(c->pdev, pci_channel_io_perm_failure) ==
+	       PCI_ERS_RESULT_DISCONNECT, "a lost device recovers\n");
+	expect(client_status(c, cookie) == DMA_ERROR,
+	       "a client waits for a lost device\n");
+	return 0;
+}
+
 /* If the device does not come back from suspend, all pending transfers fail. */
 int resume_fails(struct client *c)
 {

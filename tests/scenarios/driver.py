@@ -62,6 +62,7 @@ DISKS = ("kernel", "initrd")
 # In the guest: PCI address of the device, and the bits of its command register.
 SLOT = "slot=$(basename $DRIVER/*:*:*.*)"
 COMMAND = "/sys/bus/pci/devices/$slot/config"
+RESET = "echo 1 >/sys/bus/pci/devices/$slot/reset"
 MEMORY, MASTER = 0x2, 0x4
 
 
@@ -151,10 +152,26 @@ def interrupts_by_line(bench):
         expect(bench.do("ls /sys/bus/pci/devices/$slot/msi_irqs 2>/dev/null; true") == "",
                "the function still has MSI-X")
         bench.transfers(50)
+        bench.do(RESET)
+        bench.transfers(5)
     finally:
         bench.do(rebind.format(1))
     bench.transfers(5)
     bench.works()
+
+
+def reset_under_load(bench):
+    """The function is reset while all channels work, as by a user: no transfer is lost, and the
+    device has its window again."""
+    bench.do(SLOT)
+    for _ in range(bench.config.rebinds):
+        bench.load()
+        bench.writes()
+        bench.do(RESET)
+        bench.writes()
+        bench.unload()
+        bench.transfers(5)
+        bench.works()
 
 
 def pulled_out_under_load(bench):
@@ -327,15 +344,15 @@ def load(name):
 CLIENT = ("status_of_each", "halt_beside_completion", "full_ring", "terminate_in_callback",
           "unbound_while_held", "synchronize_in_removal", "released_in_callback", "end_is_unmapped",
           "reset_before_bus_master", "shutdown_is_quiet", "resume_continues", "suspended_is_quiet",
-          "thread_after_suspend", "resume_fails")
+          "thread_after_suspend", "reset_continues", "error_recovers", "resume_fails")
 
 LOAD = ("shared_channels", "several_channels", "overlapping_buffers", "terminate_at_any_time")
 
 TESTS = (dmatest_on_all_channels, threads_on_each_channel, *map(client, CLIENT),
          *map(load, LOAD), load("unbound_under_load"), rings_of_two, rebind_under_load,
-         interrupts_by_line, module_in_use_stays, bus_master_off_and_on, pulled_out_under_load,
-         suspend_of_devices, suspend_to_ram, migrated_under_load, kexec_under_load, guest_crashes,
-         qemu_is_killed)
+         interrupts_by_line, module_in_use_stays, bus_master_off_and_on, reset_under_load,
+         pulled_out_under_load, suspend_of_devices, suspend_to_ram, migrated_under_load,
+         kexec_under_load, guest_crashes, qemu_is_killed)
 # Its kernel is slower, and the last tests leave no memory to check.
 POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-3])
 PLUGGED_TESTS = (unplugged_under_load,)

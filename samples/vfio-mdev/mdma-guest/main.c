@@ -237,6 +237,8 @@ static int mdma_guest_probe(struct pci_dev *pdev,
 		mdma_guest_release(&guest->dma);
 		goto err_unmap;
 	}
+	/* For mdma_guest_slot_reset(). */
+	pci_save_state(pdev);
 	return 0;
 
 err_unmap:
@@ -265,6 +267,14 @@ static void mdma_guest_remove(struct pci_dev *pdev)
 	dma_async_device_unregister(&guest->dma);
 }
 
+static void mdma_guest_lose(struct mdma_guest *guest)
+{
+	unsigned int i;
+
+	for (i = 0; i < guest->nr_chans; i++)
+		mdma_chan_lose(&guest->chans[i]);
+}
+
 /* Leaves the device quiet and without state. */
 static int mdma_guest_suspend(struct device *dev)
 {
@@ -287,10 +297,11 @@ static int mdma_guest_resume(struct device *dev)
 
 	ret = mdma_guest_identify(guest->pdev, guest->regs);
 	if (ret < 0) {
-		for (i = 0; i < guest->nr_chans; i++)
-			mdma_chan_lose(&guest->chans[i]);
+		mdma_guest_lose(guest);
 		return ret;
 	}
+	/* Whoever restored config space has used up what was saved. */
+	pci_save_state(guest->pdev);
 
 	ret = mdma_window_resume(guest);
 	for (i = 0; i < guest->nr_chans; i++)
@@ -308,6 +319,48 @@ static void mdma_guest_shutdown(struct pci_dev *pdev)
 	pci_clear_master(pdev);
 }
 
+/* The function loses all that it was told. The kernel restores its config space. */
+static void mdma_guest_reset_prepare(struct pci_dev *pdev)
+{
+	mdma_guest_suspend(&pdev->dev);
+}
+
+/*
+ * If the device does not come back, its channels are lost, and the log says why. One that
+ * was lost before stays lost until the driver is bound anew.
+ */
+static void mdma_guest_reset_done(struct pci_dev *pdev)
+{
+	mdma_guest_resume(&pdev->dev);
+}
+
+/* After an error of the bus, a reset is tried, unless the device is lost for good. */
+static pci_ers_result_t
+mdma_guest_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
+{
+	if (state == pci_channel_io_perm_failure) {
+		mdma_guest_lose(pci_get_drvdata(pdev));
+		return PCI_ERS_RESULT_DISCONNECT;
+	}
+	mdma_guest_suspend(&pdev->dev);
+	return PCI_ERS_RESULT_NEED_RESET;
+}
+
+/* Here the kernel leaves config space to the driver. */
+static pci_ers_result_t mdma_guest_slot_reset(struct pci_dev *pdev)
+{
+	pci_restore_state(pdev);
+	return mdma_guest_resume(&pdev->dev) ? PCI_ERS_RESULT_DISCONNECT :
+					       PCI_ERS_RESULT_RECOVERED;
+}
+
+static const struct pci_error_handlers mdma_guest_errors = {
+	.reset_prepare = mdma_guest_reset_prepare,
+	.reset_done = mdma_guest_reset_done,
+	.error_detected = mdma_guest_error_detected,
+	.slot_reset = mdma_guest_slot_reset,
+};
+
 static DEFINE_SIMPLE_DEV_PM_OPS(mdma_guest_pm_ops, mdma_guest_suspend,
 				mdma_guest_resume);
 
@@ -323,6 +376,7 @@ static struct pci_driver mdma_guest_driver = {
 	.probe = mdma_guest_probe,
 	.remove = mdma_guest_remove,
 	.shutdown = mdma_guest_shutdown,
+	.err_handler = &mdma_guest_errors,
 	.driver.pm = pm_sleep_ptr(&mdma_guest_pm_ops),
 };
 

@@ -15,7 +15,8 @@ BY_RULE = ("dmatest_on_all_channels", "client_status_of_each", "client_full_ring
            "client_synchronize_in_removal", "client_reset_before_bus_master",
            "client_shutdown_is_quiet", "client_halt_beside_completion", "client_end_is_unmapped",
            "client_released_in_callback", "client_suspended_is_quiet",
-           "client_thread_after_suspend", "rebind_under_load", "suspend_of_devices")
+           "client_thread_after_suspend", "client_reset_continues", "client_error_recovers",
+           "rebind_under_load", "suspend_of_devices")
 
 
 def changes(one):
