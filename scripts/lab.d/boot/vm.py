@@ -372,7 +372,7 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
             watch = Watch(directory, limit, quiet=terminal or directory == beside, dog=dog)
             words = command(directory, accel, options, terminal, end, memory, disk)
             labs.append(stack.enter_context(_booted(words, watch)))
-        reason = _supervise(guard, *labs)
+        reason = _supervise(guard, labs[0], *labs[1:])
     if reason:
         # Which may be why.
         guard.check(at_once=True)

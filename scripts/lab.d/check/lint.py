@@ -22,6 +22,9 @@ USER_SPACE = ("ARRAY_SIZE", "BIT_MACRO", "CAMELCASE", "EXPORT_SYMBOL", "MACRO_AR
 SHIM = ("COMPLEX_MACRO", "MACRO_ARG_UNUSED")
 TRACE_HEADER = ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT")
 
+# Where the scripts and scenarios find what they import.
+IMPORTED = ("scripts/lab.d", "tests/scenarios")
+
 LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
 
@@ -94,6 +97,17 @@ def python_syntax(path):
     return ktap.Result(f"python {path}", ktap.PASSED)
 
 
+def pylint(path):
+    """The errors that pylint finds in the scripts and scenarios of a tree, whoever runs it."""
+    tree = paths.REPO / path
+    found = ["scripts/lab", "scripts/mdma-trace",
+             *sorted(one.parent for one in tree.glob("scripts/lab.d/*/__init__.py")),
+             *sorted(tree.glob("tests/scenarios/*.py"))]
+    hook = f"import sys; sys.path[:0] = {[str(tree / one) for one in IMPORTED]}"
+    return _tool("pylint", path, ["pylint", "--errors-only", "--rcfile=/dev/null", "--persistent=n",
+                                  f"--init-hook={hook}", "--", *found])
+
+
 def house_rules(path):
     """Licence line, length, white space."""
     text = (paths.REPO / path).read_text()
@@ -152,7 +166,7 @@ def mutant_applies(path):
 
 def _jobs():
     """(check, path) of everything to be done."""
-    jobs = [(errno_table, "Documentation/errno.rst")]
+    jobs = [(pylint, "."), (errno_table, "Documentation/errno.rst")]
     for path in files():
         try:
             text = (paths.REPO / path).read_text()

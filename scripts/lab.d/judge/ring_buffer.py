@@ -147,9 +147,10 @@ def counters(text):
     for line in text.splitlines():
         name, colon, value = line.partition(": ")
         if not colon and line.strip():
-            cpu = found.setdefault(line.strip(), {})
+            cpu = line.strip()
+            found.setdefault(cpu, {})
         elif value.isdecimal() and cpu is not None:
-            cpu[name] = int(value)
+            found[cpu][name] = int(value)
     return found
 
 

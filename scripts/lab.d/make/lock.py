@@ -48,9 +48,10 @@ def read(path):
     for number, line in enumerate(lines, 1):
         head, pair = SECTION.fullmatch(line), LINE.fullmatch(line)
         if head:
-            section = found.setdefault(head[1], {})
+            section = head[1]
+            found.setdefault(section, {})
         elif pair and section is not None:
-            section[pair[1]] = pair[2]
+            found[section][pair[1]] = pair[2]
         elif line.strip() and not line.startswith("#"):
             raise say.UsageError(f"LOCK={path}, line {number}: 'package version' expected, below "
                                  "an [image]; make it again by `scripts/lab image-lock`")

@@ -18,7 +18,7 @@ FOR_IMAGE = {
     "tar": "tar",
 }
 FOR_USERS = {"newuidmap": "uidmap"}
-FOR_LINT = {"shellcheck": "shellcheck", "perl": "perl"}
+FOR_LINT = {"shellcheck": "shellcheck", "perl": "perl", "pylint": "pylint"}
 FOR_PAGES = {"chromium-headless-shell": "chromium-headless-shell"}
 
 # Seconds to wait for another run of apt-get, ours or anybody's.

@@ -214,6 +214,7 @@ class Cases:
             guest.mdevctl(host, "undefine", "-u", guest.mdev)
         there.unload_mdma()
         by_mdevctl, by_libvirt, migrate = readme.blocks("libvirt.rst", "On your own hosts")
+        words = ""
         try:
             type_in(here, by_mdevctl)
             type_in(there, by_libvirt)
