@@ -186,6 +186,12 @@ static int slow_run(struct slow *slow, struct task_struct *tasks[2])
 	return 0;
 }
 
+/* Whether a thread waits for a lock, and nothing else can wake it. */
+static bool sleeps(struct task_struct *task)
+{
+	return READ_ONCE(task->__state) & TASK_UNINTERRUPTIBLE;
+}
+
 /*
  * Begins a callback in the interrupt's thread when a release of the channel has
  * already waited for callbacks, but not yet got the lock under which the channel loses
@@ -197,6 +203,7 @@ static int slow_run_late(struct slow *slow, struct task_struct *tasks[2])
 	struct mdma_guest *guest = container_of(c->chan->device,
 						struct mdma_guest, dma);
 	int irq = pci_irq_vector(c->pdev, c->chan->chan_id);
+	unsigned int i;
 	bool entered;
 
 	disable_irq(irq);
@@ -204,7 +211,8 @@ static int slow_run_late(struct slow *slow, struct task_struct *tasks[2])
 	dma_async_issue_pending(c->chan);
 	mutex_lock(&guest->lock);
 	tasks[0] = slow_thread(slow_release, slow);
-	msleep(GRACE_MS);
+	for (i = 0; tasks[0] && i < PATIENCE_S * 100 && !sleeps(tasks[0]); i++)
+		msleep(10);
 	enable_irq(irq);
 	entered = wait_for_completion_timeout(&slow->entered, PATIENCE_S * HZ);
 	mutex_unlock(&guest->lock);

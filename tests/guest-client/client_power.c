@@ -231,6 +231,9 @@ int reset_continues(struct client *c)
 	expect(!(control & MDMA_CTRL_ENABLE), "reset while the ring is enabled\n");
 	expect(!ret, "no reset: %d\n", ret);
 	expect(client_wait(c, last) == DMA_COMPLETE, "lost by a reset\n");
+	/* Those of transfers that were looked for may still be due. */
+	for (i = 0; i < PATIENCE_S * 100 && atomic_read(&called) < n; i++)
+		msleep(10);
 	dmaengine_synchronize(c->chan);
 	expect(atomic_read(&called) == n, "%d callbacks of %u transfers\n",
 	       atomic_read(&called), n);

@@ -287,6 +287,32 @@ static int write_command(void *arg)
 	return mdma_config_write(&l->rig.dev, PCI_COMMAND, &command, 2);
 }
 
+/* A channel whose thread waits for memory keeps no other one's interrupt. */
+TEST_F(line, mdma_intx_unmasked_beside_a_stalled_channel, 60)
+{
+	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+	int resample = eventfd(0, EFD_NONBLOCK);
+	struct rig *r = &self->rig;
+	struct stall stall;
+
+	ASSERT_STR("0", error(stall_open(&stall, size)));
+	ASSERT_EQ(0, dma_map(r->container, stall.mem, at(RIG_PAGES), size, MAP_RW));
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, resample)));
+	set_window(r, RIG_PAGES, RIG_PAGES + SLOW_PAGES);
+	SET(r, "access", "rw");
+	SET(r, "run", "1");
+	ASSERT_LE(0, stall_wait(&stall, 10000));
+	/* An interrupt without DMA: on the kernel's own type1, a pin would wait as well. */
+	ring_set_reg(&self->ring, MDMA_CHAN_CTRL, 0);
+	ring_set_reg(&self->ring, MDMA_CHAN_RING_SIZE, 0);
+	ring_set_reg(&self->ring, MDMA_CHAN_CTRL, MDMA_CTRL_ENABLE | MDMA_CTRL_IRQ);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	ASSERT_EQ(0, eventfd_write(resample, 1));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	stall_release(&stall);
+	close(resample);
+}
+
 static int close_device(void *arg)
 {
 	mdma_close(arg);

@@ -66,6 +66,11 @@ static void write_window(struct mdma *m, const char *name)
 	mdma_set(m, name, "0x40000000-0x40000fff");
 }
 
+static void write_7(struct mdma *m, const char *name)
+{
+	mdma_set(m, name, "7");
+}
+
 static void write_trace(struct mdma *m, const char *name)
 {
 	struct mdma_trace_header header = {
@@ -176,8 +181,8 @@ TEST_F(waiting, mdma_who_waits_for_the_device_can_be_killed, 60)
 	struct waiter waiters[] = {
 		{ .name = "stream_settings", .call = write_keep },
 		{ .name = "dirty_log/enabled", .call = write_0 },
-		{ .name = "workload/batch", .call = write_1 },
-		{ .name = "workload/run", .call = write_1 },
+		{ .name = "workload/hold_ms", .call = write_7 },
+		{ .name = "workload/run", .call = write_0 },
 		{ .name = "workload/step", .call = write_1 },
 		{ .name = "workload/window", .call = write_window },
 		{ .name = "workload/window", .call = show },
@@ -191,14 +196,28 @@ TEST_F(waiting, mdma_who_waits_for_the_device_can_be_killed, 60)
 		{ .name = "ledger_clear", .call = hook_clear },
 	};
 
+	struct mdma *m = &self->rig.dev;
+	char window[64], text[64];
+	struct mdma_ledger_record *records;
+	long long hold_ms = mdma_get(m, "workload/hold_ms");
+
+	ASSERT_EQ(0, mdma_get_text(m, "workload/window", window, sizeof(window)));
+	ASSERT_STR("0", error(mdma_rw_write(m, at(0), 8, 1)));
 	SET(&self->rig, "run", "1");
 	ASSERT_LE(0, stall_wait(&self->stall, 10000));
 	all_wait(self, waiters, ARRAY_SIZE(waiters));
 	/* None of them has changed anything */
 	stall_release(&self->stall);
 	wait_for_writes(&self->rig, 1);
-	EXPECT_EQ(1, mdma_get(&self->rig.dev, "workload/run"));
-	EXPECT_LT(0, mdma_ledger(&self->rig.dev, &(struct mdma_ledger_record *){ 0 }));
+	EXPECT_EQ(1, mdma_get(m, "workload/run"));
+	EXPECT_EQ(hold_ms, mdma_get(m, "workload/hold_ms"));
+	ASSERT_EQ(0, mdma_get_text(m, "stream_settings", text, sizeof(text)));
+	EXPECT_STR("take", text);
+	ASSERT_EQ(0, mdma_get_text(m, "workload/window", text, sizeof(text)));
+	EXPECT_STR(window, text);
+	EXPECT_EQ(0, mdma_get(m, "stats/pins"));
+	ASSERT_LE(1, mdma_ledger(m, &records));
+	EXPECT_EQ(at(0), records[0].iova);
 }
 
 static int call_step(void *arg)

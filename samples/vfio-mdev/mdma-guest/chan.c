@@ -55,8 +55,8 @@ static irqreturn_t mdma_chan_intx(int irq, void *data)
 {
 	struct mdma_chan *ch = data;
 
-	/* A function that does not decode its BAR reads as ones. */
-	if (readl(ch->regs + MDMA_CHAN_IRQ) != 1)
+	/* A function that does not decode its BAR reads as ones; a suspended one says anything. */
+	if (READ_ONCE(ch->suspended) || readl(ch->regs + MDMA_CHAN_IRQ) != 1)
 		return IRQ_NONE;
 	return mdma_chan_irq(irq, data);
 }

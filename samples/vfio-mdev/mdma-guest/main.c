@@ -338,6 +338,8 @@ static void mdma_guest_reset_done(struct pci_dev *pdev)
 static pci_ers_result_t
 mdma_guest_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
 {
+	/* The device may not have heard that it is to stop. */
+	pci_clear_master(pdev);
 	if (state == pci_channel_io_perm_failure) {
 		mdma_guest_lose(pci_get_drvdata(pdev));
 		return PCI_ERS_RESULT_DISCONNECT;
@@ -350,8 +352,10 @@ mdma_guest_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
 static pci_ers_result_t mdma_guest_slot_reset(struct pci_dev *pdev)
 {
 	pci_restore_state(pdev);
-	return mdma_guest_resume(&pdev->dev) ? PCI_ERS_RESULT_DISCONNECT :
-					       PCI_ERS_RESULT_RECOVERED;
+	if (!mdma_guest_resume(&pdev->dev))
+		return PCI_ERS_RESULT_RECOVERED;
+	mdma_guest_lose(pci_get_drvdata(pdev));
+	return PCI_ERS_RESULT_DISCONNECT;
 }
 
 static const struct pci_error_handlers mdma_guest_errors = {

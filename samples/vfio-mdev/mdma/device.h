@@ -37,7 +37,8 @@
  *	type1's device_list_lock	->dma_unmap() unpins
  *
  * So who waits for one of these locks on behalf of root, in a file of sysfs or debugfs,
- * waits killably: a VMM can make that as long as it likes.
+ * waits killably: a VMM can make that as long as it likes. (What root has the device do
+ * by vfio_dma_rw() waits in a kernel thread, which nobody can kill.)
  *
  * In our type1, no pin waits for device_list_lock. In the kernel's own, a pin can: a
  * thread that opens a device waits for it and holds the container's lock, for which

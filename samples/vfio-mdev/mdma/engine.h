@@ -47,7 +47,7 @@ struct vfio_device;
  *	changes with @gate held for writing
  * @keep_settings: those of a stream do not count; likewise
  * @interrupt: raises a channel's interrupt; gate held
- * @attend: does what the function has for the thread of channel 0; gate held for
+ * @attend: does what the function has for the thread of any channel; gate held for
  *	reading
  * @stats: counters
  * @access: what is pinned

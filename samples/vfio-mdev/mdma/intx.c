@@ -72,8 +72,11 @@ void mdma_intx_update(struct mdma_intx *intx)
 	spin_unlock(&intx->lock);
 }
 
-/* Returns -EINVAL if the line has no eventfd, and so nothing to mask. */
-static int change_mask(struct mdma_intx *intx, bool masked)
+/*
+ * Returns -EINVAL if the line has no eventfd, and so nothing to mask. What the eventfd
+ * that unmasks has asked for before comes to nothing.
+ */
+static int set_masked(struct mdma_intx *intx, bool masked)
 {
 	int ret;
 
@@ -81,14 +84,8 @@ static int change_mask(struct mdma_intx *intx, bool masked)
 	ret = intx->eventfd ? 0 : -EINVAL;
 	if (!ret)
 		intx->masked = masked;
+	clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
 	spin_unlock(&intx->lock);
-	return ret;
-}
-
-static int set_masked(struct mdma_intx *intx, bool masked)
-{
-	int ret = change_mask(intx, masked);
-
 	if (ret || masked)
 		return ret;
 	down_read(&intx->engine->gate);
@@ -103,24 +100,33 @@ static int set_masked(struct mdma_intx *intx, bool masked)
  */
 void mdma_intx_attend(struct mdma_intx *intx)
 {
-	if (!test_and_clear_bit(MDMA_INTX_UNMASKED, &intx->flags))
+	bool unmask;
+
+	if (!test_bit(MDMA_INTX_UNMASKED, &intx->flags))
 		return;
-	if (!change_mask(intx, false))
+	spin_lock(&intx->lock);
+	unmask = test_and_clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
+	if (unmask)
+		intx->masked = false;
+	spin_unlock(&intx->lock);
+	if (unmask)
 		mdma_intx_update(intx);
 }
 
 /*
  * The eventfd that unmasks was signalled, perhaps by mdma_intx_update(), so in any
- * context. The rest is for the thread of a channel: a worker of the kernel's that
- * waited for the gate would keep all users of vfio waiting, as vfio's only thread
- * waits for it when an eventfd goes.
+ * context. The rest is for the first channel's thread that gets to it: a worker of the
+ * kernel's that waited for the gate would keep all users of vfio waiting, as vfio's
+ * only thread waits for it when an eventfd goes.
  */
 static int unmask_signalled(void *opaque, void *data)
 {
 	struct mdma_intx *intx = opaque;
+	u32 i;
 
 	set_bit(MDMA_INTX_UNMASKED, &intx->flags);
-	mdma_channel_kick(&intx->engine->channels[0]);
+	for (i = 0; i < intx->engine->nr_channels; i++)
+		mdma_channel_kick(&intx->engine->channels[i]);
 	return 0;
 }
 

@@ -32,8 +32,7 @@ static bool channel_work(void *data, ktime_t *next)
 
 	down_read(&engine->gate);
 	old = set_active_memcg(current->mm ? NULL : engine->memcg);
-	if (!ch->index)
-		engine->attend(engine);
+	engine->attend(engine);
 	if (engine->running) {
 		mutex_lock(&ch->exec);
 		busy = mdma_ring_poll(ch);
@@ -151,7 +150,9 @@ int mdma_thread_adopt(struct mdma_engine *engine)
 
 	if (likely(!READ_ONCE(engine->orphaned)))
 		return 0;
-	mutex_lock(&engine->threads);
+	ret = mutex_lock_killable(&engine->threads);
+	if (ret)
+		return ret;
 	ret = start_anew(engine);
 	mutex_unlock(&engine->threads);
 	return ret;
