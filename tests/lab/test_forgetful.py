@@ -131,7 +131,7 @@ class Order(unittest.TestCase):
 
     def test_failures(self):
         """It loads the backend itself."""
-        self.assertEqual(self.control(failures), ("forgetful", []))
+        self.assertEqual(self.control(failures), ("control-forgetful", []))
         run = mock.Mock(config=SimpleNamespace(forgets="/forgets.ko"))
         run.play.side_effect = lambda: self.assertEqual(self.loaded, ["/forgets.ko"])
         failures.play_forgetful(run)

@@ -61,6 +61,8 @@ class Flat(unittest.TestCase):
                                 "KTAP version 1", "1..1", "ok 1 c"), (3, 0, 0))
         self.assertEqual(counts("KTAP version 1", "1..2", "ok 1 a",
                                 "KTAP version 1", "1..1", "ok 1 c"), (2, 1, 0))
+        self.assertEqual(counts("KTAP version 1", "1..2",
+                                "KTAP version 1", "1..1", "ok 1 c"), (1, 1, 0))
 
     def test_words_that_begin_with_ok(self):
         """Only a whole word counts."""

@@ -68,6 +68,15 @@ class Marks(unittest.TestCase):
         self.assertEqual(os.listdir(self.base / "out/run"), [mark.RESULTS])
         self.refused("not made by the lab", self.filled("out/lab", "trixie/root.img"))
 
+    def test_cache(self):
+        """What ci.rst says to cache, in an OUT that was just unpacked; and an empty disk."""
+        self.filled("out", "lab/trixie/root.img", "lost+found/x")
+        mark.put(paths.OUT, mark.OUT)
+        (paths.OUT / mark.OUT).unlink()
+        self.filled("out", "thesis.tex")
+        with self.assertRaisesRegex(say.LabError, "not made by the lab"):
+            mark.put(paths.OUT, mark.OUT)
+
     def test_results_around_out(self):
         """OUT is no result."""
         self.filled("out", mark.OUT, "image")

@@ -75,6 +75,7 @@ class Finish(unittest.TestCase):
         code, verdict, page, terminal = self.finish()
         self.assertEqual((code, verdict["verdict"]), (0, "pass"))
         self.assertEqual(page.count("<svg"), 8)
+        self.assertNotIn('class="bad"', page)
         self.assertIn("verdict: pass", terminal)
         self.assertIn("0x3000  last write 7, last report 7; holds 7 at the source, 3", terminal)
 

@@ -321,7 +321,7 @@ def main(argv):
     found = play("", config, results, play_failures)
     if config.control:
         found += play("control: ", config, results, play_control)
-        found += play("forgetful: ", config, results, play_forgetful, forgetful.Forgetful)
+        found += play("control-forgetful: ", config, results, play_forgetful, forgetful.Forgetful)
     return ktap.leave(found, results, "failures")
 
 

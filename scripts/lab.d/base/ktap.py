@@ -105,7 +105,7 @@ class Parser:
         """A text begins; at the top level, another one begins where one program follows
         another."""
         self._close(depth)
-        if depth == 0 and self.levels[0].count:
+        if depth == 0 and (self.levels[0].count or self.levels[0].plan):
             self._check_end()
             self.levels = [_Level()]
 

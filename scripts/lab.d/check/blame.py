@@ -30,7 +30,8 @@ TRACEBACK = "Traceback (most recent call last)"
 NO_PROOF = re.compile(r"(\w+: )?(oracle broken|control: |there was no control"
                       r"|(TraceError|LabError|OSError|\w*NotFoundError|TimeoutError): "
                       r"|\w+ is [\d.]+, must be (more than|at least)|nothing was reported"
-                      r"|\w+ is not known|the other cases were not played)")
+                      r"|\w+ is not known|\d+ pages are in reports of UNMAPs"
+                      r"|the other cases were not played)")
 # Something took too long.
 LATE = re.compile(r".*\b(after|in) \d+ s\b")
 FOLLOWS = re.compile(r"the lab ended without a status|the scenario ended with|kernel log: ")

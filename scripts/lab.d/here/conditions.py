@@ -4,6 +4,7 @@ sentence with its remedy; the user gets all of them at once."""
 
 import os
 import re
+import shlex
 
 from here.host import MDEVS, TYPE1
 
@@ -83,7 +84,8 @@ def memory_left(host, wanted):
     for name in host.names(wanted["shm"].lstrip("/")):
         if name.startswith(MEMORY):
             path = f"{wanted['shm']}/{name}"
-            yield f"another run has {path}, or was killed: end it, then `rm -r {path}`"
+            yield (f"another run has {path}, or was killed: end it, then "
+                   f"`rm -r {shlex.quote(path)}`")
 
 
 def qemu(host, wanted):

@@ -23,8 +23,8 @@ def passed_up(log):
     for _, name, rest in qemu_events.read(log):
         if name == SWITCHES:
             return passed, True
-        if name == "migrate_transferred":
-            most = int(MOST.search(rest)[1])
+        if name == "migrate_transferred" and (found := MOST.search(rest)):
+            most = int(found[1])
         elif name in LEFT and (left := LEFT[name].search(rest)):
             passed += due
             due = int(left[1]) < most

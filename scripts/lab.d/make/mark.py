@@ -18,9 +18,13 @@ OPTIONS = {OUT: "OUT=", RESULTS: "--results"}
 
 
 def _is_older(directory, name, names):
-    """A directory of ours from before there were marks. Only in places that nobody else uses."""
+    """A directory of ours from before there were marks, in places that nobody else uses; or one in
+    which a cache was unpacked (ci.rst), perhaps on a disk of its own."""
     if name == OUT:
-        return directory == paths.REPO / "out"
+        image = directory / paths.LAB.parent.name / paths.LAB.name
+        return directory == (paths.REPO / "out").resolve() \
+            or set(names) == {"lost+found"} \
+            or image.is_dir() and set(names) <= {paths.LAB.parent.name, "lost+found"}
     return "job.json" in names and paths.OUT in directory.parents
 
 

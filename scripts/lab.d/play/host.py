@@ -9,6 +9,7 @@ from pathlib import Path
 
 from base import say, settings
 from base.qmp import QmpError
+from judge.events import BrokenOracle
 from judge.memory_map import BadMemory
 from play.guest_vm import GuestError, GuestVM
 from play.mdev import Mdev, MdevError
@@ -20,8 +21,8 @@ class ScenarioError(Exception):
 
 
 # What can go wrong with a guest, its device and its QEMU.
-FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, BadMemory, say.LabError,
-            OSError)
+FAILURES = (ScenarioError, GuestError, MdevError, QmpError, TraceError, BadMemory, BrokenOracle,
+            say.LabError, OSError)
 
 
 @contextmanager
