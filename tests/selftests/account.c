@@ -352,7 +352,7 @@ static void map_many_times(struct rig *r, int times)
 
 /*
  * The ledger is charged to the user who has the device open, whether the device's
- * own thread or a step makes it grow.
+ * own thread or a step makes it grow: the thread, to the group where the user is now.
  */
 TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
 {
@@ -370,10 +370,12 @@ TEST_F(rig, mdma_ledger_is_charged_to_its_user, 60)
 	SET(self, "step", "256");
 	bytes[0] = mdma_get(&self->dev, "ledger/bytes");
 	charged[0] = memcg_kernel_bytes() - before;
+	ASSERT_STR("0", error(memcg_enter()));
 	SET(self, "run", "1");
 	while (mdma_get(&self->dev, "ledger/records") < 256 * RIG_PAGES)
 		usleep(10000);
 	SET(self, "run", "0");
+	ASSERT_STR("0", error(memcg_leave()));
 	bytes[1] = mdma_get(&self->dev, "ledger/bytes");
 	charged[1] = memcg_kernel_bytes() - before;
 	printf("# ledger: %lld, then %lld bytes; charged: %lld, then %lld\n",

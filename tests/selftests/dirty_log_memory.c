@@ -71,10 +71,12 @@ TEST_F(rig, mdma_log_is_charged_to_its_user, 120)
 	ASSERT_EQ(0, mdma_set(&self->dev, "workload/step", "%d", LEAVES / 2));
 	EXPECT_EQ(BYTES / 2, mdma_get(&self->dev, "dirty_log/bytes"));
 	charged[0] = memcg_kernel_bytes() - before;
+	ASSERT_STR("0", error(memcg_enter()));
 	SET(self, "run", "1");
 	while (mdma_get(&self->dev, "dirty_log/bytes") < BYTES)
 		usleep(10000);
 	SET(self, "run", "0");
+	ASSERT_STR("0", error(memcg_leave()));
 	charged[1] = memcg_kernel_bytes() - before;
 	printf("# log: %lld, then %lld bytes; charged: %lld, then %lld\n",
 	       BYTES / 2, BYTES, charged[0], charged[1]);
