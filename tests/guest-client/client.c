@@ -139,6 +139,7 @@ static const struct {
 } tests[] = {
 	{ "unbound_while_held", unbound_while_held },
 	{ "status_of_each", status_of_each },
+	{ "restart_forgets", restart_forgets },
 	{ "halt_beside_completion", halt_beside_completion },
 	{ "synchronize_in_removal", synchronize_in_removal },
 	{ "released_in_callback", released_in_callback },

@@ -63,6 +63,7 @@ bool client_bind(struct client *c);
 /* Tests: client_calls.c */
 int unbound_while_held(struct client *c);
 int status_of_each(struct client *c);
+int restart_forgets(struct client *c);
 int halt_beside_completion(struct client *c);
 int synchronize_in_removal(struct client *c);
 int released_in_callback(struct client *c);

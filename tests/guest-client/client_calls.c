@@ -63,6 +63,17 @@ int status_of_each(struct client *c)
 	return 0;
 }
 
+/* After an error, the ring starts anew; what it had before is not executed again. */
+int restart_forgets(struct client *c)
+{
+	expect(client_fill(c, c->iova) == DMA_COMPLETE, "no transfer\n");
+	expect(client_fill(c, BAD_IOVA) == DMA_ERROR, "no error\n");
+	memset(c->buf, 0, PAGE_SIZE);
+	expect(client_fill(c, BAD_IOVA) == DMA_ERROR, "no second error\n");
+	expect(client_untouched(c), "an old transfer is executed again\n");
+	return 0;
+}
+
 static bool client_raised(struct client *c)
 {
 	return readl(client_regs(c) + MDMA_CHAN_IRQ);

@@ -341,10 +341,11 @@ def load(name):
     return test
 
 
-CLIENT = ("status_of_each", "halt_beside_completion", "full_ring", "terminate_in_callback",
-          "unbound_while_held", "synchronize_in_removal", "released_in_callback", "end_is_unmapped",
-          "reset_before_bus_master", "shutdown_is_quiet", "resume_continues", "suspended_is_quiet",
-          "thread_after_suspend", "reset_continues", "error_recovers", "resume_fails")
+CLIENT = ("status_of_each", "restart_forgets", "halt_beside_completion", "full_ring",
+          "terminate_in_callback", "unbound_while_held", "synchronize_in_removal",
+          "released_in_callback", "end_is_unmapped", "reset_before_bus_master",
+          "shutdown_is_quiet", "resume_continues", "suspended_is_quiet", "thread_after_suspend",
+          "reset_continues", "error_recovers", "resume_fails")
 
 LOAD = ("shared_channels", "several_channels", "overlapping_buffers", "terminate_at_any_time")
 

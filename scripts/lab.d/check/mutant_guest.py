@@ -10,9 +10,9 @@ from make import paths
 
 BEGIN = "samples/vfio-mdev/mdma-guest/"
 # What is to catch a mutant that is made by rule; quick ones first.
-BY_RULE = ("dmatest_on_all_channels", "client_status_of_each", "client_full_ring",
-           "client_terminate_in_callback", "client_unbound_while_held", "client_resume_fails",
-           "client_synchronize_in_removal", "client_reset_before_bus_master",
+BY_RULE = ("dmatest_on_all_channels", "client_status_of_each", "client_restart_forgets",
+           "client_full_ring", "client_terminate_in_callback", "client_unbound_while_held",
+           "client_resume_fails", "client_synchronize_in_removal", "client_reset_before_bus_master",
            "client_shutdown_is_quiet", "client_halt_beside_completion", "client_end_is_unmapped",
            "client_released_in_callback", "client_suspended_is_quiet",
            "client_thread_after_suspend", "client_reset_continues", "client_error_recovers",
