@@ -222,8 +222,8 @@ static int slow_run_late(struct slow *slow, struct task_struct *tasks[2])
 	dma_async_issue_pending(c->chan);
 	mutex_lock(&guest->lock);
 	tasks[0] = slow_thread(slow_release, slow);
-	for (i = 0; tasks[0] && i < PATIENCE_S * 100 && !sleeps(tasks[0]); i++)
-		msleep(10);
+	for (i = 0; tasks[0] && i < PATIENCE_S * 50 && !sleeps(tasks[0]); i++)
+		msleep(20);
 	enable_irq(irq);
 	entered = wait_for_completion_timeout(&slow->entered, PATIENCE_S * HZ);
 	mutex_unlock(&guest->lock);

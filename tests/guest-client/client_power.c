@@ -232,8 +232,8 @@ int reset_continues(struct client *c)
 	expect(!ret, "no reset: %d\n", ret);
 	expect(client_wait(c, last) == DMA_COMPLETE, "lost by a reset\n");
 	/* Those of transfers that were looked for may still be due. */
-	for (i = 0; i < PATIENCE_S * 100 && atomic_read(&called) < n; i++)
-		msleep(10);
+	for (i = 0; i < PATIENCE_S * 50 && atomic_read(&called) < n; i++)
+		msleep(20);
 	dmaengine_synchronize(c->chan);
 	expect(atomic_read(&called) == n, "%d callbacks of %u transfers\n",
 	       atomic_read(&called), n);
