@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPO / "scripts/lab.d"))
+sys.path[:0] = [str(REPO / "scripts/lab.d"), str(REPO / "tests/scenarios")]
 
 # pylint: disable=wrong-import-position
 import guest_memory
+import libvirt
 from boot import scenario, wire
 from judge import ram
 from judge.memory_map import BadMemory
@@ -131,6 +132,27 @@ class Pace(unittest.TestCase):
                                 ["migrate-setmaxdowntime", "500"],
                                 ["migrate-setmaxdowntime", "1000"],
                                 ["migrate-setmaxdowntime", "2000"]])
+
+
+class Start(unittest.TestCase):
+    """What is written while virsh still calls the other host is tracked by nobody."""
+
+    def test_counts_from_the_first_round(self):
+        """The migration is let go when enough was written since then."""
+        commands, written = [], iter((0, 100, 200, 300, 340, 390, 400))
+        source = SimpleNamespace(stat=lambda *_: str(next(written)))
+
+        def follow(_, seen):
+            commands.extend(seen({"rounds": rounds}) for rounds in (0, 0, 3, 3, 3, 3))
+            return 0, ""
+        guest = SimpleNamespace(mdev="", name="g", virsh=lambda *_: None, migrate=lambda *_: None,
+                                follow=follow, completed=lambda _: None)
+        leg = SimpleNamespace(guest=guest, config=SimpleNamespace(bandwidth=1), say=lambda _: None,
+                              pace=libvirt_guest.Pace(3, 200, 1), facts={"samples": []},
+                              paused=None, _migrated=lambda _: None)
+        libvirt.Leg._migrate(leg, source, None)     # pylint: disable=protected-access
+        self.assertEqual([bool(words) for words in commands],
+                         [False, False, False, False, False, True])
 
 
 class Migrating:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say, settings, site
+from judge.events import BrokenOracle
 from judge.memory_map import BadMemory
 from play import arguments, entry, libvirt_cases, libvirt_guest, libvirt_host, switchover
 from play.guest_vm import STOPPABLE_CLOCK, boot_words
@@ -59,8 +60,8 @@ KEYS = settings.keys(
                                 "backend of the control"),
     })
 
-FAILURES = (HostError, RpcError, libvirt_guest.GuestError, TraceError, BadMemory, say.LabError,
-            OSError)
+FAILURES = (HostError, RpcError, libvirt_guest.GuestError, TraceError, BadMemory,
+            BrokenOracle, say.LabError, OSError)
 
 
 class Leg:
