@@ -65,11 +65,21 @@ class Valve(unittest.TestCase):
         self.assertGreater(self.valve.times, 5)
         self.assertEqual(self.valve.why, [throttle.DISK])
 
+    def test_late_look_slows_as_many_looks_in_time(self):
+        self.assertEqual(look(self.valve, 0, ROOM - ROOM // 10), 1000 >> 3)
+        self.assertEqual(self.valve.times, 1)
+        self.assertIsNone(look(self.valve, 0, ROOM - ROOM // 15))
+        self.assertEqual(look(self.valve, 0, ROOM - ROOM // 17, rate=125), 62)
+
+    def test_look_after_the_disk_is_full(self):
+        for used in (ROOM, ROOM + 1):
+            self.assertEqual(look(throttle.Valve(ROOM), 0, used), throttle.WAITING)
+
     def test_disk_and_buffer(self):
         look(self.valve, 0.6, rate=800)
         self.assertIsNone(look(self.valve, 0.6, ROOM))
-        look(self.valve, 0, ROOM)
-        look(self.valve, 0, ROOM, rate=400)
+        look(self.valve, 0, ROOM * 2 // 3)
+        look(self.valve, 0, ROOM * 2 // 3, rate=400)
         self.assertEqual((self.valve.times, self.valve.least), (2, 200))
         self.assertEqual(self.valve.why, [throttle.BUFFER, throttle.DISK])
 

@@ -230,9 +230,10 @@ def a_trace_held_up_slows_the_device(device, config, directory):
 
 def a_small_disk_slows_the_device(device, config, directory):
     """The less is left, the slower the device gets, so there is always some left."""
-    room_mb = 4
-    # Two looks at the disk must be much closer together than the time to fill it.
-    device.put(rate=5000)
+    room_mb = 1
+    # The device needs seconds for what is left to it, at each of its rates: no starved throttle
+    # looks as late as that.
+    device.put(rate=500)
     with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev],
                 room_mb=room_mb) as tracer:
         with device.writing():

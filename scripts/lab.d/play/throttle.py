@@ -3,7 +3,7 @@
 
 While the trace's buffer is more than half full, the devices nearly stop; when it is empty again
 they continue at half their previous rate. The disk can't become empty again, so the rate is halved
-each time half of the remaining space is used.
+each time half of the remaining space is used: once for each half that a late look finds used.
 """
 
 import threading
@@ -44,7 +44,7 @@ class Valve:
         """The rate that the workload must have from now on, or None to keep it.
 
         @backlog: share of the buffer that is in use
-        @used:    bytes of the trace on disk
+        @used:    bytes of the trace on disk, and of the buffer, which must go there too
         @rate:    returns the current descriptors per second
         """
         if self.waiting:
@@ -56,14 +56,17 @@ class Valve:
             self._slow(rate, BUFFER)
             self.waiting = True
             return WAITING
-        if self.room - used < self.left // 2:
+        halves = 0
+        while self.left and self.room - used < self.left // 2:
             self.left //= 2
-            self._slow(rate, DISK)
+            halves += 1
+        if halves:
+            self._slow(rate, DISK, halves)
             return self.rate
         return None
 
-    def _slow(self, rate, why):
-        self.rate = max(WAITING, int(rate()) // 2)
+    def _slow(self, rate, why, halves=1):
+        self.rate = max(WAITING, int(rate()) >> halves)
         self.least = min(self.rate, self.least or self.rate)
         self.times += 1
         if why not in self.why:
@@ -77,7 +80,7 @@ class Valve:
 class Throttle:
     """Watches a trace, and slows its devices down if need be.
 
-    @trace: has backlog(), the share of its buffer that is in use, and used(), bytes on disk
+    @trace: has backlog(), the share of its buffer that is in use, and used(), bytes of it
     @mdevs: the devices whose workload is slowed; one of them works at a time
     @room:  see Valve
     """

@@ -148,12 +148,15 @@ class Tracer:
 
     def backlog(self):
         """The share in use of the fullest CPU's buffer."""
-        unread = (int(UNREAD.search(os.pread(stats, STATS_MAX, 0))[1]) for stats in self.stats)
-        return max(unread) / (self.buffer_kb << 10)
+        return max(self._unread()) / (self.buffer_kb << 10)
+
+    def _unread(self):
+        """Bytes in each CPU's buffer."""
+        return [int(UNREAD.search(os.pread(stats, STATS_MAX, 0))[1]) for stats in self.stats]
 
     def used(self):
-        """Bytes on disk."""
-        return sum(os.stat(path).st_size for path in self.files)
+        """Bytes on disk, and in the buffers, which will be there at the end."""
+        return sum(self._unread()) + sum(os.stat(path).st_size for path in self.files)
 
     def _counters(self):
         """The counters of all CPUs, in the form that ring_buffer.py reads."""
