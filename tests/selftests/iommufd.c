@@ -3,16 +3,19 @@
  * The device with an iommufd, which warns unless it gets back exactly what each call
  * has pinned: a warning in the kernel's log fails the test.
  */
+#include <dirent.h>
 #include <sched.h>
 
 #include "dma_log.h"
 #include "fixture.h"
 #include "iommufd.h"
+#include "preempt.h"
 #include "ring.h"
 #include "stall.h"
 
 #define BYTES		((__u64)RIG_PAGES << PAGE_SHIFT)
 #define ROUNDS		40
+#define SETTLES		"msleep"	/* where mdma_access_settle() waits */
 
 /* The rig, and an IOAS with other memory at the same IOVA, in which no device is. */
 FIXTURE(iommufd) {
@@ -40,6 +43,8 @@ FIXTURE_SETUP(iommufd)
 /* All is given back, whatever the test did. */
 FIXTURE_TEARDOWN(iommufd)
 {
+	mdma_set_pin_stall(&self->rig.dev, 0);
+	mdma_set_unmap_stall(&self->rig.dev, 0);
 	mdma_destroy(&self->second);
 	rig_close(&self->rig);
 	EXPECT_EQ(self->pinned, pinned_pages());
@@ -347,53 +352,139 @@ TEST_F(iommufd, iommufd_access_is_destroyed_under_load, 60)
 	}
 }
 
-/* --- a pin that is late -------------------------------------------------- */
+/* --- calls that are late ------------------------------------------------- */
+
+static int call_pin_three(void *arg)
+{
+	return pin(arg, 7, 3);
+}
+
+static int call_unmap(void *arg)
+{
+	struct iommufd *t = arg;
+
+	return unmap_all(t, t->ioas);
+}
+
+static int call_replace(void *arg)
+{
+	struct iommufd *t = arg;
+
+	return attach(t, t->other);
+}
+
+/*
+ * A pin has its pages, and its thread gets no time to see that they are to go. iommufd
+ * asks for them a hundred times, and then warns: it must wait the first time. If each
+ * of them took 100 ms, it would be over before this test looks.
+ */
+TEST_F(iommufd, iommufd_unmap_waits_for_a_late_pin, 60)
+{
+	struct job pinner, unmapper;
+
+	ASSERT_EQ(0, mdma_set_pin_stall(&self->rig.dev, 2));
+	job_start(&pinner, call_pin_three, self);
+	WAIT_FOR(pins(self) == 3);
+	job_start(&unmapper, call_unmap, self);
+	EXPECT_EQ(0, job_done(&unmapper, 12000));
+	ASSERT_EQ(0, mdma_set_pin_stall(&self->rig.dev, 0));
+	EXPECT_STR("0", error(job_join(&unmapper)));
+	/* It is told to try again, and finds nothing mapped. */
+	EXPECT_STR("ENOENT", error(job_join(&pinner)));
+	EXPECT_EQ(0, pins(self));
+}
+
+/* A device that gets another IOAS has none for a moment: who pins then is not told. */
+TEST_F(iommufd, iommufd_pin_while_the_ioas_is_replaced, 30)
+{
+	struct job pinner, changer;
+
+	ASSERT_EQ(0, mdma_set_unmap_stall(&self->rig.dev, 1));
+	job_start(&changer, call_replace, self);
+	ASSERT_EQ(true, job_sleeps_in(&changer, "mdma_unmap_range"));
+	job_start(&pinner, call_pin_three, self);
+	EXPECT_EQ(true, job_sleeps_in(&pinner, SETTLES));
+	ASSERT_EQ(0, mdma_set_unmap_stall(&self->rig.dev, 0));
+	EXPECT_STR("0", error(job_join(&changer)));
+	EXPECT_STR("0", error(job_join(&pinner)));
+	EXPECT_EQ(3, pins(self));
+}
+
+/* The thread of the first channel. */
+static int worker_tid(struct iommufd *t)
+{
+	char name[20], path[300], comm[20] = "";
+	struct dirent *entry;
+	DIR *dir = opendir("/proc/self/task");
+	int tid = 0;
+
+	snprintf(name, sizeof(name), "mdma%.8s.0\n", t->rig.dev.uuid);
+	while (dir && !tid && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm",
+			 entry->d_name);
+		file_read_all(path, comm, sizeof(comm));
+		if (!strncmp(comm, name, strlen(name)))
+			tid = atoi(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return tid;
+}
+
+/* The device has begun to call vfio when its IOAS is taken away. */
+static void call_while_the_ioas_is_replaced(struct iommufd *t,
+					    const char *access, const char *in)
+{
+	struct rig *r = &t->rig;
+	struct job changer, worker;
+
+	SET(r, "access", access);
+	load(t, "0");
+	wait_for_writes(r, 20);
+	worker = (struct job) { .tid = worker_tid(t) };
+	ASSERT_LT(0, worker.tid);
+	ASSERT_EQ(0, mdma_set_pin_stall(&r->dev, 1));
+	ASSERT_EQ(true, job_sleeps_in(&worker, in));
+	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 1));
+	job_start(&changer, call_replace, t);
+	ASSERT_EQ(true, job_sleeps_in(&changer, "mdma_unmap_range"));
+	ASSERT_EQ(0, mdma_set_pin_stall(&r->dev, 0));
+	EXPECT_EQ(true, job_sleeps_in(&worker, SETTLES));
+	ASSERT_EQ(0, mdma_set_unmap_stall(&r->dev, 0));
+	EXPECT_STR("0", error(job_join(&changer)));
+	wait_for_writes(r, 20);
+	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pin_errors"));
+}
+
+TEST_F(iommufd, iommufd_device_pins_while_the_ioas_is_replaced, 30)
+{
+	call_while_the_ioas_is_replaced(self, "pin", "mdma_run_pin");
+}
+
+TEST_F(iommufd, iommufd_device_writes_while_the_ioas_is_replaced, 30)
+{
+	call_while_the_ioas_is_replaced(self, "rw", "mdma_run_rw");
+}
 
 static int hogging, stop_hogging;
-
-#define PREEMPT		"/sys/kernel/debug/sched/preempt"
-
-/* The kernel's model of preemption: "none voluntary (lazy) full". */
-static void get_preemption(char *model, size_t size)
-{
-	char text[100] = "", *begin, *end;
-
-	file_read_all(PREEMPT, text, sizeof(text));
-	begin = strchr(text, '(');
-	end = begin ? strchr(begin, ')') : NULL;
-	snprintf(model, size, "%.*s", end ? (int)(end - begin - 1) : 0,
-		 begin ? begin + 1 : "");
-}
-
-/* All threads that call it are on one CPU; @policy says which of them get it. */
-static void on_cpu_0(int policy)
-{
-	struct sched_param param = { 0 };
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(0, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-	sched_setscheduler(0, policy, &param);
-}
 
 static int call_pin(void *arg)
 {
 	struct iommufd *t = arg;
 
-	on_cpu_0(SCHED_IDLE);
+	preempt_on_cpu_0(SCHED_IDLE);
 	return mdma_pin(&t->rig.dev, at(RIG_PAGES), 1, 'w');
 }
 
 static int call_detach(void *arg)
 {
-	on_cpu_0(SCHED_OTHER);
+	preempt_on_cpu_0(SCHED_OTHER);
 	return detach(arg);
 }
 
 static int call_hog(void *arg __attribute__((unused)))
 {
-	on_cpu_0(SCHED_OTHER);
+	preempt_on_cpu_0(SCHED_OTHER);
 	__atomic_store_n(&hogging, 1, __ATOMIC_RELAXED);
 	while (!__atomic_load_n(&stop_hogging, __ATOMIC_RELAXED))
 		;
@@ -412,7 +503,7 @@ TEST_F(iommufd, iommufd_detach_waits_for_a_late_pin, 60)
 {
 	struct job pinner, leaver, hog;
 	struct stall stall;
-	char model[20];
+	char model[PREEMPT_NAME];
 	int ret;
 
 	ASSERT_STR("0", error(stall_open(&stall, PAGE_SIZE)));
@@ -423,8 +514,7 @@ TEST_F(iommufd, iommufd_detach_waits_for_a_late_pin, 60)
 	job_start(&leaver, call_detach, self);
 	job_settle(&leaver);
 	EXPECT_EQ(0, job_done(&leaver, 0));
-	get_preemption(model, sizeof(model));
-	file_write(PREEMPT, "full");
+	preempt_full(model);
 	job_start(&hog, call_hog, NULL);
 	while (!__atomic_load_n(&hogging, __ATOMIC_RELAXED))
 		usleep(1000);
@@ -434,7 +524,7 @@ TEST_F(iommufd, iommufd_detach_waits_for_a_late_pin, 60)
 	__atomic_store_n(&stop_hogging, 1, __ATOMIC_RELAXED);
 	job_join(&hog);
 	ret = job_join(&pinner);
-	file_write(PREEMPT, model);
+	preempt_restore(model);
 	/* It is told to try again, and finds no IOAS. */
 	if (ret)
 		EXPECT_STR("ENOENT", error(ret));

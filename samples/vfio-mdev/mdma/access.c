@@ -159,6 +159,32 @@ static bool was_asked(struct mdma_access *access, struct mdma_run *run)
 	return asked;
 }
 
+/*
+ * Did the call find no IOAS because the device changes it? iommufd takes the old one
+ * from the device, unlocks it while ->dma_unmap() gives the pins back, and then lets
+ * it have the new one.
+ */
+static bool changes_ioas(struct mdma_access *access, u64 iova, u32 npages,
+			 int ret)
+{
+	bool closed;
+
+	if (ret != -ENOENT || !access->exact)
+		return false;
+	mutex_lock(&access->lock);
+	closed = mdma_access_closed(access, iova, mdma_last_byte(iova, npages),
+				    false);
+	mutex_unlock(&access->lock);
+	return closed;
+}
+
+/* Test hook: waits, so that what can happen meanwhile happens. */
+static void stall(struct mdma_access *access, u8 where)
+{
+	while (READ_ONCE(access->stall) == where && !signal_pending(current))
+		usleep_range(1000, 2000);
+}
+
 static int run_pin(struct mdma_access *access, struct mdma_run *run,
 		   struct page **pages)
 {
@@ -168,15 +194,19 @@ static int run_pin(struct mdma_access *access, struct mdma_run *run,
 	int prot = write ? IOMMU_READ | IOMMU_WRITE : IOMMU_READ;
 	int ret;
 
+	stall(access, MDMA_STALL_BEFORE_PIN);
 	ret = vfio_pin_pages(access->vdev, iova, npages, prot, pages);
 	trace_mdma_pin(access->id, iova, npages, write, ret);
 	if (ret == npages) {
 		mdma_count(access->stats, MDMA_STAT_PINS, npages);
 		mdma_count(access->stats, MDMA_STAT_PINNED, npages);
+		stall(access, MDMA_STALL_AFTER_PIN);
 		return 0;
 	}
 	if (ret > 0)
 		vfio_unpin_pages(access->vdev, iova, ret);
+	if (changes_ioas(access, iova, npages, ret))
+		return -EINPROGRESS;
 	if (mdma_worker_interrupted())
 		return -ERESTART;
 	mdma_count(access->stats, MDMA_STAT_PIN_ERRORS, 1);
@@ -189,8 +219,8 @@ static int run_pin(struct mdma_access *access, struct mdma_run *run,
  * @run: busy, @waits is set
  * @pages: room for all of them
  *
- * Return: 0, -EINPROGRESS if ->dma_unmap() came meanwhile: nothing is pinned,
- * -ERESTART if a signal interrupted it, or the error of vfio_pin_pages().
+ * Return: 0, -EINPROGRESS if ->dma_unmap() came meanwhile, or the device changes
+ * its IOAS: nothing is pinned, -ERESTART if a signal interrupted it, or the error of vfio_pin_pages().
  */
 int mdma_run_pin(struct mdma_access *access, struct mdma_run *run,
 		 struct page **pages)
@@ -356,14 +386,18 @@ int mdma_run_rw(struct mdma_access *access, u64 iova, void *data, size_t len,
 	};
 	u64 first = round_down(iova, MDMA_PAGE_SIZE);
 	u64 last = round_down(iova + len - 1, MDMA_PAGE_SIZE);
+	u32 npages = ((last - first) >> MDMA_PAGE_SHIFT) + 1;
 	struct mdma_run *run;
 	int ret;
 
-	run = mdma_run_begin(access, first,
-			     ((last - first) >> MDMA_PAGE_SHIFT) + 1, respect);
+	run = mdma_run_begin(access, first, npages, respect);
 	if (IS_ERR(run))
 		return PTR_ERR(run);
+	stall(access, MDMA_STALL_BEFORE_PIN);
 	ret = rw_by_thread(&rw);
+	if (respect != MDMA_RESPECT_NONE &&
+	    changes_ioas(access, first, npages, ret))
+		ret = -EINPROGRESS;
 	mdma_run_end(access, run);
 	return ret;
 }

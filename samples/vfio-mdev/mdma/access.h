@@ -23,6 +23,7 @@ struct vfio_device;
  * @stats: counts pins
  * @exact: an iommufd has the pins: it wants back what a call pinned, and in no
  *	other pieces. Changes while the device is not open
+ * @stall: test hook: where vfio_pin_pages() is to be stalled, or 0
  * @lock: guards @runs and @going, the state of each run (run.h), struct mdma_held
  *	and struct mdma_manual; never held over a call into vfio
  * @runs: all struct mdma_run, those in use and those held
@@ -35,12 +36,17 @@ struct mdma_access {
 	u32 id;
 	struct mdma_stats *stats;
 	bool exact;
+	u8 stall;
 	struct mutex lock;	/* runs, going, and other structures */
 	struct rb_root_cached runs;
 	struct mdma_going going[MDMA_GOING_RANGES];
 	atomic_t released;
 	wait_queue_head_t wait;
 };
+
+/* mdma_access.stall */
+#define MDMA_STALL_BEFORE_PIN	1
+#define MDMA_STALL_AFTER_PIN	2
 
 /**
  * enum mdma_respect - which ranges that are being unmapped refuse a new run

@@ -267,6 +267,7 @@ void mdma_debugfs_init(struct mdma_device *dev)
 	debugfs_create_file("rw", 0200, dir, dev, &rw_fops);
 	debugfs_create_bool("leak_on_unmap", 0600, dir, &dev->engine.manual.leak);
 	debugfs_create_bool("stall_unmap", 0600, dir, &dev->engine.unmap.stall);
+	debugfs_create_u8("stall_pin", 0600, dir, &dev->engine.access.stall);
 	debugfs_create_u64("stall_midway", 0600, dir, &dev->engine.stall_midway);
 	dev->debugfs = dir;
 }

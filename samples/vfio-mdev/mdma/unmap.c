@@ -10,10 +10,11 @@
  * asked for, and the run's owner gives back what it got when the call returns. type1
  * looks again until all pins are gone, or tells the user -EBUSY (R15).
  *
- * iommufd asks again as well if memory is unmapped. When the device leaves an IOAS, it
- * asks once, and forgets to whom the pins belonged. By then, none of the device's
- * calls waits for user memory: such a call would hold the lock that iommufd needs for
- * leaving. So ->dma_unmap() waits for the owners, however late the scheduler runs them.
+ * iommufd asks a hundred times if memory is unmapped, and then warns. When the device
+ * leaves an IOAS, it asks once, and forgets to whom the pins belonged. By then, none of
+ * the device's calls that has a page there waits for user memory: such a call would hold
+ * the lock that iommufd needs for either. So ->dma_unmap() waits for the owners, however
+ * late the scheduler runs them.
  *
  * Takes mdma_access.lock, which is never held over a call into vfio.
  */
@@ -78,10 +79,16 @@ static bool collect_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 	return busy;
 }
 
+/* Must all be gone now, even those whose owners may wait for user memory? */
+static bool must_be_gone(const struct mdma_access *access, bool at_last)
+{
+	return at_last || (access->exact && !fatal_signal_pending(current));
+}
+
 /*
  * Gives back the held runs that touch a range, forgets the parked ones, waits
  * for the busy ones, but no longer than ASK_MS for user memory, unless they are to
- * be gone @at_last.
+ * be gone @at_last or an iommufd has them.
  */
 static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 			 bool at_last)
@@ -105,7 +112,8 @@ static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 			wait_event_timeout(access->wait,
 					   atomic_read(&access->released) !=
 					   seen, msecs_to_jiffies(ASK_MS));
-	} while (busy && (used || at_last || time_before(jiffies, until)));
+	} while (busy && (used || must_be_gone(access, at_last) ||
+			  time_before(jiffies, until)));
 }
 
 /**
@@ -123,6 +131,41 @@ static void stall(struct mdma_unmap *unmap)
 {
 	while (READ_ONCE(unmap->stall) && !fatal_signal_pending(current))
 		usleep_range(1000, 2000);
+}
+
+/**
+ * mdma_unmap_announce() - memory goes, nothing is pinned there until mdma_unmap_over()
+ * @unmap: of a device that is open
+ * @first: first byte
+ * @last: last byte
+ *
+ * Return: for mdma_unmap_over().
+ */
+struct mdma_going *mdma_unmap_announce(struct mdma_unmap *unmap, u64 first,
+				       u64 last)
+{
+	struct mdma_access *access = unmap->access;
+	struct mdma_going *going;
+
+	mutex_lock(&access->lock);
+	going = mdma_going_begin(access->going, first, last);
+	mutex_unlock(&access->lock);
+	return going;
+}
+
+/**
+ * mdma_unmap_over() - the memory is gone, or will stay
+ * @unmap: of the announcement
+ * @going: likewise
+ */
+void mdma_unmap_over(struct mdma_unmap *unmap, struct mdma_going *going)
+{
+	struct mdma_access *access = unmap->access;
+
+	mutex_lock(&access->lock);
+	mdma_going_end(going);
+	mutex_unlock(&access->lock);
+	mdma_access_released(access);
 }
 
 /**
@@ -147,16 +190,11 @@ void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length)
 		trace_mdma_dma_unmap(access->id, iova, length, true);
 		return;
 	}
-	mutex_lock(&access->lock);
-	going = mdma_going_begin(access->going, iova, last);
-	mutex_unlock(&access->lock);
+	going = mdma_unmap_announce(unmap, iova, last);
 	release_runs(unmap, iova, last, leaves);
 	mdma_manual_release(unmap->manual, iova, last);
 	/* Wait for what another caller of mdma_manual_release() has taken. */
 	release_runs(unmap, iova, last, leaves);
-	mutex_lock(&access->lock);
-	mdma_going_end(going);
-	mutex_unlock(&access->lock);
-	mdma_access_released(access);
+	mdma_unmap_over(unmap, going);
 	trace_mdma_dma_unmap(access->id, iova, length, false);
 }

@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 struct mdma_access;
+struct mdma_going;
 struct mdma_held;
 struct mdma_manual;
 
@@ -25,6 +26,9 @@ struct mdma_unmap {
 
 void mdma_unmap_init(struct mdma_unmap *unmap, struct mdma_access *access,
 		     struct mdma_held *held, struct mdma_manual *manual);
+struct mdma_going *mdma_unmap_announce(struct mdma_unmap *unmap, u64 first,
+				       u64 last);
+void mdma_unmap_over(struct mdma_unmap *unmap, struct mdma_going *going);
 void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length);
 void mdma_unmap_all(struct mdma_unmap *unmap);
 

@@ -196,6 +196,23 @@ static void unbind_iommufd(struct vfio_device *vdev)
 	mdma_of(vdev)->engine.access.exact = false;
 }
 
+/*
+ * From one IOAS to another, the device has none for a moment. Who pins meanwhile waits
+ * instead of being told so.
+ */
+static int attach_ioas(struct vfio_device *vdev, u32 *pt_id)
+{
+	struct mdma_unmap *unmap = &mdma_of(vdev)->engine.unmap;
+	struct mdma_going *going;
+	int ret = -EOPNOTSUPP;
+
+	going = mdma_unmap_announce(unmap, 0, U64_MAX);
+	if (IS_ENABLED(CONFIG_IOMMUFD))
+		ret = vfio_iommufd_emulated_attach_ioas(vdev, pt_id);
+	mdma_unmap_over(unmap, going);
+	return ret;
+}
+
 const struct vfio_device_ops mdma_vfio_ops = {
 	.name		= "mdma",
 	.init		= device_init,
@@ -212,6 +229,6 @@ const struct vfio_device_ops mdma_vfio_ops = {
 	.dma_unmap	= device_dma_unmap,
 	.bind_iommufd	= bind_iommufd,
 	.unbind_iommufd	= unbind_iommufd,
-	.attach_ioas	= vfio_iommufd_emulated_attach_ioas,
+	.attach_ioas	= attach_ioas,
 	.detach_ioas	= vfio_iommufd_emulated_detach_ioas,
 };

@@ -230,6 +230,11 @@ int mdma_set_unmap_stall(struct mdma *m, int on)
 	return debugfs_write(m, "stall_unmap", on);
 }
 
+int mdma_set_pin_stall(struct mdma *m, int where)
+{
+	return debugfs_write(m, "stall_pin", where);
+}
+
 int mdma_set_stall(struct mdma *m, __u64 bytes)
 {
 	return debugfs_write(m, "stall_midway", bytes);

@@ -63,9 +63,10 @@ int mdma_set(struct mdma *m, const char *name, const char *fmt, ...)
 long long mdma_get(struct mdma *m, const char *name);
 int mdma_get_text(struct mdma *m, const char *name, char *text, int size);
 
-/* leak_on_unmap, stall_unmap and stall_midway of debugfs. */
+/* leak_on_unmap, stall_unmap, stall_pin and stall_midway of debugfs. */
 int mdma_set_leak(struct mdma *m, int on);
 int mdma_set_unmap_stall(struct mdma *m, int on);
+int mdma_set_pin_stall(struct mdma *m, int where);
 int mdma_set_stall(struct mdma *m, __u64 bytes);
 
 /* Stores the ledger in a buffer of malloc(). Returns the number of records or -errno. */
