@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The interrupt line: asserted, masked, unmasked, moved. */
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include <linux/pci_regs.h>
@@ -7,11 +8,13 @@
 #include "fixture.h"
 #include "irq.h"
 #include "migration.h"
+#include "preempt.h"
 #include "ring.h"
 #include "stall.h"
 
 #define MSIX		0x40
 #define CHANNEL		1
+#define SETS		1000
 #define NOBODY_WAITS	30	/* ms to wait for an interrupt that must not come */
 
 #define TRIGGER		VFIO_IRQ_SET_ACTION_TRIGGER
@@ -351,6 +354,64 @@ TEST_F(line, mdma_unmask_that_stalls_stalls_nobody_else, 60)
 	EXPECT_EQ(0, job_join(&writer));
 	job_join(&closer);
 	rig_close(&other);
+}
+
+struct setters {
+	struct line *line;
+	int fd, done;
+};
+
+/* Whenever there is no eventfd that unmasks, it sets this one. */
+static int set_unmask_all_the_time(void *arg)
+{
+	struct setters *s = arg;
+	int ret = 0;
+
+	preempt_on_cpu_0(SCHED_IDLE);
+	while (!__atomic_load_n(&s->done, __ATOMIC_RELAXED) &&
+	       (!ret || ret == -EBUSY))
+		ret = with_eventfd(s->line, UNMASK, s->fd);
+	return ret == -EBUSY ? 0 : ret;
+}
+
+static int unset_unmask_often(void *arg)
+{
+	struct setters *s = arg;
+	int ret = 0, i;
+
+	preempt_on_cpu_0(SCHED_OTHER);
+	for (i = 0; i < SETS && !ret; i++) {
+		usleep(1 + i % 97);
+		ret = with_eventfd(s->line, UNMASK, -1);
+	}
+	return ret;
+}
+
+/*
+ * One thread sets the eventfd that unmasks, and another one, which wakes up at any place
+ * of this, takes it away. vfio knows of the eventfd before it can be taken away.
+ */
+TEST_F(line, mdma_unmask_is_set_and_unset_at_once, 60)
+{
+	struct setters setters = { .line = self, .fd = eventfd(0, EFD_NONBLOCK) };
+	char model[PREEMPT_NAME];
+	struct job set, unset;
+
+	preempt_full(model);
+	job_start(&set, set_unmask_all_the_time, &setters);
+	job_start(&unset, unset_unmask_often, &setters);
+	EXPECT_STR("0", error(job_join(&unset)));
+	__atomic_store_n(&setters.done, 1, __ATOMIC_RELAXED);
+	EXPECT_STR("0", error(job_join(&set)));
+	preempt_restore(model);
+	/* It still works. */
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, -1)));
+	ASSERT_STR("0", error(with_eventfd(self, UNMASK, setters.fd)));
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	ASSERT_EQ(0, eventfd_write(setters.fd, 1));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	close(setters.fd);
 }
 
 TEST_MAIN(mdev_remove_leftovers)

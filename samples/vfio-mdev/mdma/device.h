@@ -15,6 +15,7 @@
  *					innermost, none taken under another
  *
  * mdma_engine.threads is taken under nothing, and only the gate (write) under it.
+ * mdma_intx.setting is taken under dev_set->lock or nothing, and nothing under it.
  * mdma_ledger_view.lock is taken under nothing, mdma_ledger.copy_lock under it,
  * and the gate under that; mdma_file.io is taken under nothing, and
  * mdma_file.lock under it. User memory is copied under mdma_ledger_view.lock and

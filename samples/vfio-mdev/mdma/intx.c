@@ -32,6 +32,7 @@ void mdma_intx_init(struct mdma_intx *intx, struct mdma_engine *engine)
 {
 	intx->engine = engine;
 	spin_lock_init(&intx->lock);
+	mutex_init(&intx->setting);
 }
 
 /**
@@ -148,6 +149,20 @@ static void set_eventfd(struct mdma_intx *intx, struct eventfd_ctx *ctx)
 		eventfd_ctx_put(ctx);
 }
 
+static int set_unmask_eventfd(struct mdma_intx *intx, s32 fd)
+{
+	int ret = 0;
+
+	mutex_lock(&intx->setting);
+	if (fd >= 0)
+		ret = vfio_virqfd_enable(intx, unmask_signalled, NULL, NULL,
+					 &intx->unmask, fd);
+	else
+		vfio_virqfd_disable(&intx->unmask);
+	mutex_unlock(&intx->setting);
+	return ret;
+}
+
 /**
  * mdma_intx_release() - drop the line's eventfds
  * @intx: gate not held
@@ -155,7 +170,7 @@ static void set_eventfd(struct mdma_intx *intx, struct eventfd_ctx *ctx)
 void mdma_intx_release(struct mdma_intx *intx)
 {
 	set_eventfd(intx, NULL);
-	vfio_virqfd_disable(&intx->unmask);
+	set_unmask_eventfd(intx, -1);
 	clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
 }
 
@@ -179,12 +194,10 @@ static int set_trigger(struct mdma_intx *intx, s32 fd)
 
 static int set_unmask(struct mdma_intx *intx, s32 fd)
 {
-	struct virqfd **unmask = &intx->unmask;
+	int ret = set_unmask_eventfd(intx, fd);
 
-	if (fd >= 0)
-		return vfio_virqfd_enable(intx, unmask_signalled, NULL, NULL,
-					  unmask, fd);
-	vfio_virqfd_disable(unmask);
+	if (ret || fd >= 0)
+		return ret;
 	down_read(&intx->engine->gate);
 	mdma_intx_attend(intx);
 	up_read(&intx->engine->gate);

@@ -3,6 +3,7 @@
 #ifndef MDMA_INTX_H
 #define MDMA_INTX_H
 
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
@@ -21,7 +22,9 @@ struct virqfd;
  * @lock: guards @eventfd and @masked
  * @eventfd: tells the user, or NULL
  * @masked: the user was told of the line, or does not want to be told
- * @unmask: eventfd that ends @masked; under a lock of vfio's
+ * @setting: the eventfd that unmasks is being set, by one at a time: vfio makes it
+ *	known before it can be disabled. Taken first, and not with the gate
+ * @unmask: eventfd that ends @masked
  * @flags: MDMA_INTX_UNMASKED: it was signalled, and @masked is to end
  */
 struct mdma_intx {
@@ -30,6 +33,7 @@ struct mdma_intx {
 	spinlock_t lock;	/* eventfd and masked */
 	struct eventfd_ctx *eventfd;
 	bool masked;
+	struct mutex setting;	/* changes of unmask */
 	struct virqfd *unmask;
 	unsigned long flags;
 };
