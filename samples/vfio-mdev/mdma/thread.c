@@ -53,6 +53,8 @@ static void channel_killed(void *data)
 {
 	struct mdma_channel *ch = data;
 
+	/* Who clears this mark sees that the worker is dead: see start_anew() */
+	smp_mb();
 	WRITE_ONCE(ch->engine->orphaned, true);
 }
 
@@ -124,6 +126,8 @@ static int start_anew(struct mdma_engine *engine)
 	if (ret)
 		return ret;
 	WRITE_ONCE(engine->orphaned, false);
+	/* A thread that is not found dead below marks the device again. */
+	smp_mb();
 	for (; ch < engine->channels + engine->nr_channels && !ret; ch++) {
 		if (!mdma_worker_gone(&ch->worker))
 			continue;

@@ -142,6 +142,8 @@ void mdma_worker_wake(struct mdma_worker *worker)
 {
 	struct vhost_task *task;
 
+	/* Once the thread has seen the mark, it sees what it was woken for. */
+	smp_mb__before_atomic();
 	set_bit(WOKEN, &worker->flags);
 	if (worker->kthread)
 		wake_up_process(worker->kthread);
