@@ -63,6 +63,13 @@
 +	vfio_iommu_init(E);
 // hook: 1 vfio_iommu_init(iommu);
 
+// Calls find a container when it is complete.
+@@ identifier O; symbol vfio_iommu_type1_open; @@
+ struct vfio_iommu_driver_ops O = {
+-	.open = vfio_iommu_type1_open,
++	.open = type1_open,
+ };
+
 // A call holds a reference to the container. The release empties the container under
 // its lock, for which calls may still wait. The last call frees it (type1_container.c).
 @@ identifier O; symbol vfio_iommu_type1_release; @@
@@ -76,6 +83,7 @@
 -	.ioctl = vfio_iommu_type1_ioctl,
 +	.ioctl = type1_ioctl,
  };
+// hook: 1 = type1_open,
 // hook: 1 = type1_release,
 // hook: 1 = type1_ioctl,
 

@@ -40,6 +40,7 @@ static void vfio_dma_keep_owner(struct vfio_iommu *iommu, struct vfio_dma *dma);
 
 /* type1_container.c */
 static void vfio_iommu_init(struct vfio_iommu *iommu);
+static void *type1_open(unsigned long arg);
 static void type1_release(void *iommu_data);
 static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
 

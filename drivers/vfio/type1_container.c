@@ -19,7 +19,7 @@
 static LIST_HEAD(vfio_iommus);
 static DEFINE_SPINLOCK(vfio_iommus_lock);
 
-/* A new container, of which vfio does not know yet. vfio holds the module. */
+/* What a new container has beside the kernel's own fields. */
 static void vfio_iommu_init(struct vfio_iommu *iommu)
 {
 	mutex_init(&iommu->report_lock);
@@ -28,10 +28,6 @@ static void vfio_iommu_init(struct vfio_iommu *iommu)
 	INIT_LIST_HEAD(&iommu->removed);
 	INIT_LIST_HEAD(&iommu->owners);
 	refcount_set(&iommu->users, 1);
-	__module_get(THIS_MODULE);
-	spin_lock(&vfio_iommus_lock);
-	list_add(&iommu->vfio_iommus, &vfio_iommus);
-	spin_unlock(&vfio_iommus_lock);
 }
 
 static bool vfio_iommu_get(struct vfio_iommu *wanted)
@@ -57,6 +53,23 @@ static void vfio_iommu_put(struct vfio_iommu *iommu)
 		return;
 	kfree(iommu);
 	module_put(THIS_MODULE);
+}
+
+/*
+ * A call that is late may find the new container here before vfio knows of it, so it
+ * must be complete. vfio holds the module.
+ */
+static void *type1_open(unsigned long arg)
+{
+	struct vfio_iommu *iommu = vfio_iommu_type1_open(arg);
+
+	if (IS_ERR(iommu))
+		return iommu;
+	__module_get(THIS_MODULE);
+	spin_lock(&vfio_iommus_lock);
+	list_add(&iommu->vfio_iommus, &vfio_iommus);
+	spin_unlock(&vfio_iommus_lock);
+	return iommu;
 }
 
 /* Its last group has left: the end of the container, as far as vfio can see. */
