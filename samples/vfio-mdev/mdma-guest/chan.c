@@ -46,7 +46,8 @@ static irqreturn_t mdma_chan_irq(int irq, void *data)
 {
 	struct mdma_chan *ch = data;
 
-	writel(1, ch->regs + MDMA_CHAN_IRQ);
+	if (!READ_ONCE(ch->gone))
+		writel(1, ch->regs + MDMA_CHAN_IRQ);
 	return IRQ_WAKE_THREAD;
 }
 
@@ -56,7 +57,8 @@ static irqreturn_t mdma_chan_intx(int irq, void *data)
 	struct mdma_chan *ch = data;
 
 	/* A function that does not decode its BAR reads as ones; a suspended one says anything. */
-	if (READ_ONCE(ch->suspended) || readl(ch->regs + MDMA_CHAN_IRQ) != 1)
+	if (READ_ONCE(ch->suspended) || READ_ONCE(ch->gone) ||
+	    readl(ch->regs + MDMA_CHAN_IRQ) != 1)
 		return IRQ_NONE;
 	return mdma_chan_irq(irq, data);
 }
@@ -260,8 +262,7 @@ static int mdma_chan_alloc_resources(struct dma_chan *chan)
 	int ret;
 
 	mutex_lock(&ch->guest->lock);
-	/* Not ENODEV: on ENODEV, dmaengine takes the device off its list for good. */
-	ret = ch->gone ? -ENXIO : mdma_ring_alloc(ch);
+	ret = mdma_ring_alloc(ch);
 	mutex_unlock(&ch->guest->lock);
 
 	return ret ?: ch->guest->ring_size;
@@ -361,6 +362,8 @@ void mdma_chan_suspend(struct mdma_chan *ch)
 	if (!list_empty(&ch->done))
 		irq_wake_thread(ch->irq, ch);
 	spin_unlock_irq(&ch->lock);
+	/* A handler that began before may still read a register. */
+	synchronize_hardirq(ch->irq);
 }
 
 /**
@@ -380,11 +383,17 @@ void mdma_chan_resume(struct mdma_chan *ch)
  */
 void mdma_chan_lose(struct mdma_chan *ch)
 {
+	int irq;
+
 	spin_lock_irq(&ch->lock);
 	mdma_ring_lose(ch);
-	if (ch->irq)
-		irq_wake_thread(ch->irq, ch);
+	irq = ch->irq;
+	if (irq)
+		irq_wake_thread(irq, ch);
 	spin_unlock_irq(&ch->lock);
+	/* The caller owns the device, so the interrupt stays. */
+	if (irq)
+		synchronize_hardirq(irq);
 }
 
 /**
@@ -405,7 +414,7 @@ void mdma_chan_remove(struct mdma_chan *ch)
 		mdma_ring_abort(ch);
 		mdma_ring_stop(ch);
 	}
-	ch->gone = true;
+	WRITE_ONCE(ch->gone, true);
 	irq = ch->irq;
 	ch->irq = 0;
 	spin_unlock_irq(&ch->lock);

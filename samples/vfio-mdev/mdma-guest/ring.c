@@ -209,7 +209,7 @@ static void mdma_ring_clear(struct mdma_chan *ch)
  */
 void mdma_ring_lose(struct mdma_chan *ch)
 {
-	ch->gone = true;
+	WRITE_ONCE(ch->gone, true);
 	mdma_ring_fail_all(ch, &ch->flight);
 	mdma_ring_fail_all(ch, &ch->submitted);
 }
@@ -273,7 +273,7 @@ void mdma_ring_suspend(struct mdma_chan *ch)
 		mdma_ring_stop(ch);
 		mdma_ring_take(ch, &failed);
 	}
-	ch->suspended = true;
+	WRITE_ONCE(ch->suspended, true);
 }
 
 /**
@@ -282,16 +282,25 @@ void mdma_ring_suspend(struct mdma_chan *ch)
  */
 void mdma_ring_resume(struct mdma_chan *ch)
 {
-	ch->suspended = false;
+	WRITE_ONCE(ch->suspended, false);
 	if (!ch->gone && ch->ring)
 		mdma_ring_restart(ch);
+}
+
+static void mdma_ring_free_memory(struct mdma_chan *ch, struct mdma_desc *ring,
+				  dma_addr_t iova, struct mdma_tx *txs)
+{
+	dma_free_coherent(&ch->guest->pdev->dev,
+			  ch->guest->ring_size * sizeof(*ring), ring, iova);
+	kfree(txs);
 }
 
 /**
  * mdma_ring_alloc - give a channel its ring and transactions, and start it
  * @ch: channel; the caller holds the device's lock
  *
- * Return: 0, or -ENOMEM.
+ * Return: 0, -ENOMEM, or -ENXIO if the device is gone. Not -ENODEV: on that,
+ * dmaengine takes the device off its list for good.
  */
 int mdma_ring_alloc(struct mdma_chan *ch)
 {
@@ -313,6 +322,11 @@ int mdma_ring_alloc(struct mdma_chan *ch)
 	}
 
 	spin_lock_irq(&ch->lock);
+	if (ch->gone) {
+		spin_unlock_irq(&ch->lock);
+		mdma_ring_free_memory(ch, ring, iova, txs);
+		return -ENXIO;
+	}
 	ch->txs = txs;
 	ch->ring = ring;
 	ch->ring_iova = iova;
@@ -360,8 +374,5 @@ void mdma_ring_free(struct mdma_chan *ch)
 		return;
 	for (i = 0; i < ch->guest->ring_size; i++)
 		dma_descriptor_unmap(&txs[i].tx);
-	dma_free_coherent(&ch->guest->pdev->dev,
-			  ch->guest->ring_size * sizeof(*ring), ring,
-			  ch->ring_iova);
-	kfree(txs);
+	mdma_ring_free_memory(ch, ring, ch->ring_iova, txs);
 }
