@@ -137,6 +137,18 @@ class Order(unittest.TestCase):
         failures.play_forgetful(run)
         run.play.assert_called_once()
 
+    def test_iommufd(self):
+        """There the device forgets, and then that of iommufd is there again."""
+        loaded = self.enterContext(mock.patch.object(failures.mdev, "load"))
+        self.enterContext(mock.patch.object(failures.vfio_iommufd, "builtin", lambda: False))
+        run = mock.Mock(config=SimpleNamespace(forgets="/forgets.ko", container="iommufd"))
+        run.play.side_effect = GuestError("no")
+        with self.assertRaises(GuestError):
+            failures.play_forgetful(run)
+        self.assertEqual([one.args[0] for one in loaded.call_args_list],
+                         ["/forgets.ko", failures.vfio_iommufd.MDMA])
+        self.assertFalse(self.loaded)
+
     def test_other_failures(self):
         """A control that does not come so far has failed, whatever for."""
         for error in (TestError("the migration is failed"), GuestError("QEMU ended"),

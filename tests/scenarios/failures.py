@@ -9,7 +9,8 @@ switchover, the device's writes against RAM at each stop, and the numbers of all
 
 There are two controls. A device always has more initial data: QEMU's switchover-ack must hold the
 switchover back, and without switchover-ack the guest must move. And a backend forgets unpinned
-pages: both oracles of the moves must find what is lost.
+pages, or with container=iommufd the device's own log does: both oracles of the moves must find what
+is lost.
 
 usage: failures.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -19,7 +20,7 @@ import random
 import signal
 import struct
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from play import arguments, entry, forgetful, guest_vm, mdev
+from play import arguments, entry, forgetful, guest_vm, mdev, vfio_iommufd
 from play.attempt import move
 from play.host import in_memory, set_workload, wait_until, workload
 from play.link import Trap
@@ -35,11 +36,15 @@ from play.steps import CAUGHT
 from play.traveller import PRECOPY, STOP, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"guest": "", "mutant": "control=1", "forgets": "control=1"}
+BUILDS = {"guest": "", "mutant": "container=type1 control=1",
+          "forgets": "container=type1 control=1",
+          "iommufd": "container=iommufd", "logging": "container=iommufd",
+          "iommufd_mutant": "container=iommufd control=1",
+          "iommufd_forgets": "container=iommufd control=1"}
 
 KEYS = settings.keys(
     "control", "type", *settings.WORKLOAD, *settings.GUEST, "pause_s", *settings.TRACE,
-    "device", mem_mb=128, window_mb=16, dirty_mb=2, pause_s=40,
+    "container", "device", mem_mb=128, window_mb=16, dirty_mb=2, pause_s=40,
     own={
         "cases": settings.Words("all", "which of the failures; none: only the moves", (
             "none", "cancelled-in-precopy", "cancelled-at-switchover", "refused-in-precopy",
@@ -53,6 +58,10 @@ KEYS = settings.keys(
         "mutant": settings.File("mutant/endless-initial-data/mdma.ko", "device of one control"),
         "forgets": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                  "backend of the other one"),
+        "iommufd_mutant": settings.File("mutant/endless-initial-data/iommufd/mdma.ko",
+                                        "device of one control, with container=iommufd"),
+        "iommufd_forgets": settings.File("mutant/log-forgets/iommufd/mdma.ko",
+                                         "device of the other one, likewise"),
         "backend": settings.BACKEND,
     })
 
@@ -73,6 +82,8 @@ def configuration(values):
     config.other_type = "mdma-4" if config.type != "mdma-4" else "mdma-1"
     words = list(CASES) if config.cases == "all" else config.cases.split(",")
     config.chosen = [name for name in words if name != "none"]
+    if config.container == "iommufd":
+        config.mutant, config.forgets = config.iommufd_mutant, config.iommufd_forgets
     return config
 
 
@@ -238,6 +249,7 @@ def play_failures(run):
     with ExitStack() as stack:
         run.boot(stack)
         other = stack.enter_context(mdev.Mdev(config.other_type))
+        other.track(guest_vm.by_iommufd(config))
         for name in config.chosen:
             run.fail(name, CASES[name], other if CASES[name].other_type else None)
             run.succeed(f"second try after {name}", move)
@@ -289,13 +301,25 @@ def play_control(run):
                      Case(held_back, PRECOPY, ("cancelled", "failed")))
             run.succeed("without it the guest is moved", move_at_once)
     finally:
-        mdev.load()
+        mdev.load(vfio_iommufd.mdma() if guest_vm.by_iommufd(run.config) else None)
 
 
 def play_forgetful(run):
-    """On a backend that forgets."""
-    with forgetful.loaded(run.config.forgets, run.config):
+    """On a backend that forgets, or with iommufd on a device that does."""
+    config = run.config
+    with mdma_that_forgets(config.forgets) if guest_vm.by_iommufd(config) \
+            else forgetful.loaded(config.forgets, config):
         run.play()
+
+
+@contextmanager
+def mdma_that_forgets(path):
+    """This device is loaded, and afterwards the good one for iommufd."""
+    mdev.load(path)
+    try:
+        yield
+    finally:
+        mdev.load(vfio_iommufd.mdma())
 
 
 def play(name, config, results, function, kind=Traveller):

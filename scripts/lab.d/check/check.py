@@ -286,6 +286,8 @@ PARTS = {
     "driver": in_lab("driver", transfers="30000"),
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0",
                    fire="50"),
+    "fire-iommufd": in_lab("failures", "fire-iommufd", cases="none", moves="0", pause_s="0",
+                           control="0", fire="50", container=versions.IOMMUFD),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "newest": newest.check,
     "packages": debs.check,
@@ -302,7 +304,8 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "guests", "viommu", "detours", "remapped", "packages", "drivers")
+BY_NAME = ("fire", "fire-iommufd", "guests", "viommu", "detours", "remapped", "packages",
+           "drivers")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {

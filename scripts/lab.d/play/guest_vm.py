@@ -126,9 +126,14 @@ def locked_kb(vm):
     return int(re.search(r"VmLck:\s+(\d+) kB", status)[1])
 
 
+def by_iommufd(config):
+    """Whether the settings of a scenario say that iommufd maps the guest's memory."""
+    return getattr(config, "container", "type1") == "iommufd"
+
+
 def mapped_by(config):
     """(words, properties of the device) by which QEMU gets its container."""
-    if getattr(config, "container", "type1") == "iommufd":
+    if by_iommufd(config):
         return ["-object", f"iommufd,id={IOMMUFD}"], f"iommufd={IOMMUFD}"
     return [], ""
 

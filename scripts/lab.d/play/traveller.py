@@ -59,6 +59,8 @@ class Traveller:
         config = self.config
         stack.callback(self._tell)
         self.mdevs = [stack.enter_context(mdev.Mdev(config.type)) for _ in range(2)]
+        for one in self.mdevs:
+            one.track(guest_vm.by_iommufd(config))
         tracer = stack.enter_context(Tracer(
             f"mdma-{self.scenario}", EVENTS, config.buffer_kb, self.directory, mdevs=self.mdevs,
             room_mb=config.trace_mb))
