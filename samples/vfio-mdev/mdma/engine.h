@@ -25,6 +25,8 @@ struct mdma_settings;
 struct mem_cgroup;
 struct vfio_device;
 
+#define MDMA_ATTENTION	0	/* bit of mdma_engine.attention */
+
 /**
  * struct mdma_engine - what executes descriptors
  * @id: first 4 bytes of the device's UUID, as the number that they print
@@ -47,8 +49,9 @@ struct vfio_device;
  *	changes with @gate held for writing
  * @keep_settings: those of a stream do not count; likewise
  * @interrupt: raises a channel's interrupt; gate held
- * @attend: does what the function has for the thread of any channel; gate held for
- *	reading
+ * @attention: bit MDMA_ATTENTION: there is work for @attend
+ * @attend: does what the function has for the thread of any channel, and clears
+ *	@attention; gate held for reading
  * @stats: counters
  * @access: what is pinned
  * @held: what of it is not used
@@ -78,6 +81,7 @@ struct mdma_engine {
 	struct mdma_settings *settings;
 	bool keep_settings;
 	void (*interrupt)(struct mdma_engine *engine, struct mdma_channel *ch);
+	unsigned long attention;
 	void (*attend)(struct mdma_engine *engine);
 
 	struct mdma_stats stats;

@@ -85,7 +85,7 @@ static int set_masked(struct mdma_intx *intx, bool masked)
 	ret = intx->eventfd ? 0 : -EINVAL;
 	if (!ret)
 		intx->masked = masked;
-	clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
+	clear_bit(MDMA_ATTENTION, &intx->engine->attention);
 	spin_unlock(&intx->lock);
 	if (ret || masked)
 		return ret;
@@ -103,10 +103,8 @@ void mdma_intx_attend(struct mdma_intx *intx)
 {
 	bool unmask;
 
-	if (!test_bit(MDMA_INTX_UNMASKED, &intx->flags))
-		return;
 	spin_lock(&intx->lock);
-	unmask = test_and_clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
+	unmask = test_and_clear_bit(MDMA_ATTENTION, &intx->engine->attention);
 	if (unmask)
 		intx->masked = false;
 	spin_unlock(&intx->lock);
@@ -125,7 +123,7 @@ static int unmask_signalled(void *opaque, void *data)
 	struct mdma_intx *intx = opaque;
 	u32 i;
 
-	set_bit(MDMA_INTX_UNMASKED, &intx->flags);
+	set_bit(MDMA_ATTENTION, &intx->engine->attention);
 	for (i = 0; i < intx->engine->nr_channels; i++)
 		mdma_channel_kick(&intx->engine->channels[i]);
 	return 0;
@@ -171,7 +169,7 @@ void mdma_intx_release(struct mdma_intx *intx)
 {
 	set_eventfd(intx, NULL);
 	set_unmask_eventfd(intx, -1);
-	clear_bit(MDMA_INTX_UNMASKED, &intx->flags);
+	clear_bit(MDMA_ATTENTION, &intx->engine->attention);
 }
 
 static int set_trigger(struct mdma_intx *intx, s32 fd)

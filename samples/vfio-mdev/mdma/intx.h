@@ -12,8 +12,6 @@ struct mdma_engine;
 struct vfio_irq_set;
 struct virqfd;
 
-#define MDMA_INTX_UNMASKED	0	/* bit of mdma_intx.flags */
-
 /**
  * struct mdma_intx - the line
  * @engine: whose channels raise it
@@ -24,8 +22,7 @@ struct virqfd;
  * @masked: the user was told of the line, or does not want to be told
  * @setting: the eventfd that unmasks is being set, by one at a time: vfio makes it
  *	known before it can be disabled. Taken first, and not with the gate
- * @unmask: eventfd that ends @masked
- * @flags: MDMA_INTX_UNMASKED: it was signalled, and @masked is to end
+ * @unmask: eventfd that ends @masked: by mdma_engine.attention
  */
 struct mdma_intx {
 	struct mdma_engine *engine;
@@ -35,7 +32,6 @@ struct mdma_intx {
 	bool masked;
 	struct mutex setting;	/* changes of unmask */
 	struct virqfd *unmask;
-	unsigned long flags;
 };
 
 void mdma_intx_init(struct mdma_intx *intx, struct mdma_engine *engine);

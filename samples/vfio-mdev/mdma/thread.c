@@ -32,7 +32,8 @@ static bool channel_work(void *data, ktime_t *next)
 
 	down_read(&engine->gate);
 	old = set_active_memcg(current->mm ? NULL : engine->memcg);
-	engine->attend(engine);
+	if (READ_ONCE(engine->attention))
+		engine->attend(engine);
 	if (engine->running) {
 		mutex_lock(&ch->exec);
 		busy = mdma_ring_poll(ch);
