@@ -216,6 +216,16 @@ class Limits(unittest.TestCase):
         workshop = SimpleNamespace(build=lambda *_: None, run=lambda *_: (text, code, 13.2))
         return units.judge(workshop, one)
 
+    def test_compiler_that_was_killed(self):
+        """It says nothing of the mutant, nor of the others."""
+        units = mutant_units.Units()
+        build = unittest.mock.Mock(side_effect=say.LabError("the compiler was killed"))
+        verdict = units.judge(SimpleNamespace(build=build), made())
+        self.assertEqual((verdict.state, verdict.by), ("error", ["the compiler was killed"]))
+        build.side_effect = mutant_units.DoesNotBuild("refused")
+        with self.assertRaises(mutant_units.DoesNotBuild):
+            units.judge(SimpleNamespace(build=build), made())
+
     def test_killed(self):
         """Each limit counts as killed and says so; a test that passes is no verdict."""
         begun = "KTAP version 1\n1..1\n"

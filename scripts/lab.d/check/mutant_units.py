@@ -139,7 +139,11 @@ class Units:
         if not wanted:
             return None
         begin = time.monotonic()
-        workshop.build(wanted, one)
+        try:
+            workshop.build(wanted, one)
+        except say.LabError as error:
+            # The machine's fault: it is no reason to end all the others.
+            return Verdict(one.name, ERROR, "unit", [str(error)])
         for program in wanted:
             limit = self.seconds[program] * TIMES + MORE_SECONDS
             text, code, seconds = workshop.run(program, limit)
