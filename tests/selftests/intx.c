@@ -27,18 +27,28 @@ FIXTURE(line) {
 	int fd;
 };
 
+static void line_open(struct line *l, const char *type, unsigned int channel)
+{
+	ASSERT_STR("0", error(rig_open(&l->rig, type, RIG_PAGES)));
+	ring_enable(&l->ring, &l->rig, channel, 8);
+	l->fd = irq_set(&l->rig.dev, VFIO_PCI_INTX_IRQ_INDEX, 0);
+	ASSERT_LE(0, l->fd);
+}
+
+static void line_close(struct line *l)
+{
+	rig_close(&l->rig);
+	close(l->fd);
+}
+
 FIXTURE_SETUP(line)
 {
-	ASSERT_STR("0", error(rig_open(&self->rig, "mdma-4", RIG_PAGES)));
-	ring_enable(&self->ring, &self->rig, CHANNEL, 8);
-	self->fd = irq_set(&self->rig.dev, VFIO_PCI_INTX_IRQ_INDEX, 0);
-	ASSERT_LE(0, self->fd);
+	line_open(self, "mdma-4", CHANNEL);
 }
 
 FIXTURE_TEARDOWN(line)
 {
-	rig_close(&self->rig);
-	close(self->fd);
+	line_close(self);
 	EXPECT_LOCKED(0);
 }
 
@@ -290,21 +300,32 @@ static int write_command(void *arg)
 	return mdma_config_write(&l->rig.dev, PCI_COMMAND, &command, 2);
 }
 
-/* A channel whose thread waits for memory keeps no other one's interrupt. */
-TEST_F(line, mdma_intx_unmasked_beside_a_stalled_channel, 60)
+/*
+ * The thread of channel 0 waits for its user's memory, and an eventfd unmasks. Returns
+ * that.
+ */
+static int stall_channel_0(struct line *l, struct stall *stall)
 {
 	__u64 size = SLOW_PAGES << PAGE_SHIFT;
 	int resample = eventfd(0, EFD_NONBLOCK);
-	struct rig *r = &self->rig;
-	struct stall stall;
+	struct rig *r = &l->rig;
 
-	ASSERT_STR("0", error(stall_open(&stall, size)));
-	ASSERT_EQ(0, dma_map(r->container, stall.mem, at(RIG_PAGES), size, MAP_RW));
-	ASSERT_STR("0", error(with_eventfd(self, UNMASK, resample)));
+	ASSERT_STR("0", error(stall_open(stall, size)));
+	ASSERT_EQ(0, dma_map(r->container, stall->mem, at(RIG_PAGES), size, MAP_RW));
+	ASSERT_STR("0", error(with_eventfd(l, UNMASK, resample)));
 	set_window(r, RIG_PAGES, RIG_PAGES + SLOW_PAGES);
 	SET(r, "access", "rw");
 	SET(r, "run", "1");
-	ASSERT_LE(0, stall_wait(&stall, 10000));
+	ASSERT_LE(0, stall_wait(stall, 10000));
+	return resample;
+}
+
+/* A channel whose thread waits for memory keeps no other one's interrupt. */
+TEST_F(line, mdma_intx_unmasked_beside_a_stalled_channel, 60)
+{
+	struct stall stall;
+	int resample = stall_channel_0(self, &stall);
+
 	/* An interrupt without DMA: on the kernel's own type1, a pin would wait as well. */
 	ring_set_reg(&self->ring, MDMA_CHAN_CTRL, 0);
 	ring_set_reg(&self->ring, MDMA_CHAN_RING_SIZE, 0);
@@ -329,20 +350,13 @@ static int close_device(void *arg)
  */
 TEST_F(line, mdma_unmask_that_stalls_stalls_nobody_else, 60)
 {
-	__u64 size = SLOW_PAGES << PAGE_SHIFT;
-	int resample = eventfd(0, EFD_NONBLOCK);
-	struct rig *r = &self->rig, other;
 	struct job writer, closer;
 	struct stall stall;
+	struct rig other;
+	int resample;
 
 	ASSERT_STR("0", error(rig_open(&other, "mdma-1", RIG_PAGES)));
-	ASSERT_STR("0", error(stall_open(&stall, size)));
-	ASSERT_EQ(0, dma_map(r->container, stall.mem, at(RIG_PAGES), size, MAP_RW));
-	ASSERT_STR("0", error(with_eventfd(self, UNMASK, resample)));
-	set_window(r, RIG_PAGES, RIG_PAGES + SLOW_PAGES);
-	SET(r, "access", "rw");
-	SET(r, "run", "1");
-	ASSERT_LE(0, stall_wait(&stall, 10000));
+	resample = stall_channel_0(self, &stall);
 	job_start(&writer, write_command, self);
 	job_settle(&writer);
 	EXPECT_EQ(false, job_done(&writer, 0));
@@ -354,6 +368,30 @@ TEST_F(line, mdma_unmask_that_stalls_stalls_nobody_else, 60)
 	EXPECT_EQ(0, job_join(&writer));
 	job_join(&closer);
 	rig_close(&other);
+}
+
+/*
+ * The only thread that could unmask the line waits for memory, so what the eventfd asks
+ * for is not done yet. Masking the line comes later, and lasts.
+ */
+TEST_F(line, mdma_mask_outlasts_an_earlier_eventfd, 60)
+{
+	struct stall stall;
+	int resample;
+
+	line_close(self);
+	line_open(self, "mdma-1", 0);
+	raise_irq(self);
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	resample = stall_channel_0(self, &stall);
+	ASSERT_EQ(0, eventfd_write(resample, 1));
+	ASSERT_STR("0", error(command(self, MASK)));
+	stall_release(&stall);
+	wait_for_writes(&self->rig, SLOW_PAGES);
+	EXPECT_EQ(0, irq_count(self->fd, NOBODY_WAITS));
+	ASSERT_STR("0", error(command(self, UNMASK)));
+	EXPECT_EQ(1, irq_count(self->fd, 3000));
+	close(resample);
 }
 
 struct setters {
