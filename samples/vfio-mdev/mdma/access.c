@@ -220,7 +220,8 @@ static int run_pin(struct mdma_access *access, struct mdma_run *run,
  * @pages: room for all of them
  *
  * Return: 0, -EINPROGRESS if ->dma_unmap() came meanwhile, or the device changes
- * its IOAS: nothing is pinned, -ERESTART if a signal interrupted it, or the error of vfio_pin_pages().
+ * its IOAS: nothing is pinned, -ERESTART if a signal interrupted it, or the error of
+ * vfio_pin_pages().
  */
 int mdma_run_pin(struct mdma_access *access, struct mdma_run *run,
 		 struct page **pages)
