@@ -166,13 +166,15 @@ static void unpin_pages(struct vfio_iommu *iommu, dma_addr_t iova, int npage)
 	}
 }
 
+/* A driver that unpins beyond the last page unpins nothing, least of all IOVA 0 (R13). */
 static void vfio_iommu_type1_unpin_pages(void *iommu_data,
 					 dma_addr_t user_iova, int npage)
 {
+	dma_addr_t iova = user_iova & PAGE_MASK;
 	struct vfio_iommu *iommu = iommu_data;
 
-	if (iommu->v2)
-		unpin_pages(iommu, user_iova & PAGE_MASK, npage);
+	if (iommu->v2 && iova + ((dma_addr_t)npage << PAGE_SHIFT) - 1 >= iova)
+		unpin_pages(iommu, iova, npage);
 }
 
 /*

@@ -525,6 +525,26 @@ static void by_a_kernel_thread(void)
 	end();
 }
 
+/* What is left of a range that goes beyond the last page is not that page's neighbour. */
+static void unpin_wraps_around(void)
+{
+	u64 last = ~0ULL >> PAGE_SHIFT;
+
+	begin_pins();
+	map_memory(0, 10);
+	CHECK(pin(0, 1) == 1, "page 0");
+	unpin(last, 2);
+	unpin(last - 5, MAX);
+	CHECK(frames_pinned() == 1, "%ld frames are pinned", frames_pinned());
+	/* The last page itself is no such range. */
+	map_memory(last, 1);
+	CHECK(pin(last, 1) == 1, "the last page");
+	unpin(last, 1);
+	unpin(0, 1);
+	nothing_is_pinned();
+	end();
+}
+
 static void bad_calls(void)
 {
 	struct vfio_dma *dma;
@@ -584,6 +604,7 @@ static const struct unit_test tests[] = {
 	{ "pin: R14: the limit of locked memory", limit_of_locked_memory },
 	{ "pin: a kernel thread", by_a_kernel_thread },
 	{ "pin: R13: bad calls", bad_calls },
+	{ "pin: R13: an unpin that wraps around", unpin_wraps_around },
 };
 
 int main(void)
