@@ -87,12 +87,14 @@
 // hook: 1 = type1_release,
 // hook: 1 = type1_ioctl,
 
+// The memory is for the last call to free. What is left is for a failure to open.
 @@ symbol iommu; @@
  vfio_iommu_type1_release(...)
  {
  ...
 -	kfree(iommu);
  }
+// hook: 1 kfree(iommu);
 
 // No mapping is made while others are removed, or in a container that is released.
 @@ symbol iommu, ret; @@
@@ -235,7 +237,7 @@ type T;
 -vpfn_pages(D, I, N)
 +vfio_dma_pinned(D, I, N)
 // where: vpfn_pages(
-// hook: 2 vfio_dma_pinned(dma, iova, n
+// hook: 2 vfio_dma_pinned(dma, iova,
 
 // A new mapping has an empty store.
 @@ expression D; @@
@@ -283,9 +285,8 @@ type T;
 @@ expression I; @@
 -	mutex_lock(&I->lock);
 -	mutex_lock(&I->device_list_lock);
-+	mutex_lock(&I->device_list_lock);
-+	mutex_lock(&I->lock);
-// hook: 2 mutex_lock(&iommu->device_list_lock);
++	vfio_iommu_lock_devices(I);
+// hook: 2 vfio_iommu_lock_devices(iommu);
 
 // A group is detached that dirtied memory without saying where (R9).
 @@ expression I; @@

@@ -54,6 +54,7 @@ static struct vfio_dma *vfio_find_dma(struct vfio_iommu *iommu,
 static void vfio_dma_init(struct vfio_iommu *iommu, struct vfio_dma *dma);
 static void vfio_dma_bury(struct vfio_iommu *iommu, struct vfio_dma *dma);
 static void vfio_iommu_unlock(struct vfio_iommu *iommu);
+static void vfio_iommu_lock_devices(struct vfio_iommu *iommu);
 static void vfio_iommu_lock_maps(struct vfio_iommu *iommu);
 static void vfio_iommu_unlock_maps(struct vfio_iommu *iommu);
 

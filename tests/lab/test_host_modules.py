@@ -156,6 +156,14 @@ class HookCheck(Case):
         self.assertIn("'our_end' is on 0 lines",
                       self.check("struct list;\n", "our_list;\nour_list;\n")[1])
 
+    def test_where_one_word(self):
+        """The text that only some kernels have may be a word."""
+        rules = "// where: tree(\n// hook: 1 our_tree(\n"
+        self.assertEqual(self.check("tree(x)\n", "our_tree(x)\n", rules)[0], 0)
+        code, said = self.check("tree(x)\n", "tree(x)\n", rules)
+        self.assertEqual(code, 1)
+        self.assertIn("'our_tree(' is on 0 lines", said)
+
     def test_missing(self):
         """Which hook is missing, where, by which rule, for which kernel, and what to do."""
         code, said = self.check("struct list;\n", "our_list;\nour_end;\n")
