@@ -2,6 +2,8 @@
 /* The interrupt line: asserted, masked, unmasked, moved. */
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <linux/pci_regs.h>
 
@@ -399,17 +401,16 @@ struct setters {
 	int fd, done;
 };
 
-/* Whenever there is no eventfd that unmasks, it sets this one. */
-static int set_unmask_all_the_time(void *arg)
+static int set_and_unset_unmask(void *arg)
 {
 	struct setters *s = arg;
 	int ret = 0;
 
 	preempt_on_cpu_0(SCHED_IDLE);
-	while (!__atomic_load_n(&s->done, __ATOMIC_RELAXED) &&
-	       (!ret || ret == -EBUSY))
-		ret = with_eventfd(s->line, UNMASK, s->fd);
-	return ret == -EBUSY ? 0 : ret;
+	while (!__atomic_load_n(&s->done, __ATOMIC_RELAXED) && !ret)
+		ret = with_eventfd(s->line, UNMASK, s->fd) ?:
+		      with_eventfd(s->line, UNMASK, -1);
+	return ret;
 }
 
 static int unset_unmask_often(void *arg)
@@ -425,9 +426,21 @@ static int unset_unmask_often(void *arg)
 	return ret;
 }
 
+/* The place is between two calls of vfio's, which can't be stalled: make it long. */
+#define SLOW_POLLS	"/sys/kernel/tracing/instances/intx-selftest"
+
+static void slow_down_polls(void)
+{
+	rmdir(SLOW_POLLS);
+	ASSERT_EQ(0, mkdir(SLOW_POLLS, 0700));
+	ASSERT_EQ(0, file_write(SLOW_POLLS "/set_ftrace_filter",
+				"eventfd_poll:stacktrace"));
+}
+
 /*
- * One thread sets the eventfd that unmasks, and another one, which wakes up at any place
- * of this, takes it away. vfio knows of the eventfd before it can be taken away.
+ * One thread sets the eventfd that unmasks again and again, and another one, which wakes
+ * up at any place of this, takes it away. vfio knows of the eventfd before it is
+ * complete, so it must not be taken away in between.
  */
 TEST_F(line, mdma_unmask_is_set_and_unset_at_once, 60)
 {
@@ -435,13 +448,15 @@ TEST_F(line, mdma_unmask_is_set_and_unset_at_once, 60)
 	char model[PREEMPT_NAME];
 	struct job set, unset;
 
+	slow_down_polls();
 	preempt_full(model);
-	job_start(&set, set_unmask_all_the_time, &setters);
+	job_start(&set, set_and_unset_unmask, &setters);
 	job_start(&unset, unset_unmask_often, &setters);
 	EXPECT_STR("0", error(job_join(&unset)));
 	__atomic_store_n(&setters.done, 1, __ATOMIC_RELAXED);
 	EXPECT_STR("0", error(job_join(&set)));
 	preempt_restore(model);
+	EXPECT_EQ(0, rmdir(SLOW_POLLS));
 	/* It still works. */
 	ASSERT_STR("0", error(with_eventfd(self, UNMASK, -1)));
 	ASSERT_STR("0", error(with_eventfd(self, UNMASK, setters.fd)));

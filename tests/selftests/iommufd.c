@@ -12,6 +12,7 @@
 #include "preempt.h"
 #include "ring.h"
 #include "stall.h"
+#include "unmap_trace.h"
 
 #define BYTES		((__u64)RIG_PAGES << PAGE_SHIFT)
 #define ROUNDS		40
@@ -25,6 +26,7 @@ FIXTURE(iommufd) {
 	__u32 other;
 	unsigned char *other_mem;
 	long long pinned;
+	int tries, done;
 };
 
 FIXTURE_SETUP(iommufd)
@@ -375,22 +377,25 @@ static int call_replace(void *arg)
 
 /*
  * A pin has its pages, and its thread gets no time to see that they are to go. iommufd
- * asks for them a hundred times, and then warns: it must wait the first time. If each
- * of them took 100 ms, it would be over before this test looks.
+ * asks for them a hundred times, and then warns: the device must not answer before it
+ * has given them back.
  */
 TEST_F(iommufd, iommufd_unmap_waits_for_a_late_pin, 60)
 {
 	struct job pinner, unmapper;
 
+	ASSERT_STR("0", error(unmap_trace_begin_answers()));
 	ASSERT_EQ(0, mdma_set_pin_stall(&self->rig.dev, 2));
 	job_start(&pinner, call_pin_three, self);
 	WAIT_FOR(pins(self) == 3);
 	job_start(&unmapper, call_unmap, self);
-	EXPECT_EQ(0, job_done(&unmapper, 12000));
+	EXPECT_EQ(true, job_sleeps_in(&unmapper, "mdma_unmap_range"));
+	usleep(1000000);
+	EXPECT_EQ(0, unmap_trace_answers());
 	ASSERT_EQ(0, mdma_set_pin_stall(&self->rig.dev, 0));
 	EXPECT_STR("0", error(job_join(&unmapper)));
-	/* It is told to try again, and finds nothing mapped. */
-	EXPECT_STR("ENOENT", error(job_join(&pinner)));
+	/* It is told to try again. The mapping is gone, or going. */
+	EXPECT_NE(0, job_join(&pinner));
 	EXPECT_EQ(0, pins(self));
 }
 
@@ -408,6 +413,38 @@ TEST_F(iommufd, iommufd_pin_while_the_ioas_is_replaced, 30)
 	EXPECT_STR("0", error(job_join(&changer)));
 	EXPECT_STR("0", error(job_join(&pinner)));
 	EXPECT_EQ(3, pins(self));
+}
+
+static int call_attach_to_nothing(void *arg)
+{
+	struct iommufd *t = arg;
+
+	while (!__atomic_load_n(&t->done, __ATOMIC_RELAXED)) {
+		if (attach(t, t->other + 1000) != -ENOENT)
+			return -1;
+		__atomic_add_fetch(&t->tries, 1, __ATOMIC_RELAXED);
+		usleep(5000);
+	}
+	return 0;
+}
+
+static int call_pin_beyond(void *arg)
+{
+	return pin(arg, RIG_PAGES + 1, 1);
+}
+
+/* What is not mapped is told, whatever the user asks for meanwhile. */
+TEST_F(iommufd, iommufd_pin_of_nothing_while_the_user_attaches, 30)
+{
+	struct job attacher, pinner;
+
+	job_start(&attacher, call_attach_to_nothing, self);
+	WAIT_FOR(__atomic_load_n(&self->tries, __ATOMIC_RELAXED) > 1);
+	job_start(&pinner, call_pin_beyond, self);
+	EXPECT_EQ(true, job_ends(&pinner));
+	__atomic_store_n(&self->done, 1, __ATOMIC_RELAXED);
+	EXPECT_STR("ENOENT", error(job_join(&pinner)));
+	EXPECT_EQ(0, job_join(&attacher));
 }
 
 /* The thread of the first channel. */

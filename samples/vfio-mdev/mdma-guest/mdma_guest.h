@@ -77,8 +77,8 @@ struct mdma_tx {
  * @failed: which of the last %MDMA_COOKIES_KNOWN cookies failed or were
  *	terminated, by cookie modulo that number
  * @suspended: the ring is stopped, whatever clients do, until it is resumed; no
- *	register may be read, because the function may not answer. Interrupt handlers
- *	read it without the lock, and who sets it waits for them; so with @gone
+ *	register may be read, because the function may not answer. The handler of the
+ *	line reads it, and @gone, without the lock; who suspends waits for it
  * @gone: the device is gone; no register may be touched
  */
 struct mdma_chan {

@@ -10,7 +10,8 @@
  * when the device runs. All runs that are not parked are in one tree, so ->dma_unmap()
  * finds those in its range (unmap.c).
  *
- * A pin in a range that is being unmapped (going.c) gets -EINPROGRESS. Its caller
+ * A pin in a range that is being unmapped (going.c), or of a device whose IOAS is
+ * being replaced, gets -EINPROGRESS. Its caller
  * gives back whatever else it has pinned, since ->dma_unmap() may be waiting for
  * that, calls mdma_access_settle() and tries again, until type1 tells whether the
  * range is still mapped.
@@ -160,9 +161,10 @@ static bool was_asked(struct mdma_access *access, struct mdma_run *run)
 }
 
 /*
- * Did the call find no IOAS because the device changes it? iommufd takes the old one
- * from the device, unlocks it while ->dma_unmap() gives the pins back, and then lets
- * it have the new one.
+ * Did the call find no IOAS because the device gets another one? iommufd takes the old
+ * one from the device, unlocks it while ->dma_unmap() gives the pins back and waits
+ * for this run, and then lets it have the new one. So the change is in progress still.
+ * Otherwise, -ENOENT means that nothing is mapped, or that there is no IOAS.
  */
 static bool changes_ioas(struct mdma_access *access, u64 iova, u32 npages,
 			 int ret)
@@ -173,7 +175,7 @@ static bool changes_ioas(struct mdma_access *access, u64 iova, u32 npages,
 		return false;
 	mutex_lock(&access->lock);
 	closed = mdma_access_closed(access, iova, mdma_last_byte(iova, npages),
-				    false);
+				    true);
 	mutex_unlock(&access->lock);
 	return closed;
 }

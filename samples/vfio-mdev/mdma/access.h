@@ -23,7 +23,7 @@ struct vfio_device;
  * @stats: counts pins
  * @exact: an iommufd has the pins: it wants back what a call pinned, and in no
  *	other pieces. Changes while the device is not open
- * @stall: test hook: where vfio_pin_pages() is to be stalled, or 0
+ * @stall: test hook: where vfio_pin_pages() and vfio_dma_rw() stall, or 0
  * @lock: guards @runs and @going, the state of each run (run.h), struct mdma_held
  *	and struct mdma_manual; never held over a call into vfio
  * @runs: all struct mdma_run, those in use and those held
@@ -51,8 +51,8 @@ struct mdma_access {
 /**
  * enum mdma_respect - which ranges that are being unmapped refuse a new run
  * @MDMA_RESPECT_ALL: all
- * @MDMA_RESPECT_CALLS: those for which ->dma_unmap() is in progress, after
- *	mdma_access_settle()
+ * @MDMA_RESPECT_CALLS: those for which ->dma_unmap(), or a change of the IOAS, is in
+ *	progress, after mdma_access_settle()
  * @MDMA_RESPECT_NONE: none
  */
 enum mdma_respect {

@@ -46,7 +46,7 @@
  * the pin waits (W18). So ->dma_unmap() takes only mdma_access.lock. It waits for two
  * kinds of runs (unmap.c): for those in use, whose owners wait for no more than the
  * container's lock, until they are given back; for those whose owners are in a call
- * that can wait for user memory, 50 ms at most.
+ * that can wait for user memory, 50 ms at most. With iommufd, it waits for all of them.
  */
 #ifndef MDMA_DEVICE_H
 #define MDMA_DEVICE_H

@@ -15,7 +15,7 @@
  * struct mdma_going - an IOVA range that ->dma_unmap() announced lately
  * @first: first byte
  * @last: last byte
- * @users: calls of ->dma_unmap() in progress
+ * @users: calls of ->dma_unmap(), and changes of the IOAS, in progress
  * @until: jiffies until which nothing in the range is pinned again
  */
 struct mdma_going {

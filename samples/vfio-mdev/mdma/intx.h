@@ -20,8 +20,9 @@ struct virqfd;
  * @lock: guards @eventfd and @masked
  * @eventfd: tells the user, or NULL
  * @masked: the user was told of the line, or does not want to be told
- * @setting: the eventfd that unmasks is being set, by one at a time: vfio makes it
- *	known before it can be disabled. Taken first, and not with the gate
+ * @setting: the eventfd that unmasks is being set, by one thread at a time: vfio makes
+ *	it known before it is complete, and another one could take it away. Taken with
+ *	no lock of the device's held
  * @unmask: eventfd that ends @masked: by mdma_engine.attention
  */
 struct mdma_intx {

@@ -11,10 +11,10 @@
  * looks again until all pins are gone, or tells the user -EBUSY (R15).
  *
  * iommufd asks a hundred times if memory is unmapped, and then warns. When the device
- * leaves an IOAS, it asks once, and forgets to whom the pins belonged. By then, none of
- * the device's calls that has a page there waits for user memory: such a call would hold
- * the lock that iommufd needs for either. So ->dma_unmap() waits for the owners, however
- * late the scheduler runs them.
+ * leaves an IOAS, it asks once, and forgets to whom the pins belonged. So with iommufd,
+ * ->dma_unmap() waits for the owners, however late the scheduler runs them. It makes
+ * nobody wait longer for user memory than without: a call that waits for that holds the
+ * lock that iommufd needs to unmap, or to let the device leave.
  *
  * Takes mdma_access.lock, which is never held over a call into vfio.
  */
@@ -31,7 +31,6 @@
 #include "unmap.h"
 
 #define ASK_MS	50	/* longest wait for calls that can wait for user memory */
-#define LEAVES	U64_MAX	/* length in ->dma_unmap() when the device leaves an IOAS */
 
 /**
  * mdma_unmap_init() - nothing is to be given back
@@ -79,19 +78,11 @@ static bool collect_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 	return busy;
 }
 
-/* Must all be gone now, even those whose owners may wait for user memory? */
-static bool must_be_gone(const struct mdma_access *access, bool at_last)
-{
-	return at_last || (access->exact && !fatal_signal_pending(current));
-}
-
 /*
  * Gives back the held runs that touch a range, forgets the parked ones, waits
- * for the busy ones, but no longer than ASK_MS for user memory, unless they are to
- * be gone @at_last or an iommufd has them.
+ * for the busy ones, but on type1 no longer than ASK_MS for user memory.
  */
-static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
-			 bool at_last)
+static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
 {
 	unsigned long until = jiffies + msecs_to_jiffies(ASK_MS);
 	struct mdma_access *access = unmap->access;
@@ -112,8 +103,7 @@ static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 			wait_event_timeout(access->wait,
 					   atomic_read(&access->released) !=
 					   seen, msecs_to_jiffies(ASK_MS));
-	} while (busy && (used || must_be_gone(access, at_last) ||
-			  time_before(jiffies, until)));
+	} while (busy && (used || access->exact || time_before(jiffies, until)));
 }
 
 /**
@@ -122,7 +112,7 @@ static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
  */
 void mdma_unmap_all(struct mdma_unmap *unmap)
 {
-	release_runs(unmap, 0, U64_MAX, false);
+	release_runs(unmap, 0, U64_MAX);
 	mdma_manual_release(unmap->manual, 0, U64_MAX);
 }
 
@@ -182,7 +172,6 @@ void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length)
 {
 	struct mdma_access *access = unmap->access;
 	u64 last = iova + length - 1;
-	bool leaves = length == LEAVES;
 	struct mdma_going *going;
 
 	stall(unmap);
@@ -191,10 +180,10 @@ void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length)
 		return;
 	}
 	going = mdma_unmap_announce(unmap, iova, last);
-	release_runs(unmap, iova, last, leaves);
+	release_runs(unmap, iova, last);
 	mdma_manual_release(unmap->manual, iova, last);
 	/* Wait for what another caller of mdma_manual_release() has taken. */
-	release_runs(unmap, iova, last, leaves);
+	release_runs(unmap, iova, last);
 	mdma_unmap_over(unmap, going);
 	trace_mdma_dma_unmap(access->id, iova, length, false);
 }

@@ -196,22 +196,27 @@ static void unbind_iommufd(struct vfio_device *vdev)
 	mdma_of(vdev)->engine.access.exact = false;
 }
 
+#if IS_ENABLED(CONFIG_IOMMUFD)
 /*
  * From one IOAS to another, the device has none for a moment. Who pins meanwhile waits
  * instead of being told so.
  */
-static int attach_ioas(struct vfio_device *vdev, u32 *pt_id)
+static int device_attach_ioas(struct vfio_device *vdev, u32 *pt_id)
 {
 	struct mdma_unmap *unmap = &mdma_of(vdev)->engine.unmap;
 	struct mdma_going *going;
-	int ret = -EOPNOTSUPP;
+	int ret;
 
+	if (!vdev->iommufd_attached)
+		return vfio_iommufd_emulated_attach_ioas(vdev, pt_id);
 	going = mdma_unmap_announce(unmap, 0, U64_MAX);
-	if (IS_ENABLED(CONFIG_IOMMUFD))
-		ret = vfio_iommufd_emulated_attach_ioas(vdev, pt_id);
+	ret = vfio_iommufd_emulated_attach_ioas(vdev, pt_id);
 	mdma_unmap_over(unmap, going);
 	return ret;
 }
+#else
+#define device_attach_ioas	NULL
+#endif
 
 const struct vfio_device_ops mdma_vfio_ops = {
 	.name		= "mdma",
@@ -229,6 +234,6 @@ const struct vfio_device_ops mdma_vfio_ops = {
 	.dma_unmap	= device_dma_unmap,
 	.bind_iommufd	= bind_iommufd,
 	.unbind_iommufd	= unbind_iommufd,
-	.attach_ioas	= attach_ioas,
+	.attach_ioas	= device_attach_ioas,
 	.detach_ioas	= vfio_iommufd_emulated_detach_ioas,
 };

@@ -142,9 +142,11 @@ void mdma_worker_wake(struct mdma_worker *worker)
 {
 	struct vhost_task *task;
 
-	/* Once the thread has seen the mark, it sees what it was woken for. */
-	smp_mb__before_atomic();
-	set_bit(WOKEN, &worker->flags);
+	/*
+	 * Fully ordered: once the thread has seen the mark, it sees what it was woken
+	 * for; and a thread that is not found below has not looked at the mark yet.
+	 */
+	test_and_set_bit(WOKEN, &worker->flags);
 	if (worker->kthread)
 		wake_up_process(worker->kthread);
 	if (!IS_ENABLED(CONFIG_VHOST_TASK))

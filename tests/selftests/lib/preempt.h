@@ -8,7 +8,10 @@
 
 #define PREEMPT_NAME	20	/* room for the name of a model of preemption */
 
-/* Full preemption from now on; @model gets what there was, for preempt_restore(). */
+/*
+ * Full preemption from now on; @model gets what there was, for preempt_restore(). A
+ * kernel that can't change it stays as it is.
+ */
 void preempt_full(char model[PREEMPT_NAME]);
 void preempt_restore(const char *model);
 
