@@ -33,7 +33,9 @@ class Beside(unittest.TestCase):
             patch.start()
             self.addCleanup(patch.stop)
         self.lock = threading.Lock()
-        self.running, self.most, self.begun = set(), 0, []
+        self.running, self.most, self.begun, self.ended = set(), 0, [], []
+        # Part -> another one without which it does not end.
+        self.until = {}
         self.two = threading.Event()
 
     def process(self, argv, _log, what):
@@ -48,8 +50,12 @@ class Beside(unittest.TestCase):
         self.two.wait(10)
         # If a third one may run, it begins now.
         time.sleep(0.2)
+        end = time.monotonic() + 10
+        while self.until.get(name, name) not in self.begun and time.monotonic() < end:
+            time.sleep(0.02)
         with self.lock:
             self.running.remove(name)
+            self.ended.append(name)
         if name != "lost":
             beside.save(argv[argv.index("--results") + 1], RESULTS)
         if name != "good":
@@ -66,10 +72,14 @@ class Beside(unittest.TestCase):
         for results in found.values():
             self.assertEqual(results, RESULTS)
 
-    def test_last(self):
-        """What judges other parts waits for all of them."""
-        beside.run(["pages", "rules", "unit", "migrate"], {})
-        self.assertEqual(set(self.begun[:2]), {"unit", "migrate"})
+    def test_after(self):
+        """What judges other parts waits for these, and for nothing else."""
+        self.until["python"] = "pages"
+        beside.run(["pages", "rules", "unit", "selftests", "deadly", "python", "migrate"], {})
+        for late, early in (("rules", "unit"), ("rules", "selftests"), ("rules", "deadly"),
+                            ("pages", "migrate")):
+            self.assertLess(self.begun.index(early), self.begun.index(late))
+        self.assertEqual(set(self.ended[-2:]), {"python", "pages"})
 
     def test_lost(self):
         """A part that leaves no results has failed, and the lab is to blame."""
@@ -86,7 +96,8 @@ class Beside(unittest.TestCase):
 
     def test_names(self):
         """The parts that this module names exist."""
-        self.assertLessEqual({*beside.FIRST, *beside.LAST}, set(check.PARTS))
+        after = [name for names in beside.AFTER.values() for name in names]
+        self.assertLessEqual({*beside.FIRST, *beside.AFTER, *after}, set(check.PARTS))
 
 
 if __name__ == "__main__":

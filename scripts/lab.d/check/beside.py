@@ -23,8 +23,8 @@ MEMORY = 14
 # run alone.
 FIRST = ("selftests", "newest", "python", "lint", "places", "build", "unit", "driver", "libvirt",
          "failures", "presets")
-# Parts that judge what all others have left.
-LAST = ("rules", "pages")
+# Parts that judge what others have left -> these others.
+AFTER = {"rules": ("unit", "selftests", "deadly"), "pages": ("migrate", "experiment")}
 
 
 def possible(names):
@@ -79,11 +79,8 @@ def _run_part(name, found, took):
 def _jobs(names, found, took):
     """name -> Job, in the order in which they should begin."""
     ordered = sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    early = tuple(name for name in ordered if name not in LAST)
-    late = tuple(name for name in ordered if name in LAST)
-    return {name: Job(functools.partial(_run_part, name, found, took),
-                      () if name in early else early)
-            for name in (*early, *late)}
+    return {name: Job(functools.partial(_run_part, name, found, took), AFTER.get(name, ()))
+            for name in ordered}
 
 
 def run(names, took):
