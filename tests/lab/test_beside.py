@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Parts of a check, two at a time, each in a process of its own."""
 
+import functools
 import sys
 import tempfile
 import threading
@@ -14,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, process, say
-from check import beside, blame, check
-from make import paths
+from base.side_by_side import Job
+from check import beside, blame, check, lint
+from make import paths, ready
 
 RESULTS = [ktap.Result("a", ktap.PASSED),
            ktap.Result("b", ktap.FAILED, "why", blame.KERNEL, Path("/evidence"))]
@@ -34,7 +36,7 @@ class Beside(unittest.TestCase):
             self.addCleanup(patch.stop)
         self.lock = threading.Lock()
         self.running, self.most, self.begun, self.ended = set(), 0, [], []
-        # Part -> another one without which it does not end.
+        # Part -> others that must have begun before it ends.
         self.until = {}
         self.two = threading.Event()
 
@@ -51,7 +53,7 @@ class Beside(unittest.TestCase):
         # If a third one may run, it begins now.
         time.sleep(0.2)
         end = time.monotonic() + 10
-        while self.until.get(name, name) not in self.begun and time.monotonic() < end:
+        while not self.until.get(name, set()) <= set(self.begun) and time.monotonic() < end:
             time.sleep(0.02)
         with self.lock:
             self.running.remove(name)
@@ -74,12 +76,24 @@ class Beside(unittest.TestCase):
 
     def test_after(self):
         """What judges other parts waits for these, and for nothing else."""
-        self.until["python"] = "pages"
+        self.until["python"] = {"rules", "pages"}
         beside.run(["pages", "rules", "unit", "selftests", "deadly", "python", "migrate"], {})
         for late, early in (("rules", "unit"), ("rules", "selftests"), ("rules", "deadly"),
                             ("pages", "migrate")):
             self.assertLess(self.begun.index(early), self.begun.index(late))
-        self.assertEqual(set(self.ended[-2:]), {"python", "pages"})
+        self.assertIn("python", self.ended[-2:])
+
+    def test_beside_the_image(self):
+        """While the image is made, parts run that do not wait for it."""
+        self.until["selftests"] = {"lint"}
+        beside.run([*check.PARTS], {})
+        self.assertEqual(set(self.begun[:2]), {"selftests", "python"})
+        self.assertEqual(self.begun[2], "lint")
+        made = []
+        tree = {name: Job(functools.partial(made.append, name)) for name in ready.TREE}
+        with mock.patch.object(ready, "TREE", tree), mock.patch.object(lint, "run"):
+            check.style()
+        self.assertEqual(made, ["source"])
 
     def test_lost(self):
         """A part that leaves no results has failed, and the lab is to blame."""

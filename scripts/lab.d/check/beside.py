@@ -19,10 +19,11 @@ from make import paths
 
 # GiB for two labs, or a lab and two hosts of libvirt, and what is built meanwhile.
 MEMORY = 14
-# Begin with what takes long, beside parts that need no lab: a long part that begins last would
-# run alone.
-FIRST = ("selftests", "newest", "python", "lint", "places", "build", "unit", "driver", "libvirt",
-         "failures", "presets")
+# While the first one makes the image, others run that need none of it. Then begin with what takes
+# long: a long part that begins last would run alone. What is short comes last.
+FIRST = ("selftests", "python", "lint", "newest", "places", "build", "unit", "driver", "libvirt",
+         "failures", "presets", "experiment", "tracking", "iommufd", "migrate", "model", "deadly",
+         "neighbours", "kills", "fuzz")
 # Parts that judge what others have left -> these others.
 AFTER = {"rules": ("unit", "selftests", "deadly"), "pages": ("migrate", "experiment")}
 

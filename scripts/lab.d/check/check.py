@@ -57,7 +57,7 @@ def places():
 
 def style():
     """Style of all files."""
-    ready.make_tree()
+    ready.make_source()
     return lint.run()
 
 
