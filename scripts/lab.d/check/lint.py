@@ -25,6 +25,11 @@ TRACE_HEADER = ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT")
 # Where the scripts and scenarios find what they import.
 IMPORTED = ("scripts/lab.d", "tests/scenarios")
 
+# What kernel-doc says at its end.
+COUNT = re.compile(r"\d+ errors")
+# How many checks run at a time.
+WORKERS = min(4, os.cpu_count() or 1)
+
 LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
 
@@ -50,15 +55,41 @@ def is_python(path, text):
     return path.endswith(".py") or text.startswith("#!/usr/bin/env python3")
 
 
-def _tool(name, path, argv):
-    """Run a tool, which must end with 0 and print nothing."""
+def _run(argv):
+    """Run a tool; returns its exit code and what it prints."""
     result = subprocess.run([str(word) for word in argv], cwd=paths.REPO, text=True,
                             env=process.ENVIRONMENT, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    said = result.stdout.strip()
-    good = result.returncode == 0 and not said
+    return result.returncode, result.stdout.strip()
+
+
+def _tool(name, path, argv):
+    """Run a tool, which must end with 0 and print nothing."""
+    code, said = _run(argv)
+    good = code == 0 and not said
     return ktap.Result(f"{name} {path}", ktap.PASSED if good else ktap.FAILED,
-                       said or f"exit code {result.returncode}")
+                       said or f"exit code {code}")
+
+
+def of_each(name, found, code, said):
+    """A result for each of the files @found that one call of a tool has looked at. What it says of
+    a file begins with "FILE:". If it says something else, is killed, or ends badly and names no
+    file, then none is good: it may not have looked at all of them."""
+    lines = {path: [] for path in found}
+    other = []
+    for line in said.splitlines():
+        if not COUNT.fullmatch(line):
+            lines.get(line.partition(":")[0], other).append(line)
+    if other or code < 0 or (code and not any(lines.values())):
+        return [ktap.Result(f"{name} {path}", ktap.FAILED, said or f"exit code {code}")
+                for path in found]
+    return [ktap.Result(f"{name} {path}", ktap.FAILED if bad else ktap.PASSED, "\n".join(bad))
+            for path, bad in lines.items()]
+
+
+def _tool_for_all(name, found, argv):
+    """Run a tool for several files at once: most of its time is what it needs to start."""
+    return of_each(name, found, *_run([*argv, *found]))
 
 
 def shellcheck(path):
@@ -66,9 +97,8 @@ def shellcheck(path):
     return _tool("shellcheck", path, ["shellcheck", "--", path])
 
 
-def checkpatch(path):
-    """The kernel's own style check."""
-    script = paths.KERNEL_SOURCE / "scripts/checkpatch.pl"
+def ignored(path):
+    """What checkpatch is not to demand of this file."""
     ignore = ["FILE_PATH_CHANGES"]
     if path.startswith(("tests/", "scripts/")):
         ignore += USER_SPACE
@@ -76,15 +106,21 @@ def checkpatch(path):
         ignore += SHIM
     if "TRACE_EVENT(" in (paths.REPO / path).read_text():
         ignore += TRACE_HEADER
-    return _tool("checkpatch", path, ["perl", script, "--no-tree", "--strict", "--quiet",
-                                      "--terse", "--show-types", "--no-summary",
-                                      "--ignore", ",".join(ignore), "-f", path])
+    return ",".join(ignore)
 
 
-def kernel_doc(path):
+def checkpatch(*found):
+    """The kernel's own style check, of files with the same ignored()."""
+    script = paths.KERNEL_SOURCE / "scripts/checkpatch.pl"
+    return _tool_for_all("checkpatch", found, ["perl", script, "--no-tree", "--strict", "--quiet",
+                                               "--terse", "--show-types", "--no-summary",
+                                               "--ignore", ignored(found[0]), "-f"])
+
+
+def kernel_doc(*found):
     """kernel-doc comments must be well formed."""
-    return _tool("kernel-doc", path, ["perl", paths.KERNEL_SOURCE / "scripts/kernel-doc",
-                                      "-none", path])
+    return _tool_for_all("kernel-doc", found, ["perl", paths.KERNEL_SOURCE / "scripts/kernel-doc",
+                                               "-none"])
 
 
 def python_syntax(path):
@@ -164,9 +200,15 @@ def mutant_applies(path):
     return ktap.Result(f"mutant {path}", ktap.PASSED)
 
 
+def in_parts(found):
+    """These files in parts, which are looked at side by side."""
+    return [found[number::WORKERS] for number in range(WORKERS) if found[number::WORKERS]]
+
+
 def _jobs():
-    """(check, path) of everything to be done."""
-    jobs = [(pylint, "."), (errno_table, "Documentation/errno.rst")]
+    """(check, files) of everything to be done; what takes long is first."""
+    jobs, alike, documented = [(pylint, ".")], {}, []
+    jobs.append((errno_table, "Documentation/errno.rst"))
     for path in files():
         try:
             text = (paths.REPO / path).read_text()
@@ -180,18 +222,26 @@ def _jobs():
         if is_python(path, text):
             jobs.append((python_syntax, path))
         if path.endswith(C_SUFFIXES):
-            jobs.append((checkpatch, path))
+            alike.setdefault(ignored(path), []).append(path)
             if not path.startswith(("tests/", "scripts/")):
-                jobs.append((kernel_doc, path))
-    return jobs
+                documented.append(path)
+    return [*((checkpatch, *part) for found in alike.values() for part in in_parts(found)),
+            *((kernel_doc, *part) for part in in_parts(documented)), *jobs]
+
+
+def _results(job):
+    """The results of one job."""
+    check, *found = job
+    results = check(*found)
+    return results if isinstance(results, list) else [results]
 
 
 def run():
     """All results. Needs the kernel's scripts from the image (see make/image.py)."""
     packages.ensure(packages.FOR_LINT)
     try:
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            return list(pool.map(lambda job: job[0](job[1]), _jobs()))
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            return [result for results in pool.map(_results, _jobs()) for result in results]
     finally:
         # checkpatch leaves a cache in its working directory.
         for cache in paths.REPO.glob(".checkpatch-camelcase*"):
