@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT / "scripts/lab.d"), str(ROOT / "tests/scenarios")]
 import driver
 from boot import scenario
 from play import arguments, guest_vm
+from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from sockets import listening
 
@@ -96,12 +97,25 @@ class Settings(unittest.TestCase):
         with self.assertRaisesRegex(SystemExit, "no such test"):
             self.configuration("only=x")
 
+    def test_once(self):
+        """Each test is played, and those that need speed at full speed."""
+        chosen = self.configuration("twice=0").chosen
+        self.assertEqual(set(chosen["plain"] + chosen["poisoned"]),
+                         {*driver.TESTS, *driver.POISONED_TESTS})
+        self.assertEqual(chosen["poisoned"], list(driver.POISONED_TESTS))
+        names = [test.__name__ for test in chosen["plain"]]
+        self.assertFalse([name for name in names if name.startswith("client_")])
+        self.assertLess({f"load_{name}" for name in driver.LOAD}, set(names))
+        self.assertEqual(names[-1], "qemu_is_killed")
+
     def test_guests(self):
         config = self.configuration("guests=poisoned", "transfers=1000")
         self.assertEqual(list(config.chosen), ["poisoned"])
         one = driver.of_guest(config, "poisoned")
         self.assertIn(" slub_debug=FZPU", one.append)
         self.assertEqual(one.transfers, 50)
+        self.assertEqual(one.client_transfers, 66)
+        self.assertEqual(driver.of_guest(self.configuration(), "plain").client_transfers, 200)
         self.assertNotIn("slub_debug", driver.of_guest(self.configuration(), "plain").append)
         with self.assertRaisesRegex(SystemExit, "guests=x: must be .* of plain, poisoned"):
             self.configuration("guests=x")
@@ -120,6 +134,25 @@ class Settings(unittest.TestCase):
         self.assertIn("socket,id=commands,path=/d/vm.commands,server=on,wait=off", words)
         self.assertIn("-no-reboot",
                       guest_vm.command_line("vm", config, None, Path("/d"), "/r", "/m"))
+
+
+class Transfers(unittest.TestCase):
+    """What the guest is told to transfer."""
+
+    def rounds(self, function):
+        """The rounds of dmatest in it."""
+        told = []
+        shell = SimpleNamespace(run=lambda line, _=None: told.append(line) or ("", 0))
+        host = SimpleNamespace(mdev=None)
+        bench = Bench(host, shell, SimpleNamespace(patience=1))
+        function(bench)
+        self.assertIn("iterations=1;", told[0])
+        return [line for line in told if line.startswith("dmatest_round")]
+
+    def test_kinds(self):
+        self.assertEqual(self.rounds(lambda bench: bench.transfers(1)),
+                         [f"dmatest_round {kind} {polled}" for kind in (0, 1) for polled in (0, 1)])
+        self.assertEqual(self.rounds(lambda bench: bench.one_transfer()), ["dmatest_round 0 0"])
 
 
 class Dmatest(unittest.TestCase):

@@ -50,8 +50,11 @@ KEYS = settings.keys(
         "loads": settings.Number(25, "how often load begins and ends, in the guest poisoned"),
         "buf_size": settings.Number(4096, "of dmatest: bytes of a buffer", 1),
         "client_transfers": settings.Number(
-            200, "of each client of mdma_load, four for each channel", 1),
+            200, "of each client of mdma_load, four for each channel; in the guest poisoned, a "
+                 "third of it", 1),
         "moves": settings.Number(2, "how often the guest is migrated under load", 1),
+        "twice": settings.Number(1, "1: what poisoned tests, plain tests as well; 0: of that, only "
+                                    "what depends on speed", 0, 1),
     })
 
 # Of dmatest, on each channel.
@@ -325,7 +328,7 @@ def client(name):
     """Run a test of tests/guest-client: a client that does what dmatest does not."""
     def test(bench):
         bench.check(f"client {name} 2>&1")
-        bench.transfers(1)
+        bench.one_transfer()
         bench.works()
     test.__name__ = f"client_{name}"
     return test
@@ -335,7 +338,7 @@ def load(name):
     """Run a test of tests/guest-client/mdma_load.c: many clients at the same time."""
     def test(bench):
         bench.check(f"load {name} {bench.config.client_transfers}", LONG * bench.patience)
-        bench.transfers(1)
+        bench.one_transfer()
         bench.works()
     test.__name__ = f"load_{name}"
     return test
@@ -349,32 +352,36 @@ CLIENT = ("status_of_each", "restart_forgets", "halt_beside_completion", "full_r
 
 LOAD = ("shared_channels", "several_channels", "overlapping_buffers", "terminate_at_any_time")
 
-TESTS = (dmatest_on_all_channels, threads_on_each_channel, *map(client, CLIENT),
-         *map(load, LOAD), load("unbound_under_load"), rings_of_two, rebind_under_load,
-         interrupts_by_line, module_in_use_stays, bus_master_off_and_on, reset_under_load,
-         pulled_out_under_load, suspend_of_devices, suspend_to_ram, migrated_under_load,
-         kexec_under_load, guest_crashes, qemu_is_killed)
+LOADS = tuple(map(load, (*LOAD, "unbound_under_load")))
+
+TESTS = (dmatest_on_all_channels, threads_on_each_channel, *map(client, CLIENT), *LOADS,
+         rings_of_two, rebind_under_load, interrupts_by_line, module_in_use_stays,
+         bus_master_off_and_on, reset_under_load, pulled_out_under_load, suspend_of_devices,
+         suspend_to_ram, migrated_under_load, kexec_under_load, guest_crashes, qemu_is_killed)
 # Its kernel is slower, and the last tests leave no memory to check.
 POISONED_TESTS = (load_ends_before_its_memory, *TESTS[:-3])
 PLUGGED_TESTS = (unplugged_under_load,)
+# What is more likely to show something at full speed, and what poisoned has not.
+FAST_TESTS = (dmatest_on_all_channels, *LOADS, migrated_under_load, *TESTS[-3:])
 
 # A port for a device that is unplugged.
 PORT = "below"
 
-Guest = namedtuple("Guest", "words tests share after qemu properties")
+Guest = namedtuple("Guest", "words tests share client_share after qemu properties")
 Guest.__doc__ = """A guest, and what is tried on it.
 
 @words: for its kernel's command line
 @tests: which tests
 @share: of the transfers that dmatest must do in all, one in so many
+@client_share: the same of those of each client of mdma_load
 @after: in its shell, after each test
 @qemu: more words for its QEMU
 @properties: more properties of the device
 """
 GUESTS = {
-    "plain": Guest("", TESTS, 1, "", (), ""),
-    "poisoned": Guest("slub_debug=FZPU", POISONED_TESTS, 20, "check_freed", (), ""),
-    "plugged": Guest("", PLUGGED_TESTS, 1, "",
+    "plain": Guest("", TESTS, 1, 1, "", (), ""),
+    "poisoned": Guest("slub_debug=FZPU", POISONED_TESTS, 20, 3, "check_freed", (), ""),
+    "plugged": Guest("", PLUGGED_TESTS, 1, 1, "",
                      ("-device", f"pcie-root-port,id={PORT},chassis=1"), f"bus={PORT}"),
 }
 
@@ -390,7 +397,8 @@ def configuration(values):
                      f"mdma.buf_size={config.buf_size}")
     words = [word for word in config.only.split(",") if word]
     for name in config.guests.split(","):
-        chosen = [test for test in GUESTS[name].tests
+        tests = FAST_TESTS if name == "plain" and not config.twice else GUESTS[name].tests
+        chosen = [test for test in tests
                   if not words or any(test.__name__.startswith(word) for word in words)]
         if chosen:
             config.chosen[name] = chosen
@@ -404,7 +412,9 @@ def of_guest(config, name):
     """The settings of one guest."""
     guest = GUESTS[name]
     return SimpleNamespace(**{**vars(config), "append": f"{config.append} {guest.words}",
-                              "transfers": config.transfers // guest.share})
+                              "transfers": config.transfers // guest.share,
+                              "client_transfers": max(1, config.client_transfers
+                                                      // guest.client_share)})
 
 
 def try_on(bench, test, after):

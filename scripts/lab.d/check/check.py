@@ -283,7 +283,7 @@ PARTS = {
     "detours": in_lab("detours"),
     "remapped": in_lab("remapped"),
     "libvirt": in_lab("libvirt", **SHORT),
-    "driver": in_lab("driver", transfers="30000"),
+    "driver": in_lab("driver", transfers="30000", loads="10", twice="0"),
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0",
                    fire="50"),
     "fire-iommufd": in_lab("failures", "fire-iommufd", cases="none", moves="0", pause_s="0",
