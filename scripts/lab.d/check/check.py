@@ -271,7 +271,7 @@ PARTS = {
     "neighbours": in_lab("neighbours"),
     "guests": in_lab("guests"),
     "viommu": in_lab("viommu"),
-    "model": model(),
+    "model": model(ops="300000"),
     "kills": in_lab("kills", kills="48"),
     "answers": in_lab("answers"),
     "fuzz": in_lab("fuzz", seconds="45", seed="1"),
