@@ -279,7 +279,7 @@ PARTS = {
     "migrate": in_lab("migrate"),
     "tracking": in_lab("migrate", "tracking", tracking="device", compare="container", **SHORT),
     "presets": presets,
-    "failures": in_lab("failures", bandwidth=SHORT["bandwidth"]),
+    "failures": in_lab("failures", bandwidth=SHORT["bandwidth"], moves="2"),
     "detours": in_lab("detours"),
     "remapped": in_lab("remapped"),
     "libvirt": in_lab("libvirt", **SHORT),
