@@ -86,13 +86,14 @@ printf '%s' '{last}'
 class Run(unittest.TestCase):
     """A whole run, with a fuzzer of the test's."""
 
-    def run_with(self, merge):
+    def run_with(self, merge, keep=1):
         """Its verdict."""
         with tempfile.TemporaryDirectory() as name:
             program = Path(name) / "fuzz"
             program.write_text(PROGRAM.format(merge=merge, last=LAST))
             program.chmod(0o755)
-            config = {"program": program, "length": 512, "seconds": 1, "seed": 0}
+            config = {"program": program, "length": 512, "seconds": 1, "seed": 0,
+                      "keep": keep}
             with contextlib.redirect_stdout(io.StringIO()):
                 return fuzz.run(config, Path(name))
 
@@ -103,6 +104,10 @@ class Run(unittest.TestCase):
     def test_merge_fails(self):
         """What a run has found must be there for the next one."""
         self.assertEqual(self.run_with(1), "the corpus can't be merged")
+
+    def test_no_merge(self):
+        """A check does not look for the inputs that it would leave."""
+        self.assertEqual(self.run_with(1, keep=0), "")
 
 
 class Command(unittest.TestCase):

@@ -6,7 +6,7 @@ libFuzzer (tests/fuzz) begins with the inputs of tests/fuzz/corpus. On the debug
 which blocks of our modules an input reaches; on any other kernel, new answers of calls are all that
 guides it. An input that makes the kernel report something is left in "crash-...", one that ends the
 lab is in "current". Put it into tests/fuzz/corpus to run it again. What a run found to be of use is
-left in "corpus".
+left in "corpus", unless keep=0.
 
 usage: fuzz.py --results DIR [key=value ...]          (as root; --help: keys)
 """
@@ -35,6 +35,8 @@ TIMEOUT = 6 * 3600
 KEYS = settings.keys(own={
     "seconds": settings.Number(60, "how long; 0: only the corpus", 0, 4 * 3600),
     "seed": settings.Number(0, "of the changes; 0: a new one", 0, settings.U32_MAX),
+    "keep": settings.Number(1, "1: leave the fewest inputs that reach as much as all; to find "
+                               "them, each is run once more", 0, 1),
     "length": settings.Number(1024, "bytes of the longest input", 1, 4096),
     "backend": settings.Text("ours", "which type1: ours, or the file of a module"),
     "program": settings.File("fuzz/fuzz", "the fuzzer"),
@@ -148,7 +150,7 @@ def run(config, directory):
         bad = judge(code, lines)
         if not bad:
             tell(directory, lines)
-            if config["seconds"] and keep(config, directory, corpus):
+            if config["seconds"] and config["keep"] and keep(config, directory, corpus):
                 bad = "the corpus can't be merged"
     return bad
 
