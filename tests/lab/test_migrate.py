@@ -311,6 +311,24 @@ class Switchover(unittest.TestCase):
         self.assertRegex(standstill.noticed(90, None)[0], "does not tell the time")
 
 
+class GoOn(unittest.TestCase):
+    """What is waited for at the destination."""
+
+    def patterns(self, name):
+        """Of a leg of this name."""
+        leg = object.__new__(migrate.DeviceLeg)
+        leg.name, leg.config, leg.facts = name, configuration(), {}
+        leg.say = lambda _: None
+        destination, mdev = mock.Mock(), SimpleNamespace(stat=lambda _: 7)
+        leg._go_on(destination, mdev)   # pylint: disable=protected-access
+        return [call.args[0] for call in destination.wait_console.call_args_list]
+
+    def test_control(self):
+        """Nothing on a broken backend, where it may never come."""
+        self.assertEqual(self.patterns("main"), ["MDMA-GUEST pass", "MDMA-GUEST beat"])
+        self.assertEqual(self.patterns("control"), [])
+
+
 class Monitor(unittest.TestCase):
     """The QMP client against a QEMU that misbehaves."""
 

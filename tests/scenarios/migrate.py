@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 from base import say, settings, workloads
 from judge import moves, proof
 from play import arguments, backend, entry, guest_vm, leg, vfio_iommufd, vfio_logging
-from play.guest_vm import GuestError, GuestVM
+from play.guest_vm import GuestVM
 from play.host import FAILURES, ScenarioError, in_memory, workload
 from play.mdev import Mdev, load as load_mdma
 from play.trace import Tracer, proof_events
@@ -171,18 +171,13 @@ class DeviceLeg(leg.Leg):
         """The guest and its device continue where they stopped.
 
         On the control's broken backend anything may happen from here, so nothing is required of
-        it.
+        it, nor waited for.
         """
-        config = self.config
-        patience = 5 if self.name == "control" else config.patience
-        try:
-            destination.wait_console("MDMA-GUEST pass", patience, config.checks)
+        if self.name != "control":
+            patience = self.config.patience
+            destination.wait_console("MDMA-GUEST pass", patience, self.config.checks)
             destination.wait_console("MDMA-GUEST beat", patience)
             self.say("the guest's checks pass at the destination")
-        except GuestError as err:
-            if self.name != "control":
-                raise
-            self.say(f"after the switch: {err}")
         self.facts["destination_seq"] = mdev.stat("seq")
 
 
