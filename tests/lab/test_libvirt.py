@@ -156,10 +156,11 @@ class Start(unittest.TestCase):
 
 
 class Migrating:
-    """A host from which a guest migrates: each sample is a round more, unless it stands still."""
+    """A host from which a guest migrates: each sample is a round more, unless it stands still.
+    The first @early samples are before the first round."""
 
-    def __init__(self, rounds, stands_still=False):
-        self.rounds, self.stands_still = rounds, stands_still
+    def __init__(self, rounds, stands_still=False, early=0):
+        self.rounds, self.stands_still, self.early = rounds, stands_still, early
         self.number, self.said = 0, []
 
     def run(self, *argv):
@@ -167,7 +168,8 @@ class Migrating:
         command = argv[4]
         self.said.append([command, *argv[6:]])
         self.number += command == "domjobinfo" and not self.stands_still
-        return [0, f"memory_iteration: {self.number}\nmemory_processed: 0\n", ""]
+        rounds = max(0, self.number - self.early)
+        return [0, f"memory_iteration: {rounds}\nmemory_processed: 0\n", ""]
 
     def ended(self, _label):
         """After so many rounds, or once it was aborted."""
@@ -178,11 +180,14 @@ class Migrating:
 class Follow(unittest.TestCase):
     """libvirt_guest.Guest.follow()."""
 
+    def setUp(self):
+        self.slept = []
+
     def follow(self, host, patience):
         """Follow a migration whose downtime may grow."""
         guest = libvirt_guest.Guest(ElementTree.parse(EXAMPLE).getroot(), patience)
         pace = libvirt_guest.Pace(2, 0, 500)
-        with unittest.mock.patch("time.sleep"):
+        with unittest.mock.patch("time.sleep", self.slept.append):
             return guest.follow(host, lambda sample: pace.next(sample["rounds"], 0))
 
     def test_is_let_end(self):
@@ -199,6 +204,14 @@ class Follow(unittest.TestCase):
         with self.assertRaisesRegex(libvirt_guest.GuestError, "no progress for 0.05 s"):
             self.follow(host, 0.05)
         self.assertEqual(host.said[-1], ["domjobabort"])
+        self.assertEqual(set(self.slept), {libvirt_guest.SOON_S})
+
+    def test_looks(self):
+        """Each look takes time from the migration, so there are few; but when the first round
+        begins is seen soon."""
+        self.follow(Migrating(6, early=2), 100)
+        soon, look = libvirt_guest.SOON_S, libvirt_guest.LOOK_S
+        self.assertEqual(self.slept, [soon, soon, look, look, look, look])
 
 
 class Program(unittest.TestCase):

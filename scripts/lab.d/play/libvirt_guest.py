@@ -17,6 +17,9 @@ from play.libvirt_host import LOGS, NAMES, HostError, LibvirtHost
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 EVENTS = ("migration_bitmap_sync_start", *qemu_events.GETS)
 UNLIMITED = 1 << 14
+# Seconds between two looks at a migration: each starts virsh anew, which takes time from what is
+# looked at. Until the first round has begun, when it begins is to be seen soon.
+LOOK_S, SOON_S = 1, 0.2
 MIB = 1 << 20
 
 
@@ -204,7 +207,7 @@ class Guest:
             if patience.exhausted():
                 self._abort(source)
                 raise GuestError(f"the migration made no progress for {self.patience} s")
-            time.sleep(0.2)
+            time.sleep(LOOK_S if sample and sample["rounds"] else SOON_S)
         return done
 
     def _abort(self, source):
