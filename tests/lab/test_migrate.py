@@ -42,6 +42,21 @@ class Keys(unittest.TestCase):
             with self.subTest(word=word), self.assertRaisesRegex(SystemExit, text):
                 configuration(word)
 
+    def test_compare(self):
+        """A check compares with nothing: then there is one leg, and its control."""
+        for words, wanted in ((["compare=none"], ["main", "control"]),
+                              ([], ["main", "compared", "control", "iommufd"])):
+            played = []
+            with tempfile.TemporaryDirectory() as results, \
+                    mock.patch.object(migrate, "vfio_logging"), \
+                    mock.patch.object(migrate, "vfio_iommufd"), \
+                    mock.patch.object(migrate, "load_mdma"), \
+                    mock.patch.object(migrate.signal, "signal"), \
+                    mock.patch.object(migrate, "play_leg",
+                                      lambda name, *_: played.append(name) or True):
+                migrate.main(["--results", results, "tracking=device", *words])
+            self.assertEqual(played, wanted)
+
     def test_guest_is_told(self):
         config = configuration("window_mb=64", "dirty_mb=3")
         self.assertIn("mdma.window_mb=64 mdma.dirty_mb=3", config.append)

@@ -47,7 +47,7 @@ KEYS = settings.keys(
     own={
         "compare": settings.Words("container,iommufd", "tracking=device: played again with the "
                                   "container tracking, with the device by iommufd",
-                                  ("container", "iommufd")),
+                                  ("container", "iommufd", "none")),
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                 "backend of the control"),
         "device_mutant": settings.File("mutant/log-forgets/mdma.ko",
