@@ -631,6 +631,18 @@ class Migration(Case):
             verdict = self.judge()
         self.assertIn("pages_written_tracked is 5, must be more than 5", verdict["reasons"])
 
+    def test_pages_that_were_asked_for(self):
+        """A run that asks for fewer pages must write fewer, but not as few as it likes."""
+        with mock.patch.object(proof, "MIN_PAGES_WRITTEN", 100_000):
+            for asked, least in ((110_000, 100_000), (10**6, 100_000), (44_000, 40_000),
+                                 (1, 40_000)):
+                self.assertEqual(proof.least_written({"pages_min": asked}), least)
+            self.assertEqual(proof.least_written({}), 100_000)
+        with mock.patch.object(proof, "MIN_PAGES_WRITTEN", 9), \
+                mock.patch.object(proof, "FEWEST_PAGES_WRITTEN", 4):
+            self.leg.facts["settings"] = {"pages_min": 1}
+            self.assertEqual(self.judge(with_control=False)["verdict"], "pass")
+
     def test_too_few_rounds(self):
         self.summary(rounds=2)
         self.fails("rounds is 2")
