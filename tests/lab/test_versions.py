@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say
-from make import image, versions
+from make import image, paths, versions
 
 
 class Versions(unittest.TestCase):
@@ -54,6 +54,19 @@ class Versions(unittest.TestCase):
         self.choose(LIBVIRT="12.9")
         self.assertEqual(versions.variant(), "trixie-kernel7.3-qemu11.1-libvirt12.9")
         self.assertIn(" libvirt*\n", versions.preferences(versions.chosen()))
+
+    def test_fuzzer(self):
+        """libFuzzer is downloaded once, for all versions."""
+        def made(**words):
+            text = ("from make import image, paths; "
+                    "print(paths.LAB, paths.FUZZER, image.fuzzer_recipe())")
+            lab, *fuzzer = subprocess.run(
+                [sys.executable, "-B", "-c", text], cwd=paths.LAB_D, check=True, text=True,
+                stdout=subprocess.PIPE, env={**os.environ, **words}).stdout.split()
+            return lab, fuzzer
+        one, other = made(KERNEL="", QEMU=""), made(KERNEL="7.3", QEMU="11.1")
+        self.assertNotEqual(one[0], other[0])
+        self.assertEqual(one[1], other[1])
 
     def test_tree(self):
         """A tree has the image of the other words, and a directory of its own for what is built."""

@@ -233,17 +233,21 @@ def _take_files(step, names, members, target):
         package.unlink(missing_ok=True)
 
 
+def fuzzer_recipe():
+    """The hash of what decides which libFuzzer is there."""
+    return digest(versions.SUITE, *FUZZER_PACKAGES, *FUZZER_FILES)
+
+
 def make_fuzzer():
     """Download libFuzzer, unless it is there."""
     with locked(paths.FUZZER, "libFuzzer"):
         stamp = paths.FUZZER / "stamp"
-        wanted = digest(recipe(), *FUZZER_PACKAGES, *FUZZER_FILES)
-        if stamp.exists() and stamp.read_text() == wanted:
+        if stamp.exists() and stamp.read_text() == fuzzer_recipe():
             return
         _check_usable()
         stamp.unlink(missing_ok=True)
         _take_files("fuzzer", FUZZER_PACKAGES, FUZZER_FILES, paths.FUZZER)
-        stamp.write_text(wanted)
+        stamp.write_text(fuzzer_recipe())
 
 
 def _fetch_source():

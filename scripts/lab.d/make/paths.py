@@ -19,9 +19,10 @@ LAB = OUT / "lab" / IMAGE
 ROOT = LAB / "root"
 # The root tree with the versions of the suite.
 SUITE_ROOT = OUT / "lab" / versions.SUITE / "root"
+# libFuzzer is the suite's, whatever versions are chosen.
+FUZZER = OUT / "lab" / versions.SUITE / "fuzzer"
 ROOT_IMAGE = LAB / "root.img"
 DEBUG = LAB / "debug"
-FUZZER = LAB / "fuzzer"
 # Of the kernel that lab and guests boot; LAB, unless it is of a tree.
 KERNEL = OUT / "lab" / VARIANT
 KERNEL_SOURCE = KERNEL / ("tree" if versions.tree() else "src")
