@@ -244,12 +244,16 @@ def watchdog():
 
 
 def iommufd():
-    """A device with iommufd: selftests, and a migration with its control."""
-    results = in_lab("selftests", "iommufd/selftests", backend="iommufd")()
+    """A device with iommufd: a migration with its control."""
     if versions.no_iommufd():
-        return [*results, ktap.Result("iommufd/migrate", ktap.SKIPPED, versions.no_iommufd())]
-    return results + in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD,
-                            tracking="device", **SMALL)()
+        return [ktap.Result("iommufd/migrate", ktap.SKIPPED, versions.no_iommufd())]
+    return in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD,
+                  tracking="device", **SMALL)()
+
+
+def all_of_iommufd():
+    """The same, and its selftests, which part selftests has in a check of the default kernel."""
+    return in_lab("selftests", "iommufd/selftests", backend="iommufd")() + iommufd()
 
 
 def drivers():
@@ -265,7 +269,7 @@ PARTS = {
     "build": builds,
     "unit": unit_tests,
     "watchdog": watchdog,
-    "selftests": in_lab("selftests", backend="ours,stock,logging"),
+    "selftests": in_lab("selftests", backend="ours,stock,logging,iommufd"),
     "iommufd": iommufd,
     "deadly": deadly,
     "rules": rules.check,
@@ -314,7 +318,7 @@ OWN_PARTS = {
     "build": builds,
     "selftests": in_lab("selftests", backend="ours"),
     "migrate": in_lab("migrate"),
-    "iommufd": iommufd,
+    "iommufd": all_of_iommufd,
 }
 
 # What the check of the default versions tries on others (newest.py): what depends on the kernel and
@@ -338,7 +342,7 @@ def parts_of_run(short=False):
     if debug_kernel.asked_for():
         return DEBUG_PARTS
     if versions.container() != versions.TYPE1:
-        return {"iommufd": iommufd}
+        return {"iommufd": all_of_iommufd}
     if versions.image() != versions.SUITE:
         # Of the default versions' own.
         return {name: part for name, part in PARTS.items() if name != "newest"}
