@@ -47,6 +47,23 @@ class Targets(unittest.TestCase):
             with self.assertRaisesRegex(say.UsageError, f"no target {word}; there are: vfio, "):
                 build.check_targets([word])
 
+    def test_sparse(self):
+        """It sees all our code, and the device's own as few times as there are options that
+        change something."""
+        seen = []
+        with tempfile.TemporaryDirectory() as directory, \
+                mock.patch.object(paths, "BUILD", Path(directory)), \
+                mock.patch.object(build, "build"), mock.patch.object(build, "_check_warnings"), \
+                mock.patch.object(build.say, "Step"), \
+                mock.patch.object(build.chroot, "run", lambda *words, **_: seen.append(words[2])):
+            for target in build.TARGETS.values():
+                target.directory.mkdir()
+                (target.directory / "stamp").write_text("x")
+                build.check(target)
+        self.assertLessEqual({f"sparse of {name}" for name in (
+            "vfio", "mdma", "mdma-iommufd", "mdma-guest", "guest-client", "nic")}, set(seen))
+        self.assertNotIn("sparse of mdma-logging", seen)
+
     def test_other_products(self):
         """A product that the build does not make is named, beside those that it does."""
         with tempfile.TemporaryDirectory() as directory, \
