@@ -70,7 +70,7 @@ static void expect_unstalled(struct file *f, int (*call)(void *arg))
 
 	ASSERT_LE(0, stall_wait(&f->stall, 10000));
 	job_start(&job, call, f);
-	done = job_done(&job, 3000);
+	done = job_ends(&job);
 	stall_release(&f->stall);
 	EXPECT_EQ(true, done);
 	EXPECT_EQ(0, job_join(&job));

@@ -76,7 +76,7 @@ TESTS = {
     "R15_unmap_while_a_pin_stalls": Failure(AT_ONCE, NOT_STALLED),
     "R15_unmap_while_a_pin_of_two_owners_stalls": Failure(AT_ONCE, NOT_STALLED),
     "R15_R16_unmap_while_a_copy_reads_a_slow_file":
-        Failure("W19", "job_done(&self->others, 3000)"),
+        Failure("W19", "job_ends_but_on_stock(&self->others)"),
     "R16_stalled_batch": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_and_unmap_of_its_mapping": Failure(AT_ONCE, NOT_STALLED),
     "R16_stalled_pin_of_protected_memory": Failure(AT_ONCE, NOT_STALLED),
@@ -89,10 +89,10 @@ TESTS = {
     "R16_stalled_write_of_protected_memory": Failure("W19", STUCK),
     "R16_stalled_write_of_shared_memory": Failure("W19", STUCK),
     # Not even a thread can be created: its stack needs the mmap_lock that the pin holds.
-    "R16_W19_pin_of_a_slow_file": Failure("W19", "0 == job_done(&s->job, 0)"),
+    "R16_W19_pin_of_a_slow_file": Failure("W19", "slow_file_gave_up(&s->file)"),
     "R16_W19_stalled_write_stalls_nobody": Failure("W19", STUCK),
     "R16_W19_unpin_needs_no_lock_of_the_owner":
-        Failure("W19", "job_done(&self->others, 3000)"),
+        Failure("W19", "job_ends_but_on_stock(&self->others)"),
     "R16_write_of_a_slow_file": Failure("W19", STUCK),
     "R16_stalled_report_stalls_no_map": Failure("W9", "done: not 1 == 0"),
     "R16_stalled_report_stalls_no_pin": Failure("W9", "done: not 1 == 0"),

@@ -8,9 +8,6 @@
 #include "procfs.h"
 #include "wait.h"
 
-/* After this many looks, 1 ms apart, without a context switch, a thread sleeps for good. */
-#define SETTLED		50
-
 static void *job_main(void *arg)
 {
 	struct job *j = arg;
@@ -41,39 +38,29 @@ int job_done(struct job *j, int ms)
 
 int job_ends(struct job *j)
 {
-	return job_done(j, backend_is_stock() ? 3000 : patience_ms());
+	return job_done(j, patience_ms());
 }
 
-/* Reads a file of the thread in /proc; empty if the thread is gone. */
-static void read_task(struct job *j, const char *name, char *text, int size)
+int job_ends_but_on_stock(struct job *j)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/%s",
-		 __atomic_load_n(&j->tid, __ATOMIC_ACQUIRE), name);
-	file_read_all(path, text, size);
+	if (!backend_is_stock())
+		return job_ends(j);
+	job_settle(j);
+	return job_done(j, 0);
 }
 
-/* How often the thread has gone to sleep, or -1 if it does not sleep now. */
 static long long sleeps(struct job *j)
 {
-	static const char key[] = "\nvoluntary_ctxt_switches:";
-	char text[4096], *state, *number;
-
-	read_task(j, "status", text, sizeof(text));
-	state = strstr(text, "\nState:\t");
-	number = strstr(text, key);
-	if (!state || !number || !strchr("DS", state[8]))
-		return -1;
-	return strtoll(number + strlen(key), NULL, 10);
+	return thread_sleeps(__atomic_load_n(&j->tid, __ATOMIC_ACQUIRE), "DS");
 }
 
 static bool stack_has(struct job *j, const char *function)
 {
-	char text[8192];
+	char path[64], text[8192];
 
-	read_task(j, "stack", text, sizeof(text));
-	return strstr(text, function);
+	snprintf(path, sizeof(path), "/proc/%d/stack",
+		 __atomic_load_n(&j->tid, __ATOMIC_ACQUIRE));
+	return file_read_all(path, text, sizeof(text)) > 0 && strstr(text, function);
 }
 
 /* The call uses the function once. So if it is there before and after, it sleeps there. */

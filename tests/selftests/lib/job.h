@@ -32,11 +32,14 @@ void job_start(struct job *j, int (*call)(void *arg), void *arg);
 /* True if the call is done within this time. */
 int job_done(struct job *j, int ms);
 
-/*
- * For a call that nothing may block: true if the call ends. On stock, which may
- * block it, the wait is shorter than patience_ms().
- */
+/* For a call that nothing may block: true if the call ends. */
 int job_ends(struct job *j);
+
+/*
+ * The same for a call that the kernel's own type1 blocks. There, it is false as soon as
+ * the call sleeps for good.
+ */
+int job_ends_but_on_stock(struct job *j);
 
 /*
  * Waits until the call is done or sleeps in the kernel below this function, which

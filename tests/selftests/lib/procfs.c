@@ -81,6 +81,20 @@ long long locked_pages(void)
 	return kb < 0 ? kb : kb * 1024 / sysconf(_SC_PAGESIZE);
 }
 
+long long thread_sleeps(int tid, const char *states)
+{
+	static const char key[] = "\nvoluntary_ctxt_switches:";
+	char path[64], text[4096], *state, *number;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	file_read_all(path, text, sizeof(text));
+	state = strstr(text, "\nState:\t");
+	number = strstr(text, key);
+	if (!state || !number || !strchr(states, state[8]))
+		return -1;
+	return strtoll(number + strlen(key), NULL, 10);
+}
+
 static long long vm_counter(const char *key)
 {
 	long long n = -ENOENT;

@@ -45,6 +45,15 @@ int backend_is_stock(void);
  */
 int stock_is_spared(void);
 
+/*
+ * How often a thread has gone to sleep, if it sleeps now in one of these states ("D",
+ * "DS"); otherwise -1.
+ */
+long long thread_sleeps(int tid, const char *states);
+
+/* After this many looks, 1 ms apart, that see no new sleep, a thread sleeps for good. */
+#define SETTLED		50
+
 /* Milliseconds of the monotonic clock. */
 double now_ms(void);
 

@@ -14,22 +14,18 @@
 
 #include "procfs.h"
 #include "slow_file.h"
+#include "wait.h"
 
 #define DIRECTORY	"/tmp/mdma-selftest-slow-file"
 #define NODE		2	/* the only file */
 #define REQUEST_MAX	0x21000
 
-/*
- * Longest stall. The kernel's own type1 holds the mmap_lock of the memory meanwhile.
- * So a malloc() of the test that needs more memory can keep the test from ending the
- * stall.
- */
-#define STALL_MS	(backend_is_stock() ? 10000 : 100000)
-
 struct slow_file_state {
 	int stalled;
 	int released;
-	int longest_ms;
+	int gave_up;
+	pid_t test;
+	int looks;	/* that must see the test's own thread stuck */
 };
 
 static void answer(int fd, __u64 unique, int error, const void *data, int len)
@@ -59,12 +55,19 @@ static void serve_read(int fd, struct slow_file_state *state, __u64 unique,
 		       const struct fuse_read_in *in)
 {
 	static const char zeros[0x20000];
-	double end = now_ms() + state->longest_ms;
+	long long before = -1, now;
+	int same = 0;
 
 	__atomic_store_n(&state->stalled, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&state->released, __ATOMIC_ACQUIRE) &&
-	       now_ms() < end)
+	       same < state->looks) {
 		usleep(1000);
+		now = thread_sleeps(state->test, "D");
+		same = now >= 0 && now == before ? same + 1 : 0;
+		before = now;
+	}
+	if (same == state->looks)
+		__atomic_store_n(&state->gave_up, 1, __ATOMIC_RELEASE);
 	answer(fd, unique, 0, zeros, in->size);
 }
 
@@ -163,22 +166,24 @@ int slow_file_open(struct slow_file *f, __u64 size)
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (f->state == MAP_FAILED)
 		return -errno;
-	*f->state = (struct slow_file_state) { .longest_ms = STALL_MS };
+	*f->state = (struct slow_file_state) {
+		.test = getpid(),
+		.looks = backend_is_stock() ? SETTLED : patience_ms(),
+	};
 	ret = open_file(f, fuse);
 	close(fuse);
 	return ret;
 }
 
-int slow_file_wait(struct slow_file *f, int ms)
+int slow_file_wait(struct slow_file *f)
 {
-	double end = now_ms() + ms;
+	return WAIT_FOR(__atomic_load_n(&f->state->stalled, __ATOMIC_ACQUIRE)) ?
+	       0 : -ETIMEDOUT;
+}
 
-	while (!__atomic_load_n(&f->state->stalled, __ATOMIC_ACQUIRE)) {
-		if (now_ms() > end)
-			return -ETIMEDOUT;
-		usleep(1000);
-	}
-	return 0;
+bool slow_file_gave_up(struct slow_file *f)
+{
+	return f->state && __atomic_load_n(&f->state->gave_up, __ATOMIC_ACQUIRE);
 }
 
 void slow_file_release(struct slow_file *f)

@@ -2,11 +2,16 @@
 /*
  * Memory of a file whose first read waits until the test lets it continue. The file
  * is in a user-space file system (FUSE), whose server is a process of its own.
+ *
+ * The kernel's own type1 holds the mmap_lock of the memory meanwhile. The test's own
+ * thread then waits for that when it needs more memory, and can't end the stall. The
+ * server sees that, and gives up the stall.
  */
 #ifndef SELFTESTS_SLOW_FILE_H
 #define SELFTESTS_SLOW_FILE_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct slow_file_state;
@@ -29,7 +34,10 @@ struct slow_file {
 int slow_file_open(struct slow_file *f, __u64 size);
 
 /* Waits until a read waits for a page. Returns 0 or -ETIMEDOUT. */
-int slow_file_wait(struct slow_file *f, int ms);
+int slow_file_wait(struct slow_file *f);
+
+/* Whether the test's own thread was stuck until the server gave up the stall. */
+bool slow_file_gave_up(struct slow_file *f);
 
 /* Reads are answered from now on. */
 void slow_file_release(struct slow_file *f);
