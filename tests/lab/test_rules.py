@@ -130,6 +130,12 @@ class Table(unittest.TestCase):
                 self.assertIn("says no reason", wrong(ours, stock)["W1"])
                 self.assertEqual(wrong(ours, stock, {"W1": "it would die"}), {})
 
+    def test_another_failure_shows_nothing(self):
+        """A test that fails on stock, but not as expected."""
+        ours = [passed("R1_W1_a")]
+        stock = [ktap.Result("R1_W1_a", ktap.FAILED, "on stock, nothing says 'deadlock'")]
+        self.assertIn("not run", wrong(ours, stock)["W1"])
+
     def test_reason_out_of_date(self):
         """If a test shows it, the reason in the documentation must go."""
         self.assertIn("says that it is not", wrong(*self.good, {"W1": "it would die"})["W1"])
