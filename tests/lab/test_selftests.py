@@ -5,6 +5,7 @@
 import io
 import sys
 import tempfile
+import time
 import unittest
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -159,6 +160,35 @@ class Run(unittest.TestCase):
             code, said = self.played(stuck, kills, kills=9, program=path)
             self.assertEqual(code, wanted, said)
         self.assertIn("not tried", (self.directory / "unload.ktap").read_text())
+
+
+class Stuck(unittest.TestCase):
+    """A program that a test waits for in vain ends long before its limit, and only that one."""
+
+    # A process that waits for the child that it made by vfork() is in state D.
+    DEADLOCK = "import ctypes; libc = ctypes.CDLL(None); libc.vfork() or libc.pause()"
+
+    def tried(self, program):
+        """(The KTAP, seconds) of a program."""
+        begin = time.monotonic()
+        with mock.patch.object(selftests, "LOOK", 0.05):
+            text, _ = selftests.run_program(sys.executable, ["-c", program], {}, 60, looks=5)
+        return text, time.monotonic() - begin
+
+    def test_deadlock(self):
+        """A thread that no signal reaches, and nothing else that happens."""
+        text, seconds = self.tried(self.DEADLOCK)
+        self.assertIn("Bail out! no end after", text)
+        self.assertLess(seconds, 60)
+
+    def test_progress(self):
+        """Something else happens, or all that sleeps can be woken."""
+        busy = "import threading, time\nthreading.Thread(daemon=True, target=lambda: " \
+            f"exec({self.DEADLOCK!r})).start()\nfor _ in range(20): time.sleep(0.05)\n" \
+            "import os; print('1..0', flush=True); os._exit(0)"
+        for program in ("import time; time.sleep(1); print('1..0')", busy):
+            with self.subTest(program=program):
+                self.assertEqual(self.tried(program)[0], "1..0\n")
 
 
 class KernelLog(unittest.TestCase):

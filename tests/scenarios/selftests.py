@@ -53,9 +53,9 @@ NEEDS = {"failing": "/sys/kernel/debug/failslab"}
 PROGRAM_TIMEOUT, END_TIMEOUT = 300, 10
 # How a test says that the machine kept it from seeing its subject (lib/wait.h).
 NO_CHANCE = "no chance: "
-# With deadly=1: a program that is not done by then is stuck for ever. A call of the kernel's own
-# type1 reaches its deadlock within milliseconds, as the test ensures the order.
-DEADLY_TIMEOUT = 30
+# With deadly=1: a program is stuck for ever if a thread of it is where no signal gets, and none has
+# run between so many looks, so many seconds apart.
+STUCK_LOOKS, LOOK = 20, 0.5
 
 
 class KernelLog:
@@ -108,6 +108,30 @@ def session(leader):
     return found
 
 
+def activity(leader):
+    """Each thread of a session: {its directory in /proc: (state, how often it has slept)}."""
+    found = {}
+    for thread, state in session(leader).items():
+        with contextlib.suppress(OSError):
+            sleeps = re.search(r"\nvoluntary_ctxt_switches:\t(\d+)",
+                               (thread / "status").read_text())
+            found[thread] = state, sleeps and int(sleeps[1])
+    return found
+
+
+def wait(child, limit, looks):
+    """The exit code of a program. TimeoutExpired: it does not end within the limit, or (if @looks
+    is not 0) seems to be stuck at so many looks."""
+    deadline, seen, same = time.monotonic() + limit, None, 0
+    while looks and same < looks and time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(LOOK)
+        now = activity(child.pid)
+        stuck = any(state == "D" for state, _ in now.values())
+        same, seen = (same + 1 if stuck and now == seen else 0), now
+    return child.wait(0 if looks else limit)
+
+
 def end(child, limit):
     """Kill a program and all of its tests. Returns the stacks of those that can't be killed within
     the limit: they wait in the kernel for ever."""
@@ -126,18 +150,18 @@ def end(child, limit):
     return stacks
 
 
-def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT):
-    """The KTAP of a program, and what is stuck, which fails it. If it hangs or dies, the rest of its
-    KTAP is missing."""
+def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT, looks=0):
+    """The KTAP of a program, and what is stuck, which fails it. If it hangs or dies, the rest of
+    its KTAP is missing. @looks: as of wait()."""
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen([str(path), *prefixes], stdout=output, stderr=output,
                                  stdin=subprocess.DEVNULL, start_new_session=True,
                                  env=dict(os.environ, **environment))
-        why, code = "", 0
+        why, code, begin = "", 0, time.monotonic()
         try:
-            code = child.wait(limit)
+            code = wait(child, limit, looks)
         except subprocess.TimeoutExpired:
-            why = ktap.bail_out(f"no end after {limit} s")
+            why = ktap.bail_out(f"no end after {time.monotonic() - begin:.0f} s")
         stacks = end(child, end_limit)
         output.seek(0)
         text = output.read().decode(errors="replace") + why
@@ -150,10 +174,11 @@ def time_scale(config):
 
 
 def limits_of(config):
-    """Seconds for a program, and for its end."""
+    """Seconds for a program, and for its end, and looks that see it stuck."""
+    limit = PROGRAM_TIMEOUT * time_scale(config)
     if config["deadly"]:
-        return DEADLY_TIMEOUT, END_TIMEOUT
-    return PROGRAM_TIMEOUT * time_scale(config), END_TIMEOUT * time_scale(config)
+        return limit, END_TIMEOUT, STUCK_LOOKS
+    return limit, END_TIMEOUT * time_scale(config), 0
 
 
 def environment_of(config):
