@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import settings
+from base.patience import Patience
 from judge import points as all_points
 from play import arguments, backend, entry, guest_vm, vfio_logging
 from play.guest_vm import STEADY_CLOCK
@@ -127,17 +128,18 @@ class Trial:
         qmp.command("migrate-set-parameters", max_bandwidth=config.bandwidth << 20,
                     downtime_limit=config.downtime_limit_ms)
         qmp.command("migrate", uri=f"unix:{address}")
-        deadline = time.monotonic() + config.patience
+        patience = Patience(config.patience)
         while True:
             sample = self._sample(source)
+            patience.progress(sample["status"], sample["rounds"], sample["transferred"])
             if sample["status"] in ("completed", "failed", "cancelled"):
                 break
             if self.facts["converged"] is None and self._is_late(sample):
                 self.facts["converged"] = False
                 qmp.command("migrate-set-parameters", downtime_limit=ANY_DOWNTIME)
-            if time.monotonic() > deadline:
-                raise ScenarioError(f"migration is {sample['status']} after "
-                                    f"{config.patience} s in round {sample['rounds']}")
+            if patience.exhausted():
+                raise ScenarioError(f"migration is {sample['status']}, without progress for "
+                                    f"{config.patience} s, in round {sample['rounds']}")
             time.sleep(SAMPLE_S)
         if sample["status"] != "completed":
             raise ScenarioError(f"migration {sample['status']}")
