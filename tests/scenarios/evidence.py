@@ -19,12 +19,14 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
+from base.patience import Patience
 from judge import events as trace_events, moves, proof
 from play import arguments, entry
 from play.mdev import Mdev
@@ -102,12 +104,18 @@ class Device:
         """The rates of the workloads."""
         return [int((self.mdev.path / channel / "rate").read_text()) for channel in CHANNELS]
 
-    def wait(self, what, probe):
-        """Wait until @probe is true."""
-        deadline = time.monotonic() + self.patience
+    def wait(self, what, probe, progress=lambda: None):
+        """Wait until @probe is true, for as long as there is @progress."""
+        patience = Patience(self.patience)
         while not probe():
-            expect(time.monotonic() < deadline, f"not in {self.patience} s: {what}")
+            patience.progress(progress())
+            expect(not patience.exhausted(), f"not in {self.patience} s: {what}")
             time.sleep(0.02)
+
+    def wait_for_pages(self, count):
+        """Wait until this many pages are written in all, as long as there are more and more."""
+        written = partial(self.mdev.stat, "pages_written")
+        self.wait(f"{count} pages are written", lambda: written() >= count, written)
 
     @contextmanager
     def writing(self):
@@ -188,8 +196,7 @@ def nothing_is_dropped_at_full_speed(device, config, directory):
     with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev]) as tracer:
         begin = time.monotonic()
         with device.writing():
-            device.wait("enough is written",
-                        lambda: device.mdev.stat("pages_written") >= enough)
+            device.wait_for_pages(enough)
         seconds = time.monotonic() - begin
         tracer.collect()
         slowed = tracer.throttle.valve.facts()["times"]
@@ -202,12 +209,15 @@ def nothing_is_dropped_at_full_speed(device, config, directory):
 
 def a_trace_held_up_slows_the_device(device, config, directory):
     """Nobody empties the buffer for a while."""
+    # Two looks at the buffer must be much closer together than the time to fill it, however fast
+    # the machine is.
+    device.put(rate=10000)
     with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev]) as tracer:
         with device.writing():
             valve, stat = tracer.throttle.valve, device.mdev.stat
             tracer.drain.send_signal(signal.SIGSTOP)
             device.wait("the device waits", lambda: valve.waiting and device.rates() == [1, 1])
-            before, begin = stat("pages_written"), time.monotonic()
+            begin, before = time.monotonic(), stat("pages_written")
             time.sleep(1)
             made, seconds = stat("pages_written") - before, time.monotonic() - begin
             # A workload makes up for what it missed, up to a second.
@@ -266,24 +276,26 @@ def a_full_disk_is_said(device, config, directory):
 
 
 def a_killed_run_leaves_nothing_that_disturbs(device, config, directory):
-    """The next run can trace at once."""
+    """The next run can trace as soon as the killed one's drain is gone."""
     with tempfile.TemporaryDirectory(dir=config["shm"]) as other:
         child = os.fork()
         if not child:
             try:
-                with Tracer(NAME, EVENTS, config["buffer_kb"], other):
+                with Tracer(NAME, EVENTS, config["buffer_kb"], other) as tracer:
+                    Path(other, "drain").write_text(str(tracer.drain.pid))
                     signal.pause()
             finally:
                 os._exit(1)  # pylint: disable=protected-access
-        switch = Path("/sys/kernel/tracing/instances", NAME, "tracing_on")
-        device.wait("another one traces",
-                    lambda: switch.exists() and switch.read_text().strip() == "1")
+        switch, drain = Path("/sys/kernel/tracing/instances", NAME, "tracing_on"), \
+            Path(other, "drain")
+        device.wait("another one traces", lambda: drain.exists() and drain.read_text())
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        drain = Path("/proc", drain.read_text())
+        device.wait("the drain of the killed run ends", lambda: not drain.exists())
         with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev]) as tracer:
             with device.writing():
-                device.wait("something is written",
-                            lambda: device.mdev.stat("pages_written") > 1000)
+                device.wait_for_pages(1000)
             tracer.collect()
     expect(not switch.exists(), "the instance is there still")
     return f"{whole(device, directory)} writes"
