@@ -164,13 +164,19 @@ class Cases:
     def abort(self):
         """domjobinfo shows a migration, domjobabort ends it, and the guest continues here."""
         guest = self.guest
-        guest.migrate(self.here, self.there, "--bandwidth", str(SLOW))
-        deadline = time.monotonic() + self.config.patience
-        while not ((sample := guest.sample(self.here)) and sample["transferred"]):
-            expect(time.monotonic() < deadline, "domjobinfo sees no migration")
-            time.sleep(0.25)
-        guest.virsh(self.here, "domjobabort", guest.name)
-        code, words = self._end()
+        # Held back: it ends by itself only if nothing at all is left to be sent.
+        self._allow_downtime(1)
+        try:
+            guest.migrate(self.here, self.there, "--bandwidth", str(SLOW),
+                          "--available-switchover-bandwidth", "1")
+            deadline = time.monotonic() + self.config.patience
+            while not ((sample := guest.sample(self.here)) and sample["transferred"]):
+                expect(time.monotonic() < deadline, "domjobinfo sees no migration")
+                time.sleep(0.25)
+            guest.virsh(self.here, "domjobabort", guest.name)
+            code, words = self._end()
+        finally:
+            self._allow_downtime(DEFAULT_DOWNTIME)
         expect(code, "migrated, though it was aborted")
         self._goes_on(self.here)
         return words

@@ -77,7 +77,7 @@ def _network(name):
 def _devices():
     run("/usr/lib/systemd/systemd-udevd", "--daemon")
     run("udevadm", "trigger", "--action=add")
-    run("udevadm", "settle", "--timeout=60")
+    run("udevadm", "settle", f"--timeout={PATIENCE}")
 
 
 def _daemons():
