@@ -262,16 +262,20 @@ def bus_master_off_and_on(bench):
 
 
 def suspend(bench, mode, wake):
-    """Suspended under load, the device is quiet; afterwards everything continues."""
+    """Suspended under load, the device is quiet; afterwards everything continues.
+
+    @wake: called when the device has lost its window, with the time before the suspend
+    """
     modes = bench.do("cat /sys/power/mem_sleep")
     expect(mode in modes, f"the guest can't: {modes}")
     bench.do(f"echo {mode} >/sys/power/mem_sleep")
     bench.load()
     bench.writes()
+    begin = time.monotonic()
     bench.shell.send("echo mem >/sys/power/state")
     wait_until("the device lost its window", bench.patience,
                lambda: not bench.mdev.settings()["window"])
-    wake(bench)
+    wake(begin)
     said, code = bench.shell.answer()
     expect(code == 0, f"suspend failed: {said}")
     bench.writes()
@@ -283,7 +287,7 @@ def suspend(bench, mode, wake):
 
 def suspend_to_ram(bench):
     """The device loses its power, and so its whole state."""
-    def wake(bench):
+    def wake(_):
         wait_until("the guest sleeps", bench.patience, lambda: bench.host.vm.qmp.command(
             "query-status")["status"] == "suspended")
         bench.empty("while the guest sleeps")
@@ -293,12 +297,36 @@ def suspend_to_ram(bench):
 
 
 def suspend_of_devices(bench):
-    """The device keeps its power; the kernel's own test wakes it after 5 s."""
-    bench.do("echo devices >/sys/power/pm_test")
-    try:
-        suspend(bench, "s2idle", lambda bench: bench.empty("while the guest sleeps"))
-    finally:
-        bench.do("echo none >/sys/power/pm_test")
+    """The device keeps its power; the kernel's own test wakes it after some seconds. A look that
+    comes later says nothing: then it sleeps once more, and longer."""
+    seconds, seen = 5, False
+    while not seen:
+        bench.do("echo devices >/sys/power/pm_test; "
+                 f"echo {seconds} >/sys/module/suspend/parameters/pm_test_delay")
+        try:
+            seen = sleeps_for(bench, seconds)
+        finally:
+            bench.do("echo none >/sys/power/pm_test")
+        seconds *= 2
+
+
+def sleeps_for(bench, seconds):
+    """The devices sleep for so long. Returns whether they were seen in time to be quiet."""
+    seen = False
+
+    def look(begin):
+        nonlocal seen
+        wrong = None
+        try:
+            bench.empty("while the guest sleeps")
+        except TestError as err:
+            wrong = err
+        seen = time.monotonic() < begin + seconds
+        if seen and wrong:
+            raise wrong
+
+    suspend(bench, "s2idle", look)
+    return seen
 
 
 def guest_crashes(bench):
