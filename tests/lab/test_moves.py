@@ -60,21 +60,30 @@ class Numbers(unittest.TestCase):
         back = order(("write", HERE, 1, 1), ("write", THERE, 2, 1), ("write", HERE, 3, 1))
         self.assertEqual(back.visits, [HERE, THERE, HERE])
 
-    def test_lost_write_keeps_nothing_waiting(self):
+    def test_lost_writes_keep_nothing_waiting(self):
         found = moves.Order()
-        with mock.patch.object(moves, "EARLY", 4096):
-            for seq in range(2, 3 * moves.EARLY):
+        with mock.patch.object(moves, "EARLY", 4):
+            for seq in (*range(2, 9999), *range(20000, 20100, 2)):
                 found.add(events.Write(seq, HERE, 0, 0, 1, seq))
-                self.assertLessEqual(len(found.early), moves.EARLY)
-        self.assertEqual(found.reasons, ["write 2 of device 0000000a, where 1 was expected"])
+                self.assertLessEqual(max(len(found.early), len(found.ends)), moves.EARLY)
+        self.assertEqual(found.reasons[:2], ["write 2 of device 0000000a, where 1 was expected",
+                                             "write 20000 of device 0000000a, where 9999 was "
+                                             "expected"])
 
     def test_write_that_comes_late(self):
-        """A thread waited for the host, while another channel wrote 100,000 pages."""
+        """A thread waited for the host, while another channel wrote pages for as long."""
         found = moves.Order()
-        for seq in (*range(2, 100000), 1):
-            found.add(events.Write(seq, HERE, 0, 0, 1, seq))
+        with mock.patch.object(moves, "EARLY", 1):
+            for seq in (1, *range(3, 100000), 2):
+                found.add(events.Write(seq, HERE, 0, 0, 1, seq))
         found.end()
-        self.assertEqual((found.reasons, found.writes), ([], 99999))
+        self.assertEqual((found.reasons, found.writes, found.ends), ([], 99999, {}))
+
+    def test_write_made_twice_while_another_is_late(self):
+        found = order(("write", HERE, 2, 1), ("write", HERE, 3, 1), ("write", HERE, 3, 1),
+                      ("write", HERE, 1, 1))
+        self.assertEqual(found.reasons,
+                         ["write 3 of device 0000000a, where 4 was expected"])
 
 
 class AfterStop(unittest.TestCase):

@@ -14,10 +14,11 @@ from judge.events import BrokenOracle, State, Write
 # enum vfio_device_mig_state: states in which a device may write.
 RUNNING, PRE_COPY = 2, 6
 NAMED = 3
-# Limit on writes that wait for a smaller number. Each channel takes a number for one descriptor at
-# a time, and its thread may then wait for the host while another channel writes thousands of pages.
-# A number is lost if this many others have come: half a minute at 30,000 writes a second.
-EARLY = 1 << 20
+# Limit on runs of numbers that wait for a smaller one. Each channel takes a number for one
+# descriptor at a time, and its thread may then wait for the host while another channel writes any
+# number of pages: these are one run. So there are no more runs than channels, unless numbers are
+# lost.
+EARLY = 1 << 16
 
 
 def window_pages(text):
@@ -60,7 +61,7 @@ class Written:
 class Order:
     """Checks that each page write has its own number, and was made where and when it may be.
 
-    It keeps only writes that came before one with a smaller number.
+    It keeps only writes that came before one with a smaller number, as runs of one device.
 
     @first:   the first number that there must be
     @writes:  number of write events so far
@@ -70,7 +71,9 @@ class Order:
 
     def __init__(self, first=1):
         self.writes, self.visits, self.reasons = 0, [], []
-        self.expected, self.early, self.state = first, [], {}
+        self.expected, self.state = first, {}
+        # Runs [first number, number after the last, device], the smallest first; by their ends.
+        self.early, self.ends = [], {}
 
     def add(self, event):
         """The next event of the trace."""
@@ -81,17 +84,27 @@ class Order:
             if self.state.get(event.device, RUNNING) not in (RUNNING, PRE_COPY):
                 self._object(f"write {event.seq} of device {event.device:08x} in state "
                              f"{self.state[event.device]}")
-            heapq.heappush(self.early, (event.seq, event.npages, event.device))
+            self._keep(event)
             while self.early and (self.early[0][0] <= self.expected
                                   or len(self.early) > EARLY):
                 self._next()
 
+    def _keep(self, event):
+        run = self.ends.pop((event.seq, event.device), None)
+        if not run:
+            run = [event.seq, event.seq, event.device]
+            heapq.heappush(self.early, run)
+        run[1] += event.npages
+        self.ends[run[1], event.device] = run
+
     def _next(self):
-        seq, npages, device = heapq.heappop(self.early)
+        seq, end, device = run = heapq.heappop(self.early)
+        if self.ends.get((end, device)) is run:
+            del self.ends[end, device]
         if seq != self.expected:
             self._object(f"write {seq} of device {device:08x}, where {self.expected} was "
                          "expected")
-        self.expected = seq + npages
+        self.expected = end
         if not self.visits or self.visits[-1] != device:
             self.visits.append(device)
 
