@@ -92,7 +92,7 @@ class Run(unittest.TestCase):
             program = Path(name) / "fuzz"
             program.write_text(PROGRAM.format(merge=merge, last=LAST))
             program.chmod(0o755)
-            config = {"program": program, "length": 512, "seconds": 1, "seed": 0,
+            config = {"program": program, "length": 512, "seconds": 1, "inputs": 0, "seed": 0,
                       "keep": keep}
             with contextlib.redirect_stdout(io.StringIO()):
                 return fuzz.run(config, Path(name))
@@ -115,7 +115,8 @@ class Command(unittest.TestCase):
 
     def words(self, **changes):
         """For these settings."""
-        config = {"program": "fuzz", "length": 512, "seconds": 60, "seed": 0, **changes}
+        config = {"program": "fuzz", "length": 512, "seconds": 60, "inputs": 0, "seed": 0,
+                  **changes}
         return fuzz.command(config, Path("/results"), "/corpus")
 
     def test_time(self):
@@ -123,6 +124,11 @@ class Command(unittest.TestCase):
         self.assertIn("-max_total_time=60", self.words())
         self.assertIn("-runs=0", self.words(seconds=0))
         self.assertNotIn("-max_total_time=0", self.words(seconds=0))
+
+    def test_inputs(self):
+        """So many inputs, on a machine of any speed."""
+        self.assertIn("-runs=3000", self.words(inputs=3000))
+        self.assertNotIn("-max_total_time=60", self.words(inputs=3000))
 
     def test_seed(self):
         """libFuzzer draws one if there is none."""

@@ -34,6 +34,7 @@ TIMEOUT = 6 * 3600
 
 KEYS = settings.keys(own={
     "seconds": settings.Number(60, "how long; 0: only the corpus", 0, 4 * 3600),
+    "inputs": settings.Number(0, "not so long, but so many inputs"),
     "seed": settings.Number(0, "of the changes; 0: a new one", 0, settings.U32_MAX),
     "keep": settings.Number(1, "1: leave the fewest inputs that reach as much as all; to find "
                                "them, each is run once more", 0, 1),
@@ -88,7 +89,10 @@ def command(config, directory, corpus):
     words = [config["program"], f"-max_len={config['length']}", f"-timeout={INPUT_SECONDS}",
              "-len_control=0", "-reduce_inputs=0", "-rss_limit_mb=0",
              f"-artifact_prefix={directory}/", "-print_final_stats=1"]
-    words += [f"-max_total_time={config['seconds']}"] if config["seconds"] else ["-runs=0"]
+    if config["seconds"] and not config["inputs"]:
+        words += [f"-max_total_time={config['seconds']}"]
+    else:
+        words += [f"-runs={config['inputs']}"]
     words += [f"-seed={config['seed']}"] if config["seed"] else []
     return [*words, corpus, CORPUS]
 

@@ -280,7 +280,7 @@ PARTS = {
     "model": model(ops="300000"),
     "kills": in_lab("kills", kills="48"),
     "answers": in_lab("answers"),
-    "fuzz": in_lab("fuzz", seconds="45", seed="1", keep="0"),
+    "fuzz": in_lab("fuzz", inputs="3000", seed="1", keep="0"),
     "evidence": in_lab("evidence"),
     "migrate": in_lab("migrate"),
     "tracking": in_lab("migrate", "tracking", tracking="device", compare="none", **SMALL),
@@ -306,7 +306,7 @@ DEBUG_PARTS = {
     "reports": reports,
     "selftests": in_lab("selftests", backend="ours"),
     "model": model(backends="ours", ops="100000"),
-    "fuzz": in_lab("fuzz", seconds="300", keep="0"),
+    "fuzz": in_lab("fuzz", inputs="150", keep="0"),
 }
 
 # Parts that run only if they are named: what takes too long for every check.
