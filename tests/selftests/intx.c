@@ -17,7 +17,6 @@
 #define MSIX		0x40
 #define CHANNEL		1
 #define SETS		1000
-#define NOBODY_WAITS	30	/* ms to wait for an interrupt that must not come */
 
 #define TRIGGER		VFIO_IRQ_SET_ACTION_TRIGGER
 #define MASK		VFIO_IRQ_SET_ACTION_MASK

@@ -9,7 +9,6 @@
 
 #define CHANNEL		1
 #define OTHER		3
-#define NOBODY_WAITS	30	/* ms to wait for an interrupt that must not come */
 #define NONE		-1
 
 FIXTURE(vector) {

@@ -47,7 +47,8 @@ int irq_count(int fd, int ms)
 	__u64 count = 0;
 
 	/* Another thread may have read it since poll(). */
-	if (poll(&poll_fd, 1, scaled_ms(ms)) == 1 && read(fd, &count, 8) != 8)
+	ms = ms > NOBODY_WAITS ? scaled_ms(ms) : ms;
+	if (poll(&poll_fd, 1, ms) == 1 && read(fd, &count, 8) != 8)
 		return errno == EAGAIN ? 0 : -errno;
 	return count;
 }

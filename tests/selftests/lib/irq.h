@@ -16,8 +16,14 @@ int irq_command(struct mdma *m, unsigned int flags, unsigned int index,
 		unsigned int nr, int data);
 
 /*
- * Waits up to scaled_ms() until an eventfd is signalled. Returns how often it was
- * signalled since the last call.
+ * Milliseconds to wait for an interrupt that must not come, on a machine of any speed:
+ * only a wrong one can come too late to be seen.
+ */
+#define NOBODY_WAITS	30
+
+/*
+ * Waits up to scaled_ms(), or NOBODY_WAITS, until an eventfd is signalled. Returns how
+ * often it was signalled since the last call.
  */
 int irq_count(int fd, int ms);
 
