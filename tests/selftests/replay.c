@@ -318,7 +318,6 @@ TEST_F(rig, mdma_trace_of_memory_that_is_not_mapped, 20)
 TEST_F(rig, mdma_trace_holds_do_not_wait_for_others, 20)
 {
 	struct trace *t = new_trace();
-	double end;
 
 	set_window(self, 0, 100);
 	SET(self, "hold_ms", "600000");
@@ -329,13 +328,9 @@ TEST_F(rig, mdma_trace_holds_do_not_wait_for_others, 20)
 	SET(self, "pattern", "trace");
 	ASSERT_STR("0", error(load(self, t)));
 	SET(self, "step", "3");
-	end = now_ms() + 3000;
-	while (counter(self, "pinned") != 5 + 2 && now_ms() < end)
-		usleep(5000);
-	EXPECT_EQ(5 + 2, counter(self, "pinned"));
+	ASSERT_EQ(5 + 2, wait_for_value(self, "stats/pinned", 5 + 2));
 	SET(self, "hold_ms", "0");
-	usleep(100000);
-	EXPECT_EQ(2, counter(self, "pinned"));
+	EXPECT_EQ(2, wait_for_value(self, "stats/pinned", 2));
 }
 
 TEST_MAIN(mdev_remove_leftovers)
