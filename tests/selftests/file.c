@@ -214,16 +214,25 @@ static double write_long(struct file *f, const char *stream, long long size,
 	return begin;
 }
 
+#define TRIES_MIN	2
+#define TRIES_MAX	5
+
 TEST_F(file, mdma_stream_in_pieces_costs_its_length, 120)
 {
 	char *stream = malloc(MDMA_STREAM_MAX);
-	double whole, pieces;
+	double whole = 1e9, pieces = 1e9, ms;
 	long long size;
+	int i;
 
 	size = make_long(&self->rig, stream);
-	write_long(self, stream, size, size);
-	whole = write_long(self, stream, size, size);
-	pieces = write_long(self, stream, size, PAGE_SIZE);
+	/* The shortest time is the cost; on a busy machine it needs more tries. */
+	for (i = 0; i < TRIES_MIN ||
+	     (i < TRIES_MAX && pieces > 10 * whole + 50); i++) {
+		ms = write_long(self, stream, size, size);
+		whole = ms < whole ? ms : whole;
+		ms = write_long(self, stream, size, PAGE_SIZE);
+		pieces = ms < pieces ? ms : pieces;
+	}
 	printf("# %lld bytes: %.1f ms, in pieces %.1f ms\n", size, whole,
 	       pieces);
 	if (pieces > 10 * whole + 50)
