@@ -168,6 +168,13 @@ struct dense {
 	__u64 pins, writes;
 };
 
+/* Whether each of the others has had its chance. */
+static bool all_succeeded(struct dense *d)
+{
+	return __atomic_load_n(&d->pins, __ATOMIC_SEQ_CST) &&
+	       __atomic_load_n(&d->writes, __ATOMIC_SEQ_CST);
+}
+
 static bool going(struct dense *d)
 {
 	return !__atomic_load_n(&d->end, __ATOMIC_SEQ_CST);
@@ -214,10 +221,11 @@ static int call_remap(void *arg)
 {
 	static char bitmap[DENSE_PAGES / 8];
 	struct dense *d = arg;
+	double end = now_ms() + patience_ms();
 	struct rig *r = d->rig;
 	int i, ret = 0;
 
-	for (i = 0; !ret && i < TURNS; i++) {
+	for (i = 0; !ret && (i < TURNS || (!all_succeeded(d) && now_ms() < end)); i++) {
 		usleep(20000);
 		ret = i % 4 == 3 ?
 		      dma_unmap(r->container, RIG_IOVA, SIZE(DENSE_PAGES), NULL) :
