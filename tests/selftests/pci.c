@@ -6,6 +6,7 @@
 
 #include "fixture.h"
 #include "irq.h"
+#include "job.h"
 #include "ring.h"
 
 #define CONFIG		256
@@ -180,21 +181,27 @@ TEST_F(function, mdma_config_write_masks, 20)
 }
 
 /* The two resets. */
-static int reset_by_vfio(struct mdma *m)
+static int reset_by_vfio(void *arg)
 {
+	struct mdma *m = arg;
+
 	return ioctl(m->device, VFIO_DEVICE_RESET) ? -errno : 0;
 }
 
-static int reset_by_flr(struct mdma *m)
+static int reset_by_flr(void *arg)
 {
 	const __u8 flr = PCI_AF_CTRL_FLR;
+	struct mdma *m = arg;
 
 	return mdma_config_write(m, AF + PCI_AF_CTRL, &flr, 1);
 }
 
-#define DESCRIPTORS	250	/* more than can be executed before the reset */
+#define DESCRIPTORS	250
 
-/* Starts a ring, holds a page, gives a window of the guest, sets the BAR and so on. */
+/*
+ * Starts a ring, holds a page, gives a window of the guest, sets the BAR and so on. The
+ * device waits within its second descriptor.
+ */
 static void make_busy(struct function *f, struct ring *ring)
 {
 	const struct mdma_desc desc = {
@@ -203,6 +210,7 @@ static void make_busy(struct function *f, struct ring *ring)
 	};
 	const __u32 address = 0xfebd4000, flags = 0x80;
 	struct mdma *m = &f->rig.dev;
+	long long seen;
 	int i;
 
 	ASSERT_EQ(0, mdma_config_write(m, PCI_BASE_ADDRESS_0, &address, 4));
@@ -210,14 +218,31 @@ static void make_busy(struct function *f, struct ring *ring)
 	ASSERT_EQ(0, mdma_config_write(m, MSIX + PCI_MSIX_FLAGS + 1, &flags, 1));
 	PIN(&f->rig, 700, 3, 'w');
 	ring_enable(ring, &f->rig, 2, 1024 / CHANNELS);
-	for (i = 0; i < DESCRIPTORS; i++)
+	ASSERT_EQ(MDMA_STATUS_DONE, ring_run(ring, &desc));
+	ASSERT_STR("0", error(mdma_set_stall(m, PAGE_SIZE)));
+	for (i = 1; i < DESCRIPTORS; i++)
 		ring_put(ring, &desc);
+	seen = mdma_get(m, "stats/pages_written");
 	ring_doorbell(ring);
-	while (ring_reg(ring, MDMA_CHAN_HEAD) < 2)
-		usleep(200);
+	/* More than the status of the first descriptor. */
+	ASSERT_EQ(true, WAIT_FOR(mdma_get(m, "stats/pages_written") > seen + 1));
 }
 
-static void after_reset(struct function *f, int (*reset)(struct mdma *m),
+/*
+ * The reset of a device that is within a descriptor. That of VFIO stops it midway, the
+ * other one waits for its end.
+ */
+static void reset_midway(struct mdma *m, int (*reset)(void *arg))
+{
+	struct job job;
+
+	job_start(&job, reset, m);
+	job_sleeps_in(&job, "mdma_regs_reset_device");
+	ASSERT_STR("0", error(mdma_set_stall(m, 0)));
+	ASSERT_STR("0", error(job_join(&job)));
+}
+
+static void after_reset(struct function *f, int (*reset)(void *arg),
 			__u8 *space, __u32 *regs)
 {
 	struct mdma *m = &f->rig.dev;
@@ -227,12 +252,10 @@ static void after_reset(struct function *f, int (*reset)(struct mdma *m),
 	int i;
 
 	make_busy(f, &ring);
-	ASSERT_STR("0", error(reset(m)));
+	reset_midway(m, reset);
 	EXPECT_EQ(0, mdma_get(m, "stats/pinned"));
 	EXPECT_LOCKED(0);
 	seq = mdma_get(m, "stats/seq");
-	if (seq >= DESCRIPTORS * 257)
-		NO_CHANCE("the device had done all before its reset");
 	ASSERT_EQ(0, mdma_config_read(m, 0, space, CONFIG));
 	EXPECT_EQ(~0U, mdma_read32(m, MDMA_REG_MAGIC));
 	ASSERT_EQ(0, mdma_config_write(m, PCI_COMMAND, &memory, 1));
@@ -289,7 +312,7 @@ TEST_F(function, mdma_masked_vector, 20)
 	EXPECT_EQ(MDMA_STATUS_DONE, ring_run(&ring, &desc));
 	/* The interrupt comes after HEAD. */
 	EXPECT_EQ(1, WAIT_FOR(ring_reg(&ring, MDMA_CHAN_IRQ) == 1));
-	EXPECT_EQ(0, irq_count(fd, 20));
+	EXPECT_EQ(0, irq_count(fd, NOBODY_WAITS));
 	ASSERT_STR("0", error(irq_command(m, set, VFIO_PCI_MSIX_IRQ_INDEX, 1,
 					  fd)));
 	EXPECT_EQ(1, irq_count(fd, 3000));
