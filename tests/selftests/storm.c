@@ -9,15 +9,14 @@
 #include "stall.h"
 
 #define SIZE		((__u64)RIG_PAGES << PAGE_SHIFT)
-#define STORM_MS	2500
-#define STORM_ROUNDS	10	/* of each call at least, however long they take */
+#define STORM_ROUNDS	100	/* of each call, however long they take */
 #define STORM_CALLS	8
 
 FIXTURE(storm) {
 	struct rig rig;
 	struct mdma second;
-	double end;
-	int calls;
+	double end;			/* of all patience */
+	int calls, begun;		/* how many there are, and have begun */
 	int rounds[STORM_CALLS];
 };
 
@@ -29,7 +28,6 @@ FIXTURE_SETUP(storm)
 	ASSERT_STR("0", error(mdma_create(&self->second, "mdma-1")));
 	ASSERT_STR("0", error(mdma_attach(&self->second,
 					  self->rig.container)));
-	self->end = now_ms() + STORM_MS;
 }
 
 FIXTURE_TEARDOWN(storm)
@@ -39,7 +37,10 @@ FIXTURE_TEARDOWN(storm)
 	EXPECT_LOCKED(0);
 }
 
-/* Whether a call begins another round. *me is 0 before the first round. */
+/*
+ * Whether a call begins another round: until each call has made enough of them. *me is
+ * 0 before the first round.
+ */
 static bool goes_on(struct storm *s, int *me)
 {
 	int i;
@@ -47,13 +48,11 @@ static bool goes_on(struct storm *s, int *me)
 	if (*me)
 		__atomic_fetch_add(&s->rounds[*me - 1], 1, __ATOMIC_SEQ_CST);
 	else
-		*me = __atomic_add_fetch(&s->calls, 1, __ATOMIC_SEQ_CST);
-	if (now_ms() < s->end)
-		return true;
-	for (i = 0; i < __atomic_load_n(&s->calls, __ATOMIC_SEQ_CST); i++)
+		*me = __atomic_add_fetch(&s->begun, 1, __ATOMIC_SEQ_CST);
+	for (i = 0; i < s->calls; i++)
 		if (__atomic_load_n(&s->rounds[i], __ATOMIC_SEQ_CST) <
 		    STORM_ROUNDS)
-			return now_ms() < s->end + patience_ms();
+			return now_ms() < s->end;
 	return false;
 }
 
@@ -190,6 +189,8 @@ static void run_workload(struct mdma *m)
 	struct job job[ARRAY_SIZE(call)];				\
 	unsigned int j;							\
 									\
+	(s)->calls = ARRAY_SIZE(call);					\
+	(s)->end = now_ms() + patience_ms();				\
 	for (j = 0; j < ARRAY_SIZE(call); j++)				\
 		job_start(&job[j], call[j], s);				\
 	for (j = 0; j < ARRAY_SIZE(call); j++)				\
@@ -291,30 +292,37 @@ TEST_F(storm, mdma_migrates_among_all_else, 30)
  * Reports by two threads while the device runs: every written page is in a report, of
  * either thread, that began after the write.
  */
-static int call_copy(void *arg)
+struct shared {
+	struct storm s;
+	char reported[RIG_PAGES];
+};
+
+static int report(struct shared *shared)
 {
 	static __thread unsigned char bitmap[RIG_PAGES / 8];
-	struct storm *s = arg;
-	__u64 page;
+	int page, ret;
+
+	ret = dirty_get(shared->s.rig.container, at(0), SIZE, bitmap);
+	for (page = 0; !ret && page < RIG_PAGES; page++)
+		if (bitmap_bit(bitmap, page))
+			__atomic_store_n(&shared->reported[page], 1,
+					 __ATOMIC_SEQ_CST);
+	return ret;
+}
+
+static int call_report(void *arg)
+{
+	struct shared *shared = arg;
 	int ret = 0, me = 0;
 
-	while (!ret && goes_on(s, &me)) {
-		ret = dirty_get(s->rig.container, at(0), SIZE, bitmap);
-		for (page = 0; !ret && page < RIG_PAGES; page++)
-			if (bitmap_bit(bitmap, page))
-				__atomic_store_n((char *)arg +
-						 sizeof(*s) + page, 1,
-						 __ATOMIC_SEQ_CST);
-	}
+	while (!ret && goes_on(&shared->s, &me))
+		ret = report(shared);
 	return ret;
 }
 
 TEST_F(storm, R3_reports_of_two_threads_lose_nothing, 30)
 {
-	struct {
-		struct storm s;
-		char reported[RIG_PAGES];
-	} *shared = calloc(1, sizeof(*shared));
+	struct shared *shared = calloc(1, sizeof(*shared));
 	struct mdma_ledger_record *rec;
 	struct rig *r = &self->rig;
 	long long n, i;
@@ -322,9 +330,9 @@ TEST_F(storm, R3_reports_of_two_threads_lose_nothing, 30)
 	shared->s = *self;
 	START(r);
 	run_workload(&r->dev);
-	STORM(&shared->s, call_copy, call_copy);
+	STORM(&shared->s, call_report, call_report);
 	ASSERT_EQ(0, mdma_set(&r->dev, "workload/run", "0"));
-	ASSERT_EQ(0, call_copy(&shared->s));
+	ASSERT_EQ(0, report(shared));
 	n = mdma_ledger(&r->dev, &rec);
 	ASSERT_LT(0, n);
 	for (i = 0; i < n; i++)
