@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from judge import dmesg
+from judge import dmesg, races
 
 BAD = (
     "[   12.3] Out of memory: Killed process 227 (qemu-system-x86)",
@@ -63,6 +63,29 @@ BAD = (
     "[   29.4] irq 16: nobody cared (try booting with the \"irqpoll\" option)",
     "BUG: soft lockup - CPU#0 stuck for 85s! [dma0chan0-copy0:99]",
 )
+
+# A report of KCSAN about the kernel's own code, and what makes it one about ours.
+FOREIGN = """\
+==================================================================
+BUG: KCSAN: data-race in vfio_group_put / vfio_group_get
+
+write to 0xffff888005b54508 of 4 bytes by task 227 on cpu 1:
+ vfio_group_put+0x21/0x40 [vfio]
+ __do_sys_close+0x7e/0x90
+
+read (marked) to 0xffff888005b54508 of 4 bytes by task 228 on cpu 0:
+ vfio_group_get+0x17/0x50 [vfio]
+ do_syscall_64+0x4c/0x130
+
+value changed: 0x00000001 -> 0x00000002
+
+Reported by Kernel Concurrency Sanitizer on:
+CPU: 0 UID: 0 PID: 228 Comm: mdma Tainted: G           O       6.12.118 #1
+Hardware name: QEMU Standard PC (Q35 + ICH9, 2009)
+==================================================================
+"""
+CALLER = FOREIGN.replace(" __do_sys_close", " mdma_close_device+0x1/0x2 [mdma]\n __do_sys_close")
+FIRST = "BUG: KCSAN: data-race in vfio_group_put / vfio_group_get"
 
 GOOD = (
     "[    0.0] Linux version 6.12.0 (debian-kernel@lists.debian.org)",
@@ -167,6 +190,57 @@ class Dmesg(unittest.TestCase):
             two.write_text("[    1.003] Call Trace:\nnothing\n")
             found = dmesg.scan_files([one, two, Path(directory, "absent")])
         self.assertEqual(len(found), 1)
+
+
+class Races(unittest.TestCase):
+    """Reports of KCSAN."""
+
+    def test_foreign(self):
+        """A race of the kernel's own is counted, and is no finding; the next lines are judged."""
+        self.assertEqual(dmesg.scan(FOREIGN * 2), [])
+        self.assertEqual(races.foreign([FOREIGN, FOREIGN * 3, ""]),
+                         {"data-race in vfio_group_put / vfio_group_get": 3})
+        self.assertEqual(dmesg.scan(FOREIGN + "Call Trace:\n"), [("call trace", "Call Trace:")])
+
+    def test_ours(self):
+        """One with a function of ours on either side, be it only as a caller, is a finding."""
+        for module in ("mdma", "vfio_iommu_type1", "mdma_nic"):
+            for old in ("vfio_group_put / ", "+0x21/0x40 [vfio]", "+0x17/0x50 [vfio]"):
+                text = FOREIGN.replace(old, old.replace(" / ", f" [{module}] / ")
+                                       .replace("[vfio]", f"[{module}]"), 1)
+                (what, line), = dmesg.scan(text)
+                self.assertEqual(what, "sanitizer")
+                self.assertTrue(line.startswith("BUG: KCSAN: data-race in vfio_group_put"))
+        self.assertEqual(dmesg.scan(CALLER), [("sanitizer", FIRST)])
+        self.assertFalse(races.foreign([CALLER]))
+
+    def test_each_by_itself(self):
+        """One about our code does not make the next one such, nor the other way round."""
+        self.assertEqual(dmesg.scan(CALLER + FOREIGN + CALLER), [("sanitizer", FIRST)] * 2)
+        self.assertEqual(races.foreign([CALLER + FOREIGN + CALLER]).total(), 1)
+
+    def test_cut(self):
+        """Nobody knows what a report is about that the log ends in, or another one cuts off."""
+        half = FOREIGN.partition("value changed")[0]
+        self.assertEqual(dmesg.scan(half), [("sanitizer", FIRST)])
+        self.assertEqual(dmesg.scan(half + FOREIGN), [("sanitizer", FIRST)])
+        self.assertEqual(races.foreign([half + FOREIGN]).total(), 1)
+        self.assertEqual(dmesg.scan(half + CALLER), [("sanitizer", FIRST)] * 2)
+
+    def test_in_between(self):
+        """Another CPU's line in a report of the kernel's own is judged as ever."""
+        text = FOREIGN.replace("value changed", "WARNING: CPU: 1 PID: 7 at f\nvalue changed")
+        self.assertEqual(dmesg.scan(text), [("warning", "WARNING: CPU: 1 PID: 7 at f")])
+
+    def test_in_pieces(self):
+        """A log that is read in two pieces."""
+        for text, wanted in ((FOREIGN, 0), (CALLER, 1)):
+            lines = text.splitlines()
+            for cut in range(len(lines)):
+                one = dmesg.Scan()
+                found = [one.line(line) for line in lines[:cut]]
+                found += [one.line(line) for line in lines[cut:]] + [one.end()]
+                self.assertEqual(len(list(filter(None, found))), wanted)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from typing import Optional
 
 from base import files, say
 from boot import scenario, vm
-from judge import dmesg, vendor
+from judge import dmesg, races, vendor
 from make import gnuplot, mark, place, versions
 from show import downtime_report, report
 
 JOB = "job.json"
+# How often KCSAN reported each race of the kernel's own.
+FOREIGN = "races.txt"
 SECOND = "host-b"
 
 # Scenarios that only gather evidence -> what judges it, outside the lab.
@@ -103,7 +105,19 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
         outcome.reason = "the lab left no status"
     if not quiet:
         _tell(outcome, results)
+    _leave_foreign(logs, results)
     return outcome
+
+
+def _leave_foreign(logs, results):
+    """Show the kernel's own races, which fail nothing."""
+    found = races.foreign(path.read_text(errors="replace") for path in logs if path.exists())
+    if not found:
+        return
+    path = results / FOREIGN
+    path.write_text("".join(f"{number:6} {what}\n" for what, number in found.most_common()))
+    say.info(f"kernel log: {found.total()} reports of {len(found)} races of the kernel's own, where "
+             f"no side is in our code: {files.short(path)}")
 
 
 def _write_argv(results, argv):

@@ -8,6 +8,8 @@ regular expressions, which mean the same in both.
 
 import re
 
+from judge import races
+
 # Name of a defect -> pattern of the line that reports it.
 PATTERNS = {
     # A WARN() is "WARNING: CPU: 1 PID: 7 at FILE:LINE" or, as of 7.3, "WARNING: FILE:LINE at
@@ -69,14 +71,24 @@ class Scan:
 
     def __init__(self):
         self.header = 0
+        self.races = races.Reports()
 
     def line(self, line):
-        """(what, line) if the line reports a defect, otherwise None."""
+        """(what, line) if the line reports a defect, or shows that a former line did; otherwise
+        None."""
+        race = self.races.line(line)
+        if race or races.BEGIN.search(line):
+            return race and ("sanitizer", race.strip())
         self.header = HEADER if NO_DEFECT.search(line) else self.header - 1
         for name, pattern in COMPILED.items():
             if pattern.search(line) and not (name == "call trace" and self.header >= 0):
                 return name, line.strip()
         return None
+
+    def end(self):
+        """The same, where the log ends."""
+        race = self.races.end()
+        return race and ("sanitizer", race.strip())
 
 
 def starved(names, text):
@@ -91,7 +103,8 @@ def starved(names, text):
 
 def scan(text):
     """Lines of a kernel log that report a defect: list of (what, line)."""
-    return list(filter(None, map(Scan().line, text.splitlines())))
+    one = Scan()
+    return list(filter(None, [*map(one.line, text.splitlines()), one.end()]))
 
 
 def scan_files(files):
