@@ -122,6 +122,7 @@ distclean: ## remove everything generated, the image as well
 #:   REPEAT=N    how often each part of check that needs the lab runs (default: 1)
 #:   JUNIT=FILE  the results of check as JUnit XML as well, for a CI
 #:   DEBUG=1     the lab boots a kernel with KASAN, lockdep, kmemleak, ... (built once)
+#:   DEBUG=kcsan the lab boots a kernel with KCSAN, which finds data races (built once)
 #:   SCENARIO=NAME  ARGS="key=value ..."   what run runs (default: migrate)
 #:   KERNEL=6.12|7.3  QEMU=10.0|11.1  LIBVIRT=11.3|12.9   what the lab has (default: the first)
 #:   KERNEL=/path/to/linux   a kernel of your own, built from this source tree

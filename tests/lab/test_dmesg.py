@@ -6,10 +6,12 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
+from boot import job
 from judge import dmesg, races
 
 BAD = (
@@ -201,6 +203,20 @@ class Races(unittest.TestCase):
         self.assertEqual(races.foreign([FOREIGN, FOREIGN * 3, ""]),
                          {"data-race in vfio_group_put / vfio_group_get": 3})
         self.assertEqual(dmesg.scan(FOREIGN + "Call Trace:\n"), [("call trace", "Call Trace:")])
+
+    def test_shown(self):
+        """Those of the kernel's own are left in a file, and told; if there are none, neither."""
+        with tempfile.TemporaryDirectory() as directory, \
+                mock.patch.object(job.say, "info") as said:
+            console, log = Path(directory, "console.txt"), Path(directory, "dmesg.txt")
+            console.write_text(CALLER)
+            job.leave_foreign([console, log], Path(directory))
+            self.assertFalse(said.called or Path(directory, job.FOREIGN).exists())
+            log.write_text(FOREIGN * 2)
+            job.leave_foreign([console, log], Path(directory))
+            self.assertEqual(Path(directory, job.FOREIGN).read_text(),
+                             "     2 data-race in vfio_group_put / vfio_group_get\n")
+            self.assertIn("2 reports of 1 races of the kernel's own", said.call_args[0][0])
 
     def test_ours(self):
         """One with a function of ours on either side, be it only as a caller, is a finding."""

@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import figures, ktap, settings, site, workloads
 from judge import dmesg, on_stock
-from play import arguments, backend, entry, vfio_iommufd, vfio_logging
+from play import arguments, backend, entry, mdev, vfio_iommufd, vfio_logging
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"selftests": "", "nic": "", "logging": "", "iommufd": ""}
 
-KEYS = settings.keys(own={
+KEYS = settings.keys("device", own={
     "only": settings.Text("", "programs, or begins of names of tests, by comma"),
     "backend": settings.Text(
         "ours,logging,iommufd",
@@ -297,12 +297,14 @@ def unload(log, *names):
     return "\n".join(lines) + "\n"
 
 
-def load(wanted):
-    """Load the modules for a run."""
+def load(wanted, device=""):
+    """Load the modules for a run. @device: the file of an mdma.ko, or ours"""
     if wanted in OWN:
         OWN[wanted][1]()
     else:
         backend.load(wanted)
+        if device:
+            mdev.load(device)
     # It is missing if unload() has ended a run before.
     backend.run("modprobe", "mdma")
 
@@ -311,7 +313,7 @@ def run_all(wanted, directory, config):
     """All programs on one backend. Returns their results."""
     stock, results = wanted == "stock", []
     directory.mkdir(exist_ok=True)
-    load(wanted)
+    load(wanted, config["device"])
     log = KernelLog()
     left = chosen(config, wanted)
     while left:

@@ -12,7 +12,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parents[3]
 BUILT = Path(os.environ.get("MDMA_BUILT") or "/mdma")
 
-# Factor for time limits of tests and runs on the debug kernel.
+# Factor for time limits of tests and runs on a debug kernel.
 DEBUG_SCALE = 5
 
 
@@ -24,4 +24,4 @@ def built(path):
 def time_scale():
     """Factor for time limits on the kernel that runs this."""
     words = Path("/proc/cmdline").read_text().split()
-    return DEBUG_SCALE if "lab.debug" in words else 1
+    return DEBUG_SCALE if any(word.startswith("lab.debug=") for word in words) else 1

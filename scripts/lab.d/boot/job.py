@@ -105,11 +105,11 @@ def run(results, job, argv, *, accel=None, options=(), terminal=False, timeout=N
         outcome.reason = "the lab left no status"
     if not quiet:
         _tell(outcome, results)
-    _leave_foreign(logs, results)
+    leave_foreign(logs, results)
     return outcome
 
 
-def _leave_foreign(logs, results):
+def leave_foreign(logs, results):
     """Show the kernel's own races, which fail nothing."""
     found = races.foreign(path.read_text(errors="replace") for path in logs if path.exists())
     if not found:

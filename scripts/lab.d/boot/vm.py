@@ -144,9 +144,9 @@ def kernel_command_line(accel, options):
     emulated CPU"."""
     words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "log_buf_len=4M",
              "nokaslr", "intel_iommu=on", *hang.KERNEL, *options]
-    if debug_kernel.asked_for():
-        # Print every report, not only the first.
-        words += ["lab.debug", "kasan_multi_shot"]
+    debug = debug_kernel.chosen()
+    if debug:
+        words += [f"lab.debug={debug.name}", *debug.options]
     if accel == "tcg":
         # The kernel calibrates the TSC against timers that QEMU emulates. On a busy host, the
         # result was once seven times too low, and the lab's clock ran seven times too fast.
@@ -179,8 +179,9 @@ def command(results, accel, options, terminal, more=(), memory=MEMORY, disk=None
     @disk:   the root disk, if it is not the image's
     """
     kernel, initrd = lab_kernel.unpacked(), paths.LAB_INITRAMFS
-    if debug_kernel.asked_for():
-        kernel, initrd = debug_kernel.IMAGE, debug_kernel.INITRAMFS
+    debug = debug_kernel.chosen()
+    if debug:
+        kernel, initrd = debug.image, debug.initramfs
     payload = value(paths.PAYLOAD)
     backend = ("stdio,id=term,signal=off,mux=on" if terminal
                else f"file,id=term,path={value(results)}/output.txt")
@@ -353,7 +354,7 @@ def run(results, accel, options=(), terminal=False, timeout=None, beside=None, s
     silence = silence or watchdog.LIMIT[accel]
     if not terminal:
         options = [*options, watchdog.OPTION]
-    if limit and debug_kernel.asked_for():
+    if limit and debug_kernel.chosen():
         limit *= site.DEBUG_SCALE
         silence *= site.DEBUG_SCALE
     say.info(f"booting {'two labs ' if beside else ''}with {accel}"

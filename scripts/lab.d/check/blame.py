@@ -18,7 +18,7 @@ UNKNOWN = f"{PRODUCT} or {LAB}"
 
 OURS = ("drivers/", "samples/", "include/")
 # Parts whose failures are about our own scripts, or about what they measured.
-OF_SCRIPTS = ("python", "pages", "experiment", "reports")
+OF_SCRIPTS = ("python", "pages", "experiment", "reports", "races")
 
 # A breakpoint of the kernel's own, which it had removed: QEMU executed old code (lab.rst, "The
 # emulated CPU").

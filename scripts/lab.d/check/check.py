@@ -9,8 +9,8 @@ from base import ktap, process, say, workloads
 from boot import job, scenario
 from check import (beside, blame, browser, debs, hung_lab, lint, newest, reliability, repeat,
                    rules)
-from make import (build, chroot, debug_kernel, image, lab_kernel, own_driver, packages, paths,
-                  ready, trouble, versions)
+from make import (build, chroot, image, lab_kernel, own_driver, packages, paths, ready, trouble,
+                  versions)
 
 
 def _failed(name, error):
@@ -237,6 +237,32 @@ def reports():
                                   "" if good else f"{outcome.code}, {outcome.reason}")]
 
 
+# Mutants of tests/mutants/races -> the module of which KCSAN must name a function.
+RACES = {"locked-without-lock": "vfio_iommu_type1", "count-without-atomic": "mdma"}
+RACING_TEST = "mdma_channels_run_side_by_side"
+
+
+def missed_races(findings):
+    """Names of RACES that are not reported."""
+    lines = [line for _, line in findings if "KCSAN: data-race in " in line]
+    return [name for name, module in RACES.items()
+            if not any(f"[{module}]" in line for line in lines)]
+
+
+def races():
+    """KCSAN finds the races of modules of ours that have one, and a run in which it does fails."""
+    backend, device = (f"mutant/{name}/{module}.ko" for name, module in RACES.items())
+    outcome, directory = _run_in_lab("selftests", {"only": RACING_TEST, "backend": backend,
+                                                   "device": device}, paths.CHECK / "races")
+    missed = missed_races(outcome.findings)
+    results = [ktap.Result(f"KCSAN reports the race of {name}",
+                           ktap.FAILED if name in missed else ktap.PASSED, evidence=directory)
+               for name in RACES]
+    good = outcome.code == 1 and not outcome.reason
+    return results + [ktap.Result("a run with races fails", ktap.PASSED if good else ktap.FAILED,
+                                  "" if good else f"{outcome.code}, {outcome.reason}")]
+
+
 def watchdog():
     """The watchdog finds a lab that hangs."""
     ready.make(())
@@ -301,12 +327,19 @@ PARTS = {
     "pages": pages,
 }
 
-# With DEBUG=1: parts that find more there. The tools report in the kernel's log.
+# By DEBUG=: parts that find more on that kernel. Its tools report in the kernel's log.
 DEBUG_PARTS = {
-    "reports": reports,
-    "selftests": in_lab("selftests", backend="ours"),
-    "model": model(backends="ours", ops="100000"),
-    "fuzz": in_lab("fuzz", inputs="150", keep="0"),
+    "1": {
+        "reports": reports,
+        "selftests": in_lab("selftests", backend="ours"),
+        "model": model(backends="ours", ops="100000"),
+        "fuzz": in_lab("fuzz", inputs="150", keep="0"),
+    },
+    "kcsan": {
+        "races": races,
+        "selftests": in_lab("selftests", backend="ours"),
+        "kills": in_lab("kills", kills="24"),
+    },
 }
 
 # Parts that run only if they are named: what takes too long for every check.
@@ -339,8 +372,8 @@ def parts_of_run(short=False):
         return SHORT_PARTS
     if lab_kernel.OWN:
         return OWN_PARTS
-    if debug_kernel.asked_for():
-        return DEBUG_PARTS
+    if versions.debug():
+        return DEBUG_PARTS[versions.debug()]
     if versions.container() != versions.TYPE1:
         return {"iommufd": all_of_iommufd}
     if versions.image() != versions.SUITE:

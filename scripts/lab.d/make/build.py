@@ -331,8 +331,7 @@ def binds():
     found = {"build": paths.BUILD, "src": paths.KERNEL_SOURCE, "tools": paths.LAB_D / "make"}
     if lab_kernel.OWN:
         found["kernel"] = paths.KERNEL
-    if paths.DEBUG.is_dir():
-        found["debug"] = paths.DEBUG
+    found.update({home.name: home for home in (paths.DEBUG, paths.KCSAN) if home.is_dir()})
     return found
 
 

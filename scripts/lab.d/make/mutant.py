@@ -170,9 +170,8 @@ def names():
 
 def load(name):
     """One mutant, or a UsageError that lists what there is."""
-    path = paths.MUTANTS / f"{name}.patch"
-    if not path.exists():
-        path = paths.DRAWN / f"{name}.patch"
-    if not path.exists():
+    places = [directory / f"{name}.patch" for directory in (paths.MUTANTS, paths.RACES, paths.DRAWN)]
+    path = next((path for path in places if path.exists()), None)
+    if not path:
         raise say.UsageError(f"no mutant {name}; there are: {', '.join(names()) or 'none'}")
     return parse(path.read_text(), name)

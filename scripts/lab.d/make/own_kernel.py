@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from base import files, say
-from make import build, chroot, debug_kernel, image, lab_kernel, paths, small_kernel, versions
+from make import build, chroot, image, lab_kernel, paths, small_kernel, versions
 
 KERNEL = small_kernel.Kernel(f"the kernel of {versions.tree()}", paths.KERNEL, lab_kernel.MOUNT,
                              (paths.LAB_D / "make/own.config",), lines=2200)
@@ -62,8 +62,9 @@ def check(command):
         if not (tree / name).is_file():
             raise say.UsageError(f"KERNEL={tree}: no source tree of a kernel, or not all of it: "
                                  f"there is no {name}")
-    if debug_kernel.asked_for():
-        raise say.UsageError(f"KERNEL={tree}: DEBUG=1 is for a version of the kernel")
+    if versions.debug():
+        raise say.UsageError(f"KERNEL={tree}: DEBUG={versions.debug()} is for a version of the "
+                             "kernel")
     names = unknown_options(tree)
     if names:
         raise say.UsageError(f"KERNEL={tree}: the lab needs options that this kernel does not "

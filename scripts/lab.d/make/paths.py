@@ -23,6 +23,7 @@ SUITE_ROOT = OUT / "lab" / versions.SUITE / "root"
 FUZZER = OUT / "lab" / versions.SUITE / "fuzzer"
 ROOT_IMAGE = LAB / "root.img"
 DEBUG = LAB / "debug"
+KCSAN = LAB / "kcsan"
 # Of the kernel that lab and guests boot; LAB, unless it is of a tree.
 KERNEL = OUT / "lab" / VARIANT
 KERNEL_SOURCE = KERNEL / ("tree" if versions.tree() else "src")
@@ -38,6 +39,8 @@ SOAK = OUT / "soak"
 SCENARIOS = REPO / "tests" / "scenarios"
 SELFTESTS = REPO / "tests" / "selftests"
 MUTANTS = REPO / "tests" / "mutants"
+# Of these, those that KCSAN alone sees; the check of its kernel has them.
+RACES = MUTANTS / "races"
 CORPUS = REPO / "tests" / "fuzz" / "corpus"
 DRAWN = OUT / "mutants" / "drawn"
 PAGES = REPO / "tests" / "pages"

@@ -43,12 +43,14 @@ class Kernel:
     @mount:     the same, as a build sees it
     @fragments: files of options, besides COMMON
     @lines:     CC and AS lines of the log until the build is done; only for the progress display
+    @variables: words for make: VARIABLE=value
     """
     what: str
     home: Path
     mount: str
     fragments: tuple
     lines: int
+    variables: tuple = ()
 
     @property
     def tree(self):
@@ -77,7 +79,7 @@ def demanded(kernel):
 
 def recipe(kernel):
     """What decides how it is built, as one text."""
-    return options(kernel) + CONFIGURE + INSTALL
+    return options(kernel) + CONFIGURE + INSTALL + "".join(kernel.variables)
 
 
 def wanted(text):
@@ -116,8 +118,9 @@ def _progress(kernel):
 def compile_all(kernel, duration):
     """Build it and its modules. @duration: for people"""
     with say.Step(f"{kernel.what}: build ({duration})", _progress(kernel)):
-        chroot.run([*build.MAKE, "-C", f"{kernel.mount}/tree", "bzImage", "modules"], kernel.log,
-                   f"building {kernel.what}", binds=build.binds(), append=True)
+        chroot.run([*build.MAKE, "-C", f"{kernel.mount}/tree", *kernel.variables, "bzImage",
+                    "modules"], kernel.log, f"building {kernel.what}", binds=build.binds(),
+                   append=True)
 
 
 def install_modules(kernel):

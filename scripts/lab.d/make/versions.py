@@ -53,6 +53,9 @@ LIBVIRTS = (Version("11.3", LIBVIRT), Version("12.9", LIBVIRT, ("libvirt*",)))
 # Variable -> what it may choose.
 CHOICES = {"KERNEL": KERNELS, "QEMU": QEMUS, "LIBVIRT": LIBVIRTS}
 
+# The debug kernels, by the word of DEBUG= that asks for one (debug_kernel.py).
+DEBUG = ("1", "kcsan")
+
 # Who keeps the mappings of a guest's memory. The first is the default.
 TYPE1, IOMMUFD = CONTAINERS = ("type1", "iommufd")
 # KERNEL, QEMU -> why they can't be used together with iommufd.
@@ -78,6 +81,7 @@ def check(command=None):
         if word and word not in known and not (variable in PATHS and "/" in word):
             more = f", and the path of {PATHS[variable]}, with a /" if variable in PATHS else ""
             raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}{more}")
+    debug()
     if tree() and command not in (None, *FOR_ALL):
         raise say.UsageError(f"KERNEL={tree()}: {command} is for {' and '.join(words['KERNEL'])}")
     if qemu_build() and command not in (None, *FOR_QEMU):
@@ -89,9 +93,21 @@ def check(command=None):
         raise say.UsageError(f"CONTAINER={container()}: {no_iommufd()}")
     if command not in (None, *FOR_ALL):
         raise say.UsageError(f"CONTAINER={container()}: {command} is about type1 alone")
-    if os.environ.get("DEBUG") == "1":
+    if debug():
         raise say.UsageError(f"CONTAINER={container()}: the debug kernel has no KVM, so no guest; "
-                             "leave out DEBUG=1")
+                             f"leave out DEBUG={debug()}")
+
+
+def debug():
+    """The debug kernel that DEBUG asks for, one of DEBUG; None for the usual kernel. Refuses any
+    other word."""
+    word = os.environ.get("DEBUG", "")
+    if word in ("", "0"):
+        return None
+    if word not in DEBUG:
+        raise say.UsageError(f"DEBUG={word}: there are {' and '.join(DEBUG)}; without a debug "
+                             "kernel, it is 0 or empty")
+    return word
 
 
 def container():
