@@ -120,7 +120,7 @@ static struct leaf *get_leaf(struct mdma_dirty_log *log, unsigned long index)
 		kmem_cache_free(leaf_cache, leaf);
 		return NULL;
 	}
-	log->bytes += sizeof(*leaf);
+	WRITE_ONCE(log->bytes, log->bytes + sizeof(*leaf));
 	return leaf;
 }
 
@@ -132,7 +132,7 @@ static void record_units(struct mdma_dirty_log *log,
 	u64 end = (last >> range->unit_shift) - base + 1;
 
 	bitmap_set(range->coarse.dirty, unit, end - unit);
-	log->overflows++;
+	WRITE_ONCE(log->overflows, log->overflows + 1);
 }
 
 /* All of [@first, @last] is in @range. */
@@ -268,7 +268,7 @@ static int take_leaf(struct report *report, unsigned long *index,
 	if (bitmap_empty(leaf->dirty, LEAF_PAGES)) {
 		xa_erase(&log->leaves, *index);
 		kmem_cache_free(leaf_cache, leaf);
-		log->bytes -= sizeof(*leaf);
+		WRITE_ONCE(log->bytes, log->bytes - sizeof(*leaf));
 	}
 out:
 	mutex_unlock(&log->lock);
@@ -447,7 +447,7 @@ int mdma_dirty_log_start(struct mdma_dirty_log *log, struct rb_root_cached *root
 	log->ranges = ranges;
 	log->nr_ranges = nnodes;
 	log->shift = shift;
-	log->overflows = 0;
+	WRITE_ONCE(log->overflows, 0);
 	log->starts++;
 	mutex_unlock(&log->lock);
 	*page_size = 1ULL << shift;
@@ -473,7 +473,7 @@ void mdma_dirty_log_stop(struct mdma_dirty_log *log)
 	kvfree(log->ranges);
 	log->ranges = NULL;
 	log->nr_ranges = 0;
-	log->bytes = 0;
+	WRITE_ONCE(log->bytes, 0);
 	mutex_unlock(&log->lock);
 	if (on)
 		trace_mdma_log_stop(log->id);

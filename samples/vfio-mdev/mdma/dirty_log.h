@@ -27,6 +27,9 @@ struct rb_root_cached;
  * @overflows: times that there was no leaf to record in since the log started
  * @starts: how often it was started
  * @reports: number of the last report
+ *
+ * @bytes and @overflows are read without the lock as well, by sysfs. So they are
+ * written by WRITE_ONCE().
  */
 struct mdma_dirty_log {
 	u32 id;

@@ -19,7 +19,7 @@ static struct mdma_device *to_mdma(struct device *dev)
 static ssize_t enabled_show(struct device *dev, struct device_attribute *attr,
 			    char *buf)
 {
-	return sysfs_emit(buf, "%d\n", !!to_mdma(dev)->vdev.log_ops);
+	return sysfs_emit(buf, "%d\n", !!READ_ONCE(to_mdma(dev)->vdev.log_ops));
 }
 
 static ssize_t enabled_store(struct device *dev, struct device_attribute *attr,

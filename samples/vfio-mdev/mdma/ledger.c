@@ -116,7 +116,7 @@ static int reserve_leaf(struct mdma_ledger *ledger, unsigned long index)
 	if (ret)
 		kmem_cache_free(leaf_cache, leaf);
 	else
-		ledger->bytes += sizeof(*leaf);
+		WRITE_ONCE(ledger->bytes, ledger->bytes + sizeof(*leaf));
 	return ret;
 }
 
@@ -139,7 +139,7 @@ int mdma_ledger_reserve(struct mdma_ledger *ledger, u64 iova, u32 npages)
 	for (; index <= last && !ret; index++)
 		ret = reserve_leaf(ledger, index);
 	if (ret == -ENOSPC)
-		ledger->refused++;
+		WRITE_ONCE(ledger->refused, ledger->refused + 1);
 	mutex_unlock(&ledger->lock);
 	return ret;
 }
@@ -179,14 +179,15 @@ void mdma_ledger_record(struct mdma_ledger *ledger, u64 iova, u32 npages,
 	unsigned long page = iova >> MDMA_PAGE_SHIFT;
 	struct mdma_ledger_leaf *leaf;
 	unsigned int slot;
-	u32 here;
+	u32 here, new;
 
 	mutex_lock(&ledger->lock);
 	for (; npages; npages -= here, page += here, seq += here) {
 		leaf = xa_load(&ledger->leaves, page / MDMA_LEDGER_LEAF);
 		slot = page % MDMA_LEDGER_LEAF;
 		here = min_t(u32, npages, MDMA_LEDGER_LEAF - slot);
-		ledger->records += leaf_record(leaf, slot, here, seq, channel);
+		new = leaf_record(leaf, slot, here, seq, channel);
+		WRITE_ONCE(ledger->records, ledger->records + new);
 	}
 	mutex_unlock(&ledger->lock);
 }
@@ -214,9 +215,9 @@ void mdma_ledger_clear(struct mdma_ledger *ledger)
 	/* A copy that is being made begins anew */
 	ledger->copy++;
 	ledger->copied = ULONG_MAX;
-	ledger->records = 0;
-	ledger->bytes = 0;
-	ledger->refused = 0;
+	WRITE_ONCE(ledger->records, 0);
+	WRITE_ONCE(ledger->bytes, 0);
+	WRITE_ONCE(ledger->refused, 0);
 	mutex_unlock(&ledger->lock);
 }
 

@@ -21,6 +21,9 @@
  * @bytes: of all leaves
  * @bytes_max: no leaf is added beyond
  * @refused: writes that did not happen for that
+ *
+ * @records, @bytes and @refused are read without the lock as well, by mdma_ledger_copy()
+ * and sysfs. So they are written by WRITE_ONCE().
  */
 struct mdma_ledger {
 	struct rw_semaphore *gate;

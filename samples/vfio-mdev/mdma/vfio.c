@@ -64,7 +64,8 @@ int mdma_vfio_offer_log(struct mdma_device *dev, bool on)
 	if (dev->engine.open) {
 		ret = -EBUSY;
 	} else {
-		dev->vdev.log_ops = on ? &log_ops : NULL;
+		/* sysfs reads it without the gate */
+		WRITE_ONCE(dev->vdev.log_ops, on ? &log_ops : NULL);
 		dev->engine.dirty_log.enabled = on;
 	}
 	up_write(&dev->engine.gate);
