@@ -129,9 +129,11 @@ void mdma_worker_stop(struct mdma_worker *worker)
 			synchronize_rcu();
 		vhost_task_stop(task);
 	}
-	if (worker->kthread)
+	/* Not written if there is none: who wakes a worker that is started anew looks at it */
+	if (worker->kthread) {
 		kthread_stop(worker->kthread);
-	worker->kthread = NULL;
+		worker->kthread = NULL;
+	}
 }
 
 /**
