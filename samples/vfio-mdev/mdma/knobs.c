@@ -5,6 +5,7 @@
  *
  * Takes no lock: see struct mdma_workload.
  */
+#include <linux/array_size.h>
 #include <linux/compiler.h>
 #include <linux/stddef.h>
 
@@ -73,6 +74,33 @@ u64 mdma_knobs_get(const struct mdma_workload *workload, enum mdma_knob knob)
 				  READ_ONCE(*(const u32 *)at);
 }
 
+static void write_knob(struct mdma_workload *workload, enum mdma_knob knob, u64 value)
+{
+	void *at = (void *)workload + knobs[knob].offset;
+
+	if (knobs[knob].wide)
+		WRITE_ONCE(*(u64 *)at, value);
+	else
+		WRITE_ONCE(*(u32 *)at, value);
+}
+
+/**
+ * mdma_knobs_copy() - a workload becomes another one
+ * @to: becomes it, attribute by attribute, as mdma_knobs_get() may read them
+ * @from: does not change meanwhile
+ */
+void mdma_knobs_copy(struct mdma_workload *to, const struct mdma_workload *from)
+{
+	enum mdma_knob knob;
+
+	for (knob = 0; knob < ARRAY_SIZE(knobs); knob++)
+		write_knob(to, knob, mdma_knobs_get(from, knob));
+	to->sequence.prng = from->sequence.prng;
+	to->sequence.position = from->sequence.position;
+	to->burst_done = from->burst_done;
+	to->due = from->due;
+}
+
 /**
  * mdma_knobs_set() - set an attribute
  * @workload: any
@@ -82,12 +110,7 @@ u64 mdma_knobs_get(const struct mdma_workload *workload, enum mdma_knob knob)
 void mdma_knobs_set(struct mdma_workload *workload, enum mdma_knob knob,
 		    u64 value)
 {
-	void *at = (void *)workload + knobs[knob].offset;
-
-	if (knobs[knob].wide)
-		WRITE_ONCE(*(u64 *)at, value);
-	else
-		WRITE_ONCE(*(u32 *)at, value);
+	write_knob(workload, knob, value);
 	if (knobs[knob].live)
 		workload->due = 0;
 	if (knobs[knob].shape)
@@ -155,7 +178,7 @@ void mdma_knobs_load(struct mdma_workload *to,
 		     const struct mdma_stream_workload *from,
 		     const struct mdma_stream_knobs *knobs)
 {
-	*to = (struct mdma_workload) {
+	const struct mdma_workload workload = {
 		.sequence = {
 			.kind = le32_to_cpu(from->pattern),
 			.stride = le32_to_cpu(knobs->stride),
@@ -181,4 +204,6 @@ void mdma_knobs_load(struct mdma_workload *to,
 		.run = le32_to_cpu(from->run),
 		.pages = le64_to_cpu(from->pages),
 	};
+
+	mdma_knobs_copy(to, &workload);
 }

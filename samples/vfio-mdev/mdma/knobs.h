@@ -72,7 +72,9 @@ enum mdma_knob {
  * @due: time of the next descriptor
  *
  * What an execution changes (@sequence, @burst_done, @due; @run to 0) changes
- * under the channel's exec; all else with the gate held for writing.
+ * under the channel's exec; all else with the gate held for writing. Attributes are
+ * read without either, by sysfs (mdma_knobs_get()). So they are written by
+ * WRITE_ONCE(), and of @sequence an execution writes @prng and @position alone.
  */
 struct mdma_workload {
 	struct mdma_sequence sequence;
@@ -95,6 +97,7 @@ struct mdma_workload {
 u64 mdma_knobs_get(const struct mdma_workload *workload, enum mdma_knob knob);
 void mdma_knobs_set(struct mdma_workload *workload, enum mdma_knob knob,
 		    u64 value);
+void mdma_knobs_copy(struct mdma_workload *to, const struct mdma_workload *from);
 bool mdma_knobs_live(enum mdma_knob knob);
 void mdma_knobs_restart(struct mdma_workload *workload);
 void mdma_knobs_save(const struct mdma_workload *from,

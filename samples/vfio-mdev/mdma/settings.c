@@ -31,13 +31,20 @@ struct mdma_settings *mdma_settings_alloc(struct mdma_engine *engine)
 		       GFP_KERNEL_ACCOUNT);
 }
 
+/* mdma_migration_data_size() reads the number without a lock. */
+static void set_replay(struct mdma_engine *engine, const struct mdma_replay *replay)
+{
+	engine->replay.entries = replay->entries;
+	WRITE_ONCE(engine->replay.nr, replay->nr);
+}
+
 /* The administrator's trace, unless the engine has that of an earlier stream. */
 static void keep_trace(struct mdma_engine *engine, struct mdma_settings *settings)
 {
 	if (settings->has_replay)
 		return;
 	settings->replay = engine->replay;
-	engine->replay = (struct mdma_replay) {};
+	set_replay(engine, &(struct mdma_replay) {});
 	settings->has_replay = true;
 }
 
@@ -83,12 +90,13 @@ void *mdma_settings_restore(struct mdma_engine *engine)
 	if (!settings)
 		return NULL;
 	for (i = 0; i < engine->nr_channels; i++)
-		engine->channels[i].workload = settings->workload[i];
+		mdma_knobs_copy(&engine->channels[i].workload,
+				&settings->workload[i]);
 	mdma_workload_set_window(engine, settings->window.origin,
 				 settings->window.range, settings->window.nr);
 	if (settings->has_replay) {
 		trace = engine->replay.entries;
-		engine->replay = settings->replay;
+		set_replay(engine, &settings->replay);
 	}
 	kfree(settings);
 	engine->settings = NULL;
@@ -198,11 +206,15 @@ void mdma_settings_load(struct mdma_engine *engine,
 			struct mdma_settings **settings,
 			struct mdma_replay *replay)
 {
+	struct mdma_replay before;
+
 	if (!engine->keep_settings)
 		mdma_settings_keep(engine, settings);
 	load_window(engine, &snap->state.window);
 	if (engine->keep_settings)
 		return;
 	mdma_workload_load(engine, snap);
-	swap(engine->replay, *replay);
+	before = engine->replay;
+	set_replay(engine, replay);
+	*replay = before;
 }

@@ -58,7 +58,7 @@ void mdma_workload_end(struct mdma_engine *engine)
 	u32 i;
 
 	for (i = 0; i < engine->nr_channels; i++)
-		engine->channels[i].workload.run = 0;
+		WRITE_ONCE(engine->channels[i].workload.run, 0);
 }
 
 /**
@@ -208,8 +208,10 @@ static int execute_next(struct mdma_channel *ch)
 	if (ret != -ERESTART)
 		count_failure(ch);
 	/* The same random numbers make the same descriptor */
-	if (ret == -ERESTART || workload->on_error == MDMA_ON_ERROR_RETRY)
-		workload->sequence = before;
+	if (ret == -ERESTART || workload->on_error == MDMA_ON_ERROR_RETRY) {
+		workload->sequence.prng = before.prng;
+		workload->sequence.position = before.position;
+	}
 	return ret;
 }
 
@@ -362,7 +364,8 @@ static int step_one(struct mdma_channel *ch, int *error)
 		return ret;
 	if (!engine->open)
 		ret = -ENODEV;
-	else if (!engine->running || ch->workload.run)
+	else if (!engine->running || READ_ONCE(ch->workload.run))
+		/* The channel's thread may be about to stop its workload */
 		ret = -EBUSY;
 	else if (!has_work(ch))
 		ret = -ENODATA;
