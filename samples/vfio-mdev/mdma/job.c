@@ -185,7 +185,11 @@ static void do_copy(const struct span *dst, const struct span *src)
 	}
 }
 
-static void do_fill(const struct span *dst, u64 data, u64 done)
+/*
+ * Writes the guest's memory, as do_stamp() does. Another channel or a CPU of the guest may
+ * access the same bytes meanwhile, as with any DMA: that race is the guest's own.
+ */
+static __no_kcsan void do_fill(const struct span *dst, u64 data, u64 done)
 {
 	u32 pos, piece, i;
 	u64 pattern;
@@ -202,8 +206,8 @@ static void do_fill(const struct span *dst, u64 data, u64 done)
 	}
 }
 
-static void make_stamp(struct mdma_channel *ch, u64 iova, u64 seq,
-		       struct mdma_stamp *stamp)
+static __no_kcsan void make_stamp(struct mdma_channel *ch, u64 iova, u64 seq,
+				  struct mdma_stamp *stamp)
 {
 	*stamp = (struct mdma_stamp) {
 		.magic = cpu_to_le64(MDMA_STAMP_MAGIC),
