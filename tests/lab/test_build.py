@@ -55,6 +55,7 @@ class Targets(unittest.TestCase):
                 mock.patch.object(paths, "BUILD", Path(directory)), \
                 mock.patch.object(build, "build"), mock.patch.object(build, "_check_warnings"), \
                 mock.patch.object(build.say, "Step"), \
+                mock.patch.object(build.lab_kernel, "release", lambda: "6.12"), \
                 mock.patch.object(build.chroot, "run", lambda *words, **_: seen.append(words[2])):
             for target in build.TARGETS.values():
                 target.directory.mkdir()
