@@ -523,4 +523,24 @@ TEST_F(iommu, R9_attach_and_detach_during_an_unmap, 60)
 	EXPECT_STR(ALL, report_end(&report));
 }
 
+/* --- memory without pages ---------------------------------------------------- */
+
+/* What is pinned before the BAR in the same call is given back. */
+TEST_F(iommu, R13_pin_of_a_bar, 20)
+{
+	struct rig *r = &self->rig;
+	struct mdma *m = &r->dev;
+	void *bar = nic_map_bar0(&self->nic, SIZE(4));
+
+	ASSERT_EQ(true, !!bar);
+	ASSERT_EQ(0, dma_map(r->container, bar, at(RIG_PAGES), SIZE(4), MAP_RW));
+	START(r);
+	EXPECT_STR("EINVAL", error(mdma_pin(m, at(RIG_PAGES + 1), 1, 'w')));
+	EXPECT_STR("EINVAL", error(mdma_pin(m, at(RIG_PAGES), 4, 'r')));
+	EXPECT_STR("EINVAL", error(mdma_pin(m, at(RIG_PAGES - 2), 4, 'w')));
+	EXPECT_LOCKED(0);
+	EXPECT_STR("none", dirty(r, 0, RIG_PAGES + 4));
+	EXPECT_EQ(0, dma_unmap(r->container, at(RIG_PAGES), SIZE(4), NULL));
+}
+
 TEST_MAIN(mdev_remove_leftovers)

@@ -12,7 +12,7 @@
 
 #define SLOW_PAGES	16
 #define SLOW		RIG_PAGES	/* the first page of the slow mapping */
-#define OTHER		(RIG_PAGES + 64)
+#define OTHER		(RIG_PAGES + 1024)
 #define BYTE		0x5a
 
 /* The rig with a second device and a second mapping, whose memory stalls. */
@@ -62,7 +62,7 @@ FIXTURE_TEARDOWN(slow)
 
 static void map_slow(struct slow *s, enum stall_kind kind)
 {
-	__u64 size = SLOW_PAGES << PAGE_SHIFT;
+	__u64 size = kind == STALL_HUGE ? STALL_HUGE_SIZE : SLOW_PAGES << PAGE_SHIFT;
 
 	ASSERT_STR("0", error(stall_open_kind(&s->stall, size, kind)));
 	ASSERT_EQ(0, dma_map(s->rig.container, s->stall.mem, at(SLOW), size,
@@ -202,6 +202,11 @@ TEST_F(slow, R16_stalled_pin_of_shared_memory, 60)
 TEST_F(slow, R16_stalled_pin_of_protected_memory, 60)
 {
 	stalled_pin(self, STALL_WRITE);
+}
+
+TEST_F(slow, R16_stalled_pin_of_a_huge_page, 60)
+{
+	stalled_pin(self, STALL_HUGE);
 }
 
 static void stalled_rw(struct slow *s, int (*call)(void *arg),
@@ -718,7 +723,7 @@ TEST_F(slow, R16_stalled_pin_of_two_owners, 60)
 	EXPECT_STR("none", dirty(r, OTHER, OF_CHILD));
 	stall_release(&self->stall);
 	EXPECT_STR("0", error(job_join(&self->job)));
-	EXPECT_STR("1088-1093", dirty(r, OTHER, OF_CHILD + SLOW_PAGES));
+	EXPECT_STR("2048-2053", dirty(r, OTHER, OF_CHILD + SLOW_PAGES));
 	/* The child is charged for its pages. */
 	EXPECT_LOCKED(2);
 	UNPIN(r, OTHER, OF_CHILD + 2);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/pci_regs.h>
@@ -75,6 +77,21 @@ int nic_find(struct nic *nic, const char *driver)
 	if (dir)
 		closedir(dir);
 	return nic->name[0] ? 0 : -ENOENT;
+}
+
+void *nic_map_bar0(const struct nic *nic, __u64 size)
+{
+	char path[64];
+	void *bar;
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/resource0", nic->name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	bar = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return bar == MAP_FAILED ? NULL : bar;
 }
 
 int nic_attach(struct nic *nic, int container)

@@ -29,6 +29,12 @@ struct nic {
 /* Finds a NIC that is bound to this driver. -ENOENT if there is none. */
 int nic_find(struct nic *nic, const char *driver);
 
+/*
+ * Maps BAR0, whose memory has no pages. Nothing may have opened the device. Returns NULL
+ * on an error.
+ */
+void *nic_map_bar0(const struct nic *nic, __u64 size);
+
 /* Puts the NIC's group into the container, which then pins and maps all memory. */
 int nic_attach(struct nic *nic, int container);
 

@@ -16,11 +16,35 @@
 #include "rig.h"
 #include "stall.h"
 
+/* The kernel has this much memory in huge pages from now on. */
+static int set_huge_pages(__u64 size)
+{
+	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "w");
+
+	if (!file)
+		return -errno;
+	fprintf(file, "%llu", size / STALL_HUGE_SIZE);
+	return fclose(file) ? -errno : 0;
+}
+
+static void *huge_memory(__u64 size)
+{
+	void *mem;
+
+	if (set_huge_pages(size))
+		return NULL;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
 static void *stall_memory(__u64 size, enum stall_kind kind)
 {
 	void *mem;
 	int fd;
 
+	if (kind == STALL_HUGE)
+		return huge_memory(size);
 	if (kind != STALL_SHMEM) {
 		mem = memory(size, PROT_READ | PROT_WRITE);
 		madvise(mem, size, MADV_NOHUGEPAGE);
@@ -85,6 +109,21 @@ int stall_wait(struct stall *s, int ms)
 	       PAGE_SHIFT;
 }
 
+/* UFFDIO_ZEROPAGE has no huge pages. */
+static void release_huge(struct stall *s)
+{
+	void *zeroes = memory(s->size, PROT_READ);
+	struct uffdio_copy copy = {
+		.dst = (unsigned long)s->mem,
+		.src = (unsigned long)zeroes,
+		.len = s->size,
+	};
+
+	if (ioctl(s->fd, UFFDIO_COPY, &copy))
+		perror("# UFFDIO_COPY");
+	munmap(zeroes, s->size);
+}
+
 void stall_release_page(struct stall *s, int page)
 {
 	struct uffdio_zeropage zero = {
@@ -110,7 +149,9 @@ void stall_release(struct stall *s)
 	};
 	__u64 page;
 
-	for (page = 0; page < s->size >> PAGE_SHIFT; page++)
+	if (s->kind == STALL_HUGE)
+		release_huge(s);
+	for (page = 0; page < s->size >> PAGE_SHIFT && s->kind != STALL_HUGE; page++)
 		stall_release_page(s, page);
 	ioctl(s->fd, UFFDIO_UNREGISTER, &range);
 }

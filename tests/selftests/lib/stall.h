@@ -13,6 +13,7 @@ enum stall_kind {
 	STALL_ANONYMOUS,	/* there is no page yet */
 	STALL_SHMEM,		/* the same in shared memory */
 	STALL_WRITE,		/* there is one, protected from writes */
+	STALL_HUGE,		/* there is no huge page of hugetlbfs yet */
 };
 
 struct stall {
@@ -21,6 +22,9 @@ struct stall {
 	__u64 size;
 	enum stall_kind kind;
 };
+
+/* A huge page of hugetlbfs; @size of STALL_HUGE is a multiple of it. */
+#define STALL_HUGE_SIZE	(2ULL << 20)
 
 /* Returns 0 or -errno. */
 int stall_open_kind(struct stall *s, __u64 size, enum stall_kind kind);
