@@ -67,6 +67,7 @@ static void type1_unregister(const struct vfio_iommu_driver_ops *ops)
 	vfio_unregister_iommu_driver(ops);
 	/* The task that dropped the last reference may still be in vfio_iommu_put(). */
 	synchronize_rcu_tasks();
+	vfio_iommus_wait();
 	vfio_owners_exit();
 	pin_store_cache_destroy();
 }

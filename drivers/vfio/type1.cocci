@@ -49,6 +49,7 @@
 +	struct list_head	removed;	/* to be freed without lock */
 +	struct list_head	vfio_iommus;	/* of all containers */
 +	refcount_t		users;		/* vfio's, and one a call */
++	struct rcu_head		rcu;		/* no users are left */
 +	bool			dead;		/* vfio's is gone */
 +	u64			narrowings;	/* of the dirty scope */
 +	u64			generation;	/* of the newest mapping */
@@ -62,6 +63,23 @@
  mutex_init(&E->lock);
 +	vfio_iommu_init(E);
 // hook: 1 vfio_iommu_init(iommu);
+
+// A container that has gone stays for a while (type1_container.c), so its memory is on
+// the account of who opened it.
+@@ @@
+ vfio_iommu_type1_open(...)
+ {
+ <...
+(
+-kzalloc(sizeof(*iommu), GFP_KERNEL)
++kzalloc(sizeof(*iommu), GFP_KERNEL_ACCOUNT)
+|
+-kzalloc_obj(*iommu)
++kzalloc(sizeof(*iommu), GFP_KERNEL_ACCOUNT)
+)
+ ...>
+ }
+// hook: 1 iommu = kzalloc(sizeof(*iommu), GFP_KERNEL_ACCOUNT);
 
 // Calls find a container when it is complete.
 @@ identifier O; symbol vfio_iommu_type1_open; @@

@@ -16,6 +16,11 @@
 #define TYPE1_ERANGE	(-EINVAL)
 #endif
 
+/* Without CONFIG_TASKS_RCU, call_rcu_tasks() is call_rcu(). */
+#ifdef call_rcu_tasks
+#define rcu_barrier_tasks	rcu_barrier
+#endif
+
 /*
  * vaddr_get_pfns() of the kernel's file, for up to @want pages.
  *

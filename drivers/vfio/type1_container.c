@@ -11,9 +11,10 @@
  * takes iommu->lock again finds it dead and ends with -ENODEV; the last one frees
  * the memory, and lets the module go.
  *
- * A call that is late finds its container by address in a list, so it takes no
- * reference of memory that is free. If that address belongs to a new container by
- * then, it is that one's call: the argument says no more.
+ * A call that is late looks for its container in a list, by address, so it takes no
+ * reference of memory that is free. And no other container has that address by then:
+ * from where vfio reads the address to the look-up nothing sleeps, so periods of Tasks
+ * RCU are what memory waits for before it is free.
  */
 
 static LIST_HEAD(vfio_iommus);
@@ -47,12 +48,33 @@ static bool vfio_iommu_get(struct vfio_iommu *wanted)
 	return found;
 }
 
+static void vfio_iommu_free(struct rcu_head *rcu)
+{
+	kfree(container_of(rcu, struct vfio_iommu, rcu));
+}
+
+/*
+ * vfio forgets the address when ->release() has returned, and does not sleep in between.
+ * So a second period waits for calls that have read it during the first.
+ */
+static void vfio_iommu_forgotten(struct rcu_head *rcu)
+{
+	call_rcu_tasks(rcu, vfio_iommu_free);
+}
+
 static void vfio_iommu_put(struct vfio_iommu *iommu)
 {
 	if (!refcount_dec_and_test(&iommu->users))
 		return;
-	kfree(iommu);
+	call_rcu_tasks(&iommu->rcu, vfio_iommu_forgotten);
 	module_put(THIS_MODULE);
+}
+
+/* Waits for both periods of all containers that have gone. */
+static void vfio_iommus_wait(void)
+{
+	rcu_barrier_tasks();
+	rcu_barrier_tasks();
 }
 
 /*

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* R7, R14 and the device: a process that dies leaves nothing behind, in any state. */
 #include "fixture.h"
+#include "job.h"
 #include "migration.h"
+#include "preempt.h"
 
 /* A process that does this to a device until it is killed. */
 static pid_t victim(void (*act)(struct rig *r), char uuid[37])
@@ -168,6 +170,83 @@ TEST_F(rig, R14_owner_of_the_memory_has_exited, 40)
 	close(done[1]);
 	waitpid(pid, NULL, 0);
 	EXPECT_EQ(0, read(done[0], &byte, 1));
+}
+
+/* --- a call that is late ------------------------------------------------------ */
+
+#define LATE_ROUNDS	600
+
+static int late_container = -1, late_end;
+
+/* Calls STOP of a container that may be released at any time. */
+static int call_stop(void *arg __attribute__((unused)))
+{
+	preempt_on_cpu_0(SCHED_IDLE);
+	while (!__atomic_load_n(&late_end, __ATOMIC_RELAXED))
+		dirty_stop(__atomic_load_n(&late_container, __ATOMIC_RELAXED));
+	return 0;
+}
+
+/*
+ * Returns 1 if the new container does not track any more, though nobody stopped it. The
+ * descriptors have the same numbers in each round.
+ */
+static int replace_container(int group, int wait_us)
+{
+	int old = container_open(), new = container_open();
+	char bitmap[8];
+	int ret;
+
+	ret = group_attach(group, old);
+	if (!ret)
+		ret = container_set_type(old, VFIO_TYPE1v2_IOMMU);
+	__atomic_store_n(&late_container, old, __ATOMIC_RELAXED);
+	/* The other thread calls. It is stopped anywhere in the call. */
+	usleep(wait_us);
+	if (!ret)
+		ret = group_detach(group);
+	if (!ret)
+		ret = group_attach(group, new);
+	if (!ret)
+		ret = container_set_type(new, VFIO_TYPE1v2_IOMMU);
+	if (!ret)
+		ret = dirty_start(new);
+	/* It goes on. */
+	usleep(wait_us);
+	if (!ret)
+		ret = dirty_get(new, 0, PAGE_SIZE, bitmap) ? 1 : 0;
+	group_detach(group);
+	close(old);
+	close(new);
+	return ret;
+}
+
+/*
+ * A call has got the address of its container, and is stopped there. The container goes,
+ * and another user opens one: the call must not do anything to that.
+ */
+TEST_F(rig, R7_late_call_meets_no_other_container, 60)
+{
+	char model[PREEMPT_NAME];
+	struct mdma m = { 0 };
+	struct job job;
+	int i, ret = 0;
+
+	(void)self;
+	if (backend_is_stock())
+		SKIP("a backend whose calls use no freed container");
+	ASSERT_EQ(0, mdma_create(&m, "mdma-1"));
+	m.group = group_open(m.uuid);
+	preempt_full(model);
+	job_start(&job, call_stop, NULL);
+	preempt_on_cpu_0(SCHED_OTHER);
+	for (i = 0; !ret && i < LATE_ROUNDS; i++)
+		ret = replace_container(m.group, 50 + i % 64);
+	__atomic_store_n(&late_end, 1, __ATOMIC_RELAXED);
+	job_join(&job);
+	preempt_restore(model);
+	EXPECT_STR("0", error(ret));
+	mdma_destroy(&m);
 }
 
 /* Open and close, create and remove leave the reference counts of the modules unchanged. */
