@@ -73,13 +73,11 @@ class Cases:
         """The same for the case that neither needs nor leaves a guest."""
         return [played(self.as_documented)]
 
-    def _goes_on(self, host, fresh=False):
-        """The guest's next checks pass, and its device writes.
-
-        @fresh: the console is a new one
-        """
+    def _goes_on(self, host):
+        """The guest's next checks pass, and its device writes. What passed before is no sign of
+        that."""
         guest = self.guest
-        before = 0 if fresh else guest.passed(host)
+        before = guest.passed(host)
         seq = int(host.stat(guest.mdev, "seq"))
         guest.wait_console(host, "MDMA-GUEST pass", self.config.patience,
                            before + self.config.checks)
@@ -186,7 +184,7 @@ class Cases:
         code, words = self._migrate("--auto-converge", "--parallel", "--parallel-connections",
                                     "2")
         expect(not code, words)
-        self._goes_on(self.there, fresh=True)
+        self._goes_on(self.there)
         return "with --auto-converge --parallel"
 
     def another_uuid(self):
@@ -200,7 +198,7 @@ class Cases:
         guest.migrate(there, here, "--xml", CHANGED)
         code, words = self._end(there)
         expect(not code, words)
-        self._goes_on(here, fresh=True)
+        self._goes_on(here)
         return f"{self.former} there, {guest.mdev} here"
 
     def save(self):
@@ -208,7 +206,7 @@ class Cases:
         path = str(IMAGES / "mdma-guest.save")
         self.guest.virsh(self.here, "save", self.guest.name, path)
         self.guest.virsh(self.here, "restore", path)
-        self._goes_on(self.here, fresh=True)
+        self._goes_on(self.here)
         return ""
 
     def as_documented(self):
@@ -230,7 +228,7 @@ class Cases:
                     words = self._migrate_by(line.replace("OTHER", host_name(there)))
                 else:
                     type_in(here, [line])
-            self._goes_on(there, fresh=True)
+            self._goes_on(there)
         finally:
             guest.destroy(here)
             guest.destroy(there)
