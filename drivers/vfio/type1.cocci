@@ -66,7 +66,7 @@
 
 // A container that has gone stays for a while (type1_container.c), so its memory is on
 // the account of who opened it.
-@@ @@
+@@ symbol iommu; @@
  vfio_iommu_type1_open(...)
  {
  <...
