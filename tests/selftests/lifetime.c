@@ -176,22 +176,34 @@ TEST_F(rig, R14_owner_of_the_memory_has_exited, 40)
 
 #define LATE_ROUNDS	600
 
-static int late_container = -1, late_end;
+static int late_container = -1, late_calls, late_end;
 
 /* Calls STOP of a container that may be released at any time. */
 static int call_stop(void *arg __attribute__((unused)))
 {
 	preempt_on_cpu_0(SCHED_IDLE);
-	while (!__atomic_load_n(&late_end, __ATOMIC_RELAXED))
+	while (!__atomic_load_n(&late_end, __ATOMIC_RELAXED)) {
 		dirty_stop(__atomic_load_n(&late_container, __ATOMIC_RELAXED));
+		__atomic_add_fetch(&late_calls, 1, __ATOMIC_RELAXED);
+	}
 	return 0;
+}
+
+/* Lets the other thread make two calls and more, and stops it anywhere in one. */
+static void let_it_call(int more_us)
+{
+	int begin = __atomic_load_n(&late_calls, __ATOMIC_RELAXED);
+
+	while (__atomic_load_n(&late_calls, __ATOMIC_RELAXED) - begin < 2)
+		usleep(100);
+	usleep(more_us);
 }
 
 /*
  * Returns 1 if the new container does not track any more, though nobody stopped it. The
  * descriptors have the same numbers in each round.
  */
-static int replace_container(int group, int wait_us)
+static int replace_container(int group, int more_us)
 {
 	int old = container_open(), new = container_open();
 	char bitmap[8];
@@ -201,8 +213,7 @@ static int replace_container(int group, int wait_us)
 	if (!ret)
 		ret = container_set_type(old, VFIO_TYPE1v2_IOMMU);
 	__atomic_store_n(&late_container, old, __ATOMIC_RELAXED);
-	/* The other thread calls. It is stopped anywhere in the call. */
-	usleep(wait_us);
+	let_it_call(more_us);
 	if (!ret)
 		ret = group_detach(group);
 	if (!ret)
@@ -211,8 +222,7 @@ static int replace_container(int group, int wait_us)
 		ret = container_set_type(new, VFIO_TYPE1v2_IOMMU);
 	if (!ret)
 		ret = dirty_start(new);
-	/* It goes on. */
-	usleep(wait_us);
+	let_it_call(0);
 	if (!ret)
 		ret = dirty_get(new, 0, PAGE_SIZE, bitmap) ? 1 : 0;
 	group_detach(group);
@@ -241,11 +251,11 @@ TEST_F(rig, R7_late_call_meets_no_other_container, 60)
 	job_start(&job, call_stop, NULL);
 	preempt_on_cpu_0(SCHED_OTHER);
 	for (i = 0; !ret && i < LATE_ROUNDS; i++)
-		ret = replace_container(m.group, 50 + i % 64);
+		ret = replace_container(m.group, i % 64);
 	__atomic_store_n(&late_end, 1, __ATOMIC_RELAXED);
 	job_join(&job);
 	preempt_restore(model);
-	EXPECT_STR("0", error(ret));
+	EXPECT_EQ(0, ret);
 	mdma_destroy(&m);
 }
 
