@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The migration states: when there is DMA and when not, and what is moved. */
 #include <errno.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 
 #include "fixture.h"
@@ -182,6 +183,41 @@ TEST_F(rig, mdma_precopy_info, 20)
 	EXPECT_LT(0, n);
 	EXPECT_LE(n, mig_data_size(device));
 	close(fd);
+}
+
+/* What poll() says of a file that saves, without waiting. */
+static int polled(int fd)
+{
+	struct pollfd one = { .fd = fd, .events = POLLIN | POLLRDHUP };
+
+	return poll(&one, 1, 0) < 0 ? -errno : one.revents;
+}
+
+/* Who waits for the data of pre-copy hears of a reset; the next migration has a file of its own. */
+TEST_F(rig, mdma_reset_ends_pre_copy, 20)
+{
+	int device = self->dev.device, old, fd;
+	struct vfio_precopy_info info;
+	char buf[16];
+
+	ASSERT_EQ(0, mig_set(device, MIG(PRE_COPY), &old));
+	EXPECT_EQ(POLLIN, polled(old));
+	while (read(old, buf, sizeof(buf)) > 0)
+		;
+	EXPECT_EQ(0, polled(old));
+	ASSERT_EQ(0, ioctl(device, VFIO_DEVICE_RESET));
+	EXPECT_EQ(MIG(RUNNING), mig_get(device));
+	EXPECT_EQ(POLLIN | POLLRDHUP, polled(old));
+	EXPECT_STR("ENODEV", error(mig_precopy_info(old, &info)));
+	EXPECT_STR("ENODEV", error(mig_read(old, buf, sizeof(buf))));
+	ASSERT_EQ(0, mig_set(device, MIG(PRE_COPY), &fd));
+	EXPECT_STR("0", error(mig_precopy_info(fd, &info)));
+	ASSERT_EQ(0, mig_set(device, MIG(STOP_COPY), NULL));
+	EXPECT_EQ(POLLIN, polled(fd));
+	EXPECT_EQ(sizeof(buf), mig_read(fd, buf, sizeof(buf)));
+	EXPECT_STR("ENODEV", error(mig_precopy_info(old, &info)));
+	close(fd);
+	close(old);
 }
 
 /* A migration that is given up half way leaves a device that continues. */
