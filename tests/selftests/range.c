@@ -242,57 +242,94 @@ TEST_F(rig, R8_last_page_of_the_space, 20)
 	map_last(self, 1);
 }
 
-TEST_F(rig, R8_last_page_is_written_and_unmapped_with_a_bitmap, 20)
-{
-	unsigned char *bitmap = filled(64, 0);
-	__u64 unmapped;
+/* So many last pages: a bitmap with one word or with two, and a word that is full. */
+static const __u64 last_pages[] = { 1, 3, 64, 100 };
+#define NR_LAST_PAGES	(sizeof(last_pages) / sizeof(last_pages[0]))
 
-	map_last(self, 3);
-	ASSERT_EQ(0, dma_map(self->container, self->mem, 0, PAGE_SIZE, MAP_RW));
-	START(self);
-	ASSERT_STR("0", error(mdma_rw_write(&self->dev, -8ULL, 8, 7)));
-	EXPECT_EQ(7, self->mem[3 * PAGE_SIZE - 1]);
+/* The last page is written, and the one before it, if it is there, is pinned. */
+static void unmap_last_with_bitmap(struct rig *r, __u64 npages)
+{
+	__u64 size = npages << PAGE_SHIFT, unmapped;
+	unsigned char *bitmap = filled(npages, 0);
+	char want[48] = "0";
+
+	map_last(r, npages);
+	ASSERT_STR("0", error(mdma_rw_write(&r->dev, -8ULL, 8, 7)));
+	EXPECT_EQ(7, r->mem[size - 1]);
 	/* The space has an end: an access beyond it does not wrap to the start. */
-	EXPECT_NE(0, mdma_rw_write(&self->dev, -8ULL, 16, 7));
-	EXPECT_EQ(0, self->mem[0]);
-	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE - PAGE_SIZE, 1,
-				       'w')));
-	ASSERT_EQ(0, dma_unmap_get(self->container, LAST_PAGE - 2 * PAGE_SIZE,
-				   3 * PAGE_SIZE, bitmap, &unmapped));
-	EXPECT_STR("1-2", bitmap_text(bitmap, 64));
-	EXPECT_EQ(3 * PAGE_SIZE, unmapped);
+	EXPECT_NE(0, mdma_rw_write(&r->dev, -8ULL, 16, 7));
+	EXPECT_EQ(0, r->mem[0]);
+	if (npages > 1) {
+		ASSERT_STR("0", error(mdma_pin(&r->dev, LAST_PAGE - PAGE_SIZE,
+					       1, 'w')));
+		snprintf(want, sizeof(want), "%llu-%llu", npages - 2,
+			 npages - 1);
+	}
+	ASSERT_EQ(0, dma_unmap_get(r->container, -size, size, bitmap,
+				   &unmapped));
+	EXPECT_STR(want, bitmap_text(bitmap, npages));
+	EXPECT_EQ(size, unmapped);
 	EXPECT_LOCKED(0);
+	free(bitmap - GUARD);
 }
 
+TEST_F(rig, R8_last_page_is_written_and_unmapped_with_a_bitmap, 20)
+{
+	unsigned int i;
+
+	ASSERT_EQ(0, dma_map(self->container, self->mem, 0, PAGE_SIZE, MAP_RW));
+	START(self);
+	for (i = 0; i < NR_LAST_PAGES; i++)
+		unmap_last_with_bitmap(self, last_pages[i]);
+}
+
+/* UNMAP of one page in the middle, or at either end, changes nothing; of all pages, it does. */
 TEST_F(rig, R8_mapping_at_the_end_of_the_space_is_not_cut, 20)
 {
-	__u64 unmapped = 0;
+	__u64 unmapped, size, page[3];
+	unsigned int i, j;
 
-	map_last(self, 2);
-	EXPECT_STR("EINVAL", error(dma_unmap(self->container, LAST_PAGE,
-					     PAGE_SIZE, NULL)));
-	EXPECT_STR("EINVAL", error(dma_unmap(self->container,
-					     LAST_PAGE - PAGE_SIZE, PAGE_SIZE,
-					     NULL)));
-	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE - PAGE_SIZE, 2,
-				       'w')));
-	ASSERT_EQ(0, dma_unmap(self->container, LAST_PAGE - PAGE_SIZE,
-			       2 * PAGE_SIZE, &unmapped));
-	EXPECT_EQ(2 * PAGE_SIZE, unmapped);
-	EXPECT_LOCKED(0);
+	for (i = 1; i < NR_LAST_PAGES; i++) {
+		size = last_pages[i] << PAGE_SHIFT;
+		page[0] = LAST_PAGE;
+		page[1] = -size;
+		page[2] = -size + (last_pages[i] / 2 << PAGE_SHIFT);
+		map_last(self, last_pages[i]);
+		for (j = 0; j < 3; j++)
+			EXPECT_STR("EINVAL", error(dma_unmap(self->container,
+							     page[j], PAGE_SIZE,
+							     NULL)));
+		ASSERT_STR("0", error(mdma_pin(&self->dev, -size, last_pages[i],
+					       'w')));
+		EXPECT_LOCKED(last_pages[i]);
+		unmapped = 0;
+		ASSERT_EQ(0, dma_unmap(self->container, -size, size,
+				       &unmapped));
+		EXPECT_EQ(size, unmapped);
+		EXPECT_LOCKED(0);
+	}
 }
 
 TEST_F(rig, R8_unmap_all_has_the_last_page, 20)
 {
-	struct vfio_iommu_type1_dma_unmap all = {
-		.argsz = sizeof(all), .flags = VFIO_DMA_UNMAP_FLAG_ALL,
-	};
+	__u64 others = RIG_PAGES, npages;
+	unsigned int i;
 
-	map_last(self, 1);
-	ASSERT_STR("0", error(mdma_pin(&self->dev, LAST_PAGE, 1, 'w')));
-	ASSERT_EQ(0, unmap_ioctl(self->container, &all));
-	EXPECT_EQ((RIG_PAGES + 1) << PAGE_SHIFT, all.size);
-	EXPECT_LOCKED(0);
+	for (i = 0; i < NR_LAST_PAGES; i++) {
+		struct vfio_iommu_type1_dma_unmap all = {
+			.argsz = sizeof(all), .flags = VFIO_DMA_UNMAP_FLAG_ALL,
+		};
+
+		npages = last_pages[i];
+		map_last(self, npages);
+		ASSERT_STR("0", error(mdma_pin(&self->dev,
+					       -(npages << PAGE_SHIFT), npages,
+					       'w')));
+		ASSERT_EQ(0, unmap_ioctl(self->container, &all));
+		EXPECT_EQ((others + npages) << PAGE_SHIFT, all.size);
+		EXPECT_LOCKED(0);
+		others = 0;
+	}
 	map_last(self, 1);
 }
 
