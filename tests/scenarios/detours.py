@@ -3,10 +3,11 @@
 """What else is done to guests that migrate, and to their devices.
 
 The first guest is that of the scenario failures, with its oracles: what QEMU refuses with such a
-device; moves over several channels and through a file; a reset in pre-copy. The second one takes
-commands: it is saved and loaded with runs held, moves to a host that may lock little memory, and
-powers off in pre-copy. Then a new guest gets the device that the second one has left. The control
-is a move on a backend that forgets unpinned pages: both oracles must find what is lost.
+device; dirty rates that QEMU measures; moves over several channels and through a file; resets in
+pre-copy and at the stop. The second one takes commands: it is saved and loaded with runs held,
+moves to a host that may lock little memory, and powers off in pre-copy. Then a new guest gets the
+device that the second one has left, and its QEMU quits at the stop. The control is a move on a
+backend that forgets unpinned pages: both oracles must find what is lost.
 
 usage: detours.py --results DIR [key=value ...]        (as root; --help: keys)
 """
@@ -23,7 +24,7 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap, settings
+from base import ktap, qemu_events, settings
 from base.qmp import QmpError
 from judge import moves, ram
 from play import arguments, entry, forgetful, guest_vm, mdev, switchover
@@ -32,7 +33,7 @@ from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import Host, in_memory, set_workload, wait_until, workload
 from play.steps import CAUGHT, Steps, each, expect
-from play.traveller import PRECOPY, Case, Traveller
+from play.traveller import PRECOPY, STOP, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "mutant": "control=1"}
@@ -89,9 +90,31 @@ def through_a_file(one):
         path.unlink(missing_ok=True)
 
 
-def measure(host):
+# Seconds for which QEMU measures; and those in which a migration must begin, on a slow machine too.
+MEASURE_S, MEASURE_LONG_S = 1, 5
+# The backend's records, where the kernel counts them. Other caches may share their slabs.
+RECORDS = [Path("/sys/kernel/slab", name) for name in ("vfio_pin_leaf", "vfio_pin_plane")]
+# So many more are not ours: what the device writes while QEMU measures needs more.
+SLACK = 8
+
+
+def switches(text):
+    """How often dirty tracking began, and how often it ended, by QEMU's trace: it is on while
+    anybody in QEMU wants it."""
+    wanted = [False, *(int(rest.split()[-1], 16) > 0 for _, name, rest in qemu_events.read(text)
+                       if name == guest_vm.TRACKING)]
+    pairs = list(zip(wanted, wanted[1:]))
+    return pairs.count((False, True)), pairs.count((True, False))
+
+
+def switched(host, before):
+    """The same, since @before."""
+    return tuple(now - then for now, then in zip(switches(host.vm.log()), before))
+
+
+def measure(host, seconds=MEASURE_S):
     """Let QEMU begin to measure, by dirty bitmaps, how fast memory becomes dirty."""
-    host.vm.qmp.command("calc-dirty-rate", calc_time=1, mode="dirty-bitmap")
+    host.vm.qmp.command("calc-dirty-rate", calc_time=seconds, mode="dirty-bitmap")
 
 
 def wait_measured(host, patience):
@@ -103,22 +126,74 @@ def wait_measured(host, patience):
 
 
 def while_measured(one):
-    """A move that begins while QEMU measures: tracking is on already."""
-    measure(one.source)
+    """A move that begins while QEMU measures: tracking is on already, and goes on."""
+    before = switches(one.source.vm.log())
+    measure(one.source, MEASURE_LONG_S)
     one.start(return_path=True)
     wait_measured(one.source, one.run.config.patience)
+    one.expect("tracking's begins and ends", switched(one.source, before), (1, 0))
     one.let_go()
 
 
-def reset_in_precopy(one):
-    """The guest is reset, in the second round."""
-    one.start(return_path=True)
-    one.wait_precopy(2)
-    qmp = one.source.vm.qmp
-    qmp.command("set-action", reboot="reset")
-    qmp.command("system_reset")
+def measured_in_round(number):
+    """A move in which QEMU measures from that round of pre-copy on: tracking goes on."""
+    def disturb(one):
+        one.start(return_path=True)
+        one.wait_precopy(number)
+        before = switches(one.source.vm.log())
+        measure(one.source)
+        rate = wait_measured(one.source, one.run.config.patience)
+        one.run.complain_if(not rate, "nothing was dirtied, by QEMU's dirty bitmaps")
+        one.expect("tracking's begins and ends", switched(one.source, before), (0, 0))
+        one.let_go(number + 1)
+    return disturb
+
+
+def records():
+    """How many records the backend has, without those that a CPU only keeps for the next one."""
+    for cache in RECORDS:
+        (cache / "shrink").write_text("1\n")
+    return sum(int((cache / "objects").read_text().split()[0]) for cache in RECORDS)
+
+
+def reset(host):
+    """Reset the guest, which boots again."""
+    host.vm.qmp.command("set-action", reboot="reset")
+    host.vm.qmp.command("system_reset")
+
+
+def reset_in_round(number):
+    """The guest is reset, in that round of pre-copy."""
+    def disturb(one):
+        one.start(return_path=True)
+        one.wait_precopy(number)
+        reset(one.source)
+        _failed(one)
+    return disturb
+
+
+def reset_at_stop(one):
+    """The guest is reset, when it is stopped and the device saves its state."""
+    one.start(return_path=True, pause_before_switchover=True)
+    one.let_go()
+    one.wait("pre-switchover")
+    one.expect("the device", one.source.mdev.state(), "stop_copy")
+    reset(one.source)
+    wait_until("the reset takes the window", one.run.config.patience,
+               lambda: not one.source.mdev.settings()["window"])
+    one.source.vm.qmp.command("migrate-continue", state="pre-switchover")
+    _failed(one)
+
+
+def _failed(one):
+    """QEMU says why the migration has failed."""
     one.wait("failed")
     one.run.complain_if(not one.info().get("error-desc"), "QEMU does not say why it failed")
+
+
+RESETS = {"in round 1 of pre-copy": Case(reset_in_round(1), PRECOPY, ("failed",)),
+          "in round 3 of pre-copy": Case(reset_in_round(3), PRECOPY, ("failed",)),
+          "at the stop": Case(reset_at_stop, STOP, ("failed",))}
 
 
 class Moved(Traveller):
@@ -151,13 +226,27 @@ class Moved(Traveller):
         self._file(f"{capability} is refused", time.monotonic() - begin)
 
     def measured(self):
-        """QEMU measures the dirty rate without a migration: tracking begins and ends."""
+        """QEMU measures the dirty rate without a migration: tracking begins and ends once, and
+        leaves no record."""
         self.reasons, begin = [], time.monotonic()
+        before, kept = switches(self.host.vm.log()), self.at_rest()
         measure(self.host)
         rate = wait_measured(self.host, self.config.patience)
         self.complain_if(not rate, "nothing was dirtied, by its dirty bitmaps")
+        found = switched(self.host, before)
+        self.complain_if(found != (1, 1), f"tracking began {found[0]} times, and ended {found[1]}")
+        left = self.at_rest()
+        self.complain_if(left > kept + SLACK, f"{left} records are left, there were {kept}")
         self._stayed()
         self._file(f"the dirty rate is measured: {rate} MiB/s", time.monotonic() - begin)
+
+    def at_rest(self):
+        """Stop the guest, so that nothing is pinned, for a look at the backend's records."""
+        self.host.vm.qmp.command("stop")
+        self.complain_if(self.host.mdev.stat("pinned"), "a stopped device has pages pinned")
+        found = records()
+        self.host.vm.qmp.command("cont")
+        return found
 
     def _stayed(self):
         if self.booted_anew:
@@ -182,13 +271,15 @@ class Moved(Traveller):
             self.refused("background-snapshot", "background")
             self.measured()
             self.succeed("a move while the dirty rate is measured", while_measured)
+            self.succeed("the dirty rate is measured in round 3", measured_in_round(3))
             self.succeed("over channels, the device's state in them", over_channels("on"))
             self.succeed("over channels, the device's state beside them", over_channels("off"))
             self.succeed("through a file", through_a_file)
-            self.booted_anew = True
-            self.fail("a reset in pre-copy", Case(reset_in_precopy, PRECOPY, ("failed",)))
-            self.booted_anew = False
-            self.succeed("second try after a reset", move)
+            for when, case in RESETS.items():
+                self.booted_anew = True
+                self.fail(f"a reset {when}", case)
+                self.booted_anew = False
+                self.succeed(f"second try after a reset {when}", move)
         self.judge()
 
 
@@ -225,7 +316,8 @@ class Commanded(Steps):
                        ("saved and loaded with runs held", self.snapshot),
                        ("a destination that may lock little", self.little),
                        ("power-off in pre-copy", self.power_off),
-                       ("a new guest on a device that was left", self.successor))
+                       ("a new guest on a device that was left", self.successor),
+                       ("its QEMU quits at the stop", self.quit_at_stop))
         return self.results
 
     def host(self, device, config=None, **more):
@@ -403,6 +495,27 @@ class Commanded(Steps):
                and name not in ("window", "run")]
         expect(not odd, f"settings of the administrator are lost: {', '.join(odd)}")
         self.release()
+
+
+    def quit_at_stop(self):
+        """QEMU quits while the guest is stopped for the switchover. The destination ends by itself,
+        and in neither device anything is left of the guest."""
+        source, patience = self.bench.host, self.config.patience
+        target, _ = self.host(self.mdevs[1], incoming=True)
+        target.vm.connect()
+        one = over_socket(self, source, target)
+        one.start(return_path=True, pause_before_switchover=True)
+        one.let_go()
+        one.wait("pre-switchover")
+        one.expect("the device", source.mdev.state(), "stop_copy")
+        source.vm.qmp.command("quit")
+        for vm in (source.vm, target.vm):
+            wait_until(f"{vm.name} ends", patience, lambda vm=vm: not vm.alive())
+            expect(not vm.crash(), f"{vm.name} ended by {vm.crash()}")
+        self.say(f"the destination says: {target.vm.errors()}")
+        for device in self.mdevs:
+            self.bench.mdev = device
+            self.bench.empty("after QEMU has quit")
 
 
 def _kernel_log():

@@ -18,9 +18,11 @@ class GuestError(Exception):
     """The guest or its QEMU did not do what was expected of it."""
 
 
+# Who in QEMU wants dirty bitmaps, a bit for each: tracking is on while anybody does.
+TRACKING = "global_dirty_changed"
 # What the proof and the experiment need to know from QEMU, with QEMU's own clock: what it was told
 # in each round, what it concluded, and when it stopped.
-TRACE_EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_sync_end",
+TRACE_EVENTS = (TRACKING, "migration_bitmap_sync_start", "migration_bitmap_sync_end",
                 *qemu_events.GETS, "vfio_migration_set_device_state",
                 "migrate_transferred", "migrate_pending_exact",
                 "migration_thread_low_pending", "migration_completion_vm_stop",
