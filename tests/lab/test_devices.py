@@ -132,6 +132,27 @@ class Memory(unittest.TestCase):
         self.assertIn("max-ram-below-4g=96M", words[words.index("-M") + 1])
         self.assertEqual(words[words.index("-m") + 1], "192M")
 
+    def test_numa(self):
+        """Half of the RAM in each node, and all CPUs in the first one."""
+        words = self.words("numa")
+        self.assertNotIn("memory-backend=", words[words.index("-M") + 1])
+        for node, cpus in ((0, ",cpus=0-0"), (1, "")):
+            self.assertIn(f"memory-backend-memfd,id=ram{node},size=96M,share=on", words)
+            self.assertIn(f"node,memdev=ram{node}{cpus}", words)
+
+    def test_dimm_answer(self):
+        """Of all events, those that end the wait for a DIMM."""
+        def ost(source, status):
+            return {"event": "ACPI_DEVICE_OST", "data": {"info": {
+                "device": "dimm", "slot": "0", "slot-type": "DIMM", "source": source,
+                "status": status}}}
+        others = [ost(1, 0), ost(3, 0), {"event": "DEVICE_DELETED", "data": {"path": "/x"}},
+                  {"event": "RESUME", "data": {}}]
+        self.assertIsNone(guests.dimm_answer(others))
+        self.assertIn("status 0x82", guests.dimm_answer([*others, ost(3, 0x82)]))
+        self.assertEqual(guests.dimm_answer([*others, {
+            "event": "DEVICE_DELETED", "data": {"device": "dimm", "path": "/x"}}]), guests.GONE)
+
     def test_dimm(self):
         """Huge pages, and room for a DIMM."""
         words = self.words("dimm")

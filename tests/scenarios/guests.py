@@ -7,9 +7,11 @@ kernel's dmatest runs on all channels. It is migrated once. Both oracles judge e
 trace must show the order of P2P. scripts/lab.d/judge/devices.py has what is judged.
 
 hole: the machine's RAM continues at 4 GiB, in the middle of a window.
-dimm: the machine's RAM is in huge pages. A DIMM is plugged in, and one window moved into it.
-mem: the same with virtio-mem, and memory is taken away that a device has pinned. This guest does not
-     move, as QEMU does not survive that.
+numa: the machine's RAM is two NUMA nodes, a file each, and there are windows in both.
+dimm: the machine's RAM is in huge pages. A DIMM is plugged in, and one window moved into it. At the
+     destination, QEMU asks for the DIMM back while a device has all of it pinned.
+mem: the same with virtio-mem, and memory is taken away that a device has pinned. This guest does
+     not move, as QEMU does not survive that.
 plugged: one of the devices is plugged in, and unplugged under load, before the move and after it.
 
 The control is the first guest on a backend that forgets unpinned pages: both oracles must find
@@ -49,8 +51,8 @@ KEYS = settings.keys(
     *settings.TRACE, "device", bandwidth=32, rounds=3, pages_min=5000, rate=100, mem_mb=192,
     low_mb=96, window_mb=40, dirty_mb=2,
     own={
-        "guests": settings.Words("hole,dimm,mem,plugged", "which guests",
-                                 ("hole", "dimm", "mem", "plugged")),
+        "guests": settings.Words("hole,numa,dimm,mem,plugged", "which guests",
+                                 ("hole", "numa", "dimm", "mem", "plugged")),
         "mem_moves": settings.Number(0, "1: guest mem moves before; QEMU ends with a signal "
                                      "(found.rst)", 0, 1),
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
@@ -212,6 +214,13 @@ class Leg(Steps):
         """The pages of a device's window."""
         return moves.window_pages(device.settings()["window"])
 
+    @staticmethod
+    def blocks(where, window):
+        """The blocks that a window is in. One of virtio-mem has the address of its device before
+        its name."""
+        return {where.name(where.position(page << 12)).partition("+")[0].rpartition("/")[2]
+                for page in window}
+
     def same(self):
         """RAM is the same, and has what the devices wrote."""
         result, wrong = self.compare()
@@ -276,6 +285,17 @@ class Hole(Leg):
         return windows, where
 
 
+class Numa(Leg):
+    """The machine's RAM is one block for each node."""
+
+    def place(self):
+        windows, where = super().place()
+        found = set().union(*(self.blocks(where, window) for window in windows))
+        expect(found == {f"ram{node}" for node in range(self.config.nodes)},
+               f"the windows are in {', '.join(sorted(found))} only")
+        return windows, where
+
+
 class More(Leg):
     """A guest that gets more memory while it runs, and one window in it."""
 
@@ -296,15 +316,66 @@ class More(Leg):
         self.begin_workload(self.here[1])
         bench.both_write()
         windows, where = super().place()
-        # A block of virtio-mem has the address of its device before its name.
-        blocks = [{where.name(where.position(page << 12)).partition("+")[0].rpartition("/")[2]
-                   for page in window} for window in windows]
+        blocks = [self.blocks(where, window) for window in windows]
         expect(blocks == [{"ram"}, {"more"}], f"the windows are in {blocks}")
         return windows, where
 
     def memory(self):
         """The memory, as QEMU takes it."""
         return ["-object", f"memory-backend-memfd,id=more,size={self.config.more_mb}M,share=on"]
+
+    def pin_all(self, name):
+        """The second device loses its driver, and has all of that memory pinned. Returns its slot
+        in the guest.
+
+        @name: of what QEMU calls a memory device
+        """
+        bench, device = self.bench, self.bench.mdevs[1]
+        slot, full = bench.slots()[1], self.config.more_mb << 20
+        bench.do(f"echo {slot} >$DRIVER/unbind")
+        memory = next(one["data"] for one in bench.host.vm.qmp.command("query-memory-devices")
+                      if one["data"]["id"] == name)
+        expect(memory["size"] == full, f"the guest has only {memory['size']:#x} bytes")
+        self.hold(device, memory.get("addr", memory.get("memaddr")), full)
+        expect(device.stat("pinned") << 12 == full,
+               f"{device.stat('pinned') << 12:#x} bytes are pinned, not {full:#x}")
+        return slot
+
+    def hold(self, device, first, size):
+        """Pin memory for reading, each page once, and hold it."""
+        device.set(run=0, pattern="sequential", direction="read", hold_ms=HOLD_MS,
+                   window=f"{first:#x}-{first + size - 1:#x}")
+        device.set(step=size // (self.config.batch << 12))
+
+    def release(self, device):
+        """Nothing is held any more."""
+        device.set(hold_ms=0)
+        wait_until("nothing is pinned", self.config.patience, lambda: not device.stat("pinned"))
+
+    def bind_again(self, slot):
+        """The second device gets its driver back, and everything works."""
+        device = self.bench.mdevs[1]
+        device.set(window="")
+        self.bench.writes(self.bench.mdevs[0])
+        self.bench.do(f"echo {slot} >$DRIVER/bind")
+        self.begin_workload(device)
+        self.works()
+
+
+GONE = "the guest gives the DIMM back"
+# In an ACPI_DEVICE_OST: the guest answers to QEMU's wish to eject something.
+EJECT = 3
+
+
+def dimm_answer(events_seen):
+    """What the guest has answered to the wish for its DIMM, in words; None: nothing yet."""
+    for one in events_seen:
+        info = one["data"].get("info", {})
+        if one["event"] == "DEVICE_DELETED" and one["data"].get("device") == "dimm":
+            return GONE
+        if one["event"] == "ACPI_DEVICE_OST" and info["source"] == EJECT and info["status"]:
+            return f"the guest refuses to give the DIMM back: ACPI status {info['status']:#x}"
+    return None
 
 
 class Dimm(More):
@@ -319,6 +390,40 @@ class Dimm(More):
         qmp.command("object-add", **{"qom-type": "memory-backend-memfd"}, id="more",
                     size=self.config.more_mb << 20, share=True)
         qmp.command("device_add", driver="pc-dimm", id="dimm", memdev="more")
+
+    def after(self):
+        return ("the DIMM is taken away with all of it pinned, or the guest refuses", self.unplug),
+
+    def unplug(self):
+        """What the guest gives back does not stay pinned. If it refuses, all does."""
+        bench, patience, device = self.bench, self.config.patience, self.bench.mdevs[1]
+        qmp, full = bench.host.vm.qmp, self.config.more_mb << 20
+        slot = self.pin_all("dimm")
+        before = len(qmp.events)
+        qmp.command("device_del", id="dimm")
+        answer = wait_until("the guest says what becomes of the DIMM", patience,
+                            lambda: dimm_answer(self.heard(before)))
+        self.say(answer)
+        if answer == GONE:
+            wait_until("what was taken away is not pinned", patience,
+                       lambda: not device.stat("pinned"))
+            self.release(device)
+            try:
+                device.set(step=1)
+                self.complain("what was taken away can be pinned")
+            except MdevError:
+                pass
+        else:
+            expect(device.stat("pinned") << 12 == full,
+                   f"{device.stat('pinned') << 12:#x} of {full:#x} bytes are still pinned")
+            self.release(device)
+        self.bind_again(slot)
+
+    def heard(self, before):
+        """Events of QEMU since then: an answer brings those that came before it."""
+        qmp = self.bench.host.vm.qmp
+        qmp.command("query-status")
+        return qmp.events[before:]
 
 
 class Mem(More):
@@ -360,16 +465,9 @@ class Mem(More):
         """The second device, which has no driver now, has all of that memory pinned. The guest
         gives back what it can: that is not pinned any more, and can't be. The rest stays pinned."""
         bench, patience, device = self.bench, self.config.patience, self.bench.mdevs[1]
-        slot, full = bench.slots()[1], self.config.more_mb << 20
-        run = self.config.batch << 12
-        bench.do(f"echo {slot} >$DRIVER/unbind")
-        expect(self.size() == full, f"the guest has only {self.size():#x} bytes")
-        memory = next(one["data"] for one in bench.host.vm.qmp.command("query-memory-devices")
-                      if one["data"]["id"] == "mem")
-        self.hold(device, memory["memaddr"], full)
+        full, run = self.config.more_mb << 20, self.config.batch << 12
+        slot = self.pin_all("mem")
         errors = device.stat("pin_errors")
-        expect(device.stat("pinned") << 12 == full,
-               f"{device.stat('pinned') << 12:#x} bytes are pinned, not {full:#x}")
         self.request(0)
         most = full - (self.config.window_mb << 20)
         wait_until("the guest gives back the window that was there", patience,
@@ -379,8 +477,7 @@ class Mem(More):
         left = self.size()
         self.say(f"{left:#x} of {full:#x} bytes are left, all of them pinned")
         # The guest may give back more at any time.
-        device.set(hold_ms=0)
-        wait_until("nothing is pinned", patience, lambda: not device.stat("pinned"))
+        self.release(device)
         try:
             device.set(step=full // run)
             self.complain("what was taken away can be pinned")
@@ -389,17 +486,7 @@ class Mem(More):
         refused = (device.stat("pin_errors") - errors) * run
         expect(full - left <= refused <= full - self.size(),
                f"{refused:#x} bytes were refused; {self.size():#x} to {left:#x} bytes are left")
-        device.set(window="")
-        bench.writes(bench.mdevs[0])
-        bench.do(f"echo {slot} >$DRIVER/bind")
-        self.begin_workload(device)
-        self.works()
-
-    def hold(self, device, first, size):
-        """Pin memory for reading, each page once, and hold it."""
-        device.set(run=0, pattern="sequential", direction="read", hold_ms=HOLD_MS,
-                   window=f"{first:#x}-{first + size - 1:#x}")
-        device.set(step=size // (self.config.batch << 12))
+        self.bind_again(slot)
 
 
 class Plugged(Leg):
@@ -547,6 +634,7 @@ GROWS = {"low_mb": 0, "more_mb": BLOCK_MB}
 ONLINE = " memhp_default_state=online_kernel"
 GUESTS = {
     "hole": Guest(Hole),
+    "numa": Guest(Numa, "", {"nodes": 2}),
     "dimm": Guest(Dimm, ONLINE, {**GROWS, "huge": True}),
     "mem": Guest(Mem, ONLINE, GROWS, ("virtio_mem",)),
     "plugged": Guest(Plugged, "", {"low_mb": 0}),

@@ -140,10 +140,11 @@ def mapped_by(config):
     return [], ""
 
 
-def _hole(config):
-    """The property of the machine that says where its RAM continues at 4 GiB."""
+def _machine(config):
+    """The machine: its RAM, unless that is in NUMA nodes, and where that continues at 4 GiB."""
     low = getattr(config, "low_mb", 0)
-    return f",max-ram-below-4g={low}M" if low else ""
+    return ("q35" + ",memory-backend=ram" * (not getattr(config, "nodes", 0)) + f",{ABSENT}"
+            + (f",max-ram-below-4g={low}M" if low else ""))
 
 
 def _accel(config):
@@ -157,11 +158,21 @@ def _memory(config, ram):
     """The guest's memory, in the file @ram. Of the settings, some scenarios have only the first.
 
     mem_mb:  MiB of the machine
+    nodes:   NUMA nodes of the machine, in a memfd each
     huge:    in huge pages of hugetlbfs, and in no file that has a name
     more_mb: MiB more that a DIMM or virtio-mem may add
     """
     size, more = f"{config.mem_mb}M", getattr(config, "more_mb", 0)
     slots = f",slots=1,maxmem={config.mem_mb + more}M" if more else ""
+    nodes = getattr(config, "nodes", 0)
+    if nodes:
+        words = ["-m", f"{size}{slots}"]
+        for node in range(nodes):
+            cpus = f",cpus=0-{config.smp - 1}" if not node else ""
+            words += ["-object", f"memory-backend-memfd,id=ram{node},"
+                      f"size={config.mem_mb // nodes}M,share=on",
+                      "-numa", f"node,memdev=ram{node}{cpus}"]
+        return words
     file = f"memory-backend-file,id=ram,size={size},mem-path={ram},share=on,align=2M"
     if getattr(config, "huge", False):
         file = f"memory-backend-memfd,id=ram,size={size},share=on,hugetlb=on,hugetlbsize=2M"
@@ -187,7 +198,7 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
     cpu = "host,kvmclock=off,kvm-steal-time=off" if config.accel == "kvm" else "qemu64"
     argv = [config.qemu, "-name", f"mdma-{name}", "-nodefaults", "-no-user-config",
             "-display", "none",
-            "-M", f"q35,memory-backend=ram,{ABSENT}{_hole(config)}", "-accel", _accel(config),
+            "-M", _machine(config), "-accel", _accel(config),
             "-cpu", cpu, "-smp", str(config.smp), *_memory(config, ram),
             "-kernel", config.kernel, "-initrd", config.initrd, "-append", config.append,
             "-serial", f"file:{directory / name}.serial",
