@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, settings
 from judge import events, moves, proof, ram
-from play import arguments, entry, guest_vm, switchover
+from play import arguments, entry, guest_vm, mdev, switchover
 from play.attempt import over_socket
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
@@ -40,13 +40,14 @@ from play.trace import PROOF_EVENTS, Tracer
 BUILDS = {"guest": ""}
 
 KEYS = settings.keys(
-    "type", "bandwidth", "rounds", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE,
+    "type", "bandwidth", "rounds", *settings.WORKLOAD, *settings.GUEST, *settings.TRACE, "device",
     bandwidth=32, rounds=3, mem_mb=192, window_mb=64, dirty_mb=8, pattern="sequential",
     own={
         "least": settings.Number(500, "pages that the device writes in that round", 1),
         "dirty_ring": settings.Number(4096, "entries of KVM's dirty ring; 0: bitmaps, with which "
                                       "QEMU happens to send all RAM again"),
         "tries": settings.Number(20, "how often to try to do it within a round", 1),
+        "backend": settings.BACKEND,
     })
 
 # The first version of QEMU that asks before it unmaps.
@@ -209,6 +210,7 @@ def main(argv):
     config.append = guest_vm.kernel_arguments(config) + " mdma.commands=1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results.mkdir(parents=True, exist_ok=True)
+    mdev.load_given(config)
     with in_memory(config.shm, results, "*.commands") as directory:
         run = Run(config, directory)
         try:
