@@ -42,6 +42,23 @@ MAPS = """\
 7fecdfe00000-7fece0000000 rw-s 00200000 00:1b 2                          /dev/shm/a ram
 7fece0000000-7fecefe00000 rw-s 00400000 00:1b 2                          /dev/shm/a ram
 """
+# What 10.0 printed of two NUMA nodes with 96 MiB each, 64 MiB of them below the hole.
+NODES = """\
+  0000000000000000-00000000000bffff (prio 0, ram): ram0
+  00000000000c0000-00000000000dffff (prio 1, rom): pc.rom
+  00000000000e0000-00000000000fffff (prio 0, rom): pc.bios @0000000000020000
+  0000000000100000-0000000003ffffff (prio 0, ram): ram0 @0000000000100000
+  00000000fec00000-00000000fec00fff (prio 0, i/o): ioapic
+  00000000fee00000-00000000feefffff (prio 4096, i/o): apic-msi
+  00000000fffc0000-00000000ffffffff (prio 0, rom): pc.bios
+  0000000100000000-0000000101ffffff (prio 0, ram): ram0 @0000000004000000
+  0000000102000000-0000000107ffffff (prio 0, ram): ram1"""
+NODE_BLOCKS = """\
+                    ram0    4 KiB  0x0000000000000000 0x0000000006000000 0x0000000006000000 \
+0x00007f3bc5fff000  rw
+                    ram1    4 KiB  0x0000000006000000 0x0000000006000000 0x0000000006000000 \
+0x00007f3bbfffe000  rw
+"""
 # The blocks by name: that of virtio-mem is 0000:00:01.0/vm, with its device.
 VM, MORE, RAM = 0, 256 * MIB, 384 * MIB
 
@@ -80,6 +97,22 @@ class Places(unittest.TestCase):
                 self.assertIsNone(made().position(address))
         self.assertIsNone(made().address(RAM + 0xe0000))
         self.assertIsNone(made().address(640 * MIB))
+
+    def test_nodes(self):
+        """A node on both sides of the hole, and one above."""
+        found = made(NODES, NODE_BLOCKS)
+        self.assertEqual([(block.name, block.size, block.position) for block in found.blocks],
+                         [("ram0", 96 * MIB, 0), ("ram1", 96 * MIB, 96 * MIB)])
+        for address, name in ((0, "ram0+0x0"), (64 * MIB - 1, "ram0+0x3ffffff"),
+                              (1 << 32, "ram0+0x4000000"),
+                              ((1 << 32) + 32 * MIB - 1, "ram0+0x5ffffff"),
+                              ((1 << 32) + 32 * MIB, "ram1+0x0"),
+                              ((1 << 32) + 128 * MIB - 1, "ram1+0x5ffffff")):
+            with self.subTest(hex(address)):
+                position = found.position(address)
+                self.assertEqual(found.name(position), name)
+                self.assertEqual(found.address(position), address)
+        self.assertIsNone(found.position((1 << 32) + 128 * MIB))
 
     def test_names(self):
         self.assertEqual(made().name(RAM + 0xe0000), "ram+0xe0000")
