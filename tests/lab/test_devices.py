@@ -133,11 +133,11 @@ class Memory(unittest.TestCase):
         self.assertEqual(words[words.index("-m") + 1], "192M")
 
     def test_numa(self):
-        """Half of the RAM in each node, and all CPUs in the first one."""
+        """All CPUs and most of the RAM in the first node; both windows fit in neither."""
         words = self.words("numa")
         self.assertNotIn("memory-backend=", words[words.index("-M") + 1])
-        for node, cpus in ((0, ",cpus=0-0"), (1, "")):
-            self.assertIn(f"memory-backend-memfd,id=ram{node},size=96M,share=on", words)
+        for node, size, cpus in ((0, 128, ",cpus=0-0"), (1, 64, "")):
+            self.assertIn(f"memory-backend-memfd,id=ram{node},size={size}M,share=on", words)
             self.assertIn(f"node,memdev=ram{node}{cpus}", words)
 
     def test_dimm_answer(self):

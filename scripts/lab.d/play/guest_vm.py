@@ -158,7 +158,8 @@ def _memory(config, ram):
     """The guest's memory, in the file @ram. Of the settings, some scenarios have only the first.
 
     mem_mb:  MiB of the machine
-    nodes:   NUMA nodes of the machine, in a memfd each
+    nodes:   NUMA nodes of the machine, in a memfd each. The first one, where the kernel is, is twice
+             as large as each of the others
     huge:    in huge pages of hugetlbfs, and in no file that has a name
     more_mb: MiB more that a DIMM or virtio-mem may add
     """
@@ -166,11 +167,12 @@ def _memory(config, ram):
     slots = f",slots=1,maxmem={config.mem_mb + more}M" if more else ""
     nodes = getattr(config, "nodes", 0)
     if nodes:
+        other = config.mem_mb // (nodes + 1)
+        sizes = [config.mem_mb - (nodes - 1) * other, *[other] * (nodes - 1)]
         words = ["-m", f"{size}{slots}"]
-        for node in range(nodes):
+        for node, mebibytes in enumerate(sizes):
             cpus = f",cpus=0-{config.smp - 1}" if not node else ""
-            words += ["-object", f"memory-backend-memfd,id=ram{node},"
-                      f"size={config.mem_mb // nodes}M,share=on",
+            words += ["-object", f"memory-backend-memfd,id=ram{node},size={mebibytes}M,share=on",
                       "-numa", f"node,memdev=ram{node}{cpus}"]
         return words
     file = f"memory-backend-file,id=ram,size={size},mem-path={ram},share=on,align=2M"
