@@ -146,8 +146,8 @@ class Memory(unittest.TestCase):
             return {"event": "ACPI_DEVICE_OST", "data": {"info": {
                 "device": "dimm", "slot": "0", "slot-type": "DIMM", "source": source,
                 "status": status}}}
-        others = [ost(1, 0), ost(3, 0), {"event": "DEVICE_DELETED", "data": {"path": "/x"}},
-                  {"event": "RESUME", "data": {}}]
+        others = [ost(1, 0), ost(3, 0), ost(3, 0x84), {"event": "RESUME", "data": {}},
+                  {"event": "DEVICE_DELETED", "data": {"path": "/x"}}]
         self.assertIsNone(guests.dimm_answer(others))
         self.assertIn("status 0x82", guests.dimm_answer([*others, ost(3, 0x82)]))
         self.assertEqual(guests.dimm_answer([*others, {

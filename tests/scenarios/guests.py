@@ -363,8 +363,9 @@ class More(Leg):
 
 
 GONE = "the guest gives the DIMM back"
-# In an ACPI_DEVICE_OST: the guest answers to QEMU's wish to eject something.
-EJECT = 3
+# In an ACPI_DEVICE_OST: the guest answers to QEMU's wish to eject something; and a status that says
+# that it still tries.
+EJECT, IN_PROGRESS = 3, 0x84
 
 
 def dimm_answer(events_seen):
@@ -373,7 +374,8 @@ def dimm_answer(events_seen):
         info = one["data"].get("info", {})
         if one["event"] == "DEVICE_DELETED" and one["data"].get("device") == "dimm":
             return GONE
-        if one["event"] == "ACPI_DEVICE_OST" and info["source"] == EJECT and info["status"]:
+        if one["event"] == "ACPI_DEVICE_OST" and info["source"] == EJECT \
+                and info["status"] not in (0, IN_PROGRESS):
             return f"the guest refuses to give the DIMM back: ACPI status {info['status']:#x}"
     return None
 

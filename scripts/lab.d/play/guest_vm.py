@@ -158,8 +158,8 @@ def _memory(config, ram):
     """The guest's memory, in the file @ram. Of the settings, some scenarios have only the first.
 
     mem_mb:  MiB of the machine
-    nodes:   NUMA nodes of the machine, in a memfd each. The first one, where the kernel is, is twice
-             as large as each of the others
+    nodes:   NUMA nodes of the machine, in a memfd each. The first one, where the kernel is, is
+             twice as large as each of the others
     huge:    in huge pages of hugetlbfs, and in no file that has a name
     more_mb: MiB more that a DIMM or virtio-mem may add
     """
