@@ -4,7 +4,6 @@
  * control groups, stop and end with it, and come back with whoever uses the device
  * next.
  */
-#include <dirent.h>
 #include <time.h>
 
 #include "cgroup.h"
@@ -12,6 +11,7 @@
 #include "memcg.h"
 #include "ring.h"
 #include "stall.h"
+#include "workers.h"
 
 #define GROUP_A		"mdma-worker-a"
 #define GROUP_B		"mdma-worker-b"
@@ -33,36 +33,9 @@ static bool has_vhost_task(void)
 	return found;
 }
 
-/* Calls @act for each of the device's threads in a process. Returns their number. */
-static int each_worker(struct rig *r, pid_t pid,
-		       void (*act)(pid_t pid, pid_t tid, void *data), void *data)
-{
-	char path[64], comm[64], name[16];
-	struct dirent *entry;
-	int found = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	snprintf(name, sizeof(name), "mdma%08x.", r->dev.id);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", pid,
-			 atoi(entry->d_name));
-		if (file_read(path, comm, sizeof(comm)) ||
-		    strncmp(comm, name, strlen(name)))
-			continue;
-		found++;
-		if (act)
-			act(pid, atoi(entry->d_name), data);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
 static int workers(struct rig *r)
 {
-	return each_worker(r, getpid(), NULL, NULL);
+	return workers_each(&r->dev, getpid(), NULL, NULL);
 }
 
 static void run(struct rig *r)
@@ -137,7 +110,7 @@ static long long work_ns(struct rig *r)
 {
 	long long ns = 0;
 
-	each_worker(r, getpid(), add_time, &ns);
+	workers_each(&r->dev, getpid(), add_time, &ns);
 	return ns;
 }
 
@@ -157,7 +130,7 @@ static void expect_charged(struct rig *r, const char *name)
 {
 	long long group = group_ns(name), work = work_ns(r), now = work;
 
-	EXPECT_EQ(4, each_worker(r, getpid(), find_group, (void *)name));
+	EXPECT_EQ(4, workers_each(&r->dev, getpid(), find_group, (void *)name));
 	EXPECT_EQ(true, WAIT_FOR((now = work_ns(r)) - work >= WORK_NS));
 	EXPECT_LE(now - work, group_ns(name) - group + 1000);
 }
@@ -198,7 +171,7 @@ TEST_F(worker, mdma_threads_are_in_the_users_cpuset, 20)
 		SKIP("cpuset controller of cgroup2: %s", strerror(-ret));
 	ASSERT_STR("0", error(file_write(cgroup_file(GROUP_A, "cpuset.cpus"),
 					 "1")));
-	EXPECT_EQ(4, each_worker(r, getpid(), find_cpus, "1\n"));
+	EXPECT_EQ(4, workers_each(&r->dev, getpid(), find_cpus, "1\n"));
 	run(r);
 	ASSERT_STR("0", error(cgroup_leave()));
 }
@@ -258,7 +231,7 @@ static int stopped(struct rig *r, pid_t pid)
 {
 	int n = 0;
 
-	each_worker(r, pid, all_stopped, &n);
+	workers_each(&r->dev, pid, all_stopped, &n);
 	return n;
 }
 
