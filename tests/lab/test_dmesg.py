@@ -170,6 +170,14 @@ class Dmesg(unittest.TestCase):
         machine = said + "Out of memory: Killed process 227 (kills)\n"
         self.assertEqual([name for name, _ in dmesg.scan(machine)], ["no memory"])
 
+    def test_thread_without_a_stack(self):
+        """An allocation that was made to fail: the trace is none of a defect."""
+        said = ("failing_device: vmalloc error: size 16384, vm_struct allocation failed, mode:0xdc0"
+                "(GFP_KERNEL|__GFP_ZERO), nodemask=(null),cpuset=/,mems_allowed=0\n"
+                "CPU: 1 UID: 0 PID: 99 Comm: failing_device\nTainted: [O]=OOT_MODULE\n"
+                "Hardware name: QEMU\nCall Trace:\n <TASK>\n warn_alloc+0x1/0x2\n")
+        self.assertEqual(dmesg.scan(said), [])
+
     def test_lockups(self):
         """They are what blame.py takes for a kernel that got no CPU time."""
         for line in BAD:

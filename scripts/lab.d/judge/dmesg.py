@@ -48,8 +48,9 @@ PATTERNS = {
 }
 # Not a defect, although a trace follows. A kernel with CONFIG_DEBUG_VM says that a pin can't wait for
 # a userfaultfd: the kernel's own type1 never lets a pin wait for one; ours does not let a thread
-# of a device. And a process is to be killed for want of memory: "no memory" is for that.
-NO_DEFECT = re.compile("FAULT_FLAG_ALLOW_RETRY missing|invoked oom-killer: ")
+# of a device. And a process is to be killed for want of memory: "no memory" is for that. And the
+# stack of a new thread may not be had, where a test makes allocations fail.
+NO_DEFECT = re.compile("FAULT_FLAG_ALLOW_RETRY missing|invoked oom-killer: |vmalloc error: size ")
 # In the log of a kernel that got no CPU time, and what may follow. If a function of ours is in the
 # log, that was not the cause.
 STALLED = ("rcu stall", "lockup", "hung task")
