@@ -45,7 +45,7 @@ KEYS = settings.keys("device", own={
 # A run -> programs for this run only, which leaves out all others, and how its modules are loaded.
 OWN = {"logging": ("dirty_log*", vfio_logging.load), "iommufd": ("iommufd*", vfio_iommufd.load)}
 
-# Program -> what a kernel must have so that its tests can run.
+# Begin of a program's name -> what a kernel must have so that its tests can run.
 NEEDS = {"failing": "/sys/kernel/debug/failslab"}
 
 # Before multiplication: seconds that a program may take, and that its end may take when it is
@@ -256,7 +256,8 @@ def unmatched(config, results):
 
 def cannot_run(name):
     """Whether the running kernel lacks what all tests of a program need."""
-    return name in NEEDS and not os.path.exists(NEEDS[name])
+    return any(name.startswith(begin) and not os.path.exists(path)
+               for begin, path in NEEDS.items())
 
 
 def report(name, text, seconds, stock):
