@@ -170,7 +170,8 @@ def names():
 
 def load(name):
     """One mutant, or a UsageError that lists what there is."""
-    places = [directory / f"{name}.patch" for directory in (paths.MUTANTS, paths.RACES, paths.DRAWN)]
+    places = [directory / f"{name}.patch" for directory in (paths.MUTANTS, paths.RACES,
+                                                            paths.FAILING, paths.DRAWN)]
     path = next((path for path in places if path.exists()), None)
     if not path:
         raise say.UsageError(f"no mutant {name}; there are: {', '.join(names()) or 'none'}")

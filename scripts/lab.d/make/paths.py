@@ -41,6 +41,8 @@ SELFTESTS = REPO / "tests" / "selftests"
 MUTANTS = REPO / "tests" / "mutants"
 # Of these, those that KCSAN alone sees; the check of its kernel has them.
 RACES = MUTANTS / "races"
+# And those that only a sweep of failures sees, which the debug kernel has.
+FAILING = MUTANTS / "failing"
 CORPUS = REPO / "tests" / "fuzz" / "corpus"
 DRAWN = OUT / "mutants" / "drawn"
 PAGES = REPO / "tests" / "pages"
