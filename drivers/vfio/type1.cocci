@@ -250,12 +250,24 @@ type T;
 // where: if (vfio_find_vpfn(dma, iova))
 // hook: 2 vfio_dma_pinned(dma, iova, 1)
 
-// Newer kernels count a range of pages.
+// Newer kernels count a range of pages. Where frames are given back, they also count pages
+// with reserved frames, which were never charged: an attach that fails then charges them.
+@@ expression D, I, N; symbol pfn; @@
+ vfio_unpin_pages_remote(...)
+ {
+ <...
+-vpfn_pages(D, I, N)
++vfio_dma_pinned_frames(D, I, pfn, N)
+ ...>
+ }
+// where: vpfn_pages(
+// hook: 1 vfio_dma_pinned_frames(dma, iova, pfn, npage)
+
 @@ expression D, I, N; @@
 -vpfn_pages(D, I, N)
 +vfio_dma_pinned(D, I, N)
 // where: vpfn_pages(
-// hook: 2 vfio_dma_pinned(dma, iova,
+// hook: 1 vfio_dma_pinned(dma, iova, nr_pages)
 
 // A new mapping has an empty store.
 @@ expression D; @@

@@ -61,6 +61,8 @@ static void vfio_iommu_unlock_maps(struct vfio_iommu *iommu);
 /* type1_pin.c */
 static long vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova,
 			    long npage);
+static long vfio_dma_pinned_frames(struct vfio_dma *dma, dma_addr_t iova,
+				   unsigned long pfn, long npage);
 static int vfio_iommu_type1_pin_pages(void *iommu_data,
 				      struct iommu_group *iommu_group,
 				      dma_addr_t user_iova, int npage,

@@ -44,6 +44,28 @@ static long vfio_dma_pinned(struct vfio_dma *dma, dma_addr_t iova, long npage)
 	return pinned;
 }
 
+/*
+ * An IOMMU-backed group gives back @npage frames, from @pfn on: how many of them does the
+ * owner still pay for, since their pages are pinned here? A reserved frame was never paid
+ * for. Newer kernels alone ask that.
+ */
+static long __maybe_unused
+vfio_dma_pinned_frames(struct vfio_dma *dma, dma_addr_t iova, unsigned long pfn,
+		       long npage)
+{
+	u64 first = (iova - dma->iova) >> PAGE_SHIFT, page = first;
+	u64 last = first + npage - 1;
+	struct pin_row row;
+	long pinned = 0;
+
+	while (page <= last &&
+	       pin_store_next_pinned(&dma->pins, page, last, &row)) {
+		for (page = row.page; page < row.page + row.n; page++)
+			pinned += !is_invalid_reserved_pfn(pfn + (page - first));
+	}
+	return pinned;
+}
+
 /* A group that pins says by it what it writes. Caller holds iommu->lock. */
 static void vfio_group_pins(struct vfio_iommu *iommu,
 			    struct iommu_group *iommu_group)

@@ -82,6 +82,9 @@ class Mark(unittest.TestCase):
         self.assertEqual(self.state(words, name=name, release="7.3.4")[0], ktap.FAILED)
         self.assertEqual(self.state('# range.c:9: want "0-63", seen "0"', name=name,
                                     release="7.3.4"), (ktap.PASSED, "XFAIL W15"))
+        name = "R14_reserved_frames_and_a_failed_attach"
+        self.assertEqual(self.state(word="ok", name=name)[0], ktap.PASSED)
+        self.assertEqual(self.state(word="ok", name=name, release="7.3.4")[0], ktap.FAILED)
 
     def test_no_chance(self):
         """A test that says so has not passed, unless something else is wrong."""

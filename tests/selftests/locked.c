@@ -241,6 +241,44 @@ TEST_F(estate, R14_map_beyond_the_limit_of_a_group, 30)
 	EXPECT_LOCKED(1000);
 }
 
+/* Frames of the firmware, below 1 MiB: they are reserved, and count for nobody. */
+static void *firmware(int npages)
+{
+	int fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
+	void *mem;
+
+	ASSERT_LE(0, fd);
+	mem = mmap(NULL, SIZE(npages), PROT_READ, MAP_SHARED, fd, 0xf0000);
+	ASSERT_NE(0, mem != MAP_FAILED);
+	close(fd);
+	return mem;
+}
+
+/* They are pinned, and in the IOMMU when a later mapping exceeds the limit. */
+TEST_F(estate, R14_reserved_frames_and_a_failed_attach, 30)
+{
+	struct rig *r = &self->rig;
+
+	UNMAP(self, 0, RIG_PAGES);
+	ASSERT_STR("0", error(limit_locked_pages(299)));
+	ASSERT_STR("0", error(dma_map(r->container, firmware(16), at(0), SIZE(16),
+				      VFIO_DMA_MAP_FLAG_READ)));
+	MAP(self, 200, 300, r->mem);
+	PIN(r, 0, 16, 'r');
+	PIN(r, 250, 10, 'w');
+	EXPECT_LOCKED(10);
+	EXPECT_STR("ENOMEM", error(nic_attach(&self->nic, r->container)));
+	EXPECT_LOCKED(10);
+	UNMAP(self, 200, 300);
+	MAP(self, 200, 299, r->mem);
+	ATTACH(self);
+	EXPECT_LOCKED(299);
+	DETACH(self);
+	EXPECT_LOCKED(0);
+	UNPIN(r, 0, 16);
+	EXPECT_LOCKED(0);
+}
+
 /* --- a driver that keeps its pins (R15) ---------------------------------- */
 
 TEST_F(estate, R15_leaking_driver_beside_a_group, 60)

@@ -6,6 +6,9 @@
 #ifndef _TYPE1_MOCK_H
 #define _TYPE1_MOCK_H
 
+/* First, as the C library takes back what it has of the same names. */
+#include <linux/compiler.h>
+
 #include <errno.h>
 #include <string.h>
 #include <linux/bitmap.h>

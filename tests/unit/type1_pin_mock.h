@@ -85,6 +85,8 @@ static unsigned long page_to_pfn(const struct page *page)
 #define pfn_to_page(pfn)	(memory + (pfn))
 #define pfn_valid(pfn)		((pfn) < FRAMES)
 #define PageReserved(page)	((page)->reserved)
+#define is_invalid_reserved_pfn(pfn) \
+	(!pfn_valid(pfn) || PageReserved(pfn_to_page(pfn)))
 #define page_folio(page)	((struct folio *)(page))
 #define folio_test_dirty(folio)	((void)(folio), true)
 

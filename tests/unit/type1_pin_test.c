@@ -502,6 +502,37 @@ static void limit_of_locked_memory(void)
 	end();
 }
 
+/* What a group gives back, of a mapping that has pins: frames of some pages, in a row. */
+static void frames_of_a_group(void)
+{
+	struct vfio_dma *dma;
+
+	begin_pins();
+	scatter();
+	dma = map_memory(100, 400);
+	CHECK(pin(110, 20) == 20 && pin(140, 1) == 1, "-");
+#define PINNED(page, pfn, n) \
+	vfio_dma_pinned_frames(dma, (page) * PAGE_SIZE, pfn, n)
+	CHECK(PINNED(100, 7000, 400) == 21, "%ld", PINNED(100, 7000, 400));
+	CHECK(PINNED(100, 7000, 10) == 0 && PINNED(130, 7000, 10) == 0, "-");
+	CHECK(PINNED(129, 7000, 12) == 2 && PINNED(140, 7000, 1) == 1, "-");
+	/* Those that are given back count, not those that are recorded. */
+	memory[frame_of[110]].reserved = true;
+	CHECK(PINNED(110, 7000, 20) == 20, "%ld", PINNED(110, 7000, 20));
+	memory[7003].reserved = true;
+	memory[7020].reserved = true;
+	memory[7030].reserved = true;
+	CHECK(PINNED(110, 7000, 31) == 19, "%ld", PINNED(110, 7000, 31));
+	CHECK(PINNED(140, 7030, 1) == 0, "-");
+	/* Of those behind the last one, nothing is known. */
+	CHECK(PINNED(110, FRAMES - 5, 20) == 5, "-");
+#undef PINNED
+	memory[frame_of[110]].reserved = false;
+	unpin(110, 31);
+	nothing_is_pinned();
+	end();
+}
+
 /* A kernel thread uses the owner's memory, and nobody else's; it takes no mmap_lock. */
 static void by_a_kernel_thread(void)
 {
@@ -602,6 +633,7 @@ static const struct unit_test tests[] = {
 	{ "pin: another page is there by now", another_page_by_now },
 	{ "pin: R14: no memory for records", no_memory_for_records },
 	{ "pin: R14: the limit of locked memory", limit_of_locked_memory },
+	{ "pin: R14: frames of a group", frames_of_a_group },
 	{ "pin: a kernel thread", by_a_kernel_thread },
 	{ "pin: R13: bad calls", bad_calls },
 	{ "pin: R13: an unpin that wraps around", unpin_wraps_around },

@@ -14,6 +14,7 @@ Failure = namedtuple("Failure", "why says")
 UNWOUND = "a pin call that fails leaves records of the pages that it unwinds"
 NO_PART = 'seen "EINVAL"'
 NO_LAST_PAGE = "a mapping that ends at 2^64 is never found again"
+CHARGED = "an attach that fails charges the owner of pinned pages with reserved frames"
 AT_ONCE = "a pin of a page that user space has yet to provide fails at once"
 # Everything that needs the one lock waits.
 NOT_STALLED, STUCK = "begin_stalled(s, call)", 'want "done", seen "START"'
@@ -114,6 +115,7 @@ LATER = (
         "R8_last_page_is_written_and_unmapped_with_a_bitmap": None,
         "R8_mapping_at_the_end_of_the_space_is_not_cut": None,
         "R8_unmap_all_has_the_last_page": None,
+        "R14_reserved_frames_and_a_failed_attach": Failure(CHARGED, "not 10 == 26"),
     }),
 )
 
