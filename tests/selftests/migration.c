@@ -220,6 +220,160 @@ TEST_F(rig, mdma_reset_ends_pre_copy, 20)
 	close(old);
 }
 
+/* Of the flags of the info, the device has none to say, and the user's are no answer. */
+TEST_F(rig, mdma_precopy_info_flags_are_an_output, 20)
+{
+	struct vfio_precopy_info info[2] = { { 0 } };
+	int fd;
+
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(PRE_COPY), &fd));
+	info->argsz = sizeof(info);
+	info->flags = PRECOPY_INFO_JUNK;
+	info->dirty_bytes = 5;
+	EXPECT_EQ(0, ioctl(fd, VFIO_MIG_GET_PRECOPY_INFO, info));
+	EXPECT_EQ(sizeof(info), info->argsz);
+	EXPECT_EQ(0, info->flags);
+	EXPECT_LT(0, info->initial_bytes);
+	EXPECT_EQ(0, info->dirty_bytes);
+	close(fd);
+}
+
+TEST_F(rig, mdma_precopy_info_bad_arguments, 20)
+{
+	struct vfio_precopy_info info = { .flags = 7 };
+	unsigned int argsz;
+	int fd;
+
+	ASSERT_EQ(0, mig_set(self->dev.device, MIG(PRE_COPY), &fd));
+	for (argsz = 0; argsz < sizeof(info); argsz++) {
+		info.argsz = argsz;
+		EXPECT_EQ(-1, ioctl(fd, VFIO_MIG_GET_PRECOPY_INFO, &info));
+		EXPECT_STR("EINVAL", error(-errno));
+	}
+	EXPECT_EQ(7, info.flags);
+	EXPECT_EQ(0, info.initial_bytes);
+	EXPECT_EQ(-1, ioctl(fd, VFIO_MIG_GET_PRECOPY_INFO, NULL));
+	EXPECT_STR("EFAULT", error(-errno));
+	EXPECT_EQ(-1, ioctl(fd, VFIO_MIG_GET_PRECOPY_INFO + 1, &info));
+	EXPECT_STR("ENOTTY", error(-errno));
+	close(fd);
+}
+
+/* As of Linux 7.1. By SET, a user says that it looks at the flags of the info. */
+#ifndef VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
+#define VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2	12
+#endif
+
+#define FEATURE_PROBE	VFIO_DEVICE_FEATURE_PROBE
+#define FEATURE_GET	VFIO_DEVICE_FEATURE_GET
+#define FEATURE_SET	VFIO_DEVICE_FEATURE_SET
+#define FEATURE_SIZE	sizeof(struct vfio_device_feature)
+
+/* What the device says to it with these flags, and this argsz, in which data may be. */
+static const char *precopy_v2(struct rig *r, __u32 flags, __u32 argsz)
+{
+	__u32 arg[8] = { argsz, flags, 1, 2, 3, 4, 5, 6 };
+
+	arg[1] |= VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2;
+	return error(ioctl(r->dev.device, VFIO_DEVICE_FEATURE, arg) ? -errno : 0);
+}
+
+/* vfio knows it for a device with PRE_COPY. In older kernels nobody does. */
+static bool knows_precopy_v2(struct rig *r)
+{
+	const char *said = precopy_v2(r, FEATURE_PROBE | FEATURE_SET, FEATURE_SIZE);
+
+	if (strcmp(said, "ENOTTY"))
+		ASSERT_STR("0", said);
+	return !strcmp(said, "0");
+}
+
+TEST_F(rig, mdma_precopy_v2_is_set, 20)
+{
+	const bool known = knows_precopy_v2(self);
+	const char *good = known ? "0" : "ENOTTY", *bad = known ? "EINVAL" : "ENOTTY";
+
+	/* It can be set again, and data are ignored. */
+	EXPECT_STR(good, precopy_v2(self, FEATURE_SET, FEATURE_SIZE));
+	EXPECT_STR(good, precopy_v2(self, FEATURE_SET, FEATURE_SIZE));
+	EXPECT_STR(good, precopy_v2(self, FEATURE_SET, FEATURE_SIZE + 1));
+	EXPECT_STR(good, precopy_v2(self, FEATURE_SET, FEATURE_SIZE + 24));
+	EXPECT_STR(good, precopy_v2(self, FEATURE_PROBE, FEATURE_SIZE));
+	EXPECT_STR(good, precopy_v2(self, FEATURE_PROBE | FEATURE_SET,
+				    FEATURE_SIZE + 24));
+	/* There is nothing to get. */
+	EXPECT_STR(bad, precopy_v2(self, FEATURE_GET, FEATURE_SIZE));
+	EXPECT_STR(bad, precopy_v2(self, FEATURE_PROBE | FEATURE_GET, FEATURE_SIZE));
+	EXPECT_STR(bad, precopy_v2(self, FEATURE_PROBE | FEATURE_GET | FEATURE_SET,
+				   FEATURE_SIZE));
+	EXPECT_STR(bad, precopy_v2(self, 0, FEATURE_SIZE));
+}
+
+/* Whether or not the kernel knows it. */
+TEST_F(rig, mdma_precopy_v2_bad_arguments, 20)
+{
+	__u32 argsz;
+
+	for (argsz = 0; argsz < FEATURE_SIZE; argsz++) {
+		EXPECT_STR("EINVAL", precopy_v2(self, FEATURE_SET, argsz));
+		EXPECT_STR("EINVAL", precopy_v2(self, FEATURE_PROBE | FEATURE_SET,
+						argsz));
+	}
+	EXPECT_STR("EINVAL", precopy_v2(self, FEATURE_GET | FEATURE_SET,
+					FEATURE_SIZE));
+	EXPECT_STR("EINVAL", precopy_v2(self, FEATURE_SET | (1 << 19),
+					FEATURE_SIZE));
+	EXPECT_EQ(-1, ioctl(self->dev.device, VFIO_DEVICE_FEATURE, NULL));
+	EXPECT_STR("EFAULT", error(-errno));
+}
+
+/* Brings a device that runs to this state. Returns the data fd, or -1. */
+static int reach(int device, int state)
+{
+	int fd = -1;
+
+	if (state == MIG(ERROR)) {
+		/* By a stream without an end. */
+		ASSERT_EQ(0, mig_set(device, MIG(RESUMING), NULL));
+		ASSERT_STR("EINVAL", error(mig_set(device, MIG(STOP), NULL)));
+	} else {
+		ASSERT_STR("0", error(mig_set(device, state, &fd)));
+	}
+	ASSERT_EQ(state, mig_get(device));
+	return fd;
+}
+
+/* Only a device in pre-copy has the info. */
+static void expect_info(int fd, int state)
+{
+	bool precopy = state == MIG(PRE_COPY) || state == MIG(PRE_COPY_P2P);
+	struct vfio_precopy_info info;
+	int ret = mig_precopy_info(fd, &info);
+
+	EXPECT_STR(precopy ? "0" : state == MIG(STOP_COPY) ? "EINVAL" :
+		   state == MIG(RESUMING) ? "ENOTTY" : "EBADF", error(ret));
+	EXPECT_EQ(precopy ? 0 : PRECOPY_INFO_JUNK, info.flags);
+}
+
+TEST_F(rig, mdma_precopy_v2_in_each_state, 30)
+{
+	const char *good = knows_precopy_v2(self) ? "0" : "ENOTTY";
+	int state, fd;
+
+	for (state = MIG(ERROR); state < MIG(NR); state++) {
+		fd = reach(self->dev.device, state);
+		EXPECT_STR(good, precopy_v2(self, FEATURE_PROBE | FEATURE_SET,
+					    FEATURE_SIZE));
+		expect_info(fd, state);
+		EXPECT_STR(good, precopy_v2(self, FEATURE_SET, FEATURE_SIZE));
+		expect_info(fd, state);
+		EXPECT_EQ(state, mig_get(self->dev.device));
+		ASSERT_EQ(0, ioctl(self->dev.device, VFIO_DEVICE_RESET));
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 /* A migration that is given up half way leaves a device that continues. */
 TEST_F(rig, mdma_cancelled_migration, 30)
 {

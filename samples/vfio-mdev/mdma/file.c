@@ -137,6 +137,7 @@ static long save_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		ret = -ENODEV;
 	else if (!file->precopy)
 		ret = -EINVAL;
+	/* An output (Linux 7.1): there is no other initial data than that of the begin. */
 	info.flags = 0;
 	info.initial_bytes = file->size - file->pos;
 	info.dirty_bytes = 0;

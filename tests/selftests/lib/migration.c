@@ -59,7 +59,9 @@ int mig_set(int device, int state, int *data_fd)
 
 int mig_precopy_info(int data_fd, struct vfio_precopy_info *info)
 {
-	*info = (struct vfio_precopy_info) { .argsz = sizeof(*info) };
+	*info = (struct vfio_precopy_info) {
+		.argsz = sizeof(*info), .flags = PRECOPY_INFO_JUNK,
+	};
 	return ioctl(data_fd, VFIO_MIG_GET_PRECOPY_INFO, info) ? -errno : 0;
 }
 

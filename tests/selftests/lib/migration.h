@@ -20,7 +20,8 @@ int mig_get(int device);
 /* Stores the data fd, or -1, in *data_fd; it may be NULL. */
 int mig_set(int device, int state, int *data_fd);
 
-/* VFIO_MIG_GET_PRECOPY_INFO of a data fd. */
+/* VFIO_MIG_GET_PRECOPY_INFO of a data fd. The flags are an output: they are junk before. */
+#define PRECOPY_INFO_JUNK	~0U
 int mig_precopy_info(int data_fd, struct vfio_precopy_info *info);
 
 /* Bytes estimated for stop-copy. */
