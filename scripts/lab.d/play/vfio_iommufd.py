@@ -17,7 +17,8 @@ LOADED = ("mdma", "mdev", "vfio", "iommufd")
 
 
 def builtin():
-    """Whether the kernel has it anyway; then the installed mdma has it, too."""
+    """Whether the kernel has it anyway; then the installed mdma has it, too. With a driver of an
+    IOMMU, as the kernels of the lab have, CONFIG_IOMMUFD selects what vfio_logging looks for."""
     return vfio_logging.builtin()
 
 

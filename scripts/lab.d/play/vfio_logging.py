@@ -21,8 +21,8 @@ MDMA = site.built("mdma-logging/mdma.ko")
 
 
 def builtin():
-    """Whether the kernel has it anyway; then the installed mdma has it, too. The symbol of the
-    vfio.ko below does not count."""
+    """Whether the kernel has it anyway; then the installed mdma has it, too. iova_bitmap.c is part
+    of the kernel itself then, in 7.3 as in 6.12. The symbol of the vfio.ko below does not count."""
     return any(" iova_bitmap_set" in line and "[" not in line
                for line in Path("/proc/kallsyms").read_text().splitlines())
 
