@@ -331,6 +331,9 @@ TEST_F(rig, mdma_trace_holds_do_not_wait_for_others, 20)
 	ASSERT_EQ(5 + 2, wait_for_value(self, "stats/pinned", 5 + 2));
 	SET(self, "hold_ms", "0");
 	EXPECT_EQ(2, wait_for_value(self, "stats/pinned", 2));
+	/* The other one of the trace is held still. */
+	usleep(100000);
+	EXPECT_EQ(2, mdma_get(&self->dev, "stats/pinned"));
 }
 
 TEST_MAIN(mdev_remove_leftovers)
