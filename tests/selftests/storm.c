@@ -16,6 +16,7 @@ FIXTURE(storm) {
 	struct rig rig;
 	struct mdma second;
 	double end;			/* of all patience */
+	bool failed;			/* a call has, so the others end as well */
 	int calls, begun;		/* how many there are, and have begun */
 	int rounds[STORM_CALLS];
 };
@@ -38,13 +39,17 @@ FIXTURE_TEARDOWN(storm)
 }
 
 /*
- * Whether a call begins another round: until each call has made enough of them. *me is
- * 0 before the first round.
+ * Whether a call begins another round: until each call has made enough of them, or one
+ * has failed. *me is 0 before the first round, @ret what the last one returned.
  */
-static bool goes_on(struct storm *s, int *me)
+static bool goes_on(struct storm *s, int *me, int ret)
 {
 	int i;
 
+	if (ret) {
+		__atomic_store_n(&s->failed, true, __ATOMIC_SEQ_CST);
+		return false;
+	}
 	if (*me)
 		__atomic_fetch_add(&s->rounds[*me - 1], 1, __ATOMIC_SEQ_CST);
 	else
@@ -52,7 +57,8 @@ static bool goes_on(struct storm *s, int *me)
 	for (i = 0; i < s->calls; i++)
 		if (__atomic_load_n(&s->rounds[i], __ATOMIC_SEQ_CST) <
 		    STORM_ROUNDS)
-			return now_ms() < s->end;
+			return now_ms() < s->end &&
+			       !__atomic_load_n(&s->failed, __ATOMIC_SEQ_CST);
 	return false;
 }
 
@@ -62,7 +68,7 @@ static int call_map(void *arg)
 	struct rig *r = &s->rig;
 	int ret = 0, me = 0;
 
-	while (!ret && goes_on(s, &me)) {
+	while (goes_on(s, &me, ret)) {
 		ret = dma_unmap(r->container, at(0), SIZE, NULL);
 		if (!ret)
 			ret = dma_map(r->container, r->mem, at(0), SIZE,
@@ -78,7 +84,7 @@ static int call_unmap_get(void *arg)
 	struct rig *r = &s->rig;
 	int ret = 0, me = 0;
 
-	while (!ret && goes_on(s, &me)) {
+	while (goes_on(s, &me, ret)) {
 		ret = dma_unmap_get(r->container, at(0), SIZE, bitmap, NULL);
 		if (ret == -EINVAL) {	/* not tracking, just now */
 			ret = 0;
@@ -96,7 +102,7 @@ static int call_open(void *arg)
 	struct storm *s = arg;
 	int ret = 0, me = 0;
 
-	while (!ret && goes_on(s, &me)) {
+	while (goes_on(s, &me, ret)) {
 		ret = mdma_open(&s->second);
 		if (!ret) {
 			mdma_pin(&s->second, at(3), 5, 'w');
@@ -113,7 +119,7 @@ static int call_pin(void *arg)
 	__u64 seed = 77, page;
 	int me = 0;
 
-	while (goes_on(s, &me)) {
+	while (goes_on(s, &me, 0)) {
 		page = random_next(&seed) % (RIG_PAGES - 16);
 		mdma_pin(&s->rig.dev, at(page), 16, 'w');
 		mdma_unpin(&s->rig.dev, at(page), 16);
@@ -127,7 +133,7 @@ static int call_rw(void *arg)
 	__u64 seed = 99;
 	int me = 0;
 
-	while (goes_on(s, &me))
+	while (goes_on(s, &me, 0))
 		mdma_rw_write(&s->rig.dev,
 			      at(0) + random_next(&seed) % (SIZE - 5000), 5000,
 			      1);
@@ -140,7 +146,7 @@ static int call_get(void *arg)
 	struct storm *s = arg;
 	int ret = 0, me = 0;
 
-	while ((!ret || ret == -EINVAL) && goes_on(s, &me))
+	while (goes_on(s, &me, ret == -EINVAL ? 0 : ret))
 		ret = dirty_get(s->rig.container, at(0), SIZE, bitmap);
 	return ret == -EINVAL ? 0 : ret;
 }
@@ -150,7 +156,7 @@ static int call_start_stop(void *arg)
 	struct storm *s = arg;
 	int ret = 0, me = 0;
 
-	while (!ret && goes_on(s, &me)) {
+	while (goes_on(s, &me, ret)) {
 		ret = dirty_start(s->rig.container);
 		usleep(1000);
 		if (!ret)
@@ -164,7 +170,7 @@ static int call_migrate(void *arg)
 	struct storm *s = arg;
 	int device = s->rig.dev.device, ret = 0, me = 0;
 
-	while (!ret && goes_on(s, &me)) {
+	while (goes_on(s, &me, ret)) {
 		ret = mig_set(device, MIG(PRE_COPY), NULL);
 		if (!ret)
 			ret = mig_set(device, MIG(STOP_COPY), NULL);
@@ -191,6 +197,7 @@ static void run_workload(struct mdma *m)
 									\
 	(s)->calls = ARRAY_SIZE(call);					\
 	(s)->end = now_ms() + patience_ms();				\
+	(s)->failed = false;						\
 	for (j = 0; j < ARRAY_SIZE(call); j++)				\
 		job_start(&job[j], call[j], s);				\
 	for (j = 0; j < ARRAY_SIZE(call); j++)				\
@@ -315,7 +322,7 @@ static int call_report(void *arg)
 	struct shared *shared = arg;
 	int ret = 0, me = 0;
 
-	while (!ret && goes_on(&shared->s, &me))
+	while (goes_on(&shared->s, &me, ret))
 		ret = report(shared);
 	return ret;
 }
