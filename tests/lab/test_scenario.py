@@ -20,6 +20,7 @@ from base import say, settings
 from boot import scenario
 from make import build, paths
 from play import arguments
+import selftests
 
 SOURCE = '''"""Does this.
 
@@ -33,6 +34,7 @@ KEYS = settings.keys("batch", "pattern", batch=3, own={
 })
 BUILDS = {"guest": "", "logging": "tracking=device control=1", "mutant": "control=1"}
 ACCEL = "icount"
+TIMEOUT = 3 * 3600
 '''
 BOTH = '''KEYS = settings.keys("container", "tracking", "control", own={
     "compare": settings.Words("container,iommufd", "with whom", ("container", "iommufd"))})
@@ -69,6 +71,11 @@ class Settings(unittest.TestCase):
         """A scenario may ask for an accelerator; most do not."""
         self.assertEqual(scenario.accelerator("one"), "icount")
         self.assertIsNone(scenario.accelerator("free"))
+
+    def test_timeout(self):
+        """A scenario's own limit may be a product; most have that of all."""
+        self.assertEqual(scenario.timeout("one"), 3 * 3600)
+        self.assertEqual(scenario.timeout("free"), scenario.TIMEOUT)
 
     def test_bad(self):
         """Each kind of mistake is reported."""
@@ -204,6 +211,19 @@ class Declarations(unittest.TestCase):
         for name in scenario.names():
             with self.subTest(name):
                 self.assertEqual(scenario.keys(name), importlib.import_module(name).KEYS)
+
+    def test_timeouts(self):
+        """A scenario is not given less time than its programs."""
+        for name in scenario.names():
+            with self.subTest(name):
+                self.assertEqual(scenario.timeout(name),
+                                 getattr(importlib.import_module(name), "TIMEOUT",
+                                         scenario.TIMEOUT))
+        for deadly in (0, 1):
+            config = dict(arguments.values(selftests.KEYS, []), deadly=deadly)
+            with mock.patch.object(selftests.site, "time_scale", return_value=1):
+                self.assertLess(sum(selftests.limits_of(config)[:2]),
+                                scenario.timeout("selftests"))
 
     def test_defaults(self):
         """Each default is in range itself."""

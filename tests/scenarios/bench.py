@@ -24,7 +24,6 @@ from show import bench_html
 
 # How the lab is booted; read by scripts/lab.
 ACCEL = "icount"
-TIMEOUT = 2400
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"bench": ""}

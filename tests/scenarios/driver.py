@@ -31,9 +31,6 @@ from play.steps import TestError, expect
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": ""}
 
-# Three guests in turn; on a machine that is three times slower than usual, 20 minutes are too few.
-TIMEOUT = 3600
-
 # The kernel is the packed one. QEMU loads an ELF file at each reset, and waking from a suspend to
 # RAM is one: the kernel that sleeps there would be overwritten. Nor does kexec take an ELF file.
 KEYS = settings.keys(

@@ -33,9 +33,6 @@ from play.guest_vm import STEADY_CLOCK
 from play.host import FAILURES, Host, ScenarioError, boot, in_memory, set_workload
 from play.link import Link
 
-# Seconds until a run counts as hung; read by scripts/lab.
-TIMEOUT = 4200
-
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "logging": ""}
 

@@ -34,7 +34,6 @@ from play.libvirt_host import NAMES, HostError
 from play.trace import PROOF_EVENTS, TraceError
 
 HOSTS = 2
-TIMEOUT = 3600
 FILES = site.TREE / "samples/vfio-mdev/mdma/libvirt"
 # The class that the parent of a device must have, unless it is hardware, so that virsh
 # nodedev-define accepts it.

@@ -13,6 +13,9 @@ from make import own_driver, own_qemu, paths, versions
 # The path of a scenario in the lab.
 PROGRAM = "/mdma/tests/scenarios/{}.py"
 
+# Seconds that a scenario may take if it does not say so: for a hang that the watchdog does not see.
+TIMEOUT = 7200
+
 MUTANT = re.compile(r"\bmutant/([a-z0-9][a-z0-9-]*(?:/iommufd)?)/")
 
 # What these settings must be with a container. A scenario without the first one knows type1 alone.
@@ -43,14 +46,19 @@ def _assigned(text, name):
     return None
 
 
-def keys(name):
-    """The settings of a scenario: its KEYS, an expression that uses nothing but
-    base.settings."""
-    value = _assigned(source(name), "KEYS")
+def _value(name, what, **known):
+    """What the scenario assigns to a name at module level, an expression that uses nothing but
+    what is @known; None if it assigns nothing."""
+    value = _assigned(source(name), what)
     if value is None:
-        return {}
-    code = compile(ast.Expression(value), f"KEYS of {name}", "eval")
-    return eval(code, {"__builtins__": {}, "settings": settings})  # pylint: disable=eval-used
+        return None
+    code = compile(ast.Expression(value), f"{what} of {name}", "eval")
+    return eval(code, {"__builtins__": {}, **known})  # pylint: disable=eval-used
+
+
+def keys(name):
+    """The settings of a scenario: its KEYS."""
+    return _value(name, "KEYS", settings=settings) or {}
 
 
 def explained(name):
@@ -59,20 +67,14 @@ def explained(name):
     return "\n".join([what, "", "settings:", settings.explained(keys(name))])
 
 
-def _constant(name, what):
-    """The constant that a scenario assigns at module level; or None."""
-    value = _assigned(source(name), what)
-    return value.value if isinstance(value, ast.Constant) else None
-
-
 def accelerator(name):
     """The accelerator that the scenario wants, from its ACCEL = "..."; or None."""
-    return _constant(name, "ACCEL")
+    return _value(name, "ACCEL")
 
 
 def timeout(name):
-    """Seconds that the scenario may take, from its TIMEOUT = ...; or None."""
-    return _constant(name, "TIMEOUT")
+    """Seconds that the scenario may take, from its TIMEOUT = ..., if it has one."""
+    return _value(name, "TIMEOUT") or TIMEOUT
 
 
 def guest_mb(name, given):
@@ -83,7 +85,7 @@ def guest_mb(name, given):
 
 def hosts(name):
     """How many labs the scenario needs, from its HOSTS = ...: 1 or 2."""
-    return _constant(name, "HOSTS") or 1
+    return _value(name, "HOSTS") or 1
 
 
 def pairs(name, words):
