@@ -65,8 +65,8 @@ KEYS = settings.keys(
         "backend": settings.BACKEND,
     })
 
-# Fifty moves under fire take a quarter of an hour.
-TIMEOUT = 3600
+# Fifty moves under fire take a quarter of an hour, and several times that on a busy machine.
+TIMEOUT = 4 * 3600
 
 # The record of the device's state in the stream, and a byte of its payload; see struct
 # mdma_stream_record in <linux/mdma.h>.
