@@ -213,6 +213,7 @@ class Measure(unittest.TestCase):
         self.assertEqual((row["expected_pages"], row["actual_pages"], row["ratio"]),
                          (100, 150, 1.5))
         # In the 100 ms until the stop, 100 pages a second of the device and 256 of the vCPU.
+        self.assertAlmostEqual(row["late"], 0.356, 5)
         self.assertAlmostEqual(row["ratio_least"], 1.5 - 0.356, 5)
         # 409600 bytes at 4096 bytes a ms: of the last bandwidth before the decision.
         self.assertEqual(row["expected_ms"], 100)
@@ -301,6 +302,7 @@ class Whole(unittest.TestCase):
                    LOG[:last].replace(GET, "nothing ") + LOG[last:])
         facts = evidence()
         facts["migration"]["ram"]["downtime-bytes"] = 110 * PAGE
+        facts["stopped"] = 1005.05
         self.leave("pre-thread.1", facts, LOG)
 
     def leave(self, name, facts, log):
@@ -365,6 +367,17 @@ class Whole(unittest.TestCase):
             better["points"][0][key]["median"] = 1.3
             self.assertEqual([value for name, value in downtime.findings(better)
                               if name.startswith("thread")], [True, wanted])
+
+    def test_late(self):
+        """A stop so late that the device could have written what is too much shows nothing."""
+        whole = downtime.collect(self.results)
+        for late, ratio, wanted in ((0.25, 1.1, True), (0.25, 0.8, False), (0.26, 1.1, None),
+                                    (0.26, 0.8, None)):
+            whole["points"][0]["late"]["median"] = late
+            whole["points"][0]["ratio"]["median"] = ratio
+            with self.subTest(late=late, ratio=ratio):
+                self.assertIs(dict(downtime.findings(whole))[
+                    "thread: reported in pre-copy, QEMU's estimate holds"], wanted)
 
     def test_table_and_page(self):
         whole = downtime.collect(self.results)
