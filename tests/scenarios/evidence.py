@@ -50,6 +50,8 @@ WINDOW_MIB = 64
 CHANNELS = ("workload", "workload1")
 # Bytes of the smallest event in the buffer: mdma_unpin, with its header.
 EVENT_BYTES = 36
+# Of a page that is written and was not pinned: pin, write, unpin.
+EVENTS_OF_A_PAGE = 3
 # Seconds after which a channel moves to another CPU.
 MOVE = 0.01
 
@@ -116,6 +118,12 @@ class Device:
         """Wait until this many pages are written in all, as long as there are more and more."""
         written = partial(self.mdev.stat, "pages_written")
         self.wait(f"{count} pages are written", lambda: written() >= count, written)
+
+    def wait_while_writing(self, what, probe, most):
+        """Wait until @probe is true, as long as more and more pages are written. When @most are,
+        it must be true."""
+        written = partial(self.mdev.stat, "pages_written")
+        self.wait(what, probe, lambda: min(most, written()))
 
     @contextmanager
     def writing(self):
@@ -184,15 +192,23 @@ def whole(device, directory):
     return order.writes
 
 
+def room_of(config):
+    """Bytes in the buffers of all CPUs."""
+    return len(list(Path("/sys/kernel/tracing/per_cpu").glob("cpu*"))) * (config["buffer_kb"] << 10)
+
+
+def pages_in(size):
+    """Pages that the device can write, at most, until their events take so many bytes."""
+    return size // (EVENTS_OF_A_PAGE * EVENT_BYTES)
+
+
 # --- the tests --------------------------------------------------------------
 
 
 def nothing_is_dropped_at_full_speed(device, config, directory):
     """More happens than the buffer holds. Smaller buffers would do if the lab's CPUs never waited
     for the host, but a busy host stops them for seconds."""
-    cpus = len(list(Path("/sys/kernel/tracing/per_cpu").glob("cpu*")))
-    room = cpus * (config["buffer_kb"] << 10)
-    enough = room * config["percent"] // 100 // (3 * EVENT_BYTES)
+    enough = pages_in(room_of(config)) * config["percent"] // 100
     with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev]) as tracer:
         begin = time.monotonic()
         with device.writing():
@@ -200,7 +216,7 @@ def nothing_is_dropped_at_full_speed(device, config, directory):
         seconds = time.monotonic() - begin
         tracer.collect()
         slowed = tracer.throttle.valve.facts()["times"]
-    count = 3 * whole(device, directory)
+    count = EVENTS_OF_A_PAGE * whole(device, directory)
     cpu_files = [path for path in (directory / "trace").glob("*.raw") if path.stat().st_size]
     expect(len(cpu_files) > 1, "the channels did not write on more than one CPU")
     return (f"{count} events in {seconds:.1f} s, {count / seconds:.0f} a second, into "
@@ -216,7 +232,9 @@ def a_trace_held_up_slows_the_device(device, config, directory):
         with device.writing():
             valve, stat = tracer.throttle.valve, device.mdev.stat
             tracer.drain.send_signal(signal.SIGSTOP)
-            device.wait("the device waits", lambda: valve.waiting and device.rates() == [1, 1])
+            device.wait_while_writing("the device waits",
+                                      lambda: valve.waiting and device.rates() == [1, 1],
+                                      pages_in(room_of(config)))
             begin, before = time.monotonic(), stat("pages_written")
             time.sleep(1)
             made, seconds = stat("pages_written") - before, time.monotonic() - begin
@@ -247,7 +265,9 @@ def a_small_disk_slows_the_device(device, config, directory):
     with Tracer(NAME, EVENTS, config["buffer_kb"], directory, mdevs=[device.mdev],
                 room_mb=room_mb) as tracer:
         with device.writing():
-            device.wait("it is slowed three times", lambda: tracer.throttle.valve.times >= 3)
+            device.wait_while_writing("it is slowed three times",
+                                      lambda: tracer.throttle.valve.times >= 3,
+                                      pages_in(room_mb * MIB))
         tracer.collect()
         facts, used = tracer.throttle.valve.facts(), tracer.used()
     whole(device, directory)
