@@ -74,5 +74,20 @@ class Newest(unittest.TestCase):
         self.assertLess(set(check.SHORT_PARTS), set(check.PARTS))
 
 
+class OnIommufd(unittest.TestCase):
+    """Parts on iommufd, with a QEMU that can't use the kernel's."""
+
+    def test_skipped(self):
+        """Nothing is built or booted."""
+        with mock.patch.dict(os.environ, KERNEL="", QEMU="11.1"), \
+                mock.patch.object(check, "in_lab") as in_lab:
+            for name in ("iommufd", "fire-iommufd"):
+                with self.subTest(name):
+                    result, = check.PARTS[name]()
+                    self.assertEqual(result.state, ktap.SKIPPED)
+                    self.assertIn("QEMU 11.1", result.reason)
+            in_lab.assert_not_called()
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -269,12 +269,18 @@ def watchdog():
     return hung_lab.check()
 
 
+def on_iommufd(name, part, **pairs):
+    """A part that runs a scenario on iommufd, where QEMU can use the kernel's."""
+    def run_part():
+        if versions.no_iommufd():
+            return [ktap.Result(part, ktap.SKIPPED, versions.no_iommufd())]
+        return in_lab(name, part, container=versions.IOMMUFD, **pairs)()
+    return run_part
+
+
 def iommufd():
     """A device with iommufd: a migration with its control."""
-    if versions.no_iommufd():
-        return [ktap.Result("iommufd/migrate", ktap.SKIPPED, versions.no_iommufd())]
-    return in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD,
-                  tracking="device", **SMALL)()
+    return on_iommufd("migrate", "iommufd/migrate", tracking="device", **SMALL)()
 
 
 def all_of_iommufd():
@@ -318,8 +324,8 @@ PARTS = {
     "driver": in_lab("driver", transfers="30000", loads="10", twice="0"),
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0",
                    fire="50"),
-    "fire-iommufd": in_lab("failures", "fire-iommufd", cases="none", moves="0", pause_s="0",
-                           control="0", fire="50", container=versions.IOMMUFD),
+    "fire-iommufd": on_iommufd("failures", "fire-iommufd", cases="none", moves="0", pause_s="0",
+                               control="0", fire="50"),
     "experiment": in_lab("experiment", points="thread", repeat="1"),
     "newest": newest.check,
     "packages": debs.check,
@@ -360,8 +366,7 @@ SHORT_PARTS = {
     "build": builds,
     "selftests": in_lab("selftests", backend="ours", only="R"),
     "migrate": in_lab("migrate"),
-    "iommufd": in_lab("migrate", "iommufd/migrate", container=versions.IOMMUFD,
-                      tracking="device", control="0", **SMALL),
+    "iommufd": on_iommufd("migrate", "iommufd/migrate", tracking="device", control="0", **SMALL),
 }
 
 
