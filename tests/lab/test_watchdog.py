@@ -10,11 +10,15 @@ import tempfile
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from boot import hang, vm, watchdog
+from base import ktap
+from boot import hang, job, vm, watchdog
+from check import hung_lab
+from make import paths
 
 LOST = ("[  225.123456] rcu: \trcu_preempt kthread timer wakeup didn't happen for 29999 "
         "jiffies! g5069 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402")
@@ -313,6 +317,56 @@ class Evidence(unittest.TestCase):
             text = hang.keep(self.root, "why", child, self.ours).read_text()
             child.kill()
         self.assertIn("QEMU closed the monitor", text)
+
+
+class Check(unittest.TestCase):
+    """hung_lab.py, with labs that are made up."""
+
+    KEPT = " ".join(word for words in hung_lab.KEPT.values() for word in words)
+    # Of each lab: why it ended, what its kernel logged, what it said, what was kept.
+    GOOD = {"timer": (hung_lab.REASON, [], hung_lab.MASKED, KEPT),
+            "stall": (hung_lab.STALL_REASON, [("rcu stall", hung_lab.STALL)], "",
+                      hung_lab.STALL_REASON)}
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        patch = mock.patch.object(paths, "CHECK", Path(directory.name))
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def failed(self, **labs):
+        """Names of the tests that fail with these labs."""
+        def run(results, *_args, **_more):
+            reason, findings, said, kept = {**self.GOOD, **labs}[results.name]
+            self.assertIn("hung_lab", (results / "hangs.py").read_text())
+            (results / "output.txt").write_text(said)
+            if kept:
+                (results / "hang.txt").write_text(kept)
+            return job.Outcome(None, reason, findings)
+
+        with mock.patch.object(job, "run", run):
+            return [result.name for result in hung_lab.check() if result.state == ktap.FAILED]
+
+    def test_good(self):
+        self.assertEqual(self.failed(), [])
+
+    def test_stall(self):
+        """The watchdog finds what the program logs, not the silence of a CPU."""
+        self.assertEqual(watchdog.stall(f"[   12.3] {hung_lab.STALL}"), hung_lab.STALL)
+        compile(hung_lab.STALLS, "stalls", "exec")
+        compile(hung_lab.HANGS, "hangs", "exec")
+        late = ("no end after 1200 s", [("rcu stall", hung_lab.STALL)], "", "no end")
+        self.assertEqual(self.failed(stall=late), [
+            "a lab whose kernel logs a stall counts as hung", "hang.txt says which stall"])
+        clean = (hung_lab.STALL_REASON, [], "", hung_lab.STALL_REASON)
+        self.assertEqual(self.failed(stall=clean), ["the stall is a finding, and the only one"])
+
+    def test_nothing_is_kept(self):
+        for name, tests in (("timer", ["hang.txt has what is needed"]),
+                            ("stall", ["hang.txt says which stall"])):
+            with self.subTest(name):
+                self.assertEqual(self.failed(**{name: (*self.GOOD[name][:3], "")}), tests)
 
 
 if __name__ == "__main__":

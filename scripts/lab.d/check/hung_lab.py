@@ -4,6 +4,8 @@
 The lab masks the timer of its CPU 0 in the local APIC, behind the kernel's back. That looks like a
 lost timer interrupt: Linux believes that the timer is armed and never arms it again. Everything
 that waits for a timer of that CPU waits for ever, while the other CPU goes on.
+
+Another lab is well, but its kernel's log says that it is not.
 """
 
 from base import ktap
@@ -37,30 +39,64 @@ KEPT = {
 }
 
 
+# What the kernel logs of a stall. No CPU is silent, so nothing else ends this lab.
+STALL = "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"
+STALLS = f"""
+import os, time
+kmsg = os.open("/dev/kmsg", os.O_WRONLY)
+os.write(kmsg, b"selftest: stall_is_logged (hung_lab)\\n")
+os.write(kmsg, b"<3>{STALL}\\n")
+time.sleep(3600)
+"""
+STALL_REASON = f'the lab\'s kernel says "{STALL}", in hung_lab: stall_is_logged'
+
+
 def missing(text):
     """Names in KEPT whose words are not all in the text."""
     return [what for what, words in KEPT.items() if not all(word in text for word in words)]
 
 
-def check():
-    """The part of the check."""
-    results = paths.CHECK / "watchdog"
+def hang(name, program):
+    """A lab that runs this program: (outcome, what it said, hang.txt)."""
+    results = paths.CHECK / "watchdog" / name
     with job.results_directory(results):
-        (results / "hangs.py").write_text(HANGS)
+        (results / "hangs.py").write_text(program)
         outcome = job.run(results, {"scenario": "watchdog", "args": {}},
                           ["python3", "/results/hangs.py"], options=OPTIONS, silence=SILENCE,
                           quiet=True)
-        said = (results / "output.txt").read_text(errors="replace")
-        kept = results / "hang.txt"
-        gone = missing(kept.read_text(errors="replace") if kept.exists() else "")
-    wrong = {
+        said, kept = (path.read_text(errors="replace") if path.exists() else ""
+                      for path in (results / "output.txt", results / "hang.txt"))
+    return outcome, said, kept
+
+
+def timer():
+    """Name of a test -> what is wrong, for the lab without a timer."""
+    outcome, said, kept = hang("timer", HANGS)
+    return {
         "the lab has masked its timer": "" if MASKED in said else f"it said {said!r}",
         "a lab without a timer counts as hung":
             "" if (outcome.reason or "").startswith(REASON) else str(outcome),
-        "hang.txt has what is needed": ", ".join(gone),
+        "hang.txt has what is needed": ", ".join(missing(kept)),
         # Otherwise a run of mutants would take it for a kernel that a mutant killed.
         "the panic that we asked for is no finding":
             "\n".join(line for _, line in outcome.findings),
     }
+
+
+def stall():
+    """The same for the lab whose kernel logs a stall."""
+    outcome, _, kept = hang("stall", STALLS)
+    logged = [what for what, _ in outcome.findings]
+    return {
+        "a lab whose kernel logs a stall counts as hung":
+            "" if (outcome.reason or "").startswith(STALL_REASON) else str(outcome),
+        "hang.txt says which stall": "" if kept.startswith(STALL_REASON) else kept[:200] or "none",
+        "the stall is a finding, and the only one":
+            "" if logged == ["rcu stall"] else str(outcome.findings),
+    }
+
+
+def check():
+    """The part of the check."""
     return [ktap.Result(name, ktap.FAILED if why else ktap.PASSED, why)
-            for name, why in wrong.items()]
+            for name, why in {**timer(), **stall()}.items()]
