@@ -44,19 +44,31 @@ void __iomem *client_regs(struct client *c)
 	return c->regs + MDMA_REG_CHANNEL(c->chan->chan_id);
 }
 
-/* Returns the cookie, or an error. The transfer still has to be issued. */
-dma_cookie_t client_submit(struct client *c, dma_addr_t dst,
+static dma_cookie_t submit(struct client *c, dma_addr_t dst, unsigned long flags,
 			   dma_async_tx_callback callback, void *param)
 {
 	struct dma_async_tx_descriptor *tx;
 
 	tx = dmaengine_prep_dma_memset(c->chan, dst, BYTE, PAGE_SIZE,
-				       DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
+				       flags | DMA_CTRL_ACK);
 	if (!tx)
 		return -ENOMEM;
 	tx->callback = callback;
 	tx->callback_param = param;
 	return dmaengine_submit(tx);
+}
+
+/* Returns the cookie, or an error. The transfer still has to be issued. */
+dma_cookie_t client_submit(struct client *c, dma_addr_t dst,
+			   dma_async_tx_callback callback, void *param)
+{
+	return submit(c, dst, DMA_PREP_INTERRUPT, callback, param);
+}
+
+/* The same to the test's page, without an interrupt at the end; @called counts it. */
+dma_cookie_t client_submit_quiet(struct client *c, atomic_t *called)
+{
+	return submit(c, c->iova, 0, client_count, called);
 }
 
 /* Issues a transfer to the test's page. Returns the cookie, or an error. */
@@ -131,6 +143,16 @@ void client_count(void *param)
 	atomic_inc(param);
 }
 
+/* Waits until it has counted to @n, up to a limit. Returns how far it is. */
+int client_called(atomic_t *called, int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < CALLBACK_S * 50 && atomic_read(called) < n; i++)
+		msleep(20);
+	return atomic_read(called);
+}
+
 /* --- the tests ------------------------------------------------------------- */
 
 static const struct {
@@ -146,11 +168,13 @@ static const struct {
 	{ "end_is_unmapped", end_is_unmapped },
 	{ "full_ring", full_ring },
 	{ "terminate_in_callback", terminate_in_callback },
+	{ "callback_without_interrupt", callback_without_interrupt },
 	{ "reset_before_bus_master", reset_before_bus_master },
 	{ "shutdown_is_quiet", shutdown_is_quiet },
 	{ "resume_continues", resume_continues },
 	{ "suspended_is_quiet", suspended_is_quiet },
 	{ "thread_after_suspend", thread_after_suspend },
+	{ "callback_at_suspend", callback_at_suspend },
 	{ "reset_continues", reset_continues },
 	{ "error_recovers", error_recovers },
 	{ "resume_fails", resume_fails },

@@ -18,6 +18,8 @@ struct pci_dev;
 #define BYTE		0x5a
 /* A limit for a guest that hangs, not a measure. */
 #define PATIENCE_S	60
+/* The same for callbacks that are due. Less than guest_mutants waits for a test. */
+#define CALLBACK_S	15
 /* How long to wait for something that must not happen. */
 #define GRACE_MS	300
 
@@ -49,6 +51,7 @@ struct dma_chan *client_request(struct client *c);
 void __iomem *client_regs(struct client *c);
 dma_cookie_t client_submit(struct client *c, dma_addr_t dst,
 			   dma_async_tx_callback callback, void *param);
+dma_cookie_t client_submit_quiet(struct client *c, atomic_t *called);
 dma_cookie_t client_start(struct client *c);
 enum dma_status client_status(struct client *c, dma_cookie_t cookie);
 enum dma_status client_wait(struct client *c, dma_cookie_t cookie);
@@ -57,6 +60,7 @@ bool client_untouched(struct client *c);
 void client_spin(struct client *c, bool (*done)(struct client *c));
 bool client_halted(struct client *c);
 void client_count(void *param);
+int client_called(atomic_t *called, int n);
 void client_unbind(struct client *c);
 bool client_bind(struct client *c);
 
@@ -70,6 +74,7 @@ int released_in_callback(struct client *c);
 int end_is_unmapped(struct client *c);
 int full_ring(struct client *c);
 int terminate_in_callback(struct client *c);
+int callback_without_interrupt(struct client *c);
 
 /* Tests: client_power.c */
 int reset_before_bus_master(struct client *c);
@@ -77,6 +82,7 @@ int shutdown_is_quiet(struct client *c);
 int resume_continues(struct client *c);
 int suspended_is_quiet(struct client *c);
 int thread_after_suspend(struct client *c);
+int callback_at_suspend(struct client *c);
 int reset_continues(struct client *c);
 int error_recovers(struct client *c);
 int resume_fails(struct client *c);

@@ -416,3 +416,23 @@ int terminate_in_callback(struct client *c)
 	expect(client_fill(c, c->iova) == DMA_COMPLETE, "no transfer afterwards\n");
 	return 0;
 }
+
+/*
+ * A transfer that asks for no interrupt has a callback: it is called once the client has
+ * looked, and found the end of the transfer.
+ */
+int callback_without_interrupt(struct client *c)
+{
+	atomic_t called = ATOMIC_INIT(0);
+	dma_cookie_t cookie = client_submit_quiet(c, &called);
+	enum dma_status status;
+	int n;
+
+	dma_async_issue_pending(c->chan);
+	status = client_wait(c, cookie);
+	n = client_called(&called, status == DMA_COMPLETE);
+	dmaengine_terminate_sync(c->chan);
+	expect(status == DMA_COMPLETE && n == 1, "status %d, %d callbacks\n",
+	       status, n);
+	return 0;
+}

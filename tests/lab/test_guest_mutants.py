@@ -24,9 +24,11 @@ class Guests:
 
     def __init__(self, *ends, swap="", sound=True):
         self.ends, self.swap, self.sound, self.dropped = list(ends), swap, sound, 0
+        self.words = []
 
-    def get(self):
+    def get(self, words):
         """A guest."""
+        self.words.append(words)
         return SimpleNamespace(swap=lambda _: self.swap, sound=lambda: self.sound,
                                test=lambda *_: self.ends.pop(0))
 
@@ -35,9 +37,9 @@ class Guests:
         self.dropped += 1
 
 
-def judged(guests):
+def judged(guests, test="t"):
     """The state of the mutant."""
-    return guest_mutants.judge(guests, {"name": "m", "tests": ["t"]}, {"t": 1})[0]
+    return guest_mutants.judge(guests, {"name": "m", "tests": [test]}, {test: 1})[0]
 
 
 class Judge(unittest.TestCase):
@@ -63,12 +65,20 @@ class Judge(unittest.TestCase):
         self.assertEqual(judged(Guests(FULL, FULL)), "error")
         self.assertEqual(judged(Guests(swap=FULL)), "error")
 
+    def test_threaded(self):
+        """A test of handlers that are threads has a guest with such."""
+        for test, words in (("line_client_error_recovers", "threadirqs"),
+                            ("client_error_recovers", ""), ("interrupts_by_line", "")):
+            guests = Guests(SILENT, FAILS)
+            self.assertEqual(judged(guests, test), "killed")
+            self.assertEqual(set(guests.words), {words}, test)
+
     def test_no_guest(self):
         """There is no new guest."""
         guests = Guests(SILENT)
-        found = [guests.get()]
+        found = [guests.get("")]
 
-        def get():
+        def get(_):
             if not found:
                 raise GuestError("no")
             return found.pop()

@@ -7,8 +7,8 @@ First, all of these tests must pass without a mutant; how long each takes then s
 for anything later. One guest tries many mutants: all of them are in its initramfs, and the one that
 is tried takes the place of the driver. Afterwards the driver itself must work again; if it does
 not, there is a new guest for the next mutant. The guest's kernel marks freed memory
-(slub_debug=FZPU), so that it notices writes to it. The verdict on a mutant goes to NAME.json at
-once.
+(slub_debug=FZPU), so that it notices writes to it. Tests that only driver's guest threaded has need
+a guest like that. The verdict on a mutant goes to NAME.json at once.
 
 A failed test kills a mutant. If the guest does not answer, that is doubtful: the driver itself must
 then work in a new guest, and the mutant must fail once more there.
@@ -52,7 +52,9 @@ KEYS = settings.keys(
         "timeout_ms": settings.Number(5000, "of dmatest: how long it waits for a transfer", 1),
     })
 
-TESTS = {test.__name__: test for test in driver.POISONED_TESTS}
+THREADED = {test.__name__: test for test in driver.THREADED_TESTS
+            if test not in driver.POISONED_TESTS}
+TESTS = {**THREADED, **{test.__name__: test for test in driver.POISONED_TESTS}}
 # A test that waits longer than this without a verdict has failed: so many times what the whole test
 # takes without a mutant, and some seconds more.
 TIMES, MORE_SECONDS = 5, 20
@@ -74,19 +76,24 @@ def extended(config, names, directory):
     return more_initramfs.write(config, archive, directory)
 
 
+def words_for(names):
+    """What the command line of a guest's kernel must have for these tests."""
+    return driver.GUESTS["threaded"].words if THREADED.keys() & set(names) else ""
+
+
 class Guest:
     """A guest that swaps its driver."""
 
-    def __init__(self, config, directory, device):
-        self.config = config
+    def __init__(self, config, directory, device, words):
+        self.config = SimpleNamespace(**{**vars(config), "append": f"{config.append} {words}"})
         with ExitStack() as stack:
-            host = Host(config, directory, device, commands=True)
+            host = Host(self.config, directory, device, commands=True)
             stack.callback(host.close)
             shell = GuestShell(host.vm, config.patience)
             stack.callback(shell.close)
             shell.answer()
             host.vm.connect()
-            self.bench = Bench(host, shell, config)
+            self.bench = Bench(host, shell, self.config)
             # How long a test may take is known, see test().
             self.bench.transfer_seconds = 0
             set_workload(host, workload(config), config.patience)
@@ -123,11 +130,14 @@ class Guests:
     """The guest that is there, or a new one."""
 
     def __init__(self, config, directory, device):
-        self.make, self.guest = lambda: Guest(config, directory, device), None
+        self.make = lambda words: Guest(config, directory, device, words)
+        self.guest, self.words = None, ""
 
-    def get(self):
-        """A guest whose driver works."""
-        self.guest = self.guest or self.make()
+    def get(self, words):
+        """A guest whose driver works, with these words on its kernel's command line."""
+        if words != self.words:
+            self.drop()
+        self.guest, self.words = self.guest or self.make(words), words
         return self.guest
 
     def drop(self):
@@ -173,16 +183,17 @@ def try_mutant(guest, mutant, seconds):
 
 def judge(guests, mutant, seconds):
     """Try a mutant. Returns (state, what shows it)."""
+    words = words_for(mutant["tests"])
     try:
-        wrong, where = try_mutant(guests.get(), mutant, seconds)
+        wrong, where = try_mutant(guests.get(words), mutant, seconds)
         if not wrong:
             return "survived", []
         if is_sure(wrong):
             return "killed", [f"{where}: {wrong}"]
         guests.drop()
-        if not guests.get().sound():
+        if not guests.get(words).sound():
             return "error", [f"{where}: {wrong}", "and the driver itself does not work"]
-        again, where = try_mutant(guests.get(), mutant, seconds)
+        again, where = try_mutant(guests.get(words), mutant, seconds)
     except FAILURES as err:
         return "error", [f"no guest: {err}"]
     if again.startswith(OSError.__name__):
@@ -192,9 +203,14 @@ def judge(guests, mutant, seconds):
 
 def try_all(plan, guests, results):
     """Try all mutants; the exit code."""
-    seconds = baseline(guests.get(), plan["baseline"])
-    if seconds is None:
-        return 1
+    seconds, by_words = {}, {}
+    for name in plan["baseline"]:
+        by_words.setdefault(words_for([name]), []).append(name)
+    for words, names in by_words.items():
+        found = baseline(guests.get(words), names)
+        if found is None:
+            return 1
+        seconds.update(found)
     (results / "baseline").write_text("good\n")
     for mutant in plan["mutants"]:
         begin = time.monotonic()

@@ -42,25 +42,39 @@ static void mdma_chan_run_callbacks(struct mdma_chan *ch)
 	mutex_unlock(&ch->callbacks);
 }
 
+/*
+ * With forced threads (threadirqs, PREEMPT_RT), a handler is a thread as well. Nothing
+ * waits for it before a reset, so it looks and acknowledges under the lock. And
+ * irq_wake_thread() wakes it, not mdma_chan_irq_thread(): so what is done counts as much
+ * as an interrupt. An interrupt of another device is claimed by that once, since the thread
+ * leaves nothing done.
+ */
+static irqreturn_t mdma_chan_handle(struct mdma_chan *ch, bool line)
+{
+	unsigned long flags;
+	bool mine, wake;
+
+	spin_lock_irqsave(&ch->lock, flags);
+	/* A function that does not decode its BAR reads as ones. */
+	mine = !ch->gone && !ch->suspended &&
+	       !(line && readl(ch->regs + MDMA_CHAN_IRQ) != 1);
+	if (mine)
+		writel(1, ch->regs + MDMA_CHAN_IRQ);
+	wake = mine || !line || !list_empty(&ch->done);
+	spin_unlock_irqrestore(&ch->lock, flags);
+
+	return wake ? IRQ_WAKE_THREAD : IRQ_NONE;
+}
+
 static irqreturn_t mdma_chan_irq(int irq, void *data)
 {
-	struct mdma_chan *ch = data;
-
-	if (!READ_ONCE(ch->gone))
-		writel(1, ch->regs + MDMA_CHAN_IRQ);
-	return IRQ_WAKE_THREAD;
+	return mdma_chan_handle(data, false);
 }
 
 /* Handler of the shared INTx line: other channels and other devices may raise it. */
 static irqreturn_t mdma_chan_intx(int irq, void *data)
 {
-	struct mdma_chan *ch = data;
-
-	/* A function that does not decode its BAR reads as ones; a suspended one says anything. */
-	if (READ_ONCE(ch->suspended) || READ_ONCE(ch->gone) ||
-	    readl(ch->regs + MDMA_CHAN_IRQ) != 1)
-		return IRQ_NONE;
-	return mdma_chan_irq(irq, data);
+	return mdma_chan_handle(data, true);
 }
 
 static irqreturn_t mdma_chan_irq_thread(int irq, void *data)
@@ -362,8 +376,6 @@ void mdma_chan_suspend(struct mdma_chan *ch)
 	if (!list_empty(&ch->done))
 		irq_wake_thread(ch->irq, ch);
 	spin_unlock_irq(&ch->lock);
-	/* A handler that began before may still read a register. */
-	synchronize_hardirq(ch->irq);
 }
 
 /**
@@ -383,17 +395,11 @@ void mdma_chan_resume(struct mdma_chan *ch)
  */
 void mdma_chan_lose(struct mdma_chan *ch)
 {
-	int irq;
-
 	spin_lock_irq(&ch->lock);
 	mdma_ring_lose(ch);
-	irq = ch->irq;
-	if (irq)
-		irq_wake_thread(irq, ch);
+	if (ch->irq)
+		irq_wake_thread(ch->irq, ch);
 	spin_unlock_irq(&ch->lock);
-	/* The caller owns the device, so the interrupt stays. */
-	if (irq)
-		synchronize_hardirq(irq);
 }
 
 /**
@@ -414,7 +420,7 @@ void mdma_chan_remove(struct mdma_chan *ch)
 		mdma_ring_abort(ch);
 		mdma_ring_stop(ch);
 	}
-	WRITE_ONCE(ch->gone, true);
+	ch->gone = true;
 	irq = ch->irq;
 	ch->irq = 0;
 	spin_unlock_irq(&ch->lock);

@@ -19,7 +19,8 @@
  *	mdma_guest.lock		mutex; held while a channel gets or loses its ring
  *	mdma_chan.callbacks	mutex; held while clients' callbacks run, and while
  *				a channel loses its transactions
- *	mdma_chan.lock		spinlock, any context; lists, counters, ring
+ *	mdma_chan.lock		spinlock, any context, also handlers of interrupts;
+ *				lists, counters, ring
  *
  * Callbacks of clients are called from the interrupt's thread, or by the removal
  * of the driver. They may call any function that takes mdma_chan.lock alone.
@@ -77,8 +78,7 @@ struct mdma_tx {
  * @failed: which of the last %MDMA_COOKIES_KNOWN cookies failed or were
  *	terminated, by cookie modulo that number
  * @suspended: the ring is stopped, whatever clients do, until it is resumed; no
- *	register may be read, because the function may not answer. The handler of the
- *	line reads it, and @gone, without the lock; who suspends waits for it
+ *	register may be touched, because the function may not answer
  * @gone: the device is gone; no register may be touched
  */
 struct mdma_chan {

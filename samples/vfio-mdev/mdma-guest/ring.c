@@ -209,7 +209,7 @@ static void mdma_ring_clear(struct mdma_chan *ch)
  */
 void mdma_ring_lose(struct mdma_chan *ch)
 {
-	WRITE_ONCE(ch->gone, true);
+	ch->gone = true;
 	mdma_ring_fail_all(ch, &ch->flight);
 	mdma_ring_fail_all(ch, &ch->submitted);
 }
@@ -273,7 +273,7 @@ void mdma_ring_suspend(struct mdma_chan *ch)
 		mdma_ring_stop(ch);
 		mdma_ring_take(ch, &failed);
 	}
-	WRITE_ONCE(ch->suspended, true);
+	ch->suspended = true;
 }
 
 /**
@@ -282,7 +282,7 @@ void mdma_ring_suspend(struct mdma_chan *ch)
  */
 void mdma_ring_resume(struct mdma_chan *ch)
 {
-	WRITE_ONCE(ch->suspended, false);
+	ch->suspended = false;
 	if (!ch->gone && ch->ring)
 		mdma_ring_restart(ch);
 }

@@ -11,12 +11,13 @@ from make import paths
 BEGIN = "samples/vfio-mdev/mdma-guest/"
 # What is to catch a mutant that is made by rule; quick ones first.
 BY_RULE = ("dmatest_on_all_channels", "client_status_of_each", "client_restart_forgets",
-           "client_full_ring", "client_terminate_in_callback", "client_unbound_while_held",
+           "client_full_ring", "client_terminate_in_callback", "client_callback_without_interrupt",
+           "client_unbound_while_held",
            "client_resume_fails", "client_synchronize_in_removal", "client_reset_before_bus_master",
            "client_shutdown_is_quiet", "client_halt_beside_completion", "client_end_is_unmapped",
            "client_released_in_callback", "client_suspended_is_quiet",
-           "client_thread_after_suspend", "client_reset_continues", "client_error_recovers",
-           "rebind_under_load", "suspend_of_devices")
+           "client_thread_after_suspend", "client_callback_at_suspend", "client_reset_continues",
+           "client_error_recovers", "rebind_under_load", "suspend_of_devices")
 
 
 def changes(one):
@@ -28,7 +29,7 @@ def tests():
     """Names of the tests of the scenario driver."""
     text = (paths.SCENARIOS / "driver.py").read_text()
     found = re.findall(r"(?m)^def (\w+)\(bench\):", text)
-    for kind in ("client", "load"):
+    for kind in ("client", "load", "line"):
         names = re.search(rf"(?ms)^{kind.upper()} = \((.*?)\)", text)[1]
         found += [f"{kind}_{name}" for name in re.findall(r'"(\w+)"', names)]
     return found
