@@ -271,14 +271,17 @@ int error_recovers(struct client *c)
 	atomic_t called = ATOMIC_INIT(0);
 	enum dma_status status;
 	dma_cookie_t cookie;
+	u16 command;
 	int n;
 
 	expect(err && err->error_detected, "the driver ignores errors\n");
 	expect(!pci_reset_function(c->pdev), "no reset\n");
 	frozen = err->error_detected(c->pdev, pci_channel_io_frozen);
+	pci_read_config_word(c->pdev, PCI_COMMAND, &command);
 	pci_write_config_word(c->pdev, PCI_COMMAND, 0);
 	cookie = client_start(c);
 	recovered = err->slot_reset(c->pdev);
+	expect(!(command & PCI_COMMAND_MASTER), "bus master after an error\n");
 	expect(frozen == PCI_ERS_RESULT_NEED_RESET &&
 	       recovered == PCI_ERS_RESULT_RECOVERED,
 	       "an error is answered by %u, a reset of the slot by %u\n",
