@@ -9,6 +9,7 @@
 #include "dma_log.h"
 #include "fixture.h"
 #include "iommufd.h"
+#include "migration.h"
 #include "preempt.h"
 #include "ring.h"
 #include "stall.h"
@@ -567,6 +568,52 @@ TEST_F(iommufd, iommufd_detach_waits_for_a_late_pin, 60)
 		EXPECT_STR("ENOENT", error(ret));
 	else
 		NO_CHANCE("the pin was done before the device was to leave");
+	EXPECT_EQ(0, pins(self));
+}
+
+static int call_run(void *arg)
+{
+	struct iommufd *t = arg;
+
+	return mig_set(t->rig.dev.device, MIG(RUNNING), NULL);
+}
+
+static int call_reset(void *arg)
+{
+	struct iommufd *t = arg;
+
+	return mdma_write32(&t->rig.dev, MDMA_REG_RESET, 1);
+}
+
+/*
+ * What was held is pinned again, and waits for the user's memory. A reset leaves no IOAS,
+ * so it does not wait for that.
+ */
+TEST_F(iommufd, iommufd_reset_waits_for_no_user_memory, 60)
+{
+	struct rig *r = &self->rig;
+	struct job runner, resetter;
+	struct stall stall;
+
+	ASSERT_STR("0", error(stall_open(&stall, PAGE_SIZE)));
+	ASSERT_STR("0", error(ioas_map(r->container, self->ioas, stall.mem,
+				       at(RIG_PAGES), PAGE_SIZE)));
+	stall_release_page(&stall, 0);
+	set_window(r, RIG_PAGES, RIG_PAGES + 1);
+	SET(r, "batch", "1");
+	SET(r, "hold_ms", "600000");
+	SET(r, "step", "1");
+	EXPECT_EQ(1, pins(self));
+	ASSERT_STR("0", error(mig_set(r->dev.device, MIG(STOP), NULL)));
+	ASSERT_EQ(0, madvise(stall.mem, PAGE_SIZE, MADV_DONTNEED));
+	job_start(&runner, call_run, self);
+	ASSERT_EQ(0, stall_wait(&stall, 5000));
+	job_start(&resetter, call_reset, self);
+	EXPECT_EQ(true, job_ends(&resetter));
+	EXPECT_EQ(0, job_done(&runner, 0));
+	stall_release(&stall);
+	EXPECT_STR("0", error(job_join(&resetter)));
+	EXPECT_STR("0", error(job_join(&runner)));
 	EXPECT_EQ(0, pins(self));
 }
 

@@ -16,6 +16,9 @@
  * nobody wait longer for user memory than without: a call that waits for that holds the
  * lock that iommufd needs to unmap, or to let the device leave.
  *
+ * A reset needs no such lock, and the device stays in its IOAS. It holds the gate, so it
+ * waits ASK_MS at most, with iommufd as well. At the close, no run waits for user memory.
+ *
  * Takes mdma_access.lock, which is never held over a call into vfio.
  */
 #include <linux/delay.h>
@@ -80,9 +83,10 @@ static bool collect_runs(struct mdma_unmap *unmap, u64 first, u64 last,
 
 /*
  * Gives back the held runs that touch a range, forgets the parked ones, waits
- * for the busy ones, but on type1 no longer than ASK_MS for user memory.
+ * for the busy ones: for user memory no longer than ASK_MS, unless @patient.
  */
-static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
+static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last,
+			 bool patient)
 {
 	unsigned long until = jiffies + msecs_to_jiffies(ASK_MS);
 	struct mdma_access *access = unmap->access;
@@ -103,16 +107,18 @@ static void release_runs(struct mdma_unmap *unmap, u64 first, u64 last)
 			wait_event_timeout(access->wait,
 					   atomic_read(&access->released) !=
 					   seen, msecs_to_jiffies(ASK_MS));
-	} while (busy && (used || access->exact || time_before(jiffies, until)));
+	} while (busy && (used || patient || time_before(jiffies, until)));
 }
 
 /**
  * mdma_unmap_all() - give back all runs, and what was pinned by hand
  * @unmap: of a device that is open, and nothing executes
+ *
+ * A run that is being pinned again, and waits for user memory, is given back by its owner.
  */
 void mdma_unmap_all(struct mdma_unmap *unmap)
 {
-	release_runs(unmap, 0, U64_MAX);
+	release_runs(unmap, 0, U64_MAX, false);
 	mdma_manual_release(unmap->manual, 0, U64_MAX);
 }
 
@@ -180,10 +186,10 @@ void mdma_unmap_range(struct mdma_unmap *unmap, u64 iova, u64 length)
 		return;
 	}
 	going = mdma_unmap_announce(unmap, iova, last);
-	release_runs(unmap, iova, last);
+	release_runs(unmap, iova, last, access->exact);
 	mdma_manual_release(unmap->manual, iova, last);
 	/* Wait for what another caller of mdma_manual_release() has taken. */
-	release_runs(unmap, iova, last);
+	release_runs(unmap, iova, last, access->exact);
 	mdma_unmap_over(unmap, going);
 	trace_mdma_dma_unmap(access->id, iova, length, false);
 }
