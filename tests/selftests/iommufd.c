@@ -448,17 +448,19 @@ TEST_F(iommufd, iommufd_pin_of_nothing_while_the_user_attaches, 30)
 	EXPECT_EQ(0, job_join(&attacher));
 }
 
-/* The thread of the first channel. */
-static int worker_tid(struct iommufd *t)
+/* The thread of the first channel, in this process. */
+static int worker_tid(struct iommufd *t, pid_t pid)
 {
 	char name[20], path[300], comm[20] = "";
 	struct dirent *entry;
-	DIR *dir = opendir("/proc/self/task");
 	int tid = 0;
+	DIR *dir;
 
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
 	snprintf(name, sizeof(name), "mdma%.8s.0\n", t->rig.dev.uuid);
 	while (dir && !tid && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm",
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid,
 			 entry->d_name);
 		file_read_all(path, comm, sizeof(comm));
 		if (!strncmp(comm, name, strlen(name)))
@@ -479,7 +481,7 @@ static void call_while_the_ioas_is_replaced(struct iommufd *t,
 	SET(r, "access", access);
 	load(t, "0");
 	wait_for_writes(r, 20);
-	worker = (struct job) { .tid = worker_tid(t) };
+	worker = (struct job) { .tid = worker_tid(t, getpid()) };
 	ASSERT_LT(0, worker.tid);
 	ASSERT_EQ(0, mdma_set_pin_stall(&r->dev, 1));
 	ASSERT_EQ(true, job_sleeps_in(&worker, in));
@@ -569,6 +571,76 @@ TEST_F(iommufd, iommufd_detach_waits_for_a_late_pin, 60)
 	else
 		NO_CHANCE("the pin was done before the device was to leave");
 	EXPECT_EQ(0, pins(self));
+}
+
+/* Has the device of its parent bound, until it is killed. */
+static void own(struct iommufd *t, int ready)
+{
+	struct mdma *m = &t->rig.dev;
+
+	ASSERT_STR("0", error(cdev_bind(m->device, t->rig.container)));
+	ASSERT_STR("0", error(mdma_begin(m)));
+	ASSERT_STR("0", error(attach(t, t->ioas)));
+	ASSERT_EQ(1, write(ready, "", 1));
+	for (;;)
+		pause();
+}
+
+/* Starts another process that owns the device's threads. This one has the device, too. */
+static pid_t start_owner(struct iommufd *t)
+{
+	struct mdma *m = &t->rig.dev;
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	mdma_close(m);
+	m->device = cdev_open(m->uuid);
+	ASSERT_LE(0, m->device);
+	ASSERT_EQ(0, pipe(ready));
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		IN_CHILD(own(t, ready[1]));
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	close(ready[0]);
+	return pid;
+}
+
+/*
+ * Memory is being unmapped, which waits for a pin of root's. The owner of the device's
+ * threads is killed, and need not wait for that.
+ */
+TEST_F(iommufd, iommufd_killed_while_memory_is_unmapped, 60)
+{
+	const struct mdma_desc nop = { .op = MDMA_OP_NOP };
+	struct job pinner, unmapper, worker = { 0 };
+	struct rig *r = &self->rig;
+	struct ring ring;
+	int status;
+	pid_t pid;
+
+	pid = start_owner(self);
+	worker.tid = worker_tid(self, pid);
+	if (!worker.tid)
+		SKIP("CONFIG_VHOST_TASK");
+	ring_enable(&ring, r, 0, 8);
+	ring_put(&ring, &nop);
+	ASSERT_EQ(0, mdma_set_pin_stall(&r->dev, 2));
+	job_start(&pinner, call_pin_three, self);
+	WAIT_FOR(pins(self) == 3);
+	job_start(&unmapper, call_unmap, self);
+	EXPECT_EQ(true, job_sleeps_in(&unmapper, "mdma_unmap_range"));
+	ring_doorbell(&ring);
+	EXPECT_EQ(true, job_sleeps_in(&worker, SETTLES));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(true, WAIT_FOR(waitpid(pid, &status, WNOHANG) == pid));
+	EXPECT_EQ(0, job_done(&unmapper, 0));
+	EXPECT_EQ(0, mdma_get(&r->dev, "stats/pin_errors"));
+	ASSERT_EQ(0, mdma_set_pin_stall(&r->dev, 0));
+	EXPECT_STR("0", error(job_join(&unmapper)));
+	EXPECT_NE(0, job_join(&pinner));
 }
 
 static int call_run(void *arg)

@@ -42,12 +42,17 @@ struct span {
 };
 
 /*
- * Whether a call that returned @ret is to be made again: waits if its memory
+ * Whether a call that returned *@ret is to be made again: waits if its memory
  * is being unmapped. Only type1 can tell that memory is not mapped any more.
+ *
+ * With iommufd, ->dma_unmap() can take long. A signal does not wait for it: then *@ret
+ * becomes -ERESTART.
  */
-static bool try_again(struct mdma_channel *ch, int ret)
+static bool try_again(struct mdma_channel *ch, int *ret)
 {
-	ch->waited = ret == -EINPROGRESS;
+	if (*ret == -EINPROGRESS && mdma_worker_interrupted())
+		*ret = -ERESTART;
+	ch->waited = *ret == -EINPROGRESS;
 	if (ch->waited)
 		mdma_access_settle();
 	return ch->waited;
@@ -379,7 +384,7 @@ static int execute_pieces(struct mdma_channel *ch, struct mdma_job *job)
 		len = piece_len(job, job->done);
 		do
 			ret = execute_piece(ch, job, job->done, len);
-		while (try_again(ch, ret));
+		while (try_again(ch, &ret));
 		if (ret)
 			return ret;
 	}
@@ -434,7 +439,7 @@ int mdma_job_execute(struct mdma_channel *ch, struct mdma_job *job)
  * @data: gets a copy
  * @len: touches at most SPAN_PAGES pages, does not wrap around
  *
- * Return: 0 or the error of vfio_pin_pages().
+ * Return: 0, the error of vfio_pin_pages(), or -ERESTART if a signal stops the thread.
  */
 int mdma_job_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 {
@@ -445,7 +450,7 @@ int mdma_job_load(struct mdma_channel *ch, u64 iova, void *data, size_t len)
 
 	do
 		ret = span_pin(ch, &src, iova, len, false);
-	while (try_again(ch, ret));
+	while (try_again(ch, &ret));
 	if (ret)
 		return ret;
 	for (pos = 0; pos < len; pos += piece) {
@@ -490,7 +495,8 @@ static void begin_return(struct mdma_channel *ch)
  * @status: enum mdma_status
  * @result: of MDMA_OP_READ
  *
- * Return: 0, or the error of vfio_pin_pages(), or -ENOMEM.
+ * Return: 0, the error of vfio_pin_pages(), -ENOMEM, or -ERESTART if a signal stops
+ * the thread.
  */
 int mdma_job_store_status(struct mdma_channel *ch, u64 iova, u32 status,
 			  u32 result)
@@ -503,7 +509,7 @@ int mdma_job_store_status(struct mdma_channel *ch, u64 iova, u32 status,
 
 	do
 		ret = span_pin_write(ch, &dst, iova, sizeof(*desc));
-	while (try_again(ch, ret));
+	while (try_again(ch, &ret));
 	if (ret)
 		return ret;
 	seq = span_number(ch, &dst);
