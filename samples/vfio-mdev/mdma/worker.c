@@ -88,11 +88,13 @@ static int start_task(struct mdma_worker *worker, const char *name)
 
 static int start_kthread(struct mdma_worker *worker, const char *name)
 {
-	struct task_struct *task = kthread_run(kthread_loop, worker, "%s", name);
+	struct task_struct *task = kthread_create(kthread_loop, worker, "%s", name);
 
 	if (IS_ERR(task))
 		return PTR_ERR(task);
-	worker->kthread = task;
+	/* As in start_task(): who wakes it finds it */
+	WRITE_ONCE(worker->kthread, task);
+	wake_up_process(task);
 	return 0;
 }
 
@@ -142,6 +144,7 @@ void mdma_worker_stop(struct mdma_worker *worker)
  */
 void mdma_worker_wake(struct mdma_worker *worker)
 {
+	struct task_struct *kthread;
 	struct vhost_task *task;
 
 	/*
@@ -149,8 +152,9 @@ void mdma_worker_wake(struct mdma_worker *worker)
 	 * for; and a thread that is not found below has not looked at the mark yet.
 	 */
 	test_and_set_bit(WOKEN, &worker->flags);
-	if (worker->kthread)
-		wake_up_process(worker->kthread);
+	kthread = READ_ONCE(worker->kthread);
+	if (kthread)
+		wake_up_process(kthread);
 	if (!IS_ENABLED(CONFIG_VHOST_TASK))
 		return;
 	rcu_read_lock();
