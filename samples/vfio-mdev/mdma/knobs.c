@@ -6,6 +6,7 @@
  * Takes no lock: see struct mdma_workload.
  */
 #include <linux/array_size.h>
+#include <linux/build_bug.h>
 #include <linux/compiler.h>
 #include <linux/stddef.h>
 
@@ -83,6 +84,14 @@ static void write_knob(struct mdma_workload *workload, enum mdma_knob knob, u64 
 	else
 		WRITE_ONCE(*(u32 *)at, value);
 }
+
+/* mdma_knobs_copy() leaves nothing out: the attributes, two of them wide, and the rest. */
+static_assert(sizeof(struct mdma_workload) ==
+	      (ARRAY_SIZE(knobs) + 2) * sizeof(u32) +
+	      sizeof_field(struct mdma_workload, sequence.prng) +
+	      sizeof_field(struct mdma_workload, sequence.position) +
+	      sizeof_field(struct mdma_workload, burst_done) +
+	      sizeof_field(struct mdma_workload, due));
 
 /**
  * mdma_knobs_copy() - a workload becomes another one
