@@ -36,6 +36,8 @@
  *	migration			held runs are unpinned when the device stops, and
  *					pinned when it runs
  *	type1's device_list_lock	->dma_unmap() unpins
+ *	vfio's dev_set->lock		with iommufd: the device leaves its IOAS, and
+ *					->dma_unmap() unpins
  *
  * So who waits for one of these locks on behalf of root, in a file of sysfs or debugfs,
  * waits killably: a VMM can make that as long as it likes. (What root has the device do
