@@ -75,6 +75,33 @@ class Refused(unittest.TestCase):
             self.reasons("refused-at-stop", None, "")
 
 
+class Reset(unittest.TestCase):
+    """The guest is reset while it is migrated."""
+
+    def test_draws(self):
+        """It is drawn under fire, and is no case of the scenario's own."""
+        self.assertEqual(failures.FIRE_CASES.keys() - failures.CASES.keys(), {"reset-in-precopy"})
+        self.assertTrue(traveller.RESET.boots)
+
+    def test_boots(self):
+        """The guest boots before anything is asked of it; what it had is forgotten. QEMU ends
+        with a reboot that nobody asked for, but not before."""
+        run = traveller.Traveller("failures", "", SimpleNamespace(patience=0), Path("/d"))
+        run.host, run.window, seen = mock.MagicMock(), {1}, []
+        run.host.vm.console.return_value = "MDMA-GUEST ready\n"
+        run.host.vm.wait_console = lambda text, _, count: seen.append((text, count))
+        run.host.vm.qmp.command = lambda name, **words: seen.append((name, *words.values()))
+        run.host.mdev.stat = lambda name: {"pinned": 0, "seq": 7}[name]
+        run.host.mdev.settings.side_effect = [{"window": ""}, {"window": "0x2000-0x3fff"}]
+        run.host.mdev.state.return_value = "running"
+        with mock.patch.object(run, "_goes_on", lambda *_: seen.append("goes on")), \
+                mock.patch.object(run, "_account"), mock.patch.object(guest_vm, "wait_status"):
+            run._stayed(True)  # pylint: disable=protected-access
+        self.assertEqual(seen, [("MDMA-GUEST ready", 2), ("set-action", "shutdown"), "goes on",
+                                ("stop",), ("cont",)])
+        self.assertEqual((run.written.since, run.window), (7, {2, 3}))
+
+
 class Crash(unittest.TestCase):
     """Any migration that must fail."""
 

@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 # pylint: disable=wrong-import-position
 from base import ktap, qemu_events, settings
 from base.qmp import QmpError
-from judge import moves, ram
+from judge import ram
 from play import arguments, entry, forgetful, guest_vm, mdev, switchover
-from play.attempt import ENDS, move, over_socket
+from play.attempt import ENDS, move, over_socket, reset_in_round
 from play.guest_bench import Bench
 from play.guest_shell import GuestShell
 from play.host import Host, in_memory, set_workload, wait_until, workload
 from play.steps import CAUGHT, Steps, each, expect
-from play.traveller import PRECOPY, STOP, Case, Traveller
+from play.traveller import RESET, STOP, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "mutant": "control=1"}
@@ -156,50 +156,26 @@ def records():
     return sum(int((cache / "objects").read_text().split()[0]) for cache in RECORDS)
 
 
-def reset(host):
-    """Reset the guest, which boots again."""
-    host.vm.qmp.command("set-action", reboot="reset")
-    host.vm.qmp.command("system_reset")
-
-
-def reset_in_round(number):
-    """The guest is reset, in that round of pre-copy."""
-    def disturb(one):
-        one.start(return_path=True)
-        one.wait_precopy(number)
-        reset(one.source)
-        _failed(one)
-    return disturb
-
-
 def reset_at_stop(one):
     """The guest is reset, when it is stopped and the device saves its state."""
     one.start(return_path=True, pause_before_switchover=True)
     one.let_go()
     one.wait("pre-switchover")
     one.expect("the device", one.source.mdev.state(), "stop_copy")
-    reset(one.source)
+    one.reset()
     wait_until("the reset takes the window", one.run.config.patience,
                lambda: not one.source.mdev.settings()["window"])
     one.source.vm.qmp.command("migrate-continue", state="pre-switchover")
-    _failed(one)
+    one.fails()
 
 
-def _failed(one):
-    """QEMU says why the migration has failed."""
-    one.wait("failed")
-    one.run.complain_if(not one.info().get("error-desc"), "QEMU does not say why it failed")
-
-
-RESETS = {"in round 1 of pre-copy": Case(reset_in_round(1), PRECOPY, ("failed",)),
-          "in round 3 of pre-copy": Case(reset_in_round(3), PRECOPY, ("failed",)),
-          "at the stop": Case(reset_at_stop, STOP, ("failed",))}
+RESETS = {"in round 1 of pre-copy": RESET._replace(disturb=reset_in_round(1)),
+          "in round 3 of pre-copy": RESET._replace(disturb=reset_in_round(3)),
+          "at the stop": Case(reset_at_stop, STOP, ("failed",), boots=True)}
 
 
 class Moved(Traveller):
     """The first guest."""
-
-    booted_anew, window = False, ()
 
     def wait_loaded(self, host):
         """Wait until a destination has loaded the guest."""
@@ -248,21 +224,6 @@ class Moved(Traveller):
         self.host.vm.qmp.command("cont")
         return found
 
-    def _stayed(self):
-        if self.booted_anew:
-            self._boots_anew()
-        super()._stayed()
-
-    def _boots_anew(self):
-        """A reset takes the window and gives back what is pinned; then the guest boots."""
-        host, patience = self.host, self.config.patience
-        booted = host.vm.console().count("MDMA-GUEST ready")
-        wait_until("the reset takes the window, and gives back what is pinned", patience,
-                   lambda: not host.mdev.settings()["window"] and not host.mdev.stat("pinned"))
-        self.written = moves.Written(host.mdev.stat("seq"))
-        host.vm.wait_console("MDMA-GUEST ready", patience, booted + 1)
-        self.window = moves.window_pages(host.mdev.settings()["window"])
-
     def play(self):
         """All of it."""
         with ExitStack() as stack:
@@ -276,9 +237,7 @@ class Moved(Traveller):
             self.succeed("over channels, the device's state beside them", over_channels("off"))
             self.succeed("through a file", through_a_file)
             for when, case in RESETS.items():
-                self.booted_anew = True
                 self.fail(f"a reset {when}", case)
-                self.booted_anew = False
                 self.succeed(f"second try after a reset {when}", move)
         self.judge()
 

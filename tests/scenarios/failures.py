@@ -33,7 +33,7 @@ from play.attempt import move
 from play.host import in_memory, set_workload, wait_until, workload
 from play.link import Trap
 from play.steps import CAUGHT
-from play.traveller import PRECOPY, STOP, Case, Traveller
+from play.traveller import PRECOPY, RESET, STOP, Case, Traveller
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
 BUILDS = {"guest": "", "mutant": "container=type1 control=1",
@@ -272,6 +272,8 @@ FIRE = {
     "hold_ms": (0, 5, 30),
 }
 FIRE_BANDWIDTH = (16, 48, 128)
+# What may go before a move: a failure, the guest's reset, or nothing.
+FIRE_CASES = {**CASES, "reset-in-precopy": RESET}
 
 
 def play_fire(run, other):
@@ -281,12 +283,12 @@ def play_fire(run, other):
     for number in range(1, config.fire + 1):
         values = {key: rng.choice(choices) for key, choices in FIRE.items()}
         config.bandwidth = rng.choice(FIRE_BANDWIDTH)
-        name = rng.choice((*CASES, None, None, None))
+        name = rng.choice((*FIRE_CASES, None, None, None))
         how = rng.choice((move, move_with_ack, move_without_ack))
         run.say(f"fire {number}: {values}, {config.bandwidth} MiB/s")
         set_workload(run.host, {**workload(config), **values}, config.patience)
         if name:
-            case = CASES[name]
+            case = FIRE_CASES[name]
             run.fail(f"fire {number}: {name}", case, other if case.other_type else None)
         run.succeed(f"fire {number}: {how.__name__}", how)
 

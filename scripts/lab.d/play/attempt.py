@@ -109,6 +109,18 @@ class Attempt:
         self.expect("without the destination's word the migration", self.info()["status"],
                     "active")
 
+    def reset(self):
+        """Reset the guest, which boots again. QEMU may end with a reboot again, but not before the
+        guest has booted: told right after the reset, it ends. See Traveller."""
+        qmp = self.source.vm.qmp
+        qmp.command("set-action", reboot="reset")
+        qmp.command("system_reset")
+
+    def fails(self):
+        """QEMU says why the migration has failed."""
+        self.wait("failed")
+        self.run.complain_if(not self.info().get("error-desc"), "QEMU does not say why it failed")
+
     def info(self):
         """The source's information on the migration."""
         return self.source.vm.qmp.command("query-migrate")
@@ -152,3 +164,13 @@ def move(one):
     """A move without disturbance."""
     one.start(return_path=True)
     one.let_go()
+
+
+def reset_in_round(number):
+    """The guest is reset, in that round of pre-copy."""
+    def disturb(one):
+        one.start(return_path=True)
+        one.wait_precopy(number)
+        one.reset()
+        one.fails()
+    return disturb

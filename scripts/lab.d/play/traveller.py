@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from base import figures, ktap
 from judge import events, moves, proof, ram, standstill
 from play import guest_vm, mdev, switchover
-from play.attempt import ENDS, Attempt
+from play.attempt import ENDS, Attempt, reset_in_round
 from play.guest_vm import GuestError
 from play.host import Host, boot, set_workload, wait_until, workload
 from play.link import Link
@@ -19,15 +19,17 @@ EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
 # Questions to QEMU about a guest that is silent; each twice, to see what changes.
 LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
 
-Case = namedtuple("Case", "disturb stage statuses other_type", defaults=(False,))
+Case = namedtuple("Case", "disturb stage statuses other_type boots", defaults=(False, False))
 Case.__doc__ = """A migration that must not succeed.
 
 @disturb:    sees to that
 @stage:      where it ends: PRECOPY, or STOP: with the guest stopped
 @statuses:   what QEMU says of it then
 @other_type: the destination has a device of another type
+@boots:      the guest boots anew at the source
 """
 PRECOPY, STOP = "pre-copy", "stop"
+RESET = Case(reset_in_round(2), PRECOPY, ("failed",), boots=True)
 
 
 class Traveller:
@@ -38,7 +40,7 @@ class Traveller:
         self.begin = time.monotonic()
         self.written, self.results_of, self.reasons = moves.Written(), [], []
         self.moves, self.lost, self.host, self.mdevs = 0, 0, None, []
-        self.pause_s, self.throttle = 0, None
+        self.pause_s, self.throttle, self.window = 0, None, ()
 
     def say(self, text):
         """Print progress; people wait for it."""
@@ -125,7 +127,7 @@ class Traveller:
         if not moves:
             self.complain_if(destination.vm.crash(),
                              f"the destination ended by {destination.vm.crash()}")
-            self._stayed()
+            self._stayed(case.boots)
         self._file(title, time.monotonic() - begin)
 
     def _file(self, title, seconds):
@@ -161,8 +163,25 @@ class Traveller:
                 file.write(f"{command}\n")
                 file.write(host.vm.qmp.command("human-monitor-command", command_line=command))
 
-    def _stayed(self):
-        """The migration failed: the guest must be intact at the source."""
+    def _boots_anew(self):
+        """A reset takes the window and gives back what is pinned; then the guest boots."""
+        host, patience = self.host, self.config.patience
+        booted = host.vm.console().count("MDMA-GUEST ready")
+        wait_until("the reset takes the window, and gives back what is pinned", patience,
+                   lambda: not host.mdev.settings()["window"] and not host.mdev.stat("pinned"))
+        self.written = moves.Written(host.mdev.stat("seq"))
+        host.vm.wait_console("MDMA-GUEST ready", patience, booted + 1)
+        # From now on a guest that panics must not go unnoticed.
+        host.vm.qmp.command("set-action", reboot="shutdown")
+        self.window = moves.window_pages(host.mdev.settings()["window"])
+
+    def _stayed(self, boots=False):
+        """The migration failed: the guest must be intact at the source.
+
+        @boots: it boots anew
+        """
+        if boots:
+            self._boots_anew()
         host, qmp = self.host, self.host.vm.qmp
         guest_vm.wait_status(host.vm, ("running",), self.config.patience)
         if host.mdev.state() != "running":
