@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, settings
-from play import arguments, entry, forgetful, guest_vm, mdev, vfio_iommufd
+from play import arguments, entry, forgetful, guest_vm, mdev, plugged, vfio_iommufd
 from play.attempt import move
 from play.host import in_memory, set_workload, wait_until, workload
 from play.link import Trap
@@ -79,6 +79,8 @@ def configuration(values):
     """Settings as a namespace, with what follows from them."""
     config = SimpleNamespace(**values, smp=1)
     config.append = f"{guest_vm.kernel_arguments(config)} mdma.iterations=5"
+    if config.fire:
+        config.append += " mdma.plugged=1"
     config.other_type = "mdma-4" if config.type != "mdma-4" else "mdma-1"
     words = list(CASES) if config.cases == "all" else config.cases.split(",")
     config.chosen = [name for name in words if name != "none"]
@@ -246,6 +248,8 @@ def held_back(one):
 def play_failures(run):
     """All cases that must fail, each with a second try; then moves in a row."""
     config = run.config
+    if config.fire:
+        run.before = plugged.ROOT_PORT
     with ExitStack() as stack:
         run.boot(stack)
         other = stack.enter_context(mdev.Mdev(config.other_type))
@@ -277,15 +281,19 @@ FIRE_CASES = {**CASES, "reset-in-precopy": RESET}
 
 
 def play_fire(run, other):
-    """Moves, each with another workload and bandwidth, and most of them after a failure."""
+    """Moves, each with another workload and bandwidth, and most of them after a failure. Before
+    some, another device comes and goes."""
     config = run.config
     rng = random.Random(config.fire_seed)
     for number in range(1, config.fire + 1):
         values = {key: rng.choice(choices) for key, choices in FIRE.items()}
         config.bandwidth = rng.choice(FIRE_BANDWIDTH)
         name = rng.choice((*FIRE_CASES, None, None, None))
+        passes = rng.choice((True, False, False))
         how = rng.choice((move, move_with_ack, move_without_ack))
         run.say(f"fire {number}: {values}, {config.bandwidth} MiB/s")
+        if passes:
+            run.pass_by(f"fire {number}: another device comes and goes", other)
         set_workload(run.host, {**workload(config), **values}, config.patience)
         if name:
             case = FIRE_CASES[name]

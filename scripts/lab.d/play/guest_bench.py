@@ -6,7 +6,7 @@ import time
 from base import figures
 from play import guest_vm
 from play.guest_shell import GuestShell
-from play.host import FAILURES, wait_until
+from play.host import FAILURES, wait_until, wait_writes
 from play.steps import expect
 
 # Seconds without DMA after which the device counts as quiet.
@@ -120,8 +120,7 @@ class Bench(Commanded):
 
     def writes(self):
         """The device continues to write."""
-        seq = self.mdev.stat("seq")
-        wait_until("the device writes", self.patience, lambda: self.mdev.stat("seq") > seq)
+        wait_writes(self.mdev, self.patience)
 
     def quiet(self, what):
         """There is no DMA, and nothing is pinned."""
@@ -166,9 +165,7 @@ class Devices(Commanded):
 
     def writes(self, device):
         """A device continues to write."""
-        seq = device.stat("seq")
-        wait_until(f"{device.type} writes", self.config.patience,
-                   lambda: device.stat("seq") > seq)
+        wait_writes(device, self.config.patience)
 
     def both_write(self):
         """Each device continues to write."""

@@ -108,3 +108,9 @@ def set_workload(host, values, patience):
     wait_until("no page is pinned though none is held", patience,
                lambda: not host.mdev.stat("pinned"))
     host.mdev.set(**values, run=1)
+
+
+def wait_writes(mdev, patience):
+    """Wait until a device continues to write."""
+    seq = mdev.stat("seq")
+    wait_until(f"{mdev.type} writes", patience, lambda: mdev.stat("seq") > seq)

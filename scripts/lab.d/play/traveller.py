@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 from base import figures, ktap
 from judge import events, moves, proof, ram, standstill
-from play import guest_vm, mdev, switchover
+from play import guest_vm, mdev, plugged, switchover
 from play.attempt import ENDS, Attempt, reset_in_round
 from play.guest_vm import GuestError
-from play.host import Host, boot, set_workload, wait_until, workload
+from play.host import Host, boot, set_workload, wait_until, wait_writes, workload
 from play.link import Link
 from play.trace import Tracer
 
@@ -33,7 +33,12 @@ RESET = Case(reset_in_round(2), PRECOPY, ("failed",), boots=True)
 
 
 class Traveller:
-    """One guest from its boot to its end, on two devices in turn."""
+    """One guest from its boot to its end, on two devices in turn.
+
+    @before: words for each QEMU, before the device
+    """
+
+    before = ()
 
     def __init__(self, scenario, name, config, directory):
         self.scenario, self.name, self.config, self.directory = scenario, name, config, directory
@@ -69,7 +74,7 @@ class Traveller:
         self.throttle = tracer.throttle
         stack.callback(tracer.collect)
         stack.callback(lambda: self.host and self.host.close())
-        self.host = boot(config, self.directory, self.mdevs[0])
+        self.host = boot(config, self.directory, self.mdevs[0], before=self.before)
         self.window = moves.window_pages(self.host.mdev.settings()["window"])
         set_workload(self.host, workload(config), config.patience)
         self.host.vm.wait_console("MDMA-GUEST pass", config.patience)
@@ -108,7 +113,8 @@ class Traveller:
         self.reasons = []
         begin = time.monotonic()
         with ExitStack() as stack:
-            destination = Host(self.config, self.directory, there, incoming=True)
+            destination = Host(self.config, self.directory, there, incoming=True,
+                               before=self.before)
             stack.callback(destination.close)
             destination.vm.connect()
             here, socket = self.directory / "link.socket", self.directory / "incoming.socket"
@@ -130,25 +136,39 @@ class Traveller:
             self._stayed(case.boots)
         self._file(title, time.monotonic() - begin)
 
+    def pass_by(self, title, device):
+        """Another device is plugged in, and unplugged while it writes. The first one must not
+        notice; the next look at the guest also finds what QEMU has locked since."""
+        self.reasons, begin = [], time.monotonic()
+        vm, config = self.host.vm, self.config
+        plugged.plug(vm, device, config)
+        plugged.begin(device, config)
+        for reason in plugged.unplug(vm, device, self.window, config.patience):
+            self.complain(reason)
+        device.set(run=0)
+        self._stayed()
+        self._file(title, time.monotonic() - begin)
+
     def _file(self, title, seconds):
         state = ktap.FAILED if self.reasons else ktap.PASSED
         self.results_of.append(ktap.Result(f"{self.name}{title}", state, "\n".join(self.reasons)))
         self.say(f"{title}: {'not ' if self.reasons else ''}ok ({seconds:.1f} s)")
 
     def _account(self, host):
-        """The guest is stopped: RAM must hold what the devices wrote."""
+        """The guest is stopped: RAM must hold what the devices wrote, and nothing is pinned."""
         self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
         with host.vm.open_ram() as memory:
             for reason in self.written.missing(memory, self.window):
                 self.lost += 1
                 self.complain(reason)
         self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
+        locked = guest_vm.locked_kb(host.vm)
+        self.complain_if(locked, f"QEMU has {locked} kB locked, and its device is stopped")
 
     def _goes_on(self, host, checks):
         """Guest and device work; @checks is how many passed before."""
         patience = self.config.patience
-        seq = host.mdev.stat("seq")
-        wait_until("the device goes on", patience, lambda: host.mdev.stat("seq") > seq)
+        wait_writes(host.mdev, patience)
         try:
             host.vm.wait_console("MDMA-GUEST pass", patience, checks + 1)
         except GuestError:
@@ -176,7 +196,7 @@ class Traveller:
         self.window = moves.window_pages(host.mdev.settings()["window"])
 
     def _stayed(self, boots=False):
-        """The migration failed: the guest must be intact at the source.
+        """The guest did not move: it must be intact at the source.
 
         @boots: it boots anew
         """
