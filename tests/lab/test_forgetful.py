@@ -83,6 +83,29 @@ class Look(unittest.TestCase):
         self.assertRegex(forgetful.blind([], ["x"], set())[0], "the comparison of RAM found no")
 
 
+class Trace(unittest.TestCase):
+    """What the set oracle says of it."""
+
+    def reasons(self, lost, different, broken=()):
+        """Reasons for a trace in which these pages are lost."""
+        run = forgetful.Forgetful("failures", "forgetful: ", SimpleNamespace(), Path("/d"))
+        reported = SimpleNamespace(lost=lost, broken=broken)
+        with contextlib.redirect_stdout(io.StringIO()), mock.patch.object(run, "watch"), \
+                mock.patch.object(forgetful.stays, "Stays", lambda _: reported):
+            run.look_at_trace(different)
+        return run.reasons
+
+    def test_caught(self):
+        """More may be lost than differs: a page may hold the same bytes."""
+        self.assertEqual(self.reasons([1, 2], {1}), [])
+
+    def test_blind(self):
+        """It finds nothing, or not what differs, or can't tell."""
+        self.assertEqual(self.reasons([], set()), ["the set oracle found no lost page"])
+        self.assertEqual(self.reasons([1], {1, 2}), ["1 pages differ that are not lost"])
+        self.assertEqual(self.reasons([1], {1}, ["x"]), ["x"])
+
+
 class Order(unittest.TestCase):
     """The control runs on its backend, and then the usual one is there again."""
 

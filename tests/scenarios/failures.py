@@ -5,7 +5,8 @@
 One guest, whose device and CPU are busy, is migrated again and again. Where a migration must fail,
 the guest and its device must continue at the source as if nothing had happened, and a second try
 must succeed. scripts/lab.d/judge/moves.py has the oracles: the RAM of both sides at each
-switchover, the device's writes against RAM at each stop, and the numbers of all page writes.
+switchover, the device's writes against RAM at each stop, and the numbers of all page writes; and
+scripts/lab.d/judge/stays.py has that of the reports: no page may be missing there.
 
 There are two controls. A device always has more initial data: QEMU's switchover-ack must hold the
 switchover back, and without switchover-ack the guest must move. And a backend forgets unpinned

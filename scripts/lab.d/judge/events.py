@@ -83,6 +83,11 @@ class Trace:
             raise BrokenOracle(f"evidence: {err}") from err
 
 
+def of(trace, devices):
+    """The events of a trace, without those of devices other than these."""
+    return (event for event in trace if getattr(event, "device", None) in (None, *devices))
+
+
 def watch(trace, *watchers):
     """Pass each event of a trace to add() of all watchers."""
     for event in trace:

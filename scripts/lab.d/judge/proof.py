@@ -80,12 +80,17 @@ def parse_ledger(data, name):
 
 
 def read_qemu_log(path):
-    """QEMU's own trace: what each GET told it, and in which round.
+    """QEMU's own trace, see parse_qemu_log()."""
+    return parse_qemu_log(Path(path).read_text(errors="replace"))
+
+
+def parse_qemu_log(text):
+    """What each GET told QEMU, and in which round, by its own trace.
 
     Returns [(time, round, dirty pages)], in order.
     """
     told, rounds = [], 0
-    for time, event, rest in qemu_events.read(Path(path).read_text(errors="replace")):
+    for time, event, rest in qemu_events.read(text):
         dirty = re.search(r"dirty_pages=(\d+)", rest)
         if event == "migration_bitmap_sync_start":
             rounds += 1

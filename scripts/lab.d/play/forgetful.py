@@ -6,7 +6,7 @@ unpinned pages, and their oracles must find that. An oracle that finds nothing t
 import time
 from contextlib import ExitStack, contextmanager
 
-from judge import moves, proof, ram
+from judge import moves, proof, ram, stays
 from play import backend
 from play.attempt import move, over_socket
 from play.host import Host
@@ -56,13 +56,16 @@ class Forgetful(Traveller):
             one = over_socket(self, self.host, destination)
             move(one)
             one.completes()
-            self.look(destination)
+            different = self.look(destination)
+        self.look_at_trace(different)
         self._file("both oracles find what is lost", time.monotonic() - begin)
 
     def look(self, destination):
-        """Both sides are stopped."""
+        """Both sides are stopped. Returns the pages of the window that differ."""
+        ledger = proof.parse_ledger(self.host.mdev.ledger(), "ledger")
+        self.leaves(self.host, ledger)
         written = moves.Written()
-        written.add(proof.parse_ledger(self.host.mdev.ledger(), "ledger"))
+        written.add(ledger)
         with self.host.vm.open_ram() as files, destination.vm.open_ram() as others:
             here, there = (written.missing(one, self.window) for one in (files, others))
             copy = ram.Copy(others)
@@ -71,3 +74,16 @@ class Forgetful(Traveller):
         self.say(f"{len(different)} pages differ; {'; '.join(there[:2]) or 'no page is lost'}")
         for reason in blind(here, there, different):
             self.complain(reason)
+        return different
+
+    def look_at_trace(self, different):
+        """The set oracle must find the same."""
+        reported = stays.Stays(self.left)
+        self.watch(reported)
+        for reason in reported.broken:
+            self.complain(reason)
+        lost = set(reported.lost)
+        self.say(f"{len(lost)} pages are in no report since they were written")
+        self.complain_if(not lost, "the set oracle found no lost page")
+        self.complain_if(different - lost,
+                         f"{len(different - lost)} pages differ that are not lost")

@@ -128,9 +128,14 @@ def locked_kb(vm):
     return int(re.search(r"VmLck:\s+(\d+) kB", status)[1])
 
 
+def container(config):
+    """What maps the guest's memory, by the settings of a scenario."""
+    return getattr(config, "container", "type1")
+
+
 def by_iommufd(config):
-    """Whether the settings of a scenario say that iommufd maps the guest's memory."""
-    return getattr(config, "container", "type1") == "iommufd"
+    """Whether that is iommufd."""
+    return container(config) == "iommufd"
 
 
 def mapped_by(config):
@@ -210,8 +215,8 @@ def command_line(name, config, mdev, directory, ram, monitor, incoming=False, *,
         argv += ["-trace", event]
     argv += before
     if mdev:
-        words, container = mapped_by(config)
-        argv += [*words, "-device", ",".join(filter(None, (device(mdev), container, properties)))]
+        words, mapped = mapped_by(config)
+        argv += [*words, "-device", ",".join(filter(None, (device(mdev), mapped, properties)))]
     for word in beside:
         argv += ["-device", word]
     if commands:

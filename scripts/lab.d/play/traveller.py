@@ -7,15 +7,14 @@ from collections import namedtuple
 from contextlib import ExitStack
 
 from base import figures, ktap
-from judge import events, moves, proof, ram, standstill
+from judge import events, moves, proof, ram, standstill, stays
 from play import guest_vm, mdev, plugged, switchover
 from play.attempt import ENDS, Attempt, reset_in_round
 from play.guest_vm import GuestError
 from play.host import Host, boot, set_workload, wait_until, wait_writes, workload
 from play.link import Link
-from play.trace import Tracer
+from play.trace import Tracer, proof_events
 
-EVENTS = ("mdma/mdma_write", "mdma/mdma_state")
 # Questions to QEMU about a guest that is silent; each twice, to see what changes.
 LOOKS = 2 * ("info registers", "info lapic", "info pic", "info irq")
 
@@ -36,6 +35,7 @@ class Traveller:
     """One guest from its boot to its end, on two devices in turn.
 
     @before: words for each QEMU, before the device
+    @left:   what is left of each place that it has moved from, see judge/stays.py
     """
 
     before = ()
@@ -45,7 +45,7 @@ class Traveller:
         self.begin = time.monotonic()
         self.written, self.results_of, self.reasons = moves.Written(), [], []
         self.moves, self.lost, self.host, self.mdevs = 0, 0, None, []
-        self.pause_s, self.throttle, self.window = 0, None, ()
+        self.pause_s, self.throttle, self.window, self.left = 0, None, (), []
 
     def say(self, text):
         """Print progress; people wait for it."""
@@ -69,8 +69,8 @@ class Traveller:
         for one in self.mdevs:
             one.track(guest_vm.by_iommufd(config))
         tracer = stack.enter_context(Tracer(
-            f"mdma-{self.scenario}", EVENTS, config.buffer_kb, self.directory, mdevs=self.mdevs,
-            room_mb=config.trace_mb))
+            f"mdma-{self.scenario}", proof_events(guest_vm.container(config)), config.buffer_kb,
+            self.directory, mdevs=self.mdevs, room_mb=config.trace_mb))
         self.throttle = tracer.throttle
         stack.callback(tracer.collect)
         stack.callback(lambda: self.host and self.host.close())
@@ -155,8 +155,10 @@ class Traveller:
         self.say(f"{title}: {'not ' if self.reasons else ''}ok ({seconds:.1f} s)")
 
     def _account(self, host):
-        """The guest is stopped: RAM must hold what the devices wrote, and nothing is pinned."""
-        self.written.add(proof.parse_ledger(host.mdev.ledger(), "ledger"))
+        """The guest is stopped: RAM must hold what the devices wrote, and nothing is pinned.
+        Returns the ledger."""
+        ledger = proof.parse_ledger(host.mdev.ledger(), "ledger")
+        self.written.add(ledger)
         with host.vm.open_ram() as memory:
             for reason in self.written.missing(memory, self.window):
                 self.lost += 1
@@ -164,6 +166,7 @@ class Traveller:
         self.complain_if(host.mdev.stat("pinned"), "a stopped device has pages pinned")
         locked = guest_vm.locked_kb(host.vm)
         self.complain_if(locked, f"QEMU has {locked} kB locked, and its device is stopped")
+        return ledger
 
     def _goes_on(self, host, checks):
         """Guest and device work; @checks is how many passed before."""
@@ -232,7 +235,7 @@ class Traveller:
         self.complain_if(compared["pages_different"],
                          f"{compared['pages_different']} pages differ, the first "
                          f"{compared['different'][:1]}")
-        self._account(source)
+        self.leaves(source, self._account(source))
         self.complain_if(workloads[0] != workloads[1],
                          "the workload's settings did not travel")
         self.host = destination
@@ -244,21 +247,33 @@ class Traveller:
         for reason in standstill.noticed(held["held_s"], jump):
             self.complain(reason)
 
+    def leaves(self, host, ledger):
+        """The guest has moved from here: keep what judge() needs of this place."""
+        self.left.append(stays.Left(ledger, proof.parse_qemu_log(host.vm.log())))
+
+    def watch(self, *watchers):
+        """Read the trace, which must be complete. Returns the numbers of the two devices."""
+        known = [proof.device_number(one.uuid) for one in self.mdevs]
+        events.watch(events.of(events.Trace(self.directory / "trace"), known), *watchers)
+        for one in watchers:
+            one.end()
+        return known
+
     def judge(self):
         """Check what only the whole trace shows."""
         self.reasons = []
+        order, reported = moves.Order(), stays.Stays(self.left)
         try:
-            order = moves.Order()
-            events.watch(events.Trace(self.directory / "trace"), order)
-            order.end()
-            known = [proof.device_number(one.uuid) for one in self.mdevs]
+            known = self.watch(order, reported)
             must = [known[i % 2] for i in range(self.moves + 1)]
-            for reason in order.reasons:
-                self.complain(reason)
             self.complain_if(order.visits != must, f"{len(order.visits)} times another device "
                              f"went on to write, the guest was at {len(must)} places")
-            self.say(f"{order.writes} writes, {self.moves} moves")
-            print(figures.line(writes=order.writes))
         except events.BrokenOracle as err:
             self.complain(f"oracle broken: {err}")
-        self._file("every write has a number of its own, where the guest was", 0)
+        for reason in order.reasons + reported.reasons():
+            self.complain(reason)
+        self.say(f"{order.writes} writes, {self.moves} moves, {reported.tracked} writes while "
+                 f"tracking, {len(reported.lost)} pages lost")
+        print(figures.line(writes=order.writes, lost=len(reported.lost)))
+        self._file("every write has a number of its own, where the guest was, and none is missing "
+                   "in the reports", 0)
