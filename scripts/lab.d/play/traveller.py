@@ -272,8 +272,8 @@ class Traveller:
             self.complain(f"oracle broken: {err}")
         for reason in order.reasons + reported.reasons():
             self.complain(reason)
-        self.say(f"{order.writes} writes, {self.moves} moves, {reported.tracked} writes while "
-                 f"tracking, {len(reported.lost)} pages lost")
+        self.say(f"{order.writes} writes, {self.moves} moves, {reported.tracked} pages written "
+                 f"while tracking, {len(reported.lost)} pages lost")
         print(figures.line(writes=order.writes, lost=len(reported.lost)))
         self._file("every write has a number of its own, where the guest was, and none is missing "
                    "in the reports", 0)
