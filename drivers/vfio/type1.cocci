@@ -261,13 +261,13 @@ type T;
  ...>
  }
 // where: vpfn_pages(
-// hook: 1 vfio_dma_pinned_frames(dma, iova, pfn, npage)
+// hook: 1 vfio_dma_pinned_frames(dma, iova, pfn,
 
 @@ expression D, I, N; @@
 -vpfn_pages(D, I, N)
 +vfio_dma_pinned(D, I, N)
 // where: vpfn_pages(
-// hook: 1 vfio_dma_pinned(dma, iova, nr_pages)
+// hook: 1 vfio_dma_pinned(dma, iova,
 
 // A new mapping has an empty store.
 @@ expression D; @@
