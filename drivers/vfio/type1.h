@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel's vfio_iommu_type1.c sees of ours: what type1.cocci makes it call,
- * and what our own files share. Seen before its own first line.
+ * What the main part of type1 calls of the files that are included behind it, and what
+ * those share.
  *
  * Locking: with iommu->lock held, except for the driver's operations and ioctls, which
  * take it, and functions that say otherwise.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where kernels differ. Kbuild looks into the kernel's own file and says by macros what
- * it found there, since stable kernels take changes from newer ones.
+ * What the rest of the backend needs to know of the kernel's own file: how it gets
+ * pages, and which error it gives.
  */
 #ifndef _TYPE1_COMPAT_H
 #define _TYPE1_COMPAT_H

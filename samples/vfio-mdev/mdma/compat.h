@@ -20,6 +20,7 @@
 #define MDMA_BIN_CONST
 #endif
 
+#ifndef MDMA_HAS_REGION_INFO_CAPS
 typedef int (*mdma_region_info_fn)(struct vfio_device *vdev,
 				   struct vfio_region_info *info,
 				   struct vfio_info_cap *caps);
@@ -48,8 +49,7 @@ static inline int mdma_compat_put_caps(struct vfio_region_info *info,
  * mdma_compat_region_info() - VFIO_DEVICE_GET_REGION_INFO
  * @vdev: that is asked
  * @arg: struct vfio_region_info of the user
- * @region_info: as vfio_device_ops.get_region_info_caps. A kernel that has this
- *	operation calls it itself
+ * @region_info: as vfio_device_ops.get_region_info_caps, which this kernel lacks
  *
  * Return: 0 or a negative error.
  */
@@ -74,5 +74,6 @@ static inline int mdma_compat_region_info(struct vfio_device *vdev,
 	kfree(caps.buf);
 	return ret;
 }
+#endif
 
 #endif /* MDMA_COMPAT_H */

@@ -16,8 +16,10 @@
  *			moves)
  *
  * What must go up is a function pointer that is handed down: mdma_engine.interrupt,
- * mdma_engine.attend and mdma_migration.hooks. Documentation/extending.rst: how to add
- * a pattern of the workload, or a field of the migration stream.
+ * mdma_engine.attend and mdma_migration.hooks.
+ *
+ * How to add a pattern of the workload, or a field of the migration stream:
+ * Documentation/extending.rst.
  *
  * R, W and D with a number, here and in all files: rules in Documentation/design.rst,
  * weaknesses of the kernel's own type1 and defects in Documentation/testing.rst.

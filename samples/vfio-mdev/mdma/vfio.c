@@ -160,9 +160,11 @@ static long device_ioctl(struct vfio_device *vdev, unsigned int cmd,
 
 	if (ret)
 		return ret;
+#ifndef MDMA_HAS_REGION_INFO_CAPS
 	if (cmd == VFIO_DEVICE_GET_REGION_INFO)
 		return mdma_compat_region_info(vdev, (void __user *)arg,
 					       region_info);
+#endif
 	return mdma_pci_ioctl(&dev->pci, cmd, arg);
 }
 
