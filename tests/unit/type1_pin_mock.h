@@ -279,6 +279,9 @@ static void *kzalloc(size_t size, gfp_t gfp)
 	return shim_alloc(size);
 }
 
+/* The series has it for a kernel's tree that has it. */
+#define kzalloc_obj(type, gfp)	kzalloc(sizeof(type), gfp)
+
 #include "type1_pin.c"
 #include "type1_pin_page.c"
 

@@ -18,4 +18,9 @@ typedef unsigned int gfp_t;
 #define __user
 #define __aligned_u64		__u64 __attribute__((aligned(8)))
 
+/* Newer kernels' UAPI headers say so of their arrays. */
+#ifndef __counted_by
+#define __counted_by(member)
+#endif
+
 #endif
