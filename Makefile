@@ -80,8 +80,8 @@ fuzz: ## random operations, guided by coverage, on the debug kernel, for TIME=60
 	@DEBUG=1 scripts/lab run --results "$$OUT/fuzz" fuzz "seconds=$${TIME:-600}" \
 		$(if $(SEED),"seed=$$SEED") $(ARGS)
 
-series: ## the backend as patches for the lab's kernel (git am), tried, in OUT/series
-	@scripts/lab series
+series: ## backend and device as patches for the lab's kernel (git am), tried, in OUT/series
+	@scripts/lab series $(ARGS)
 
 image-lock: ## the versions of the image's packages into the file LOCK= (default: OUT/image.lock)
 	@scripts/lab image-lock
