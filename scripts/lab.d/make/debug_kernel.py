@@ -91,7 +91,7 @@ def key(debug):
     return image.digest(image.recipe(), small_kernel.recipe(debug.kernel))
 
 
-def _sources(kernel):
+def unpack(kernel):
     """Unpack the whole source, except for most of its documentation. Another configuration of the
     same source is built in the same tree."""
     stamp = kernel.tree / ".unpacked"
@@ -113,7 +113,7 @@ def make(debug):
             return
         debug.stamp.unlink(missing_ok=True)
         with say.Step(f"{kernel.what}: source"):
-            _sources(kernel)
+            unpack(kernel)
             small_kernel.configure(kernel)
         small_kernel.compile_all(kernel, "once, 10 to 30 minutes")
         small_kernel.install_modules(kernel)
