@@ -12,9 +12,9 @@
  * the memory, and lets the module go.
  *
  * A call that is late looks for its container in a list, by address, so it takes no
- * reference of memory that is free. And no other container has that address by then:
- * from where vfio reads the address to the look-up nothing sleeps, so periods of Tasks
- * RCU are what memory waits for before it is free.
+ * reference of memory that is free. Nor has a new container got that address by then:
+ * a call does not sleep between vfio's read of the address and the look-up, and the
+ * memory of a container is freed only after periods of Tasks RCU.
  */
 
 static LIST_HEAD(vfio_iommus);

@@ -92,7 +92,7 @@ static int start_kthread(struct mdma_worker *worker, const char *name)
 
 	if (IS_ERR(task))
 		return PTR_ERR(task);
-	/* As in start_task(): who wakes it finds it */
+	/* As in start_task(): who wakes the thread must find it. */
 	WRITE_ONCE(worker->kthread, task);
 	wake_up_process(task);
 	return 0;
