@@ -62,11 +62,22 @@ err_cache:
 	return ret;
 }
 
+/*
+ * Nobody holds the module any more, but some may not have noticed yet. vfio gives the
+ * module back, and then forgets the driver, without sleeping in between: that is the
+ * first period. A call may have read the driver until then, and gets in without a lock:
+ * that is the second one. It also waits for the last one in vfio_iommu_put().
+ */
+static void type1_calls_wait(void)
+{
+	synchronize_rcu_tasks();
+	synchronize_rcu_tasks();
+}
+
 static void type1_unregister(const struct vfio_iommu_driver_ops *ops)
 {
+	type1_calls_wait();
 	vfio_unregister_iommu_driver(ops);
-	/* The task that dropped the last reference may still be in vfio_iommu_put(). */
-	synchronize_rcu_tasks();
 	vfio_iommus_wait();
 	vfio_owners_exit();
 	pin_store_cache_destroy();

@@ -47,7 +47,6 @@
 +	struct mutex		map_lock;	/* nothing is mapped, attached */
 +	struct list_head	going;		/* ranges being unmapped */
 +	struct list_head	removed;	/* to be freed without lock */
-+	struct list_head	vfio_iommus;	/* of all containers */
 +	refcount_t		users;		/* vfio's, and one a call */
 +	struct rcu_head		rcu;		/* no users are left */
 +	bool			dead;		/* vfio's is gone */
@@ -81,7 +80,7 @@
  }
 // hook: 1 iommu = kzalloc(sizeof(*iommu), GFP_KERNEL_ACCOUNT);
 
-// Calls find a container when it is complete.
+// A container holds the module.
 @@ identifier O; symbol vfio_iommu_type1_open; @@
  struct vfio_iommu_driver_ops O = {
 -	.open = vfio_iommu_type1_open,

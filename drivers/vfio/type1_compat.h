@@ -16,7 +16,14 @@
 #define TYPE1_ERANGE	(-EINVAL)
 #endif
 
-/* Without CONFIG_TASKS_RCU, call_rcu_tasks() is call_rcu(). */
+/*
+ * Without CONFIG_TASKS_RCU, call_rcu_tasks() is call_rcu(), which does not wait for a
+ * call that is preempted (type1_container.c).
+ */
+#if defined(CONFIG_PREEMPTION) && !defined(CONFIG_TASKS_RCU)
+#error "a preemptible kernel without CONFIG_TASKS_RCU"
+#endif
+
 #ifdef call_rcu_tasks
 #define rcu_barrier_tasks	rcu_barrier
 #endif

@@ -11,14 +11,12 @@
  * takes iommu->lock again finds it dead and ends with -ENODEV; the last one frees
  * the memory, and lets the module go.
  *
- * A call that is late looks for its container in a list, by address, so it takes no
- * reference of memory that is free. Nor has a new container got that address by then:
- * a call does not sleep between vfio's read of the address and the look-up, and the
- * memory of a container is freed only after periods of Tasks RCU.
+ * vfio also reads the address of the container without a lock, so a call can be late:
+ * vfio's reference is gone, or even the last one. It takes none then, but reads the
+ * count, so memory is freed only after periods of Tasks RCU: a call does not sleep
+ * between vfio's read of the address and the count. By then no new container can have
+ * the address either.
  */
-
-static LIST_HEAD(vfio_iommus);
-static DEFINE_SPINLOCK(vfio_iommus_lock);
 
 /* What a new container has beside the kernel's own fields. */
 static void vfio_iommu_init(struct vfio_iommu *iommu)
@@ -29,23 +27,6 @@ static void vfio_iommu_init(struct vfio_iommu *iommu)
 	INIT_LIST_HEAD(&iommu->removed);
 	INIT_LIST_HEAD(&iommu->owners);
 	refcount_set(&iommu->users, 1);
-}
-
-static bool vfio_iommu_get(struct vfio_iommu *wanted)
-{
-	struct vfio_iommu *iommu;
-	bool found = false;
-
-	spin_lock(&vfio_iommus_lock);
-	list_for_each_entry(iommu, &vfio_iommus, vfio_iommus) {
-		found = iommu == wanted;
-		if (found) {
-			refcount_inc(&iommu->users);
-			break;
-		}
-	}
-	spin_unlock(&vfio_iommus_lock);
-	return found;
 }
 
 static void vfio_iommu_free(struct rcu_head *rcu)
@@ -77,20 +58,13 @@ static void vfio_iommus_wait(void)
 	rcu_barrier_tasks();
 }
 
-/*
- * A call that is late may find the new container here before vfio knows of it, so it
- * must be complete. vfio holds the module.
- */
+/* The container's own reference to the module; vfio's ends with ->release(). */
 static void *type1_open(unsigned long arg)
 {
 	struct vfio_iommu *iommu = vfio_iommu_type1_open(arg);
 
-	if (IS_ERR(iommu))
-		return iommu;
-	__module_get(THIS_MODULE);
-	spin_lock(&vfio_iommus_lock);
-	list_add(&iommu->vfio_iommus, &vfio_iommus);
-	spin_unlock(&vfio_iommus_lock);
+	if (!IS_ERR(iommu))
+		__module_get(THIS_MODULE);
 	return iommu;
 }
 
@@ -98,10 +72,6 @@ static void *type1_open(unsigned long arg)
 static void type1_release(void *iommu_data)
 {
 	struct vfio_iommu *iommu = iommu_data;
-
-	spin_lock(&vfio_iommus_lock);
-	list_del(&iommu->vfio_iommus);
-	spin_unlock(&vfio_iommus_lock);
 
 	mutex_lock(&iommu->lock);
 	iommu->dead = true;
@@ -111,15 +81,19 @@ static void type1_release(void *iommu_data)
 	vfio_iommu_put(iommu);
 }
 
+/*
+ * vfio reads the driver first, and then the address of the container, which is NULL if
+ * the last group leaves, or the first one comes, in between. VFIO_CHECK_EXTENSION may
+ * come without a container; the others would use it.
+ */
 static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 {
 	struct vfio_iommu *iommu = iommu_data;
 	long ret;
 
-	/* VFIO_CHECK_EXTENSION comes without a container, too. */
-	if (!iommu)
+	if (!iommu && cmd == VFIO_CHECK_EXTENSION)
 		return vfio_iommu_type1_ioctl(NULL, cmd, arg);
-	if (!vfio_iommu_get(iommu))
+	if (!iommu || !refcount_inc_not_zero(&iommu->users))
 		return -ENODEV;
 	ret = vfio_iommu_type1_ioctl(iommu, cmd, arg);
 	vfio_iommu_put(iommu);

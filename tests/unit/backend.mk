@@ -15,8 +15,8 @@ RBTREE := $(KERNEL_SRC)/tools/lib/rbtree.c
 RBTREE_FLAGS := $(BACKEND_FLAGS) -idirafter $(KERNEL_SRC)/tools/include
 
 BACKEND_TESTS := pin_store_test pin_store_model_test dirty_report_test \
-	page_row_test type1_compat_test type1_report_test type1_unmap_test \
-	type1_pin_test type1_model_test
+	page_row_test type1_compat_test type1_container_test type1_report_test \
+	type1_unmap_test type1_pin_test type1_model_test
 TESTS := $(BACKEND_TESTS)
 PROGRAMS = $(TESTS:%=$(OUT)/%)
 
@@ -53,7 +53,9 @@ $(OUT)/pin_store_test $(OUT)/pin_store_model_test: $(OUT)/%: $(OUT)/%.o $(STORE)
 $(OUT)/dirty_report_test: $(OUT)/%: $(OUT)/%.o $(REPORT) $(OUT)/shim.o
 	$(LINK)
 
-$(OUT)/page_row_test $(OUT)/type1_compat_test: $(OUT)/%: $(OUT)/%.o $(OUT)/shim.o
+SMALL_TESTS := page_row_test type1_compat_test type1_container_test
+
+$(SMALL_TESTS:%=$(OUT)/%): $(OUT)/%: $(OUT)/%.o $(OUT)/shim.o
 	$(LINK)
 
 # These include files of type1, as type1.c does.

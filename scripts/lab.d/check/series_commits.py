@@ -51,7 +51,7 @@ UNIT = {"backend.mk": "Makefile", "unit.h": "unit.h", "shim": "shim",
         "type1_report_test.c": "type1_report_test.c", "type1_pin_test.c": "type1_pin_test.c",
         "type1_unmap_test.c": "type1_unmap_test.c", "type1_unmap_mock.h": "type1_unmap_mock.h",
         "type1_model_test.c": "type1_model_test.c", "type1_model.h": "type1_model.h",
-        "page_row_test.c": "page_row_test.c"}
+        "page_row_test.c": "page_row_test.c", "type1_container_test.c": "type1_container_test.c"}
 
 def git(*words, tree=TREE, capture=False):
     """Run git in the tree, without the user's settings except for the name."""
