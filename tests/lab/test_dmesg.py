@@ -105,6 +105,7 @@ GOOD = (
     "[    0.1] Booting paravirtualized kernel on bare hardware",
     "[    0.1] BUGs: none",
     "[   52.4] kmemleak: Kernel memory leak detector initialized (mem pool available: 62773)",
+    "[   80.1] kmemleak: Cannot allocate a scan area, scanning the full object",
     "[    2.1] dmatest: dma0chan0-copy0: summary 5 tests, 0 failures 83.31 iops 366 KB/s (0)",
     "[    0.1] DEBUG_RODATA: marked read-only",
     "[    0.1] x86: DEBUG: no such option",
@@ -159,6 +160,17 @@ class Dmesg(unittest.TestCase):
         self.assertEqual(dmesg.scan(said + said), [])
         self.assertEqual(dmesg.scan(said + "Call Trace:\n"), [("call trace", "Call Trace:")])
         self.assertEqual(dmesg.scan(said.replace("CPU: 0", "BUG: x"))[0][0], "bug")
+
+    def test_warning_of_vfio(self):
+        """That of a group that could not be made is no defect; what else is in it is."""
+        said = ("[ 1.0] WARNING: CPU: 1 PID: 157 at drivers/vfio/group.c:538 "
+                "vfio_group_release+0xc3/0xe0 [vfio]\n[ 1.0] Modules linked in: mdma(O)\n"
+                "[ 1.0] RIP: 0010:vfio_group_release+0xc3/0xe0\n[ 1.0] R: 1\n[ 1.0] R: 2\n"
+                "[ 1.0] Call Trace:\n[ 1.0]  <TASK>\n[ 1.0] ---[ end trace 0000000000000000 ]---\n")
+        self.assertEqual(dmesg.scan(said + said), [])
+        self.assertEqual(len(dmesg.scan(said + "Call Trace:\n")), 1)
+        self.assertEqual(len(dmesg.scan(said.replace("R: 1", "BUG: x"))), 1)
+        self.assertEqual(len(dmesg.scan(said.replace("vfio_group_release", "mdma_release"))), 2)
 
     def test_killed_for_want_of_memory(self):
         """In a control group it is no defect; of the whole machine it is."""

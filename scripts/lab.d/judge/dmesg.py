@@ -35,7 +35,8 @@ PATTERNS = {
     "sanitizer": "(UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: "
                  "|kmemleak: [1-9][0-9]* new suspected|usercopy: Kernel memory)",
     # A tool that turned itself off finds nothing.
-    "tool off": "kmemleak: (Kernel memory leak detector disabled|Cannot|Memory pool empty)",
+    "tool off": "kmemleak: (Kernel memory leak detector disabled|Cannot (allocate a kmemleak"
+                "|insert)|Memory pool empty)",
     "hung task": "INFO: task .* blocked for more than",
     "rcu stall": "rcu.*(detected (expedited )?stalls|self-detected stall"
                  "|timer wakeup didn't happen|kthread starved)",
@@ -58,6 +59,9 @@ STALLS = (*STALLED, "tool off", "call trace")
 OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 # The trace begins at most so many lines after such a line.
 HEADER = 4
+# A WARN() of the kernel's own, where a test makes vfio's allocations fail (found.rst), up to its end.
+KERNELS_OWN = re.compile("WARNING: .* vfio_group_release[+]")
+ITS_END = "---[ end trace "
 
 COMPILED = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 
@@ -72,6 +76,7 @@ class Scan:
 
     def __init__(self):
         self.header = 0
+        self.foreign = False
         self.races = races.Reports()
 
     def line(self, line):
@@ -80,6 +85,11 @@ class Scan:
         race = self.races.line(line)
         if race or races.BEGIN.search(line):
             return race and ("sanitizer", race.strip())
+        self.foreign |= bool(KERNELS_OWN.search(line))
+        if self.foreign:
+            self.foreign = ITS_END not in line
+            if KERNELS_OWN.search(line) or line.endswith("Call Trace:"):
+                return None
         self.header = HEADER if NO_DEFECT.search(line) else self.header - 1
         for name, pattern in COMPILED.items():
             if pattern.search(line) and not (name == "call trace" and self.header >= 0):
