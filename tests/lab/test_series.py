@@ -12,7 +12,7 @@ sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position,protected-access
 from base import ktap, say
-from check import series, series_commits, series_fixes, series_text
+from check import series, series_commits, series_fixes, series_selftests, series_text
 from make import mutant
 
 OLD = set()
@@ -109,6 +109,71 @@ class Sources(unittest.TestCase):
         self.assertEqual({f"{name}.c" for name in names} - set(series_commits.UNIT), set())
 
 
+class Selftests(unittest.TestCase):
+    """On the kernel's harness."""
+
+    DIRECTORY = REPO / "tests/selftests"
+    PROGRAMS = series_selftests.TYPE1 + series_selftests.DEVICE
+
+    def test_words(self):
+        """The kernel's words; what goes on below a parenthesis moves with it."""
+        self.assertEqual(
+            series_selftests.source(
+                'TEST_F(rig, a, 20)\n{\n\tASSERT_STR("(", f(a,\n\t\t\t  b(c,\n\t\t\t    d)));\n'
+                '\tEXPECT_EQ(1,\n\t\t  2);\n\tif (x)\n\t\tSKIP("no %d", 1);\n}\n'),
+            'TEST_F_TIMEOUT(rig, a, within(20))\n{\n\tASSERT_STREQ("(", f(a,\n\t\t\t    b(c,\n'
+            '\t\t\t      d)));\n\tEXPECT_EQ(1,\n\t\t  2);\n\tif (x)\n'
+            '\t\tSKIP(return, "no %d", 1);\n}\n')
+
+    def test_begun(self):
+        """A setup says which test begins, behind its declarations."""
+        self.assertEqual(
+            series_selftests.begun("FIXTURE_SETUP(a)\n{\n\tstruct a *b = c;\n\tint d;\n\n\te();\n"
+                                   "}\nFIXTURE_SETUP(b)\n{\n\td();\n\n\te();\n}\n"),
+            "FIXTURE_SETUP(a)\n{\n\tstruct a *b = c;\n\tint d;\n\n\ttest_begins(_metadata);\n"
+            "\te();\n}\nFIXTURE_SETUP(b)\n{\n\ttest_begins(_metadata);\n\td();\n\n\te();\n}\n")
+
+    def test_sources(self):
+        """Each setup of a program begins its test, and no word of ours is left."""
+        for name in self.PROGRAMS:
+            text = series_selftests.source((self.DIRECTORY / f"{name}.c").read_text())
+            self.assertEqual(text.count("FIXTURE_SETUP("), text.count("test_begins(_metadata)"))
+            self.assertIsNone(re.search(r"_STR\(|\bTEST_F\(|SKIP\(\"|<linux/mdma\.h>", text), name)
+        for text in ("IN_CHILD(f());\n", "harness_main(argc, argv, after);\n"):
+            with self.assertRaises(say.LabError):
+                series_selftests.source(text)
+
+    def test_skips(self):
+        """SKIP returns from the function that has it, so only tests, setups and macros do."""
+        texts = [(self.DIRECTORY / f"{name}.c").read_text() for name in self.PROGRAMS]
+        texts += [(self.DIRECTORY / "lib" / name).read_text()
+                  for name in series_selftests.library(self.DIRECTORY, self.PROGRAMS)]
+        for text in texts:
+            # The first line of each function or macro, and what follows it.
+            for begin, body in re.findall(r"^(\w[^\n]*\)|#define[^\n]*)\n(.*?)(?=^\w|^#|\Z)", text,
+                                          re.MULTILINE | re.DOTALL):
+                if "SKIP(" in body:
+                    self.assertRegex(begin, r"^(TEST_F\(|FIXTURE_SETUP\(|#define )")
+
+    def test_library(self):
+        """What the programs need, and what that needs; nothing that needs more."""
+        found = series_selftests.library(self.DIRECTORY, self.PROGRAMS)
+        self.assertLessEqual({"fixture.h", "rig.h", "rig.c", "vfio.c", "wait.c"}, found)
+        self.assertEqual(found & {"nic.c", "iommufd.c", "slow_file.c", "sweep.h"}, set())
+
+    def test_makefiles(self):
+        """The programs, and the directory among those of all selftests."""
+        text = (self.DIRECTORY / "kselftest/Makefile").read_text()
+        self.assertIn("TEST_GEN_PROGS += a\nTEST_GEN_PROGS += b\n\ninclude",
+                      series_selftests.makefile(text, ("b", "a")))
+        self.assertEqual(series_selftests.with_target("TARGETS += vfio\nTARGETS += x86\n"
+                                                      "TARGETS += x86/bugs\n"),
+                         "TARGETS += vfio\nTARGETS += vfio/mdma\nTARGETS += x86\n"
+                         "TARGETS += x86/bugs\n")
+        with self.assertRaises(say.LabError):
+            series_selftests.with_target("TARGETS += vfio\n")
+
+
 class Entries(unittest.TestCase):
     """Entries in files of the tree."""
 
@@ -155,7 +220,7 @@ class Commits(unittest.TestCase):
     def test_messages(self):
         """Each message begins with a subject of one line; none is left over."""
         used = {*(f"fix-{name}" for name in series_commits.FIXES), *series_commits.DEVICE,
-                *re.findall(r'self\.commit\("([\w-]+)"\)',
+                *re.findall(r'self\.(?:commit|selftests)\("([\w-]+)"[,)]',
                             (REPO / "scripts/lab.d/check/series_commits.py").read_text()), "cover"}
         paths = list(series_commits.MESSAGES.glob("*.txt"))
         self.assertEqual({path.stem for path in paths}, used)
@@ -163,7 +228,8 @@ class Commits(unittest.TestCase):
             lines = path.read_text().splitlines()
             self.assertLessEqual(len(lines[0]), 75, path)
             self.assertEqual(lines[1], "", path)
-            self.assertLessEqual(max(map(len, lines)), 75, path)
+            words = [line for line in lines if not line.startswith("Fixes: ")]
+            self.assertLessEqual(max(map(len, words)), 75, path)
 
     def test_fixes(self):
         """Each is of type1 alone, and names a weakness and selftests that there are."""
@@ -179,6 +245,10 @@ class Commits(unittest.TestCase):
         self.assertEqual(set(named.values()), set(series_commits.FIXES))
         for test in named:
             self.assertIn(f", {test}, ", tests)
+        # That of W5 needs a NIC whose driver pins; the others are in the series.
+        tests = "".join((REPO / f"tests/selftests/{name}.c").read_text()
+                        for name in series_selftests.TYPE1)
+        self.assertEqual({fix for test, fix in named.items() if f", {test}, " not in tests}, {"w5"})
 
     def test_fixes_are_judged(self):
         """A test that fails, is skipped or did not run is a complaint."""

@@ -303,7 +303,7 @@ TEST_F(rig, R14_memory_of_the_store_is_charged, 60)
 	charged = memcg_kernel_bytes() - before;
 	printf("# %llu records: %lld bytes charged\n", npages / stride,
 	       charged);
-	EXPECT_LE(npages / stride * 8, charged);
+	EXPECT_LE((long long)(npages / stride * 8), charged);
 }
 
 /*
@@ -335,7 +335,7 @@ TEST_F(rig, R14_records_of_a_kernel_thread_are_charged, 60)
 	charged = memcg_kernel_bytes() - before;
 	printf("# %llu records: %lld bytes charged\n", npages / stride,
 	       charged);
-	EXPECT_LE(npages / stride * 8, charged);
+	EXPECT_LE((long long)(npages / stride * 8), charged);
 }
 
 /* Maps the memory of the rig at this many more places, and makes them the window. */

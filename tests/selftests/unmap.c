@@ -314,15 +314,14 @@ TEST_F(rig, R11_W3_stop_while_unmap_waits_for_the_device, 30)
 }
 
 /* On stock, a leak is a BUG() that leaves the container locked for ever (W7). */
-static void needs_a_leak_to_be_survived(void)
-{
-	if (stock_is_spared())
-		SKIP("a backend that survives it (W7)");
-}
+#define NEEDS_A_LEAK_TO_BE_SURVIVED() do {				\
+	if (stock_is_spared())						\
+		SKIP("a backend that survives it (W7)");		\
+} while (0)
 
 TEST_F(rig, R15_W7_leaking_driver_is_an_error_of_unmap, 60)
 {
-	needs_a_leak_to_be_survived();
+	NEEDS_A_LEAK_TO_BE_SURVIVED();
 	START(self);
 	PIN(self, 20, 3, 'w');
 	TOUCH(self, 30, 1);
@@ -342,7 +341,7 @@ TEST_F(rig, R15_W7_leaking_driver_is_an_error_of_unmap, 60)
 
 TEST_F(rig, R15_leaking_driver_and_bitmap, 60)
 {
-	needs_a_leak_to_be_survived();
+	NEEDS_A_LEAK_TO_BE_SURVIVED();
 	START(self);
 	map_more(self, RIG_PAGES, 10);
 	PIN(self, RIG_PAGES + 2, 3, 'w');
@@ -362,7 +361,7 @@ TEST_F(rig, R15_leaking_driver_and_close, 60)
 {
 	long long before = pinned_pages();
 
-	needs_a_leak_to_be_survived();
+	NEEDS_A_LEAK_TO_BE_SURVIVED();
 	START(self);
 	PIN(self, 20, 3, 'w');
 	PIN(self, 40, 1, 'w');

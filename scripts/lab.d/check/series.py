@@ -13,7 +13,7 @@ import shutil
 import subprocess
 
 from base import files, process, say
-from check import lint, series_commits
+from check import lint, series_commits, series_selftests
 from check.series_commits import (FIXED, FIXES, GUEST_OPTION, HOME, LOG, MESSAGES, OPTION, SAMPLES,
                                   SOURCE, TESTS, TREE, VFIO, git)
 from make import build, chroot, image, lab_kernel, packages, paths, ready
@@ -23,7 +23,10 @@ BUILD_LOG = HOME / "build.log"
 
 # Files of the kernel's source that the patches touch, and that their tests need.
 WANTED = (f"{VFIO}/*", "include/linux/vfio*", "tools/include/linux/rbtree*", "tools/lib/rbtree.c",
-          "samples/Kconfig", f"{SAMPLES}/*", "Documentation/driver-api/index.rst", "MAINTAINERS")
+          "samples/Kconfig", f"{SAMPLES}/*", "Documentation/driver-api/index.rst", "MAINTAINERS",
+          "tools/testing/selftests/Makefile", "tools/testing/selftests/lib.mk",
+          "tools/testing/selftests/kselftest.h", "tools/testing/selftests/kselftest_harness.h",
+          "tools/testing/selftests/kselftest/*")
 
 # A patch that adds a file to a directory already in MAINTAINERS adds no entry there; that of the
 # sample is the last one.
@@ -55,8 +58,8 @@ def write_patches():
         path.unlink()
     git("config", "branch.series.description", (MESSAGES / "cover.txt").read_text())
     # Where much is removed, --patience shows what stays as it is.
-    git("format-patch", "-q", "-M", "--patience", "--cover-letter", "--cover-from-description=subject",
-        "--no-signature", "-o", HOME, "pristine..series")
+    git("format-patch", "-q", "-M", "--patience", "--cover-letter",
+        "--cover-from-description=subject", "--no-signature", "-o", HOME, "pristine..series")
     (HOME / "0000-cover-letter.patch").rename(HOME / "cover-letter.txt")
     return sorted(HOME.glob("*.patch"))
 
@@ -64,7 +67,7 @@ def write_patches():
 def ignored(text):
     """What checkpatch is not to demand of this patch."""
     ignore = list(CHECKPATCH_IGNORE)
-    if TESTS in text:
+    if TESTS in text or series_selftests.DIRECTORY in text:
         ignore += lint.USER_SPACE + lint.SHIM
     if f"+++ b/{SAMPLES}/mdma-defs.h" in text:
         # User space includes it, too, as those of include/uapi.
@@ -159,13 +162,18 @@ def refuse_warnings(log, directory=""):
 def compile_trial(revision):
     """Build what a patch touches, in the trial tree at its revision, without a warning."""
     git("checkout", "-q", "--detach", revision, tree=TRIAL)
-    for directory, words in to_build(touched(f"{revision}~..{revision}"),
-                                     (TRIAL / SAMPLES / "Makefile").read_text()):
+    names = touched(f"{revision}~..{revision}")
+    for directory, words in to_build(names, (TRIAL / SAMPLES / "Makefile").read_text()):
         chroot.run([*build.MAKE, "-C", lab_kernel.build_directory(),
                     f"M=/mnt/series/trial/{directory}", build.WARNINGS, "C=1", build.SPARSE[1],
                     *words], BUILD_LOG, f"building {directory} of patch {revision}",
                    binds={**build.binds(), "series": HOME})
         refuse_warnings(BUILD_LOG, directory)
+    if any(name.startswith(f"{series_selftests.DIRECTORY}/") for name in names):
+        # Clear the MAKELEVEL that make exports: with it, lib.mk takes another one for its caller.
+        chroot.run(["env", "-u", "MAKELEVEL", *build.MAKE, "-C",
+                    f"/mnt/series/trial/{series_selftests.DIRECTORY}", "USERCFLAGS=-Werror"],
+                   BUILD_LOG, f"building the selftests of patch {revision}", binds={"series": HOME})
 
 
 def check_modules():

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from base import files, process, say
-from check import series_text
+from check import series_selftests, series_text
 from make import build, mutant, paths
 
 HOME = paths.OUT / "series"
@@ -144,6 +144,8 @@ class Series:
         self.backend()
         self.device()
         self.guest()
+        self.selftests("selftests", series_selftests.TYPE1)
+        self.selftests("selftests-device", series_selftests.TYPE1 + series_selftests.DEVICE)
         self.documents()
 
     # --- type1
@@ -301,6 +303,31 @@ class Series:
             series_text.device_makefile("mdma_guest", GUEST_OPTION, sorted(found[1].split())))
         self.offer("mdma-guest", GUEST_OPTION, OPTION)
         self.commit("guest")
+
+    # --- selftests
+
+    @staticmethod
+    def _selftest(source, target):
+        """Bring one of our files to its place, unless it is there."""
+        if not target.exists():
+            target.write_text(series_selftests.source(source.read_text()))
+
+    def selftests(self, message, programs):
+        """These programs, and those of the patch before."""
+        ours, target = paths.SELFTESTS, TREE / series_selftests.DIRECTORY
+        if not target.exists():
+            (target / "lib").mkdir(parents=True)
+            for name in ("harness.h", "config", "settings"):
+                shutil.copy(ours / "kselftest" / name, target)
+            shutil.copy(ours / "kselftest/gitignore", target / ".gitignore")
+            self.change("tools/testing/selftests/Makefile", series_selftests.with_target)
+        for name in programs:
+            self._selftest(ours / f"{name}.c", target / f"{name}.c")
+        for name in series_selftests.library(ours, programs):
+            self._selftest(ours / "lib" / name, target / "lib" / name)
+        (target / "Makefile").write_text(series_selftests.makefile(
+            (ours / "kselftest/Makefile").read_text(), programs))
+        self.commit(message)
 
     # --- documents
 

@@ -71,10 +71,10 @@ TESTS = {
     "R13_pin_of_a_bar": Failure(UNWOUND, 'want "none", seen "1022-1023"'),
     "R13_pin_outside_of_the_mappings": Failure(UNWOUND, 'want "none", seen "1023"'),
     "R13_unmap_argument_read_only": Failure("W6", 'want "3-4", seen "none"'),
-    "R14_records_of_a_kernel_thread_are_charged": Failure("W8", "npages / stride * 8 <= charged"),
+    "R14_records_of_a_kernel_thread_are_charged": Failure("W8", "npages / stride * 8) <= charged"),
     "R14_stalled_pin_that_fails": Failure(AT_ONCE, NOT_STALLED),
     "R14_W17_one_lock_for_a_batch": Failure("W17", "locks <= 8: not 1024 <= 8"),
-    "R14_memory_of_the_store_is_charged": Failure("W8", "npages / stride * 8 <= charged"),
+    "R14_memory_of_the_store_is_charged": Failure("W8", "npages / stride * 8) <= charged"),
     "R15_unmap_while_a_pin_stalls": Failure(AT_ONCE, NOT_STALLED),
     "R15_unmap_while_a_pin_of_two_owners_stalls": Failure(AT_ONCE, NOT_STALLED),
     "R15_R16_unmap_while_a_copy_reads_a_slow_file":

@@ -12,6 +12,8 @@
 
 #define RIG_PAGES	1024
 
+FIXTURE(rig);
+
 FIXTURE_SETUP(rig)
 {
 	ASSERT_STR("0", error(rig_open(self, "mdma-1", RIG_PAGES)));

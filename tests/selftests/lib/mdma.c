@@ -90,7 +90,7 @@ static int region_offset(struct mdma *m, unsigned int index, __u64 *offset)
 
 int mdma_config_read(struct mdma *m, int offset, void *data, int size)
 {
-	__u64 begin;
+	__u64 begin = 0;
 	int ret = region_offset(m, VFIO_PCI_CONFIG_REGION_INDEX, &begin);
 
 	if (!ret && pread(m->device, data, size, begin + offset) != size)
@@ -100,7 +100,7 @@ int mdma_config_read(struct mdma *m, int offset, void *data, int size)
 
 int mdma_config_write(struct mdma *m, int offset, const void *data, int size)
 {
-	__u64 begin;
+	__u64 begin = 0;
 	int ret = region_offset(m, VFIO_PCI_CONFIG_REGION_INDEX, &begin);
 
 	if (!ret && pwrite(m->device, data, size, begin + offset) != size)
