@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The series: what becomes of our sources in a kernel's tree, and what is built after a patch."""
 
+import dataclasses
 import re
 import sys
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position,protected-access
 from base import ktap, say
-from check import series, series_commits, series_fixes, series_selftests, series_text
+from check import (series, series_commits, series_fixes, series_selftests, series_text,
+                   series_whole)
 from make import mutant
 
 OLD = set()
@@ -281,6 +285,13 @@ class Builds(unittest.TestCase):
                          [("drivers/vfio", ("modules",))])
         self.assertEqual(series.to_build(["MAINTAINERS", "samples/vfio-mdev/mdma-defs.h"], ""), [])
 
+    def test_kunit(self):
+        """The lab's kernel has no KUnit, so it is an object alone."""
+        self.assertEqual(series.to_build(["drivers/vfio/pin_store_kunit.c"], ""),
+                         [("drivers/vfio", ("modules",)),
+                          ("drivers/vfio", ("CONFIG_VFIO_IOMMU_TYPE1_KUNIT_TEST=y",
+                                            "pin_store_kunit.o"))])
+
     def test_layers(self):
         """Objects alone, until the module is complete."""
         names = ["samples/vfio-mdev/mdma/a.c", "samples/vfio-mdev/mdma/a.h",
@@ -300,6 +311,39 @@ class Builds(unittest.TestCase):
                "/mnt/x/samples/vfio-mdev/mdma/a.c:7: error: a\nWARNING: modpost: a\n"
                "/usr/include/linux/vfio.h:7:9: warning: a\n")
         self.assertEqual(series.warnings(good + bad, others, "drivers/vfio"), bad.splitlines())
+
+    def test_warnings_of_the_whole(self):
+        """Of files that the patches touch; what the configuration overrides is none."""
+        names = ["drivers/vfio/type1.c", "samples/vfio-mdev/mdma/a.h"]
+        bad = ("drivers/vfio/type1.c:7:9: warning: a\n./samples/vfio-mdev/mdma/a.h:7: warning: a\n"
+               "drivers/vfio/type1.o: warning: objtool: a\n"
+               "WARNING: modpost: samples/vfio-mdev/mdma/mdma: a\n")
+        good = ("drivers/vfio/vfio_main.c:7: warning: a\nkernel/a.c:7: warning: a\n"
+                ".config:7:warning: override: a\n  CC      drivers/vfio/type1.o\n")
+        self.assertEqual(series_whole.warnings(good + bad, names), bad.splitlines())
+
+    def test_overlay(self):
+        """The tree gets what the patches made, and loses what other patches had made."""
+        def write(home, name, text):
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(text)
+
+        with tempfile.TemporaryDirectory() as home:
+            trial, source, tree = (Path(home) / name for name in ("trial", "source", "k/tree"))
+            kernel = dataclasses.replace(series_whole.KERNEL, home=tree.parent)
+            write(trial, "a.c", "new")
+            write(source, "b.c", "old")
+            for name in ("a.c", "a.o", "b.c", "gone.c"):
+                write(tree, name, "before")
+            touched = Path(home) / "touched"
+            touched.write_text("b.c\ngone.c\n")
+            with mock.patch.multiple(series_whole, KERNEL=kernel, SOURCE=source, TOUCHED=touched,
+                                     git=lambda *_, **__: "a.c\nremoved.c\n"), \
+                    mock.patch.object(series, "TRIAL", trial):
+                series_whole.overlay()
+            self.assertEqual({path.name: path.read_text() for path in tree.iterdir()},
+                             {"a.c": "new", "b.c": "old"})
+            self.assertEqual(touched.read_text(), "a.c\nremoved.c\n")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import subprocess
 
 from base import files, process, say
 from check import lint, series_commits, series_selftests
-from check.series_commits import (FIXED, FIXES, GUEST_OPTION, HOME, LOG, MESSAGES, OPTION, SAMPLES,
-                                  SOURCE, TESTS, TREE, VFIO, git)
+from check.series_commits import (FIXED, FIXES, GUEST_OPTION, HOME, KUNIT_OPTION, LOG, MESSAGES,
+                                  OPTION, SAMPLES, SOURCE, TESTS, TREE, VFIO, git)
 from make import build, chroot, image, lab_kernel, packages, paths, ready
 
 TRIAL = HOME / "trial"
@@ -120,6 +120,9 @@ def to_build(names, samples):
     @samples: text of the samples' Makefile after it
     """
     found = [(VFIO, ("modules",))] if any(name.startswith(f"{VFIO}/") for name in names) else []
+    # The lab's kernel has no KUnit that the module could be linked with.
+    found += [(VFIO, (f"CONFIG_{KUNIT_OPTION}=y", f"{name.rsplit('/', 1)[1][:-2]}.o"))
+              for name in names if re.match(rf"{VFIO}/\w+_kunit\.c$", name)]
     for directory, option in (("mdma", OPTION), ("mdma-guest", GUEST_OPTION)):
         sources = [name for name in names if re.match(rf"{SAMPLES}/{directory}/\w+\.[ch]$", name)]
         if not sources:
