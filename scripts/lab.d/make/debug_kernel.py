@@ -8,6 +8,7 @@ it uses the root disk of the usual kernel. Its modules are in the payload, in a 
 and init mounts them over the usual ones.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 
 from base import initramfs, process, say
@@ -81,9 +82,23 @@ KERNELS = {
 }
 
 
+# Another kernel that is booted like these, or none.
+_instead = []
+
+
+@contextlib.contextmanager
+def booting(kernel):
+    """Meanwhile, every boot uses this kernel."""
+    _instead.append(kernel)
+    try:
+        yield
+    finally:
+        _instead.pop()
+
+
 def chosen():
     """The debug kernel that DEBUG= asks for: every boot uses it. None if it asks for none."""
-    return KERNELS.get(versions.debug())
+    return _instead[-1] if _instead else KERNELS.get(versions.debug())
 
 
 def key(debug):
