@@ -93,6 +93,16 @@ class Sources(unittest.TestCase):
             '#include <linux/z.h>\n\n#include "../mdma-defs.h"\n\nint a;\n')
         self.assertEqual(series_text.own_interface("int a;\n"), "int a;\n")
 
+    def test_with_namespace(self):
+        """As the kernel's own code imports it; ours is for both."""
+        text = (SAMPLES / "mdma/dirty_log.c").read_text()
+        for line in ('MODULE_IMPORT_NS("IOMMUFD");\n', "MODULE_IMPORT_NS(IOMMUFD);\n"):
+            found = series_text.with_namespace(text, f"int a;\n{line}")
+            self.assertIn(f"\n\n{line}", found)
+            self.assertNotIn("import_ns", found)
+        with self.assertRaises(say.LabError):
+            series_text.with_namespace(text, "int a;\n")
+
     def test_documented(self):
         """A document that a tree lacks is an error."""
         with self.assertRaises(say.LabError):

@@ -107,6 +107,7 @@ class Series:
         self.defined = (_macros("vfio", f"{VFIO}/type1.o")
                         | _macros("mdma", f"{SAMPLES}/mdma/main.o"))
         self.with_obj = "alloc_obj(" in (SOURCE / VFIO / "vfio_iommu_type1.c").read_text()
+        self.namespaces = (SOURCE / VFIO / "iommufd.c").read_text()
         self.compat = series_text.compat_is_needed(self._ours("mdma/vfio.c"), self.defined)
 
     # --- the repository
@@ -250,6 +251,7 @@ class Series:
     def _put(self, name):
         """One of the device's files, or of its guest's driver."""
         text = series_text.device_source(self._ours(name), self.defined, self.compat)
+        text = series_text.with_namespace(text, self.namespaces)
         (self.samples / name).write_text(self._for_tree(text))
 
     def device(self):

@@ -153,6 +153,15 @@ def device_source(text, defined, compat):
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
+def with_namespace(text, example):
+    """A source that imports symbols as the kernel's own file @example does."""
+    found = re.search(r"^MODULE_IMPORT_NS\(\"?IOMMUFD\"?\);\n", example, re.MULTILINE)
+    if not found:
+        raise say.LabError("the kernel's own vfio does not import the symbols of iommufd")
+    return re.sub(r"/\* MODULE_IMPORT_NS\(\) takes [^/]*\*/\n"
+                  r"MODULE_INFO\(import_ns, \"IOMMUFD\"\);\n", found[0], text)
+
+
 def compat_is_needed(source, defined):
     """Whether the device's @source, after what is decided, still calls compat.h."""
     return "mdma_compat_" in decided(source, defined)
