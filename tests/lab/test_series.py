@@ -201,6 +201,15 @@ class Entries(unittest.TestCase):
         with self.assertRaises(say.LabError):
             series_text.with_option(self.KCONFIG, "D", "")
 
+    def test_select(self):
+        """Before the help."""
+        self.assertEqual(series_text.with_select(self.KCONFIG, "A", "C"),
+                         self.KCONFIG.replace("\thelp", "\tselect C\n\thelp"))
+        self.assertEqual(series_text.with_select(self.KCONFIG, "B", "C"),
+                         self.KCONFIG.replace("\tbool\n", "\tbool\n\tselect C\n"))
+        with self.assertRaises(say.LabError):
+            series_text.with_select(self.KCONFIG, "D", "C")
+
     def test_maintainer(self):
         """By the alphabet, among those of its word; others are in any order."""
         text = ("List\n====\n\nVFIO X is a name\n\nX\nM:\ta\n\niSCSI VFIO E\nM:\ta\n\n"

@@ -184,6 +184,9 @@ class Series:
         self.take("type1_rw*")
         self.commit("rw")
         self.take("type1_container*")
+        # Without it, a preemptible kernel may have no Tasks RCU.
+        self.change(f"{VFIO}/Kconfig", series_text.with_select, "VFIO_IOMMU_TYPE1",
+                    "NEED_TASKS_RCU")
         self.take("type1.h")
         (self.vfio / "type1.c").write_text(self._for_tree(series_text.type1_source(
             (self.ours / "vfio_iommu_type1_hooked.c").read_text(),

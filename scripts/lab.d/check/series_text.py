@@ -186,6 +186,15 @@ def with_option(text, behind, entry):
         + text[found.end():]
 
 
+def with_select(text, option, other):
+    """A Kconfig file in which an option selects another one."""
+    text, found = re.subn(rf"^config {option}\n(?:\t(?!help).*\n)+",
+                          rf"\g<0>\tselect {other}\n", text, flags=re.MULTILINE)
+    if found != 1:
+        raise say.LabError(f"Kconfig: {option} is there {found} times, not once")
+    return text
+
+
 def with_maintainer(text, entry):
     """MAINTAINERS with an entry, where the alphabet puts it among those of its first word. (All in
     all, the alphabet of that file is not that strict.)"""
