@@ -40,7 +40,7 @@ class Beside(unittest.TestCase):
         self.until = {}
         self.two = threading.Event()
 
-    def process(self, argv, _log, what):
+    def process(self, argv, _log, what, **_more):
         """In place of the process of a part."""
         name = argv[-1]
         with self.lock:

@@ -157,7 +157,7 @@ except process.Stopped as stopped:
         """A signal whose exception Python drops is sent again."""
         done = subprocess.run([sys.executable, "-c", self.FREES, paths.LAB_D], text=True,
                               capture_output=True, check=False)
-        self.assertEqual((done.stdout, done.stderr), ("stopped by SIGTERM\n", ""))
+        self.assertEqual((done.stdout, done.stderr), (f"{process.Stopped(signal.SIGTERM)}\n", ""))
 
     def test_read_all(self):
         """All of standard input, in whatever parts it comes."""

@@ -4,7 +4,6 @@
 
 import json
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -15,7 +14,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from base import ktap
+from base import ktap, process
 from boot import hang, job, vm, watchdog
 from check import hung_lab
 from make import paths
@@ -280,8 +279,7 @@ class Evidence(unittest.TestCase):
         """What is saved about a child that runs this script, with these answers of the monitor."""
         monitor = Monitor(self.labs, dict(answers, qmp_capabilities={}))
         monitor.start()
-        with subprocess.Popen(["sh", "-c", script], start_new_session=True,
-                              cwd=self.root) as child:
+        with process.start(["sh", "-c", script], cwd=self.root) as child:
             path = hang.keep(self.root, "why it is", child, self.ours)
             self.assertIsNotNone(child.poll())
         return path.read_text(), monitor.asked
@@ -313,7 +311,7 @@ class Evidence(unittest.TestCase):
 
     def test_monitor_is_gone(self):
         self.labs.close()
-        with subprocess.Popen(["sleep", "100"], start_new_session=True) as child:
+        with process.start(["sleep", "100"]) as child:
             text = hang.keep(self.root, "why", child, self.ours).read_text()
             child.kill()
         self.assertIn("QEMU closed the monitor", text)

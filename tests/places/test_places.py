@@ -228,7 +228,7 @@ class Surroundings(Clone):
             child.send_signal(number)
             child.send_signal(number)
             _, said = child.communicate(timeout=PATIENCE)
-            self.assertEqual(said, f"lab: stopped by {number.name}\n")
+            self.assertEqual(said, f"lab: {process.Stopped(number)}\n")
             self.assertEqual(child.returncode, 128 + number)
         self.assertFalse((self.base / "signals").exists())
 
@@ -308,7 +308,7 @@ class Boot(Clone):
         for _ in range(2):
             child.send_signal(signal.SIGTERM)
         said = child.communicate(timeout=PATIENCE)[1].splitlines()
-        self.assertEqual((child.returncode, said[-1]), (143, "lab: stopped by SIGTERM"))
+        self.assertEqual((child.returncode, said[-1]), (143, f"lab: {process.Stopped(signal.SIGTERM)}"))
         self.assertTrue(self.gone())
 
     def test_killed(self):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from base import files, say
 
@@ -27,7 +27,8 @@ OURSELVES = os.getpid()
 # make's jobs, and our git would commit to the repository whose hook runs us. And what is for us
 # alone.
 FOREIGN = re.compile(r"MAKE(FLAGS|LEVEL|FILES|OVERRIDES)|MFLAGS|GIT_.*|TAR_OPTIONS|XZ_.*"
-                     r"|KBUILD_.*|K?CFLAGS|ARCH|CROSS_COMPILE|CC|BASH_ENV|ENV|CDPATH|JUNIT")
+                     r"|KBUILD_.*|K?CFLAGS|ARCH|CROSS_COMPILE|CC|BASH_ENV|ENV|CDPATH|JUNIT"
+                     r"|LAB_INSIDE")
 
 
 def environment(variables):
@@ -51,6 +52,9 @@ ENVIRONMENT = environment(os.environ)
 
 # Seconds that the cleanup after a stop may take, see stop().
 CLEANUP = 20
+# Seconds that a child may take to end after SIGTERM; a lab of our own has things to clean up. And
+# after SIGKILL.
+GRACE, KILL_SECONDS = 3, 10
 # Seconds until a signal whose exception was lost is sent again.
 AGAIN = 0.05
 # Seconds between two looks for signals while nobody types.
@@ -61,7 +65,8 @@ class Stopped(BaseException):
     """A signal asked the lab to end."""
 
     def __init__(self, number):
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(f"stopped by {signal.Signals(number).name}: nothing of it runs any more; "
+                         "to go on, give the same command again")
         self.number = number
 
 
@@ -69,14 +74,34 @@ class Stopper:
     """Turns the signals that end us into an exception, so that cleanup runs."""
 
     def __init__(self):
-        self.at = None
+        self.at, self.late = None, None
+        self.putting_off = False
 
     def __call__(self, number, _frame):
         """A second signal does not cut short the cleanup that the first one began."""
+        if self.putting_off:
+            self.late = number
+            return
         now = time.monotonic()
         if self.at is None or now > self.at + CLEANUP:
             self.at = now
             raise Stopped(number)
+
+    @contextmanager
+    def put_off(self):
+        """A signal raises nothing before the end of the `with`, which is short. Other threads get
+        no signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self.putting_off = True
+        try:
+            yield
+        finally:
+            self.putting_off = False
+            late, self.late = self.late, None
+        if late:
+            self(late, None)
 
     def lost(self, unraisable):
         """Python only prints an exception that is raised while it frees an object. This hook for
@@ -91,16 +116,16 @@ class Stopper:
 
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPER = Stopper()
 
 
 def catch_signals():
     """From now on, a signal raises Stopped. A signal that is ignored, as by nohup, stays
     ignored."""
-    stopper = Stopper()
-    sys.unraisablehook = stopper.lost
+    sys.unraisablehook = STOPPER.lost
     for number in CAUGHT:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, stopper)
+            signal.signal(number, STOPPER)
 
 
 def ignore_signals():
@@ -157,29 +182,72 @@ def die_with_parent():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def start(argv, *, own_group=True, **keywords):
-    """Start a child; it never outlives this process, nor the thread that started it."""
-    keywords.setdefault("env", ENVIRONMENT)
-    return subprocess.Popen([str(word) for word in argv], preexec_fn=die_with_parent,
-                            start_new_session=own_group, **keywords)
+# Children that nobody has stopped so far: a signal may come before start() has returned one.
+STARTED = set()
 
 
-def stop(child, own_group=True):
-    """End a child and its whole process group: SIGTERM first, then SIGKILL."""
-    for number, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
-        if child.poll() is not None:
-            return
-        try:
-            if own_group:
-                os.killpg(child.pid, number)
-            else:
-                child.send_signal(number)
-        except ProcessLookupError:
-            return
-        try:
-            child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
+def start(argv, *, own_group=True, grace=GRACE, whole=False, **keywords):
+    """Start a child; it never outlives this process, nor the thread that started it.
+
+    @grace: seconds that it may take to end after SIGTERM
+    @whole: it must not be killed in the middle of what it does, see stop()
+    """
+    with STOPPER.put_off():
+        child = subprocess.Popen([str(word) for word in argv], start_new_session=own_group,
+                                 **{"env": ENVIRONMENT, "preexec_fn": die_with_parent, **keywords})
+        child.own_group, child.grace, child.whole = own_group, grace, whole
+        STARTED.add(child)
+    return child
+
+
+def _send(child, number):
+    """Send a signal to a child, or to what is left of its process group."""
+    with suppress(ProcessLookupError):
+        if child.own_group and not child.whole:
+            os.killpg(child.pid, number)
+        elif child.poll() is None:
+            child.send_signal(number)
+
+
+def _let_end(child):
+    """Ask a child to end when it has come to a good place, and wait for that. One that sudo has
+    made another user's can't be asked."""
+    with suppress(PermissionError):
+        _send(child, signal.SIGINT)
+    child.wait()
+
+
+def _wait(child, seconds):
+    """Whether it ends in time."""
+    try:
+        child.wait(max(0, seconds))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def stop(*children):
+    """End children and their whole process groups: SIGTERM first, then SIGKILL, which also ends
+    what a child leaves in its group. A child that must do all of its work is asked by SIGINT."""
+    deadlines = []
+    for child in children:
+        if child.poll() is None and not child.whole:
+            _send(child, signal.SIGTERM)
+            deadlines.append((child, time.monotonic() + child.grace))
+    for child, deadline in deadlines:
+        _wait(child, deadline - time.monotonic())
+    for child in children:
+        if child.whole:
+            _let_end(child)
+        else:
+            _send(child, signal.SIGKILL)
+            _wait(child, KILL_SECONDS)
+        STARTED.discard(child)
+
+
+def stop_all():
+    """End all that this process has started and not stopped."""
+    stop(*(child for child in list(STARTED) if child.poll() is None))
 
 
 # The children of run() in the threads of side_by_side.py, and whether they must end.
@@ -192,17 +260,21 @@ def all_stopped():
     """Stop what other threads run(), and keep them from starting anything meanwhile."""
     ENDING.set()
     try:
-        for child in list(CHILDREN):
-            stop(child)
+        stop(*CHILDREN)
         yield
     finally:
         ENDING.clear()
 
 
-def _start_logged(argv, stream, **keywords):
-    """Start a child that all_stopped() finds, or not at all."""
+def check_ending():
+    """Called where a thread waits for something else than a child: end it, if it must end."""
     if ENDING.is_set():
         raise say.LabError("stopped")
+
+
+def _start_logged(argv, stream, **keywords):
+    """Start a child that all_stopped() finds, or not at all."""
+    check_ending()
     child = start(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **keywords)
     CHILDREN.add(child)
     if ENDING.is_set():
@@ -223,15 +295,27 @@ def measured(argv):
     return child.returncode, used.ru_utime + used.ru_stime
 
 
-def run(argv, log, what, *, cwd=None, env=None, append=False):
+def output(argv, **keywords):
+    """Run a command. Returns its exit code, and what it prints on standard output, as text."""
+    child = start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                  errors="replace", **keywords)
+    try:
+        said, _ = child.communicate()
+    finally:
+        stop(child)
+    return child.returncode, said
+
+
+def run(argv, log, what, *, append=False, **keywords):
     """Run a command with its output in a log; raise LabError if it fails.
 
     @what: named in the error, with the most telling line of the log
+    @keywords: of start()
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = log.stat().st_size if append and log.exists() else 0
     with open(log, "ab" if append else "wb") as stream:
-        child = _start_logged(argv, stream, cwd=cwd, env=env or ENVIRONMENT)
+        child = _start_logged(argv, stream, **keywords)
         try:
             code = _wait_showing(child, log, begin) if say.VERBOSE else child.wait()
         finally:

@@ -32,8 +32,10 @@ class UsageError(LabError):
 
 
 def info(text):
-    """One line for the user; standard output belongs to scenarios."""
-    print(f"lab: {text}", file=sys.stderr, flush=True)
+    """One line for the user; standard output belongs to scenarios. In one write, as other threads
+    have lines as well."""
+    sys.stderr.write(f"lab: {text}\n")
+    sys.stderr.flush()
 
 
 def last_words(text):

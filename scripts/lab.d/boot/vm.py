@@ -407,7 +407,7 @@ def _booted(words, watch):
         try:
             yield Lab(child, watch, ours if dog else None)
         finally:
-            process.stop(child, own_group=not terminal)
+            process.stop(child)
 
 
 def _supervise(guard, first, second=None):

@@ -140,9 +140,8 @@ class Browser:
         argv = [path, *ARGUMENTS, f"--user-data-dir={self.profile.name}", "about:blank"]
         home = dict(process.ENVIRONMENT, HOME=self.profile.name)
         with open(Path(self.profile.name) / "stderr", "wb") as log:
-            self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          env=home, close_fds=False, start_new_session=True,
-                                          preexec_fn=descriptors)
+            self.child = process.start(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       env=home, close_fds=False, preexec_fn=descriptors)
         os.close(to_read)
         os.close(from_write)
         self.pipes = (from_read, to_write)

@@ -2,7 +2,6 @@
 """All tests: each part leaves KTAP in out/check; the last line of output is the count."""
 
 import os
-import subprocess
 import sys
 
 from base import ktap, process, say, workloads
@@ -26,12 +25,9 @@ def in_python(*directories):
     """Unit tests in Python."""
     results = []
     for directory in directories:
-        result = subprocess.run([sys.executable, "-B", paths.LAB_D / "check/unittest_ktap.py",
-                                 paths.REPO / directory],
-                                stdout=subprocess.PIPE, text=True, check=False,
-                                stdin=subprocess.DEVNULL,
-                                preexec_fn=process.die_with_parent)
-        results += ktap.parse(result.stdout, directory)
+        _, said = process.output([sys.executable, "-B", paths.LAB_D / "check/unittest_ktap.py",
+                                  paths.REPO / directory])
+        results += ktap.parse(said, directory)
     return results
 
 
@@ -80,14 +76,10 @@ def unit_tests():
     target = build.UNIT
     with image.locked(target.directory, "its unit tests"):
         build.refresh(target)
-        argv = chroot.command(build.command(target), build.binds())
-        output = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
-                                stderr=sys.stderr, stdin=subprocess.DEVNULL,
-                                env=process.ENVIRONMENT,
-                                preexec_fn=process.die_with_parent)
-    results = ktap.parse(output.stdout, "unit")
-    if output.returncode and ktap.counts(results)[1] == 0:
-        results.append(ktap.Result("unit: make", ktap.FAILED, f"exit code {output.returncode}"))
+        code, said = process.output(chroot.command(build.command(target), build.binds()))
+    results = ktap.parse(said, "unit")
+    if code and ktap.counts(results)[1] == 0:
+        results.append(ktap.Result("unit: make", ktap.FAILED, f"exit code {code}"))
     return results
 
 

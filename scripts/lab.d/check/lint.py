@@ -57,10 +57,8 @@ def is_python(path, text):
 
 def _run(argv):
     """Run a tool; returns its exit code and what it prints."""
-    result = subprocess.run([str(word) for word in argv], cwd=paths.REPO, text=True,
-                            env=process.ENVIRONMENT, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return result.returncode, result.stdout.strip()
+    code, said = process.output(argv, cwd=paths.REPO, stderr=subprocess.STDOUT)
+    return code, said.strip()
 
 
 def _tool(name, path, argv):
