@@ -217,6 +217,26 @@ class Signals(unittest.TestCase):
             with self.subTest(number.name):
                 self.stopped(number, "check", "python", repo=clone)
 
+    def test_other_run(self):
+        """While it waits for another run, it does not wait for that to end."""
+        self.make_tree()
+        (self.lab / "root" / image.STAMP).unlink()
+        with open(self.lab / ".lock", "w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            with mock.patch.object(self, "locked", list), \
+                    mock.patch.object(self, "begun", self.waiting):
+                self.stopped(signal.SIGTERM, "build", "vfio")
+
+    def waiting(self):
+        """Files by which a process of this run has a lock, or waits for it."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"OUT={self.out}\0".encode() in path.read_bytes():
+                    found += [one for one in path.parent.glob("fd/*")
+                              if os.readlink(one) == str(self.lab / ".lock")]
+        return found
+
 
 if __name__ == "__main__":
     unittest.main()

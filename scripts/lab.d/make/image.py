@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 
 from base import files, process, say
@@ -69,6 +70,8 @@ DISK_NEEDED = 6 * GIB
 LAYER_NEEDED = 3 * GIB
 # The part of TMPDIR that mmdebstrap uses when an ordinary user runs it.
 TEMPORARY_NEEDED = 3 * GIB
+# Seconds between two looks whether a lock is free.
+LOOK = 0.1
 
 
 def digest(*parts):
@@ -90,8 +93,19 @@ def locked(directory, what, name=".lock"):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say.info(f"waiting for another run to finish {what}")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            _wait_for(stream)
         yield
+
+
+def _wait_for(stream):
+    """Wait for a lock, unless this thread must end: a signal does not interrupt a thread."""
+    while True:
+        process.check_ending()
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(LOOK)
 
 
 def setup(these, locked=True):
