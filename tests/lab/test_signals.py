@@ -47,6 +47,21 @@ TARGET = """case $last in
 *.tar) : >"$last" ;;
 *) mkdir "$last" "$last/usr" ;;
 esac"""
+# apt-get ends at SIGINT, but not before dpkg has done what it does.
+APT = """#!/bin/sh
+[ "$1" != -s ] || exit 0
+trap 'asked=1' INT
+sleep 1000 &
+: >"{base}/began"
+wait
+sleep 0.3
+kill $!
+echo "asked $asked" >"{base}/whole"
+"""
+SUDO = """#!/bin/sh
+shift
+exec "$@"
+"""
 # A test that takes long, and has a child.
 SLOW_TEST = """
 import pathlib, subprocess, unittest
@@ -236,6 +251,16 @@ class Signals(unittest.TestCase):
                     found += [one for one in path.parent.glob("fd/*")
                               if os.readlink(one) == str(self.lab / ".lock")]
         return found
+
+    def test_packages(self):
+        """While apt-get installs something on the host: dpkg does all of what it does."""
+        program(self.base / "bin/apt-get", APT.format(base=self.base))
+        program(self.base / "bin/sudo", SUDO)
+        for name in ("sh", "env", "sleep", "unshare", "mount"):
+            (self.base / "bin" / name).symlink_to(shutil.which(name))
+        self.need((), image.DISK_NEEDED)
+        self.stopped(signal.SIGTERM, "image", PATH=f"{self.base}/bin")
+        self.assertEqual((self.base / "whole").read_text(), "asked 1\n")
 
 
 if __name__ == "__main__":

@@ -62,11 +62,12 @@ def ensure(needed, keyring=False):
     if not shutil.which("apt-get"):
         raise say.LabError("please install: " + " ".join(names))
     log = paths.LAB / "packages.log"
+    # A dpkg that is killed leaves packages of the host half installed.
     with say.Step("host packages: installing " + " ".join(names)):
         if not _known(names):
-            process.run(_apt(["update"]), log, "apt-get update")
+            process.run(_apt(["update"]), log, "apt-get update", whole=True)
         process.run(_apt([*INSTALL, *names]), log, "apt-get install " + " ".join(names),
-                    append=True)
+                    append=True, whole=True)
 
 
 def for_image():
