@@ -29,7 +29,8 @@ FOREIGN = ("KERNEL", "QEMU", "LIBVIRT", "LOCK", "CONTAINER", "DEBUG", "REPEAT", 
 # Seconds that anything may take; a machine of any speed is faster.
 PATIENCE = 60
 # What the lab says besides: what it does, and that this was stopped.
-STEP = re.compile(r"lab: (.+ \.\.\.|.+: (stopped|done) after [\d.]+ s|.+: \d+ s\b.*|waiting for .+)")
+STEP = re.compile(r"lab: (.+ \.\.\.|.+: (stopped|done) after [\d.]+ s|.+: \d+ s\b.*|waiting for .+"
+                  r"|check: newest: .+)")
 
 # A program that takes long, and leaves a file when it has begun. Of its children, one ends only by
 # SIGKILL.
@@ -261,6 +262,19 @@ class Signals(unittest.TestCase):
         self.need((), image.DISK_NEEDED)
         self.stopped(signal.SIGTERM, "image", PATH=f"{self.base}/bin")
         self.assertEqual((self.base / "whole").read_text(), "asked 1\n")
+
+    def test_lab_in_a_lab(self):
+        """In a check that part newest runs for other versions, while it adds to a copy of the tree:
+        only the outer one says that it was stopped."""
+        self.make_tree()
+        self.need((), image.LAYER_NEEDED)
+        root = self.lab / "root"
+        (root / "etc/apt/sources.list.d").mkdir(parents=True)
+        program(root / "bin/mkdir", "#!/bin/sh\n")
+        program(root / "bin/sed", SLOW.format(began="/began", more=""))
+        program(self.base / "bin/mmdebstrap", SLOW.format(began=self.base / "began", more=""))
+        self.stopped(signal.SIGINT, "check", "newest", ready=2)
+        self.assertEqual([*self.out.glob("lab/*/root.new")], [])
 
 
 if __name__ == "__main__":

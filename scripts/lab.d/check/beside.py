@@ -8,13 +8,12 @@ two labs runs two parts at a time. What a part prints goes to out/check/PART.log
 import dataclasses
 import functools
 import json
-import sys
 from pathlib import Path
 
 from base import files, ktap, process, say, side_by_side
 from base.side_by_side import Job
 from boot import vm
-from check import blame
+from check import blame, inside
 from make import paths
 
 # GiB for two labs, or a lab and two hosts of libvirt, and what is built meanwhile.
@@ -64,9 +63,10 @@ def _run_part(name, found, took):
     reason = f"{files.short(log)} does not say how it ended"
     with say.Step(f"check: {name}", _last_line(log)) as step:
         try:
-            process.run([sys.executable, "-B", paths.REPO / "scripts/lab", "check",
-                         "--results", left, name], log, f"part {name}")
+            process.run(inside.command("check", "--results", left, name), log, f"part {name}",
+                        **inside.more())
         except say.LabError as error:
+            process.check_ending()
             # A part of which a test failed ends like this as well.
             reason = str(error)
     took[name] = step.elapsed()

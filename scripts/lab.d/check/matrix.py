@@ -10,12 +10,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from itertools import product
 
-from base import files, process, rst, say
+from base import files, rst, say
+from check import inside
 from make import paths, versions
 
 TABLE = paths.MATRIX / "tested.rst"
@@ -80,13 +80,7 @@ def play(run):
     say.info("matrix: " + " ".join(f"{name}={word}" for name, word in run.variables.items()))
     # A run that ends early leaves that of the one before.
     run.report.unlink(missing_ok=True)
-    child = process.start([sys.executable, "-B", paths.REPO / "scripts/lab", "run",
-                           "--results", run.directory, "migrate"],
-                          stdin=subprocess.DEVNULL, env={**process.ENVIRONMENT, **run.variables})
-    try:
-        code = child.wait()
-    finally:
-        process.stop(child)
+    code = inside.run("run", "--results", run.directory, "migrate", **run.variables)
     run.record.write_text(json.dumps({"code": code, "date": began, "commit": tried}) + "\n")
     return code == 0
 

@@ -2,11 +2,8 @@
 """A part of the check that tries the newest kernel and QEMU: a check of the short kind, in a process
 of its own, as the versions are chosen once for a process."""
 
-import subprocess
-import sys
-
-from base import files, ktap, process, say
-from check import beside, blame
+from base import files, ktap, say
+from check import beside, blame, inside
 from make import image, paths, versions
 
 # The kernel and the QEMU that came last.
@@ -22,13 +19,7 @@ def check():
     say.info(f"check: newest: {NAME}")
     # Its image begins as a copy of ours.
     image.make_root()
-    child = process.start([sys.executable, "-B", paths.REPO / "scripts/lab", "check",
-                           "--short", "--results", left],
-                          stdin=subprocess.DEVNULL, env={**process.ENVIRONMENT, **VERSIONS})
-    try:
-        code = child.wait()
-    finally:
-        process.stop(child)
+    code = inside.run("check", "--short", "--results", left, **VERSIONS)
     try:
         results = beside.load(left)
     except (OSError, ValueError):
