@@ -2,8 +2,10 @@
 """Tests of the soak: what is drawn, and how it goes on."""
 
 import contextlib
+import fcntl
 import io
 import json
+import os
 import sys
 import tempfile
 import unittest
@@ -13,10 +15,14 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
+from base import say
 from boot import job, scenario
 from check import soak
+from make import place
 
 KINDS = len(soak.KINDS)
+# What a round may leave: a look at what is left.
+LOOK = "KTAP version 1\n1..1\nok 1 R7_nothing_is_left_of_killed_users\n"
 
 
 class Draw(unittest.TestCase):
@@ -59,6 +65,7 @@ class Rounds(unittest.TestCase):
         """Leaves figures, and takes ten minutes."""
         where.mkdir()
         (where / "output.txt").write_text("figures: kills=3\n")
+        (where / "kills.ktap").write_text(LOOK)
         self.played.append((name, pairs))
         self.clock += 600
         return job.Outcome(1 if len(self.played) - 1 in self.bad else 0, None, [])
@@ -76,6 +83,8 @@ class Rounds(unittest.TestCase):
         self.assertEqual((code, len(self.played)), (0, 6))
         self.assertEqual([path.name for path in self.root.iterdir()], [soak.STATE])
         self.assertRegex(text, r"users of a device ended at random +18\n")
+        self.assertRegex(text, r"looks for what is left +6\n")
+        self.assertRegex(text, r"leaks +0\n")
         self.assertIn("6 rounds, 0 failed, SEED=7", text)
 
     def test_bad(self):
@@ -86,6 +95,29 @@ class Rounds(unittest.TestCase):
         name = f"0002-{soak.draw('7', 2)[0]}"
         self.assertTrue((self.root / name / "output.txt").exists())
         self.assertIn(name, text)
+
+    def test_broken_lab(self):
+        """If nothing passes any more, it ends long before its time; it goes on if told to."""
+        self.bad = set(range(100))
+        for rounds in (soak.IN_A_ROW, 2 * soak.IN_A_ROW):
+            code, text = self.run_soak(100, "7")
+            self.assertEqual((code, len(self.played)), (1, rounds))
+            self.assertIn(f"{rounds} rounds, {rounds} failed", text)
+
+    def test_two_at_once(self):
+        """The second one leaves the first one's results alone."""
+        self.root.mkdir()
+        (self.root / "0000-kills").mkdir()
+        with place.locked(self.root, fcntl.LOCK_EX, "x"), \
+                self.assertRaisesRegex(say.LabError, "another soak is at work in"):
+            self.run_soak(1, "8")
+        self.assertTrue((self.root / "0000-kills").exists())
+
+    def test_debug(self):
+        """There is no guest on the debug kernel."""
+        with mock.patch.dict(os.environ, DEBUG="1"), \
+                self.assertRaisesRegex(say.UsageError, "leave out DEBUG=1"):
+            self.run_soak(1)
 
     def test_goes_on(self):
         """After an interruption, with the next round of the same seed."""

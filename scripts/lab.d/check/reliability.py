@@ -62,15 +62,19 @@ def _failed(results, pattern):
     return len(chosen), sum(one.state == ktap.FAILED for one in chosen)
 
 
+def of_looks(results):
+    """How many of these results look for what is left, and how many found something."""
+    looks, leaks = _failed(results, LEFT)
+    return {"looks": looks, "leaks": leaks} if looks else {}
+
+
 def collect(results):
     """name -> number, of all results of a check; None where no run has told it."""
     found = {}
     for directory in sorted({Path(one.evidence) for one in results if one.evidence}):
         figures.add(found, of_directory(directory))
-    looks, leaks = _failed(results, LEFT)
+    figures.add(found, of_looks(results))
     logs, reports = _failed(results, LOG)
-    if looks:
-        figures.add(found, {"looks": looks, "leaks": leaks})
     if logs:
         figures.add(found, {"logs": logs, "reports": reports})
     return {name: found.get(name) for name in (*TRIED, *LOST)}

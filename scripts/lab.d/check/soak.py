@@ -2,9 +2,11 @@
 """A soak: for hours, one run after the other of what is drawn, each in a lab of its own.
 
 Round N of a seed is always the same. What was done is in soak.json: a soak that was interrupted goes
-on after its last whole round. The results of a round that failed are kept.
+on after its last whole round. The results of a round that failed are kept. A lab in which nothing
+passes any more ends the soak, before such results fill the disk.
 """
 
+import fcntl
 import json
 import random
 import secrets
@@ -13,12 +15,14 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from base import figures, files, say, workloads
+from base import figures, files, ktap, say, workloads
 from boot import job, scenario
 from check import reliability
-from make import paths, ready
+from make import paths, place, ready, versions
 
 STATE = "soak.json"
+# So many rounds may fail in a row.
+IN_A_ROW = 5
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,11 @@ class Soak:
             self.seed, self.rounds = state["seed"], state["rounds"]
             say.info(f"soak: {len(self.rounds)} rounds are done; it goes on")
         else:
-            shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True, exist_ok=True)
+            for path in self.directory.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def spent(self):
         """Seconds of all rounds."""
@@ -104,6 +111,9 @@ class Soak:
         outcome = job.run_scenario(name, pairs, where)
         found = reliability.of_directory(where)
         figures.add(found, {"logs": 1, "reports": int(bool(outcome.findings))})
+        figures.add(found, reliability.of_looks(
+            [result for path in sorted(where.rglob("*.ktap"))
+             for result in ktap.parse(path.read_text(errors="replace"), path.stem)]))
         self.rounds.append({"scenario": name, "pairs": pairs, "passed": outcome.exit_code() == 0,
                             "seconds": round(time.monotonic() - begin), "figures": found})
         if self.rounds[-1]["passed"]:
@@ -135,11 +145,24 @@ class Soak:
 
 def run(hours, seed):
     """Soak for so many hours; the exit code is 0 only if each round passed."""
-    soak = Soak(paths.SOAK, seed, hours * 3600)
-    say.info(f"soak: {hours:g} h, SEED={soak.seed}")
-    while soak.spent() < soak.seconds:
+    if versions.debug():
+        raise say.UsageError(f"soak: the debug kernel has no KVM, so no guest; leave out "
+                             f"DEBUG={versions.debug()}")
+    paths.SOAK.mkdir(parents=True, exist_ok=True)
+    with place.locked(paths.SOAK, fcntl.LOCK_EX, f"another soak is at work in "
+                      f"{files.short(paths.SOAK)}: end it, or choose another place with OUT="):
+        return _run(Soak(paths.SOAK, seed, hours * 3600))
+
+
+def _run(soak):
+    say.info(f"soak: {soak.seconds / 3600:g} h, SEED={soak.seed}")
+    bad = 0
+    while soak.spent() < soak.seconds and bad < IN_A_ROW:
         soak.play()
+        bad = 0 if soak.rounds[-1]["passed"] else bad + 1
         say.info(soak.line())
+    if bad == IN_A_ROW:
+        say.info(f"soak: {bad} rounds have failed, one after the other: it ends before its time")
     for line in soak.table():
         print(line)
     for name in soak.failed():
