@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 import unittest
@@ -99,6 +100,16 @@ class Table(unittest.TestCase):
             self.asked.clear()
             self.play(codes, KERNEL="7.3", QEMU="11.1", CONTAINER="type1")
         self.assertEqual(self.lines()[0][3:5], ["failed", "-"])
+
+    def test_stopped(self):
+        """A signal in the middle: what is no more known to have passed is not in the table."""
+        chosen = {"KERNEL": "7.3", "QEMU": "11.1", "CONTAINER": "type1"}
+        self.play([0], **chosen)
+        with mock.patch.object(matrix.inside, "run", side_effect=process.Stopped(signal.SIGINT)), \
+                mock.patch.dict(os.environ, chosen), self.assertRaises(process.Stopped):
+            matrix.run_all()
+        matrix.write_table()
+        self.assertEqual(self.lines(), [])
 
     def test_none(self):
         """Nothing that could work is an error."""

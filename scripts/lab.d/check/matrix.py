@@ -78,8 +78,9 @@ def play(run):
     """Play it and leave its record. Returns whether the proof passed."""
     began, tried = time.strftime("%Y-%m-%d", time.gmtime()), commit()
     say.info("matrix: " + " ".join(f"{name}={word}" for name, word in run.variables.items()))
-    # A run that ends early leaves that of the one before.
+    # A run that ends early leaves that of the one before; one that a signal stops, no record.
     run.report.unlink(missing_ok=True)
+    run.record.unlink(missing_ok=True)
     code = inside.run("run", "--results", run.directory, "migrate", **run.variables)
     run.record.write_text(json.dumps({"code": code, "date": began, "commit": tried}) + "\n")
     return code == 0
