@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import ktap, process, say
-from check import beside, blame, check, newest
+from check import beside, blame, check, newest, repeat
 from make import image, paths
 
 
@@ -35,6 +35,7 @@ class Newest(unittest.TestCase):
         def start(argv, env, **_more):
             self.assertTrue(made, "its image begins as a copy of ours")
             self.assertEqual({name: env[name] for name in newest.VERSIONS}, newest.VERSIONS)
+            self.assertEqual(repeat.wanted(env), 1)
             self.assertIn("--short", argv)
             if left:
                 beside.save(argv[-1], left)
@@ -42,6 +43,7 @@ class Newest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory, \
                 mock.patch.object(paths, "CHECK", Path(directory)), \
                 mock.patch.object(say, "info"), mock.patch.object(process, "stop"), \
+                mock.patch.dict(process.ENVIRONMENT, REPEAT="10"), \
                 mock.patch.object(image, "make_root", lambda: made.append(True)), \
                 mock.patch.object(process, "start", start):
             return newest.check()

@@ -54,6 +54,14 @@ class Repeat(unittest.TestCase):
         self.assertEqual(self.runs, 2)
         self.assertEqual(ktap.counts(results), (1, 1, 0))
 
+    def test_nothing_passes(self):
+        """A part that skips all, or has no result at all, is no run that passed."""
+        skipped = ktap.Result("test", ktap.SKIPPED)
+        self.assertEqual(repeat.part("fire-iommufd", lambda: [skipped], 3)(), [skipped])
+        self.assertEqual(repeat.part("model", list, 3)(), [])
+        found = iter([[ktap.Result("test", ktap.PASSED)], []])
+        self.assertEqual(repeat.part("model", lambda: next(found), 2)(), [])
+
     def test_once(self):
         """What needs no lab runs once; these parts exist."""
         self.assertLessEqual(set(repeat.ONCE), set(check.PARTS))

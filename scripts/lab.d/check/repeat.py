@@ -19,7 +19,7 @@ def wanted(environment):
 def part(name, run_part, count):
     """The part of this name, to run @count times. The results of the last run count, and each run
     before it is a result more. After a run that fails there is no other one, so its evidence
-    stays."""
+    stays; nor is there after one in which nothing passed, which says nothing by its number."""
     if count == 1 or name in ONCE:
         return run_part
 
@@ -29,9 +29,9 @@ def part(name, run_part, count):
             say.info(f"check: {name}: run {number} of {count}")
             results = run_part()
             passed, failed, _ = ktap.counts(results)
-            if failed or number == count:
+            if failed or not passed or number == count:
                 break
             before.append(ktap.Result(f"{name}: run {number} of {count}", ktap.PASSED,
                                       f"{passed} passed"))
-        return before + results
+        return before + results if results else results
     return run_parts
