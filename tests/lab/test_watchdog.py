@@ -320,7 +320,10 @@ class Evidence(unittest.TestCase):
 class Check(unittest.TestCase):
     """hung_lab.py, with labs that are made up."""
 
-    KEPT = " ".join(word for words in hung_lab.KEPT.values() for word in words)
+    KEPT = ("thread 7 CPU 0/TCG: state S\nwchan x\nCPU#0\nHLT=1\nCPU#1\n"
+            "=== QEMU: info lapic 0 ===\nLVTT\t 0x000100ec masked\n"
+            "Tick Device\n event_handler:  hrtimer_interrupt\n"
+            "Kernel panic - not syncing: NMI\nCall Trace:\n")
     # Of each lab: why it ended, what its kernel logged, what it said, what was kept.
     GOOD = {"timer": (hung_lab.REASON, [], hung_lab.MASKED, KEPT),
             "stall": (hung_lab.STALL_REASON, [("rcu stall", hung_lab.STALL)], "",
@@ -359,6 +362,15 @@ class Check(unittest.TestCase):
             "a lab whose kernel logs a stall counts as hung", "hang.txt says which stall"])
         clean = (hung_lab.STALL_REASON, [], "", hung_lab.STALL_REASON)
         self.assertEqual(self.failed(stall=clean), ["the stall is a finding, and the only one"])
+
+    def test_kvm(self):
+        """What a lab with KVM leaves; and a timer that is not masked, with either accelerator."""
+        for thread, masked, unmasked in (("TCG", "000100ec", "000000ec"),
+                                         ("KVM", "000500ec", "000400ec")):
+            text = self.KEPT.replace("TCG", thread)
+            self.assertEqual(hung_lab.missing(text.replace("000100ec", masked)), [])
+            self.assertEqual(hung_lab.missing(text.replace("000100ec", unmasked)),
+                             ["the masked timer"])
 
     def test_nothing_is_kept(self):
         for name, tests in (("timer", ["hang.txt has what is needed"]),
