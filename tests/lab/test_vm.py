@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""When KVM is used: it must be the CPU's own, and nest."""
+"""When KVM is used: it must be the CPU's own, and nest. And what QEMU and the kernel are told."""
 
 import itertools
+import json
+import os
 import sys
 import tempfile
 import time
@@ -12,7 +14,8 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
-from boot import scenario, tsc, vm
+from base import say
+from boot import job, scenario, tsc, vm
 
 
 class KvmMissing(unittest.TestCase):
@@ -53,6 +56,83 @@ class KvmMissing(unittest.TestCase):
         """AMD and Intel."""
         self.assertIsNone(self.missing("svm", "1"))
         self.assertIsNone(self.missing("vmx", "Y", "kvm_intel"))
+
+
+class Kvm(unittest.TestCase):
+    """A lab on a machine with KVM: /dev/kvm is a file here, which is opened and no more."""
+
+    def setUp(self):
+        self.root = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.root / "kvm_intel/parameters").mkdir(parents=True)
+        (self.root / "kvm_intel/parameters/nested").write_text("Y\n")
+        (self.root / "kvm").touch()
+        (self.root / "cpuinfo").write_text("flags\t\t: fpu vmx lm\n")
+        real = vm.kvm_missing
+        self.enterContext(mock.patch.object(vm, "kvm_missing", lambda: real(
+            self.root / "kvm", self.root / "cpuinfo", self.root)))
+        self.enterContext(mock.patch.dict(os.environ, ACCEL="", DEBUG=""))
+        self.said = []
+        self.enterContext(mock.patch.object(vm.say, "info", self.said.append))
+
+    def test_used(self):
+        """It is used where it is there, without a word."""
+        self.assertEqual((vm.accelerator(), self.said), ("kvm", []))
+        (self.root / "kvm").unlink()
+        self.assertEqual(vm.accelerator(), "tcg")
+        self.assertRegex(self.said.pop(), "^no KVM: .*/kvm: No such file")
+
+    def test_forced(self):
+        """ACCEL= decides, and no other word will do."""
+        os.environ["ACCEL"] = "tcg"
+        self.assertEqual((vm.accelerator(), self.said), ("tcg", []))
+        os.environ["ACCEL"] = "kvm"
+        self.assertEqual((vm.accelerator(), self.said), ("kvm", []))
+        (self.root / "kvm").unlink()
+        self.assertEqual(vm.accelerator(), "kvm")
+        self.assertRegex(self.said.pop(), "though KVM will hardly do: .*/kvm: No such file")
+        os.environ["ACCEL"] = "xen"
+        with self.assertRaisesRegex(say.UsageError, "ACCEL=xen: kvm or tcg expected"):
+            vm.accelerator()
+
+    def words(self, accel):
+        """QEMU's command line."""
+        with mock.patch.object(vm.emulator, "program", lambda: Path("/lab/qemu-lab")):
+            return [str(word) for word in vm.command(self.root, accel, (), False)]
+
+    def test_command_line(self):
+        """The package's own QEMU on the machine's own CPU, which nests; the rest is as without."""
+        words, emulated = self.words("kvm"), self.words("tcg")
+        self.assertEqual(words[words.index("-accel"):][:6],
+                         ["-accel", "kvm", "-cpu", "host", "-smp", str(vm.CPUS)])
+        self.assertEqual(words[3], str(vm.paths.ROOT / "usr/bin/qemu-system-x86_64"))
+        self.assertEqual(emulated[3], "/lab/qemu-lab")
+        # The IOMMU remaps interrupts, for which half of the irqchip must be QEMU's.
+        self.assertIn("kernel-irqchip=split", words[words.index("-machine") + 1])
+        self.assertIn("intel-iommu,intremap=on,eim=on", words)
+        differ = [place for place, pair in enumerate(zip(words, emulated)) if len({*pair}) > 1]
+        self.assertEqual([words[place - 1] for place in differ],
+                         [words[2], "-accel", "-cpu", "-append"])
+        self.assertEqual(len(words), len(emulated))
+
+    def run_job(self, accel=None):
+        """(accelerator that a boot gets, the one that the program in the lab is told)."""
+        got = []
+        with mock.patch.object(vm, "run", lambda _, accel, *_more: got.append(accel)), \
+                mock.patch.object(vm, "machine", lambda: "x"):
+            job.run(self.root, {}, ["true"], accel=accel, quiet=True)
+        return got[0], json.loads((self.root / job.JOB).read_text())["accel"]
+
+    def test_job(self):
+        """A job boots on it, unless its scenario counts instructions."""
+        self.assertEqual(self.run_job(), ("kvm", "kvm"))
+        self.assertEqual(self.run_job("icount"), ("icount", "icount"))
+        (self.root / "kvm").unlink()
+        self.assertEqual(self.run_job(), ("tcg", "tcg"))
+
+    def test_each(self):
+        """Each accelerator has its limits."""
+        for table in (vm.TIMEOUT, vm.watchdog.LIMIT):
+            self.assertEqual(set(table), set(vm.HARDWARE))
 
 
 class Memory(unittest.TestCase):

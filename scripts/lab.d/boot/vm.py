@@ -95,11 +95,13 @@ def machine(cpuinfo="/proc/cpuinfo"):
 def accelerator():
     """kvm if it can run the lab, else tcg; ACCEL= forces one."""
     forced = os.environ.get("ACCEL")
+    if forced not in (None, "", "kvm", "tcg"):
+        raise say.UsageError(f"ACCEL={forced}: kvm or tcg expected")
+    why = None if forced == "tcg" else kvm_missing()
     if forced:
-        if forced not in ("kvm", "tcg"):
-            raise say.UsageError(f"ACCEL={forced}: kvm or tcg expected")
+        if why:
+            say.info(f"ACCEL=kvm, though KVM will hardly do: {why}")
         return forced
-    why = kvm_missing()
     if why:
         say.info(f"no KVM: {why}")
     return "tcg" if why else "kvm"
