@@ -88,18 +88,48 @@ class Reset(unittest.TestCase):
         with a reboot that nobody asked for, but not before."""
         run = traveller.Traveller("failures", "", SimpleNamespace(patience=0), Path("/d"))
         run.host, run.window, seen = mock.MagicMock(), {1}, []
-        run.host.vm.console.return_value = "MDMA-GUEST ready\n"
         run.host.vm.wait_console = lambda text, _, count: seen.append((text, count))
         run.host.vm.qmp.command = lambda name, **words: seen.append((name, *words.values()))
-        run.host.mdev.stat = lambda name: {"pinned": 0, "seq": 7}[name]
-        run.host.mdev.settings.side_effect = [{"window": ""}, {"window": "0x2000-0x3fff"}]
+        run.host.mdev.settings.return_value = {"window": "0x2000-0x3fff"}
         run.host.mdev.state.return_value = "running"
         with mock.patch.object(run, "_goes_on", lambda *_: seen.append("goes on")), \
                 mock.patch.object(run, "_account"), mock.patch.object(guest_vm, "wait_status"):
-            run._stayed(True)  # pylint: disable=protected-access
+            run._stayed(2)  # pylint: disable=protected-access
         self.assertEqual(seen, [("MDMA-GUEST ready", 2), ("set-action", "shutdown"), "goes on",
                                 ("stop",), ("cont",)])
-        self.assertEqual((run.written.since, run.window), (7, {2, 3}))
+        self.assertEqual(run.window, {2, 3})
+
+    def test_fast_guest(self):
+        """One that has booted, and has another window, when its destination has ended."""
+        run = traveller.Traveller("failures", "", SimpleNamespace(patience=0, bandwidth=1),
+                                  Path("/d"))
+        run.host = run.mdevs = mock.MagicMock()
+        console, settings = ["MDMA-GUEST ready\n"], {"window": "0x1000-0x1fff"}
+        run.host.vm.console = lambda: "".join(console)
+        run.host.vm.log.return_value = ""
+        run.host.mdev.settings = lambda: dict(settings)
+        run.host.mdev.stat = lambda name: {"pinned": 0, "seq": 7}[name]
+
+        def command(name, **_words):
+            if name == "system_reset":
+                settings["window"] = ""
+        run.host.vm.qmp.command = command
+
+        def close():
+            settings["window"] = "0x2000-0x2fff"
+            console.append("MDMA-GUEST ready\n")
+        destination = SimpleNamespace(vm=Vm(-15), close=close)
+        destination.vm.connect = mock.Mock()
+        disturb = mock.Mock(side_effect=lambda one: one.reset())
+        with mock.patch.object(attempt.Attempt, "wait", lambda *_: "failed"), \
+                mock.patch.multiple(traveller, Host=lambda *_, **__: destination,
+                                    Link=mock.MagicMock(spec=Link)), \
+                mock.patch.object(run, "_stayed") as stayed, \
+                contextlib.redirect_stdout(io.StringIO()):
+            run.fail("x", traveller.RESET._replace(disturb=disturb), object())
+        stayed.assert_called_once_with(2)
+        self.assertEqual(run.written.since, 7)
+        self.assertEqual(run.results_of[0].state, ktap.PASSED)
 
 
 class Crash(unittest.TestCase):

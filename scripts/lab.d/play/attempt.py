@@ -110,11 +110,16 @@ class Attempt:
                     "active")
 
     def reset(self):
-        """Reset the guest, which boots again. QEMU may end with a reboot again, but not before the
-        guest has booted: told right after the reset, it ends. See Traveller."""
-        qmp = self.source.vm.qmp
+        """Reset the guest, which boots again. The reset takes the window and gives back what is
+        pinned; that must be seen before a fast guest has booted. QEMU may end with a reboot again,
+        but not before the guest has booted: told right after the reset, it ends. See Traveller."""
+        qmp, mdev = self.source.vm.qmp, self.source.mdev
         qmp.command("set-action", reboot="reset")
         qmp.command("system_reset")
+        wait_until("the reset takes the window, and gives back what is pinned",
+                   self.run.config.patience,
+                   lambda: not mdev.settings()["window"] and not mdev.stat("pinned"))
+        self.run.forgets(mdev.stat("seq"))
 
     def fails(self):
         """QEMU says why the migration has failed."""

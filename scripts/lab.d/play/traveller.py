@@ -11,7 +11,7 @@ from judge import events, moves, proof, ram, standstill, stays
 from play import guest_vm, mdev, plugged, switchover
 from play.attempt import ENDS, Attempt, reset_in_round
 from play.guest_vm import GuestError
-from play.host import Host, boot, set_workload, wait_until, wait_writes, workload
+from play.host import Host, boot, set_workload, wait_writes, workload
 from play.link import Link
 from play.trace import Tracer, proof_events
 
@@ -112,6 +112,7 @@ class Traveller:
         """
         self.reasons = []
         begin = time.monotonic()
+        boots = self._booted() + 1 if case.boots else 0
         with ExitStack() as stack:
             destination = Host(self.config, self.directory, there, incoming=True,
                                before=self.before)
@@ -133,7 +134,7 @@ class Traveller:
         if not moves:
             self.complain_if(destination.vm.crash(),
                              f"the destination ended by {destination.vm.crash()}")
-            self._stayed(case.boots)
+            self._stayed(boots)
         self._file(title, time.monotonic() - begin)
 
     def pass_by(self, title, device):
@@ -186,25 +187,29 @@ class Traveller:
                 file.write(f"{command}\n")
                 file.write(host.vm.qmp.command("human-monitor-command", command_line=command))
 
-    def _boots_anew(self):
-        """A reset takes the window and gives back what is pinned; then the guest boots."""
-        host, patience = self.host, self.config.patience
-        booted = host.vm.console().count("MDMA-GUEST ready")
-        wait_until("the reset takes the window, and gives back what is pinned", patience,
-                   lambda: not host.mdev.settings()["window"] and not host.mdev.stat("pinned"))
-        self.written = moves.Written(host.mdev.stat("seq"))
-        host.vm.wait_console("MDMA-GUEST ready", patience, booted + 1)
+    def forgets(self, seq):
+        """A reset: what the device wrote up to this number is gone with the guest's memory."""
+        self.written = moves.Written(seq)
+
+    def _booted(self):
+        """How often the guest has booted on this host."""
+        return self.host.vm.console().count("MDMA-GUEST ready")
+
+    def _boots_anew(self, times):
+        """After a reset, the guest has a window again when it has booted so many times."""
+        host = self.host
+        host.vm.wait_console("MDMA-GUEST ready", self.config.patience, times)
         # From now on a guest that panics must not go unnoticed.
         host.vm.qmp.command("set-action", reboot="shutdown")
         self.window = moves.window_pages(host.mdev.settings()["window"])
 
-    def _stayed(self, boots=False):
+    def _stayed(self, boots=0):
         """The guest did not move: it must be intact at the source.
 
-        @boots: it boots anew
+        @boots: it boots anew, and then has booted there so many times; 0: it does not
         """
         if boots:
-            self._boots_anew()
+            self._boots_anew(boots)
         host, qmp = self.host, self.host.vm.qmp
         guest_vm.wait_status(host.vm, ("running",), self.config.patience)
         if host.mdev.state() != "running":
