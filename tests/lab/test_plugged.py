@@ -7,6 +7,7 @@ import io
 import sys
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,15 @@ class PassBy(unittest.TestCase):
             run.pass_by("one", Device({}, {}))
         stayed.assert_called_once_with()
         self.assertEqual([(one.name, one.reason) for one in run.results_of], [("one", "x")])
+
+    def test_locked_by_whom(self):
+        """A type1 and iommufd count in different places."""
+        vm = SimpleNamespace(process=SimpleNamespace(pid=7))
+        for name in ("VmLck", "VmPin"):
+            text = "VmLck:\t       0 kB\nVmPin:\t       0 kB\n".replace(f"{name}:\t       0",
+                                                                     f"{name}:\t      12")
+            with mock.patch.object(guest_vm, "_text", lambda _, text=text: text):
+                self.assertEqual(guest_vm.locked_kb(vm), 12)
 
     def test_locked(self):
         """Memory that a stopped guest has locked belongs to nobody."""

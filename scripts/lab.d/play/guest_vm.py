@@ -123,9 +123,10 @@ def unplug(qmp, name, patience):
 
 
 def locked_kb(vm):
-    """Memory that a QEMU has locked: what its devices have pinned."""
+    """Memory that a QEMU has locked: what its devices have pinned. A type1 counts it as locked,
+    iommufd as pinned."""
     status = _text(Path("/proc", str(vm.process.pid), "status"))
-    return int(re.search(r"VmLck:\s+(\d+) kB", status)[1])
+    return sum(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) for name in ("VmLck", "VmPin"))
 
 
 def container(config):
