@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The parts of the scenario driver that need no guest."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,18 @@ class Transfers(unittest.TestCase):
         function(bench)
         self.assertIn("iterations=1;", told[0])
         return [line for line in told if line.startswith("dmatest_round")]
+
+    def test_patience(self):
+        """Ten times as long as a busy machine takes, for those of "make transfers" as well."""
+        target = re.search(r"^transfers:.*?\n\n", (ROOT / "Makefile").read_text(), re.M | re.S)[0]
+        words = re.findall(r"\b(?:\w+_)?(?:transfers|moves)=\d+", target)
+        config = driver.configuration(arguments.values(driver.KEYS, words))
+        bench = Bench(SimpleNamespace(mdev=None), None, config)
+        clients = driver.CLIENTS * 4 * config.client_transfers
+        self.assertGreater(driver.patience_of(bench), clients * 0.03)
+        total = config.transfers + config.moves * (clients + 4 * config.client_transfers)
+        self.assertGreater(total, 600000)
+        self.assertGreater(driver.TIMEOUT, total * 0.03)
 
     def test_kinds(self):
         self.assertEqual(self.rounds(lambda bench: bench.transfers(1)),
