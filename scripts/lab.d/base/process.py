@@ -190,11 +190,13 @@ def start(argv, *, own_group=True, grace=GRACE, whole=False, **keywords):
     """Start a child; it never outlives this process, nor the thread that started it.
 
     @grace: seconds that it may take to end after SIGTERM
-    @whole: it must not be killed in the middle of what it does, see stop()
+    @whole: it must not be killed in the middle of what it does, see stop(); it may outlive us
     """
+    keywords.setdefault("env", ENVIRONMENT)
+    keywords.setdefault("preexec_fn", None if whole else die_with_parent)
     with STOPPER.put_off():
         child = subprocess.Popen([str(word) for word in argv], start_new_session=own_group,
-                                 **{"env": ENVIRONMENT, "preexec_fn": die_with_parent, **keywords})
+                                 **keywords)
         child.own_group, child.grace, child.whole = own_group, grace, whole
         STARTED.add(child)
     return child
