@@ -233,6 +233,13 @@ class Signals(unittest.TestCase):
             with self.subTest(number.name):
                 self.stopped(number, "check", "python", repo=clone)
 
+    def test_check_lint(self):
+        """In one that has many things to do, side by side."""
+        self.make_tree()
+        for name in packages.FOR_LINT:
+            program(self.base / f"bin/{name}", SLOW.format(began=self.base / "began", more=""))
+        self.stopped(signal.SIGTERM, "check", "lint", repo=self.make_clone())
+
     def test_other_run(self):
         """While it waits for another run, it does not wait for that to end."""
         self.make_tree()

@@ -277,7 +277,7 @@ def check_ending():
 def _start_logged(argv, stream, **keywords):
     """Start a child that all_stopped() finds, or not at all."""
     check_ending()
-    child = start(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **keywords)
+    child = start(argv, stdin=subprocess.DEVNULL, **{"stdout": stream, "stderr": stream, **keywords})
     CHILDREN.add(child)
     if ENDING.is_set():
         stop(child)
@@ -299,12 +299,13 @@ def measured(argv):
 
 def output(argv, **keywords):
     """Run a command. Returns its exit code, and what it prints on standard output, as text."""
-    child = start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                  errors="replace", **keywords)
+    child = _start_logged(argv, subprocess.PIPE, text=True, errors="replace",
+                          **{"stderr": None, **keywords})
     try:
         said, _ = child.communicate()
     finally:
         stop(child)
+        CHILDREN.discard(child)
     return child.returncode, said
 
 

@@ -239,7 +239,13 @@ def run():
     packages.ensure(packages.FOR_LINT)
     try:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            return [result for results in pool.map(_results, _jobs()) for result in results]
+            try:
+                return [result for results in pool.map(_results, _jobs()) for result in results]
+            except BaseException:
+                # A signal does not wait for some hundred files.
+                with process.all_stopped():
+                    pool.shutdown(wait=True, cancel_futures=True)
+                raise
     finally:
         # checkpatch leaves a cache in its working directory.
         for cache in paths.REPO.glob(".checkpatch-camelcase*"):
