@@ -83,7 +83,8 @@ except process.Stopped as stopped:
                 while child.poll() is None and not (log.exists() and log.read_text().strip()):
                     time.sleep(0.02)
                 child.send_signal(signal.SIGTERM)
-                self.assertEqual(child.communicate(timeout=40)[0], f"{process.Stopped(signal.SIGTERM)}\n")
+                self.assertEqual(child.communicate(timeout=40)[0],
+                                 f"{process.Stopped(signal.SIGTERM)}\n")
             with self.assertRaises(ProcessLookupError):
                 os.kill(int(log.read_text()), 0)
 

@@ -308,7 +308,8 @@ class Boot(Clone):
         for _ in range(2):
             child.send_signal(signal.SIGTERM)
         said = child.communicate(timeout=PATIENCE)[1].splitlines()
-        self.assertEqual((child.returncode, said[-1]), (143, f"lab: {process.Stopped(signal.SIGTERM)}"))
+        self.assertEqual((child.returncode, said[-1]),
+                         (143, f"lab: {process.Stopped(signal.SIGTERM)}"))
         self.assertTrue(self.gone())
 
     def test_killed(self):

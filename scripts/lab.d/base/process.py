@@ -277,7 +277,8 @@ def check_ending():
 def _start_logged(argv, stream, **keywords):
     """Start a child that all_stopped() finds, or not at all."""
     check_ending()
-    child = start(argv, stdin=subprocess.DEVNULL, **{"stdout": stream, "stderr": stream, **keywords})
+    child = start(argv, **{"stdin": subprocess.DEVNULL, "stdout": stream, "stderr": stream,
+                           **keywords})
     CHILDREN.add(child)
     if ENDING.is_set():
         stop(child)
