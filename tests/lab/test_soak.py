@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import io
 import json
-import os
 import sys
 import tempfile
 import unittest
@@ -112,12 +111,6 @@ class Rounds(unittest.TestCase):
                 self.assertRaisesRegex(say.LabError, "another soak is at work in"):
             self.run_soak(1, "8")
         self.assertTrue((self.root / "0000-kills").exists())
-
-    def test_debug(self):
-        """There is no guest on the debug kernel."""
-        with mock.patch.dict(os.environ, DEBUG="1"), \
-                self.assertRaisesRegex(say.UsageError, "leave out DEBUG=1"):
-            self.run_soak(1)
 
     def test_goes_on(self):
         """After an interruption, with the next round of the same seed."""

@@ -119,6 +119,14 @@ class Versions(unittest.TestCase):
         self.choose(CONTAINER="iommufd", DEBUG="0")
         versions.check("run")
 
+    def test_debug_without_guest(self):
+        """Nor what is about guests alone."""
+        self.choose(KERNEL="", QEMU="", CONTAINER="", DEBUG="1")
+        for command in versions.WITH_GUEST:
+            with self.assertRaisesRegex(say.UsageError, f"{command}: .*leave out DEBUG=1"):
+                versions.check(command)
+        versions.check("check")
+
     def test_hook(self):
         """What mmdebstrap runs adds the backports of the suite's own mirror, and fails where the
         suite has no line."""

@@ -65,6 +65,8 @@ NO_IOMMUFD = {("6.12", "11.1"): "QEMU 11.1 maps a guest's memory by IOMMU_IOAS_M
 FOR_ALL = ("image", "build", "run", "shell", "check", "matrix", "clean")
 # The same for a QEMU of the user's own.
 FOR_QEMU = ("image", "build", "run", "shell", "clean")
+# Commands that are about guests.
+WITH_GUEST = ("matrix", "soak")
 # Variables that may be a path, and of what.
 PATHS = {"KERNEL": "a kernel's source tree", "QEMU": "a build of QEMU"}
 
@@ -81,7 +83,9 @@ def check(command=None):
         if word and word not in known and not (variable in PATHS and "/" in word):
             more = f", and the path of {PATHS[variable]}, with a /" if variable in PATHS else ""
             raise say.UsageError(f"{variable}={word}: there are {', '.join(known)}{more}")
-    debug()
+    if debug() and command in WITH_GUEST:
+        raise say.UsageError(f"{command}: the debug kernel has no KVM, so no guest; leave out "
+                             f"DEBUG={debug()}")
     if tree() and command not in (None, *FOR_ALL):
         raise say.UsageError(f"KERNEL={tree()}: {command} is for {' and '.join(words['KERNEL'])}")
     if qemu_build() and command not in (None, *FOR_QEMU):
