@@ -22,6 +22,7 @@ sys.path.insert(0, str(REPO / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import process
+from check import beside
 from make import image, packages, versions
 
 # Variables that would make another lab of it.
@@ -232,6 +233,16 @@ class Signals(unittest.TestCase):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number.name):
                 self.stopped(number, "check", "python", repo=clone)
+
+    def test_check_beside(self):
+        """In two parts that run side by side, each in a lab of its own."""
+        if not beside.possible(["python", "unit"]):
+            self.skipTest("no memory for two parts at a time")
+        self.make_tree()
+        clone = self.make_clone()
+        for name in ("unit", "selftests"):
+            (clone / "tests" / name).symlink_to(REPO / "tests" / name)
+        self.stopped(signal.SIGTERM, "check", "python", "unit", repo=clone, ready=2)
 
     def test_check_lint(self):
         """In one that has many things to do, side by side."""

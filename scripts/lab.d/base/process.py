@@ -262,7 +262,7 @@ def all_stopped():
     """Stop what other threads run(), and keep them from starting anything meanwhile."""
     ENDING.set()
     try:
-        stop(*CHILDREN)
+        stop(*list(CHILDREN))
         yield
     finally:
         ENDING.clear()
