@@ -101,9 +101,10 @@ class Signals(unittest.TestCase):
         self.base = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="mdma-signals-")))
         self.out, self.lab = self.base / "out", self.base / "out/lab" / versions.SUITE
         self.lab.mkdir(parents=True)
+        (self.base / "tmp").mkdir()
         (self.out / ".mdma-out").touch()
         self.enterContext(mock.patch.dict(os.environ, PATH=f"{self.base}/bin:{os.environ['PATH']}",
-                                          OUT=str(self.out)))
+                                          OUT=str(self.out), TMPDIR=f"{self.base}/tmp"))
         for name in FOREIGN:
             os.environ.pop(name, None)
 
@@ -192,7 +193,7 @@ class Signals(unittest.TestCase):
         *steps, last = said.splitlines()
         self.assertEqual(last, f"lab: {process.Stopped(number)}")
         self.assertEqual([line for line in steps if not STEP.fullmatch(line)], [])
-        self.assertEqual((self.left(), self.locked()), ([], []))
+        self.assertEqual((self.left(), self.locked(), os.listdir(self.base / "tmp")), ([], [], []))
 
     @staticmethod
     def rest(child):
