@@ -363,6 +363,14 @@ class Check(unittest.TestCase):
         clean = (hung_lab.STALL_REASON, [], "", hung_lab.STALL_REASON)
         self.assertEqual(self.failed(stall=clean), ["the stall is a finding, and the only one"])
 
+    def test_silence_comes_first(self):
+        """The kernel does not report the stall itself before the CPU counts as dead."""
+        for accel in ("kvm", "tcg"):
+            words = vm.kernel_command_line(accel, hung_lab.OPTIONS).split()
+            limits = [int(word.partition("=")[2]) for word in words
+                      if word.startswith("rcupdate.rcu_cpu_stall_timeout=")]
+            self.assertGreater(min(limits, default=21), 2 * hung_lab.SILENCE)
+
     def test_kvm(self):
         """What a lab with KVM leaves; and a timer that is not masked, with either accelerator."""
         for thread, masked, unmasked in (("TCG", "000100ec", "000000ec"),
