@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the libvirt scenario reads, compares and prints, with simulated hosts."""
 
+import io
 import json
 import sys
 import tempfile
 import unittest
 import unittest.mock
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -312,6 +314,149 @@ class AnotherUuid(unittest.TestCase):
         guest.cases._change_mdev("old")  # pylint: disable=protected-access
         self.assertEqual(guest.mdev, "old")
         self.assertEqual(guest.done[0], ("mdevctl", "here", "stop", "-u", other))
+
+
+class Libvirt:
+    """A host whose libvirt is asked for its own ways to have iommufd.
+
+    @valid: whether its schema has them
+    @words: what it says when the guest is started; empty: it starts
+    @tells: whether QEMU is told
+    """
+
+    def __init__(self, valid, words, tells=False):
+        self.valid, self.words, self.tells = valid, words, tells
+        self.written, self.log, self.done = [], b"earlier: iommufd\n", []
+
+    def write(self, _path, text):
+        """A definition."""
+        self.written.append(text)
+
+    def read(self, _path, offset=0):
+        """QEMU's log."""
+        return self.log[offset:]
+
+    def run(self, *argv):
+        """Run virsh."""
+        words = [word for word in argv[4:] if not word.startswith("/")]
+        self.done.append(" ".join(words))
+        if "--validate" in words and not self.valid:
+            return [1, "", "error: XML document failed to validate against schema: no"]
+        if words[0] == "start":
+            self.log += b"-device iommufd=iommufd0\n" if self.tells else b"-device\n"
+            return [int(bool(self.words)), "", self.words]
+        return [0, "", ""]
+
+
+class OwnWays(unittest.TestCase):
+    """libvirt's own ways to have iommufd."""
+
+    NONE = "error: QEMU: failed to setup container for group 9: No available IOMMU models"
+
+    def play(self, host):
+        """The case, on this host."""
+        guest = libvirt_guest.Guest(ElementTree.parse(EXAMPLE).getroot(), 1, logs=True)
+        config = SimpleNamespace(type="mdma-1", downtime_limit_ms=1, container="iommufd")
+        with redirect_stdout(io.StringIO()):
+            (name, wrong, seen), = libvirt_cases.Cases(guest, config, host, None).play_last()
+        self.assertEqual(name, "own ways")
+        return wrong, seen
+
+    def test_refused(self):
+        """The schema lacks them; without it they are dropped. Each leaves no guest."""
+        host = Libvirt(False, self.NONE)
+        self.assertEqual(self.play(host), (None, (
+            "<driver iommufd='yes'/> is refused, and dropped; "
+            "<iommufd enabled='yes'/> is refused, and dropped")))
+        self.assertEqual(host.done, ["define --validate", "define", "start mdma-guest",
+                                     "destroy mdma-guest", "undefine mdma-guest"] * 2)
+        device, domain = map(ElementTree.fromstring, host.written)
+        self.assertEqual(device.find("devices/hostdev/driver").attrib, {"iommufd": "yes"})
+        self.assertEqual(domain.find("iommufd").attrib, {"enabled": "yes"})
+
+    def test_accepted(self):
+        """The schema has them, and QEMU hears nothing."""
+        wrong, seen = self.play(Libvirt(True, self.NONE))
+        self.assertIsNone(wrong)
+        self.assertIn("accepted, and dropped", seen)
+
+    def test_works(self):
+        """A libvirt that can do it is seen, whether the guest starts or not."""
+        for host in (Libvirt(True, ""), Libvirt(True, self.NONE, tells=True),
+                     Libvirt(True, "", tells=True)):
+            self.assertIn("libvirt does something now", self.play(host)[0])
+
+    def test_other_words(self):
+        """That a guest does not start for another reason shows nothing."""
+        self.assertIn("no memory", self.play(Libvirt(True, "error: no memory"))[0])
+        host = Libvirt(True, self.NONE)
+        host.run = lambda *argv: [int("--validate" in argv), "", "error: no libvirtd"]
+        self.assertIn("no libvirtd", self.play(host)[0])
+
+
+class OnIommufd(unittest.TestCase):
+    """A guest and its hosts as libvirt.rst says for iommufd."""
+
+    CONFIG = SimpleNamespace(container="iommufd", type="mdma-1", window_mb=16, dirty_mb=1,
+                             mutant="backend", iommufd_mutant="device")
+    TYPE1 = SimpleNamespace(**{**vars(CONFIG), "container": "type1"})
+
+    def test_lines_for_a_host(self):
+        """udev and libvirt get both nodes, and libvirt keeps what it has by default."""
+        lines, _ = libvirt_guest.iommufd_documented()
+        text = "\n".join(lines)
+        for word in ("SUBSYSTEM==\"vfio-dev\"", "KERNEL==\"iommu\"", "\"/dev/iommu\"",
+                     "\"/dev/vfio/devices/vfio0\"", "\"/dev/kvm\"", "\"/dev/urandom\"",
+                     "/etc/libvirt/qemu.conf"):
+            self.assertIn(word, text)
+
+    def test_definition(self):
+        """QEMU gets the object, and the device names it; the rest is as on type1."""
+        with unittest.mock.patch.object(libvirt, "boot_words", lambda: []):
+            root = libvirt.guest_definition(self.CONFIG, 256)
+            usual = libvirt.guest_definition(self.TYPE1, 256)
+        names = {"qemu": libvirt_guest.QEMU}
+        override, = root.findall("qemu:override", names)
+        words = override.findall("qemu:device/qemu:frontend/qemu:property", names)
+        self.assertEqual({word.get("name"): word.get("value") for word in words},
+                         {"enable-migration": "on", "iommufd": "iommufd0"})
+        more, = root.findall("qemu:commandline", names)
+        arguments = [word.get("value") for word in more]
+        self.assertEqual(arguments[:2], ["-object", "iommufd,id=iommufd0"])
+        self.assertEqual(arguments[2:],
+                         [word.get("value") for word in usual.find("qemu:commandline", names)])
+        self.assertEqual(root.find("devices/hostdev").attrib,
+                         usual.find("devices/hostdev").attrib)
+        self.assertNotIn("iommufd", ElementTree.tostring(usual, encoding="unicode"))
+
+    def test_mdev(self):
+        """The device keeps its log, by mdevctl and by libvirt, and udev is waited for."""
+        for logs in (False, True):
+            done = []
+            host = SimpleNamespace(
+                run=lambda *words, done=done: done.append(words[1]) or (0, "", ""),
+                settle=lambda done=done: done.append("settle"))
+            guest = libvirt_guest.Guest(ElementTree.parse(EXAMPLE).getroot(), 1, logs)
+            guest.define_mdev(host, "mdma-1")
+            self.assertEqual(done, ["define", *(["modify"] * logs), "start", "settle"])
+        attribute = "<attr name=\"dirty_log/enabled\" value=\"1\" />"
+        self.assertIn(attribute, libvirt.nodedev_definition(self.CONFIG))
+        self.assertNotIn("<attr", libvirt.nodedev_definition(self.TYPE1))
+
+    def test_control(self):
+        """What loses pages is a device, or with type1 the backend; then the good one is back."""
+        done = []
+        guest = SimpleNamespace(mdev="U", mdevctl=lambda _, *words: done.append(words),
+                                start_mdev=lambda _: done.append("start"))
+        host = SimpleNamespace(load_mdma=lambda path: done.append(f"mdma {path}"),
+                               load_backend=lambda path: done.append(f"backend {path}"))
+        with unittest.mock.patch.object(libvirt.vfio_iommufd, "mdma", lambda: "good"):
+            for config in (self.CONFIG, self.TYPE1):
+                for broken in (True, False):
+                    libvirt.exchange(guest, config, host, broken)
+        self.assertEqual(done, [("stop", "-u", "U"), "mdma device", "start",
+                                ("stop", "-u", "U"), "mdma good", "start",
+                                "backend backend", "backend ours"])
 
 
 class Example(unittest.TestCase):

@@ -8,6 +8,10 @@ with the guest paused at the destination; then the guest continues there. Other 
 are tried on the guest as well. The control is a migration whose source has a backend that forgets
 unpinned pages. scripts/lab.d/judge/proof.py judges the evidence.
 
+With container=iommufd the device says what is dirty, and the control is a device whose log forgets
+pages. libvirt can't have an mdev on iommufd by itself: host and guest are as libvirt.rst says, and
+the cases have what libvirt says to its own ways.
+
 usage: libvirt.py --results DIR [key=value ...]        (as root; --help: keys)
        libvirt.py --beside DIR                         (the other host)
 """
@@ -28,10 +32,11 @@ from base import say, settings, site
 from judge.events import BrokenOracle
 from judge.memory_map import BadMemory
 from play import arguments, entry, libvirt_cases, libvirt_guest, libvirt_host, switchover
-from play.guest_vm import STOPPABLE_CLOCK, boot_words
+from play import vfio_iommufd
+from play.guest_vm import STOPPABLE_CLOCK, boot_words, by_iommufd
 from play.host import workload
 from play.libvirt_host import NAMES, HostError
-from play.trace import PROOF_EVENTS, TraceError
+from play.trace import TraceError, proof_events
 
 HOSTS = 2
 FILES = site.TREE / "samples/vfio-mdev/mdma/libvirt"
@@ -45,11 +50,13 @@ SMALL_MB = 256
 SWITCHOVER = 16
 
 # What a run needs to have built, and for which settings (boot/scenario.py).
-BUILDS = {"guest": "", "mutant": "control=1"}
+BUILDS = {"guest": "", "mutant": "container=type1 control=1",
+          "iommufd": "container=iommufd", "logging": "container=iommufd",
+          "iommufd_mutant": "container=iommufd control=1"}
 
 KEYS = settings.keys(
     "type", "rounds", "pages_min", "bandwidth", "downtime_limit_ms", *settings.WORKLOAD,
-    "mem_mb", "window_mb", "dirty_mb", "checks", "pause_s", "control", "patience",
+    "mem_mb", "window_mb", "dirty_mb", "checks", "pause_s", "container", "control", "patience",
     *settings.TRACE, mem_mb=400, downtime_limit_ms=6000, batch=24, rate=250, patience=240,
     buffer_kb=32768, trace_mb=256,
     own={
@@ -57,6 +64,8 @@ KEYS = settings.keys(
             1, "1: also save, snapshot, abort, be refused, and do as libvirt.rst says", 0, 1),
         "mutant": settings.File("mutant/forget-unpinned/vfio_iommu_type1.ko",
                                 "backend of the control"),
+        "iommufd_mutant": settings.File("mutant/log-forgets/iommufd/mdma.ko",
+                                        "device of the control, with container=iommufd"),
     })
 
 FAILURES = (HostError, RpcError, libvirt_guest.GuestError, TraceError, BadMemory,
@@ -76,7 +85,8 @@ class Leg:
         self.pace = libvirt_guest.Pace(config.rounds, config.pages_min,
                                        config.downtime_limit_ms)
         self.facts = {"settings": vars(config), "ram_pages": guest.mem_mb << 8,
-                      "samples": [], "steps": [], "tracking": "container",
+                      "samples": [], "steps": [],
+                      "tracking": "device" if guest.logs else "container",
                       "source_uuid": guest.mdev, "destination_uuid": guest.mdev,
                       "first_seq": guest.next_seq, "summary": {}}
 
@@ -106,9 +116,10 @@ class Leg:
 
     def _play(self, source, destination):
         guest = self.guest
-        facts = source.facts()
+        facts = source.facts(self.config.container)
         self.facts["summary"].update(kernel=facts["kernel"], backend=facts["backend"],
-                                     container="type1", accel="kvm", qemu=guest.qemu_version(source))
+                                     container=self.config.container, accel="kvm",
+                                     qemu=guest.qemu_version(source))
         guest.mark_log(source)
         source.hold_ram(guest.name)
         # Read this now: a device that nobody has open any more has no window, and does not run.
@@ -202,6 +213,8 @@ def guest_definition(config, mem_mb):
     words = [*boot_words(), *STOPPABLE_CLOCK, "no-steal-acc",
              f"mdma.window_mb={config.window_mb}", f"mdma.dirty_mb={config.dirty_mb}"]
     root = ElementTree.parse(FILES / "mdma-guest.xml").getroot()
+    if by_iommufd(config):
+        libvirt_guest.on_iommufd(root)
     return libvirt_guest.for_test(root, mem_mb, words)
 
 
@@ -209,6 +222,8 @@ def nodedev_definition(config):
     """The example's XML of the mdev, with the type of the settings, as it is called there."""
     root = ElementTree.parse(FILES / "mdma-nodedev.xml").getroot()
     root.find("capability/type").set("id", config.type.replace("mdma", LIBVIRTS_CLASS))
+    if by_iommufd(config):
+        ElementTree.SubElement(root.find("capability"), "attr", name=libvirt_guest.LOG, value="1")
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -225,10 +240,15 @@ def play(config, results):
     there = libvirt_host.other(NAMES[1])
     try:
         introduce(here, there)
-        guest, small = (libvirt_guest.Guest(guest_definition(config, mem_mb), config.patience)
+        if by_iommufd(config):
+            lines, _ = libvirt_guest.iommufd_documented()
+            for host in (here, there):
+                host.allow("\n".join(lines))
+        guest, small = (libvirt_guest.Guest(guest_definition(config, mem_mb), config.patience,
+                                            by_iommufd(config))
                         for mem_mb in (config.mem_mb, SMALL_MB))
         guest.define_mdev(here, config.type)
-        there.load_mdma(LIBVIRTS_CLASS)
+        there.load_mdma(own_mdma(config), f"class_name={LIBVIRTS_CLASS}")
         guest.define_nodedev(there, nodedev_definition(config))
         there_and_back(guest, config, results, here, there)
         guest.destroy(here)
@@ -241,9 +261,14 @@ def play(config, results):
         if config.control:
             control(guest, config, results, here, there)
         if config.cases:
-            save_cases(seen + cases.play_as_written(), results)
+            save_cases(seen + cases.play_last(), results)
     finally:
         there.end()
+
+
+def own_mdma(config):
+    """The file of the mdma that fits to the container; None: the installed one."""
+    return vfio_iommufd.mdma() if by_iommufd(config) else None
 
 
 def save_cases(seen, results):
@@ -263,7 +288,7 @@ def begin(guest, config, host):
 
 def there_and_back(guest, config, results, here, there):
     """The main leg, and the way back; each host's trace is evidence of both."""
-    tracing = (PROOF_EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
+    tracing = (proof_events(config.container), guest.mdev, config.buffer_kb, config.trace_mb)
     here.trace(*tracing)
     there.trace(*tracing)
     begin(guest, config, here)
@@ -293,10 +318,10 @@ def fetch_traces(results):
 
 
 def control(guest, config, results, here, there):
-    """The same from a backend that forgets unpinned pages."""
-    here.load_backend(config.mutant)
+    """The same from a backend that forgets unpinned pages, or a device whose log forgets pages."""
+    exchange(guest, config, here, broken=True)
     try:
-        here.trace(PROOF_EVENTS, guest.mdev, config.buffer_kb, config.trace_mb)
+        here.trace(proof_events(config.container), guest.mdev, config.buffer_kb, config.trace_mb)
         begin(guest, config, here)
         leg = Leg("control", guest, config, results)
         leg.play(here, there)
@@ -306,7 +331,17 @@ def control(guest, config, results, here, there):
     finally:
         here.end_trace("")
         guest.destroy(here)
-        here.load_backend("ours")
+        exchange(guest, config, here, broken=False)
+
+
+def exchange(guest, config, host, broken):
+    """Have what loses pages on a host, or the good one again. No guest may be there."""
+    if not by_iommufd(config):
+        host.load_backend(config.mutant if broken else "ours")
+        return
+    guest.mdevctl(host, "stop", "-u", guest.mdev)
+    host.load_mdma(config.iommufd_mutant if broken else own_mdma(config))
+    guest.start_mdev(host)
 
 
 def main(argv):

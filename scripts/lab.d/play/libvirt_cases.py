@@ -4,14 +4,21 @@ explanation, and the guest must not suffer from it."""
 
 import time
 import uuid as uuids
+from xml.etree import ElementTree
 from xmlrpc.client import Error as RpcError
 
 from play import readme
+from play.guest_vm import by_iommufd
 from play.libvirt_guest import GuestError, Pace, host_name
 from play.libvirt_host import IMAGES, HostError
 
 # Of libvirt's on a host: a domain's definition for another one.
 CHANGED = "/tmp/changed.xml"
+EXAMPLE = readme.TREE / "samples/vfio-mdev/mdma/libvirt/mdma-guest.xml"
+# libvirt's own ways to have devices on iommufd: each an element, and where it belongs; and what a
+# QEMU says that is not told of it, and has no type1.
+NO_CONTAINER = "No available IOMMU models"
+OWN_WAYS = (("<driver iommufd='yes'/>", "devices/hostdev"), ("<iommufd enabled='yes'/>", "."))
 # MiB/s: slow enough that a migration can be caught halfway by polling four times a second.
 SLOW = 8
 # The downtime that QEMU may aim at, in ms: what it has by default, and enough for whatever the
@@ -69,9 +76,9 @@ class Cases:
         self._change_mdev(self.former)
         return results
 
-    def play_as_written(self):
+    def play_last(self):
         """The same for the case that neither needs nor leaves a guest."""
-        return [played(self.as_documented)]
+        return [played(self.own_ways if by_iommufd(self.config) else self.as_documented)]
 
     def _goes_on(self, host):
         """The guest's next checks pass, and its device writes. What passed before is no sign of
@@ -122,7 +129,9 @@ class Cases:
         seen = self.here.confinement(self.guest.name)
         expect(seen["user"] == "libvirt-qemu", f"QEMU runs as {seen['user']}")
         expect(seen["own_mounts"], "QEMU has no mount namespace of its own")
-        expect(len(seen["vfio"]) == 2, f"QEMU sees {seen['vfio']} in /dev/vfio")
+        # The device's group and "vfio", and on iommufd the directory of what the host allows.
+        expect(len(seen["vfio"]) == 2 + by_iommufd(self.config),
+               f"QEMU sees {seen['vfio']} in /dev/vfio")
         # Guest memory, and one GiB for everything else that is pinned: libvirt's formula.
         expect(seen["memlock"] == str((self.guest.mem_mb + 1024) << 20),
                f"QEMU may lock {seen['memlock']} bytes")
@@ -135,7 +144,7 @@ class Cases:
         try:
             code, words = self._migrate()
         finally:
-            guest.mdevctl(self.there, "start", "-u", guest.mdev)
+            guest.start_mdev(self.there)
         expect(code, "migrated to a host without the device")
         expect(guest.mdev in words, f"the refusal does not name the device: {words}")
         self._goes_on(self.here)
@@ -208,6 +217,30 @@ class Cases:
         self.guest.virsh(self.here, "restore", path)
         self._goes_on(self.here)
         return ""
+
+    def own_ways(self):
+        """What libvirt has of its own for iommufd does nothing for an mdev: libvirt refuses it, or
+        QEMU is not told and finds no container."""
+        return "; ".join(self._own_way(*way) for way in OWN_WAYS)
+
+    def _own_way(self, element, place):
+        guest, here = self.guest, self.here
+        root = ElementTree.parse(EXAMPLE).getroot()
+        root.find(place).append(ElementTree.fromstring(element))
+        here.write(CHANGED, ElementTree.tostring(root, encoding="unicode"))
+        virsh = ("virsh", "-q", "-c", "qemu:///system")
+        code, _, refusal = here.run(*virsh, "define", "--validate", CHANGED)
+        expect(not code or "failed to validate against schema" in refusal, refusal)
+        try:
+            guest.virsh(here, "define", CHANGED)
+            before = len(guest.log(here))
+            failed, _, words = here.run(*virsh, "start", guest.name)
+            told = "iommufd" in guest.log(here)[before:]
+        finally:
+            guest.destroy(here)
+        expect(failed and not told, f"{element}: libvirt does something now, unlike in libvirt.rst")
+        expect(NO_CONTAINER in words, f"{element}: {words}")
+        return f"{element} is {'refused' if code else 'accepted'}, and dropped"
 
     def as_documented(self):
         """Run the commands of libvirt.rst as written, with the files that they name: the device

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from base import qemu_events
 from base.patience import Patience
 from judge import memory_map, ram
+from play import readme
 from play.libvirt_host import LOGS, NAMES, HostError, LibvirtHost
 
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -21,10 +22,32 @@ UNLIMITED = 1 << 14
 # looked at. Until the first round has begun, when it begins is to be seen soon.
 LOOK_S, SOON_S = 1, 0.2
 MIB = 1 << 20
+# The attribute of an mdev by which it says itself what is dirty.
+LOG = "dirty_log/enabled"
 
 
 class GuestError(Exception):
     """The guest did not do what was expected of it."""
+
+
+def iommufd_documented():
+    """What libvirt.rst says of a guest on iommufd: the lines that a host needs typed in, and those
+    of the guest's XML."""
+    return readme.blocks("libvirt.rst", "On iommufd")
+
+
+def on_iommufd(root):
+    """Change a definition as libvirt.rst says: iommufd maps the guest's memory for its device.
+
+    @root: the <domain>
+    """
+    _, lines = iommufd_documented()
+    text = "\n".join(lines)
+    for element in ElementTree.fromstring(f"<domain xmlns:qemu='{QEMU}'>{text}</domain>"):
+        for former in root.findall(element.tag):
+            root.remove(former)
+        root.append(element)
+    return root
 
 
 def for_test(root, mem_mb, words):
@@ -43,7 +66,9 @@ def for_test(root, mem_mb, words):
         ElementTree.SubElement(clock, "timer", name=timer, present="no")
     command = root.find("os/cmdline")
     command.text = " ".join([command.text, *words])
-    more = ElementTree.SubElement(root, f"{{{QEMU}}}commandline")
+    more = root.find(f"{{{QEMU}}}commandline")
+    if more is None:
+        more = ElementTree.SubElement(root, f"{{{QEMU}}}commandline")
     for event in EVENTS:
         for word in ("-trace", event):
             ElementTree.SubElement(more, f"{{{QEMU}}}arg", value=word)
@@ -108,7 +133,9 @@ def raw(text):
 class Guest:
     """One domain with one mdev, on any host."""
 
-    def __init__(self, root, patience):
+    def __init__(self, root, patience, logs=False):
+        """@logs: whether the mdev itself says what is dirty"""
+        self.logs = logs
         self.xml = ElementTree.tostring(root, encoding="unicode")
         self.name = root.find("name").text
         self.mem_mb = int(root.find("memory").text)
@@ -137,13 +164,21 @@ class Guest:
     def define_mdev(self, host, mdev_type):
         """Define and start the mdev with mdevctl."""
         self.mdevctl(host, "define", "-u", self.mdev, "-p", "mdma", "-t", mdev_type)
+        if self.logs:
+            self.mdevctl(host, "modify", "-u", self.mdev, "--addattr", LOG, "--value", "1")
+        self.start_mdev(host)
+
+    def start_mdev(self, host):
+        """Start the mdev, and let udev do with it what its rules say."""
         self.mdevctl(host, "start", "-u", self.mdev)
+        host.settle()
 
     def define_nodedev(self, host, text):
         """The same with virsh, by the XML @text."""
         host.write("/tmp/nodedev.xml", text)
         self.virsh(host, "nodedev-define", "/tmp/nodedev.xml")
         self.virsh(host, "nodedev-start", f"mdev_{self.mdev.replace('-', '_')}_mdma")
+        host.settle()
 
     def mdevctl(self, host, *words):
         """Run mdevctl, which must succeed."""

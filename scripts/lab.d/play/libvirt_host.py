@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -28,6 +29,7 @@ NETWORK = "10.109.100."
 PORT = 8109
 IMAGES = Path("/var/lib/libvirt/images")
 LOGS = Path("/var/log/libvirt/qemu")
+PID = Path("/run/libvirtd.pid")
 SHM = Path("/dev/shm")
 # Time limit of a program in seconds; a migration has none here.
 PATIENCE = 120
@@ -77,6 +79,10 @@ def _network(name):
 def _devices():
     run("/usr/lib/systemd/systemd-udevd", "--daemon")
     run("udevadm", "trigger", "--action=add")
+    _settle()
+
+
+def _settle():
     run("udevadm", "settle", f"--timeout={PATIENCE}")
 
 
@@ -87,11 +93,22 @@ def _daemons():
     Path("/run/dbus").mkdir(exist_ok=True)
     run("dbus-daemon", "--system", "--fork")
     run("virtlogd", "-d")
+    _libvirt()
+
+
+def _libvirt():
     run("libvirtd", "-d")
     run("virsh", "-c", "qemu:///system", "version", "--daemon")
 
 
 # --- a host -----------------------------------------------------------------
+
+
+def _backend(container):
+    """What maps memory, and what says which of it is dirty."""
+    if container == "type1":
+        return backend.name()
+    return f"{backend.of_iommufd()}, tracking by {backend.name('mdma')}"
 
 
 class LibvirtHost:
@@ -167,9 +184,27 @@ class LibvirtHost:
         except FileNotFoundError:
             return b""
 
-    def facts(self):
+    def settle(self):
+        """Wait until udev has done what there is to do."""
+        _settle()
+        return True
+
+    def allow(self, lines):
+        """Type lines that change what libvirt allows QEMU; libvirt reads its settings again."""
+        run("bash", "-e", "-c", lines)
+        pid = int(PID.read_text())
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        while Path("/proc", str(pid)).exists():
+            if time.monotonic() > deadline:
+                raise HostError(f"libvirtd does not end in {PATIENCE} s")
+            time.sleep(0.1)
+        _libvirt()
+        return True
+
+    def facts(self, container="type1"):
         """Facts on the machine and its software."""
-        return {"kernel": os.uname().release, "backend": backend.name(),
+        return {"kernel": os.uname().release, "backend": _backend(container),
                 "machine_id": Path("/etc/machine-id").read_text().strip()}
 
     def load_backend(self, wanted):
@@ -177,10 +212,10 @@ class LibvirtHost:
         backend.load(wanted)
         return backend.name()
 
-    def load_mdma(self, class_name):
-        """Load mdma with its parent in this class."""
-        mdev.load(None, f"class_name={class_name}")
-        run("udevadm", "settle", f"--timeout={PATIENCE}")
+    def load_mdma(self, path, *parameters):
+        """Load mdma from a file, or the installed one; see mdev.load()."""
+        mdev.load(path, *parameters)
+        _settle()
         return True
 
     def unload_mdma(self):
