@@ -83,7 +83,7 @@ class OnIommufd(unittest.TestCase):
         """Nothing is built or booted."""
         with mock.patch.dict(os.environ, KERNEL="", QEMU="11.1"), \
                 mock.patch.object(check, "in_lab") as in_lab:
-            for name in ("iommufd", "fire-iommufd"):
+            for name in ("iommufd", "fire-iommufd", "libvirt-iommufd"):
                 with self.subTest(name):
                     result, = check.PARTS[name]()
                     self.assertEqual(result.state, ktap.SKIPPED)

@@ -313,6 +313,7 @@ PARTS = {
     "detours": in_lab("detours"),
     "remapped": in_lab("remapped"),
     "libvirt": in_lab("libvirt", **SMALL),
+    "libvirt-iommufd": on_iommufd("libvirt", "libvirt-iommufd", **SMALL),
     "driver": in_lab("driver", transfers="30000", loads="10", twice="0"),
     "fire": in_lab("failures", "fire", cases="none", moves="0", pause_s="0", control="0",
                    fire="50"),
@@ -341,8 +342,8 @@ DEBUG_PARTS = {
 }
 
 # Parts that run only if they are named: what takes too long for every check.
-BY_NAME = ("fire", "fire-iommufd", "guests", "viommu", "detours", "remapped", "packages",
-           "drivers")
+BY_NAME = ("fire", "fire-iommufd", "libvirt-iommufd", "guests", "viommu", "detours", "remapped",
+           "packages", "drivers")
 
 # What a check of a kernel of the user's own is.
 OWN_PARTS = {
