@@ -115,6 +115,25 @@ class Run(unittest.TestCase):
             self.assertEqual(code, wanted, said)
         self.assertIn("1 failed", said)
 
+    def test_skip(self):
+        """A failure in the lab, which has all; elsewhere its user is told what is missing."""
+        text = "KTAP version 1\n1..2\nok 1 R1_a\nok 2 R2_b # SKIP a NIC\n"
+        for own_host, state in ((False, ktap.FAILED), (True, ktap.SKIPPED)):
+            with mock.patch.object(selftests.site, "OWN_HOST", own_host), \
+                    redirect_stdout(io.StringIO()) as said:
+                found = selftests.report("aa", text, 1, False)
+            self.assertEqual([one.state for one in found], [ktap.PASSED, state])
+            self.assertEqual("1 skipped, which need a NIC" in said.getvalue(), own_host)
+
+    def test_told_to_end(self):
+        """A program ends with the scenario."""
+        with mock.patch.object(selftests, "wait", side_effect=SystemExit), \
+                mock.patch.object(selftests, "end") as end:
+            with self.assertRaises(SystemExit):
+                selftests.run_program("/bin/true", [], {}, 1)
+        end.assert_called_once()
+        end.call_args[0][0].wait()
+
     def test_exit_code(self):
         """A program that says that it failed, but not which test, has failed."""
         self.program("aa", "R1_a", code=7)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
@@ -162,7 +163,9 @@ def run_program(path, prefixes, environment, limit, end_limit=END_TIMEOUT, looks
             code = wait(child, limit, looks)
         except subprocess.TimeoutExpired:
             why = ktap.bail_out(f"no end after {time.monotonic() - begin:.0f} s")
-        stacks = end(child, end_limit)
+        finally:
+            # Also if we are to end ourselves.
+            stacks = end(child, end_limit)
         output.seek(0)
         text = output.read().decode(errors="replace") + why
     return text + ktap.of_exit_code(code, text) + ktap.bail_out(*stacks), stacks
@@ -262,11 +265,15 @@ def cannot_run(name):
 
 def report(name, text, seconds, stock):
     """Print the results of a program, and return them. A skip is a failure, unless the test must
-    skip here, or had no chance."""
+    skip here, or had no chance. A host may lack what the lab has; its user is told."""
     results = ktap.parse(text, name)
-    for result in results:
-        if result.state == ktap.SKIPPED and not stock and not cannot_run(name) \
-                and not result.reason.startswith(NO_CHANCE):
+    lacks = [result for result in results if result.state == ktap.SKIPPED and not stock
+             and not cannot_run(name) and not result.reason.startswith(NO_CHANCE)]
+    if site.OWN_HOST:
+        for reason, number in Counter(result.reason for result in lacks).items():
+            print(f"    {number} skipped, which need {reason}", flush=True)
+    else:
+        for result in lacks:
             result.state = ktap.FAILED
     passed, failed, skipped = ktap.counts(results)
     extra = f", {skipped} skipped" if skipped else ""
@@ -341,6 +348,7 @@ def run_all(wanted, directory, config):
 def main(argv):
     """Run them; the exit code is 0 only if all is as it should be."""
     directory, config = arguments.read(__doc__, KEYS, argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     bad, everything = False, []
     for wanted in config["backend"].split(","):
         begin = time.monotonic()

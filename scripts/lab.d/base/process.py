@@ -16,10 +16,12 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from base import files, say
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 LIBC = ctypes.CDLL(None, use_errno=True)
 OURSELVES = os.getpid()
 
@@ -200,6 +202,30 @@ def start(argv, *, own_group=True, grace=GRACE, whole=False, **keywords):
         child.own_group, child.grace, child.whole = own_group, grace, whole
         STARTED.add(child)
     return child
+
+
+def adopt_orphans():
+    """From now on, what our children leave behind when they end becomes a child of ours."""
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _children():
+    """All children of ours, also adopted ones, and those that have ended but were not waited for."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text(errors="replace").rpartition(")")[2].split()[1]) == os.getpid():
+                yield int(path.parent.name)
+
+
+def end_children(patience):
+    """Kill all children, and theirs, which we adopt by that. What the kernel keeps stays."""
+    deadline = time.monotonic() + patience
+    while (left := list(_children())) and time.monotonic() < deadline:
+        for number in left:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(number, signal.SIGKILL)
+                os.waitpid(number, os.WNOHANG)
+        time.sleep(AGAIN)
 
 
 def _send(child, number):

@@ -10,7 +10,9 @@ import os
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[3]
-BUILT = Path(os.environ.get("MDMA_BUILT") or "/mdma")
+VARIABLE = "MDMA_BUILT"
+OWN_HOST = bool(os.environ.get(VARIABLE))
+BUILT = Path(os.environ.get(VARIABLE) or "/mdma")
 
 # Factor for time limits of tests and runs on a debug kernel.
 DEBUG_SCALE = 5

@@ -176,6 +176,12 @@ def targets(name, given):
     return [what for what in _needs(name, given) if what not in known]
 
 
+def files(name, given):
+    """The settings that name a file which only some runs need, this one among them."""
+    known = keys(name)
+    return [what for what in _needs(name, given) if what in known]
+
+
 def container(given):
     """Who maps the guest's memory in a run with these settings."""
     return given.get("container", versions.TYPE1)

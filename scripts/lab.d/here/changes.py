@@ -6,12 +6,10 @@ import time
 from contextlib import suppress
 
 from base import say
-from here.host import TYPE1
-from here.conditions import TRACE
+from here.modules import Modules
+from here.values import Values
 from play import backend, trace
 
-# Modules that the scenario needs, in the order in which they can be unloaded.
-MODULES = ("mdma", TYPE1, "mdev", "vfio", "iommufd")
 # Our devices. Others may make devices of other parents meanwhile.
 MDEVS = "sys/class/mdev_bus/mdma"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -20,26 +18,30 @@ PATIENCE = 30
 
 
 class Changes:
-    """Remembers a host as it is, and makes it so again."""
+    """Remembers a host as it is, and makes it so again.
 
-    def __init__(self, host):
-        self.host = host
-        self.modules = {name for name in MODULES if host.loaded(name)}
+    @needs: of the scenario, see needs.py
+    """
+
+    def __init__(self, host, needs):
+        self.host, self.needs = host, needs
+        self.modules = Modules(host)
+        self.values = Values(host, needs.files)
         self.mdevs = self._mdevs()
-        self.backend = backend.name() if TYPE1 in self.modules else None
 
     def _mdevs(self):
         return set(filter(UUID.fullmatch, self.host.names(MDEVS)))
 
     def load(self):
         """Load what the scenario needs."""
-        backend.run("modprobe", "-a", "vfio", TYPE1, "mdma")
+        self.modules.load()
 
     def put_back(self):
-        """Remove devices, the trace and modules that are new. Returns what could not be done, as
-        sentences."""
+        """Remove devices, mounts and traces that are new, then modules. Returns what could not be
+        done, as sentences."""
         return [*filter(None, map(self._remove, sorted(self._mdevs() - self.mdevs))),
-                *self._end_trace(), *self._unload()]
+                *self._unmount(), *self._end_traces(), *self.values.put_back(),
+                *self.modules.put_back()]
 
     def _remove(self, uuid):
         """A device can't be removed while a QEMU that was killed has it open."""
@@ -57,9 +59,24 @@ class Changes:
                 time.sleep(0.1)
         return None
 
-    def _end_trace(self):
-        for root in trace.ROOTS:
-            path = root / "instances" / TRACE
+    def _unmount(self):
+        """With what a scenario that was killed has made in there: groups of processes."""
+        for place in self.needs.places:
+            path = self.host.root / place
+            for group in path.glob("mdma-*/"):
+                with suppress(OSError):
+                    group.rmdir()
+            try:
+                if path.is_mount():
+                    backend.run("umount", path)
+                if path.is_dir():
+                    path.rmdir()
+            except (OSError, say.LabError) as error:
+                yield f"{path} can't be removed: {error}; `umount {path}; rmdir {path}` later"
+
+    def _end_traces(self):
+        for path in (root / "instances" / name for root in trace.ROOTS
+                     for name in self.needs.traces):
             deadline = time.monotonic() + PATIENCE
             while path.is_dir():
                 with suppress(FileNotFoundError):
@@ -70,20 +87,3 @@ class Changes:
                             yield f"{path} can't be removed: {error.strerror}; `rmdir {path}` later"
                             break
                         time.sleep(0.1)
-
-    def _unload(self):
-        try:
-            if self.backend and backend.SYSFS.is_dir() and backend.name() != self.backend:
-                # The scenario was killed while it had another one.
-                backend.load()
-        except say.LabError as error:
-            yield f"{error}; boot again"
-        for name in MODULES:
-            # What others use by now stays.
-            if name in self.modules or not self.host.loaded(name) \
-                    or self.host.text(f"sys/module/{name}/refcnt") not in ("0", ""):
-                continue
-            try:
-                backend.run("rmmod", name)
-            except say.LabError as error:
-                yield f"{error}; `rmmod {name}` later"

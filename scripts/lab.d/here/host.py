@@ -4,7 +4,9 @@
 import lzma
 import os
 import re
+import resource
 import subprocess
+import sys
 from pathlib import Path
 
 from base import kmod, process
@@ -32,6 +34,14 @@ class Host:
             return sorted(os.listdir(self.root / path))
         except OSError:
             return []
+
+    def has(self, path):
+        """Whether there is such a file or directory, as far as we may know."""
+        return os.path.exists(self.root / path)
+
+    def may_write(self, path):
+        """Whether we may write to a file."""
+        return os.access(self.root / path, os.W_OK)
 
     def loaded(self, module):
         """Whether a module is loaded."""
@@ -79,6 +89,11 @@ class Host:
     def is_root(self):
         """Whether we are root."""
         return self.root != Path("/") or os.geteuid() == 0
+
+    def lockable_mb(self):
+        """MiB that a process of ours may lock."""
+        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        return sys.maxsize if limit == resource.RLIM_INFINITY else limit >> 20
 
     def available_mb(self):
         """MiB of memory that a new process could get."""

@@ -8,34 +8,34 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from base import files, process, say
+from base import files, process, say, settings, site
 from boot import job, scenario, vm
-from here import conditions
+from here import conditions, needs
 from here.changes import Changes
 from here.host import Host
-from make import paths, place
+from judge import dmesg
+from make import gnuplot, paths, place
+from show import downtime_report
 
-# The scenarios that can, and the settings by which they would need modules that only the lab has.
-SCENARIOS = ("migrate",)
-OF_THE_LAB = {"tracking": "container", "container": "type1"}
+# Settings of modules to be loaded instead of the installed ones, if they are given.
+EXCHANGE = ("device", "backend")
+# What judges evidence: as for the lab, with programs of the host.
+JUDGES = {**job.JUDGES,
+          "experiment": lambda results: downtime_report.finish(results, gnuplot.draw_here)}
+LOG = "dmesg.txt"
+
 # Seconds that a scenario has to end by itself.
 PATIENCE = 60
 
 
 def pairs(name, words):
-    """key=value words as a dictionary. No control unless it is asked for: it loads a broken
-    backend."""
-    if name not in SCENARIOS:
-        raise say.UsageError(f"--here: {name} runs in the lab only; without one: "
-                             f"{', '.join(SCENARIOS)}")
-    given = {"control": "0", **scenario.pairs(name, words)}
-    for key, only in OF_THE_LAB.items():
-        if given.get(key, only) != only:
-            raise say.UsageError(f"--here: {key}={given[key]} needs modules that only the lab has; "
-                                 f"give {key}={only}, or leave out --here")
+    """key=value words as a dictionary, with what differs from the lab."""
+    wanted = needs.of(name)
+    given = {**wanted.defaults, **scenario.pairs(name, words)}
+    needs.check(name, given)
     return given
 
 
@@ -45,12 +45,17 @@ def built():
 
 
 def settings_of(name, given):
-    """The scenario's settings by key; files as paths."""
+    """The scenario's settings by key, with files as paths; what it needs, and the modules that it
+    loads instead of ours."""
     known = scenario.keys(name)
     found = {key: setting.value(given.get(key, setting.default)) for key, setting in known.items()}
-    for key in ("kernel", "initrd", "mutant"):
-        found[key] = str(built() / given.get(key, known[key].default))
-    return found
+    of_files = {key for key, setting in known.items() if isinstance(setting, settings.File)}
+    for key in of_files:
+        word = given.get(key, known[key].default)
+        found[key] = str(built() / word) if word else ""
+    loads = {*scenario.files(name, given), *EXCHANGE} & of_files
+    return {**found, "needs": needs.of(name),
+            "modules": {key: found[key] for key in sorted(loads) if found[key]}}
 
 
 def check(host, name, given):
@@ -73,19 +78,26 @@ def memory(directory):
         shutil.rmtree(found, ignore_errors=True)
 
 
+def _logged():
+    """What the kernel has logged, as far as it still has that."""
+    return subprocess.run(["dmesg"], capture_output=True, text=True, errors="replace",
+                          check=False, env=process.ENVIRONMENT).stdout
+
+
 @contextmanager
 def kernel_log(target):
-    """Leave what the kernel logs meanwhile in a file."""
-    mark = f"mdma: scripts/lab --here begins, process {os.getpid()}"
-    with suppress(OSError):
-        Path("/dev/kmsg").write_text(mark + "\n")
+    """Leave what the kernel logs meanwhile in a file. Who may not write to its log takes the last
+    line in it for the beginning."""
+    mark = f"mdma: scripts/lab --here begins, process {os.getpid()}\n"
+    try:
+        Path("/dev/kmsg").write_text(mark)
+    except OSError:
+        mark = "".join(_logged().splitlines(True)[-1:])
     try:
         yield
     finally:
-        done = subprocess.run(["dmesg"], capture_output=True, text=True, errors="replace",
-                              check=False, env=process.ENVIRONMENT)
-        before, found, after = done.stdout.rpartition(mark)
-        target.write_text(after if found else before or done.stdout)
+        text = _logged()
+        target.write_text(text.rpartition(mark)[2] if mark and mark in text else text)
 
 
 def _end(child):
@@ -102,26 +114,38 @@ def _end(child):
 def _play(name, given, results, shm):
     """Run the scenario's program. Returns its exit code."""
     argv = [sys.executable, "-B", paths.SCENARIOS / f"{name}.py", "--results", results,
-            *(f"{key}={value}" for key, value in {**given, "shm": shm}.items())]
+            *(f"{key}={value}" for key, value in {**given, **shm}.items())]
+    process.adopt_orphans()
     child = process.start(argv, stdin=subprocess.DEVNULL,
-                          env={**process.ENVIRONMENT, "MDMA_BUILT": str(built())})
+                          env={**process.ENVIRONMENT, site.VARIABLE: str(built())})
     try:
         return child.wait()
     finally:
         _end(child)
+        process.end_children(PATIENCE)
 
 
 def _scenario(host, name, given, results):
     """Load, play, put back. Returns the exit code of the scenario."""
     wanted = settings_of(name, given)
-    changes = Changes(host)
+    changes = Changes(host, wanted["needs"])
     try:
-        with kernel_log(results / "dmesg.txt"), memory(wanted["shm"]) as shm:
+        with kernel_log(results / LOG), ExitStack() as stack:
+            shm = {"shm": stack.enter_context(memory(wanted["shm"]))} if "shm" in wanted else {}
             changes.load()
             return _play(name, given, results, shm)
     finally:
         for sentence in changes.put_back():
             say.info(f"left behind: {sentence}")
+
+
+def verdict(name, results, code):
+    """The exit code of all: of the scenario, of the kernel's log, and of what judges it."""
+    findings = dmesg.scan_files([results / LOG])
+    for what, line in findings[:20]:
+        say.info(f"kernel log: {what}: {line}")
+    judged = JUDGES[name](results) if name in JUDGES else 0
+    return judged or code or int(bool(findings))
 
 
 def run(name, words, results):
@@ -134,7 +158,7 @@ def run(name, words, results):
             {"scenario": name, "args": given, "machine": machine}, indent=1) + "\n")
         code = _scenario(host, name, given, results)
         (results / "status").write_text(f"{code}\n")
-        code = job.JUDGES[name](results) or code
+        code = verdict(name, results, code)
     say.info(f"scenario {name} on this host: "
              + ("passed" if code == 0 else f"failed (exit {code}); see {files.short(results)}"))
     return code

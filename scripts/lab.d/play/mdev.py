@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """mdma's mdevs: created and removed by sysfs, read by sysfs and debugfs."""
 
+import os
+import time
 import uuid as uuids
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from play import backend
 PARENT = Path("/sys/class/mdev_bus/mdma")
 DEVICES = Path("/sys/bus/mdev/devices")
 DEBUG = Path("/sys/kernel/debug/mdma")
+# Seconds that udev may take.
+PATIENCE = 20
 # States of the migration protocol in which a device writes.
 WRITES = ("running", "pre_copy")
 
@@ -69,7 +73,20 @@ class Mdev:
             known = ", ".join(sorted(entry.name for entry in types.iterdir()))
             raise MdevError(f"no mdev type {self.type}; there are: {known}")
         _write(types / self.type / "create", self.uuid)
+        if os.geteuid():
+            self._wait_for_rights()
         return self
+
+    def _wait_for_rights(self):
+        """udev gives them to an ordinary user a moment later (60-mdma.rules)."""
+        group = Path("/dev/vfio", (self.path / "iommu_group").resolve().name)
+        deadline = time.monotonic() + PATIENCE
+        while refused := [path for path in (self.path / "remove", self.path / "workload/run", group)
+                          if not os.access(path, os.W_OK)]:
+            if time.monotonic() > deadline:
+                raise MdevError(f"{refused[0]}: no right to write it: install 60-mdma.rules of "
+                                "mdma-tools, and be in its group")
+            time.sleep(0.05)
 
     def __exit__(self, *_):
         if self.path.is_dir():
