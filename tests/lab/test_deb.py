@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lab.d"))
 
 # pylint: disable=wrong-import-position
 from base import say
+from here import needs
 from make import deb, lab_kernel, paths
 
 RELEASE = "6.12.9-amd64"
@@ -103,6 +104,12 @@ class Debian(unittest.TestCase):
         listed = re.search(r"^PACKAGES := (.*)$", rules, re.MULTILINE)[1].split()
         self.assertEqual(listed, sorted(path.parent.name
                                         for path in paths.LAB_D.glob("*/__init__.py")))
+
+    def test_scenarios(self):
+        """It gets all scenarios that can run on a host."""
+        rules = (paths.REPO / "debian/rules").read_text()
+        self.assertEqual(re.search(r"^SCENARIOS := (.*)$", rules, re.MULTILINE)[1].split(),
+                         list(needs.ALL))
 
     def test_version(self):
         """Another version for a test is that of the packages."""

@@ -127,6 +127,9 @@ result "it is unloaded then" rmmod mdma vfio_iommu_type1
 result "mdma-run, Ctrl-C in pre-copy: the host is as before" python3 /results/here.py interrupted
 result "mdma-run, a QEMU dies: the host is as before" python3 /results/here.py killed
 result "mdma-run, the proof: the host is as before" python3 /results/here.py whole
+result "mdma-run, modules loaded before: the host is as before" python3 /results/here.py loaded
+result "mdma-run, experiment and driver: the host is as before" python3 /results/here.py others
+result "mdma-run, an ordinary user: rights are named, and are enough" python3 /results/here.py user
 result "the new version is loaded" new_is_loaded
 result "the packages are removed" dpkg -r mdma-dkms mdma-guest-dkms
 result "the kernel's own type1 is back, and no device" stock_is_back

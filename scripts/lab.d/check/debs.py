@@ -27,8 +27,8 @@ OTHER_KERNEL = "6.1.0-0-amd64"
 OTHER_MODULES = f"/lib/modules/{OTHER_KERNEL}"
 COMPILED = HOME / "compiled"
 TIMEOUT = 2700
-# What mdma-run needs: the guest, and a broken backend for its control.
-NEEDED = {"words": ("guest",), "mutants": ("forget-unpinned",)}
+# What mdma-run needs: the guest, the selftests, and a broken backend for a control.
+NEEDED = {"words": ("guest", "selftests"), "mutants": ("forget-unpinned",)}
 
 # What the trial tree sees of ours, below /mnt.
 BINDS = {"debs": deb.HOME, "repo": paths.REPO, "src": paths.KERNEL_SOURCE}
@@ -128,7 +128,7 @@ class Trial:
             said("modinfo", "-k", release(), "-n", name)
         expect("usage: mdma-trace" in said("mdma-trace", code=2), "no mdma-trace")
         expect("usage: mdma-open" in said("mdma-open", code=2), "no mdma-open")
-        expect("there are: migrate" in said("mdma-run", code=2), "no mdma-run")
+        expect("there are: driver" in said("mdma-run", code=2), "no mdma-run")
 
     def is_upgraded(self):
         """The new version alone is left."""

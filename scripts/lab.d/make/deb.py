@@ -27,7 +27,7 @@ HOOKED = "vfio_iommu_type1_hooked.c"
 VFIO = "drivers/vfio"
 # What the packages are made from.
 SOURCES = ("debian", "Documentation", "drivers", "include", "samples", "tests/selftests",
-           "tests/scenarios/migrate.py", "scripts/lab", "scripts/lab.d", "scripts/mdma-trace")
+           "tests/scenarios", "scripts/lab", "scripts/lab.d", "scripts/mdma-trace")
 LOG = HOME / "deb.log"
 
 
