@@ -155,9 +155,11 @@ int client_called(atomic_t *called, int n)
 
 /* --- the tests ------------------------------------------------------------- */
 
+/* @loses: the driver has lost its device afterwards, and must be bound anew */
 static const struct {
 	const char *name;
 	int (*run)(struct client *c);
+	bool loses;
 } tests[] = {
 	{ "unbound_while_held", unbound_while_held },
 	{ "status_of_each", status_of_each },
@@ -176,8 +178,10 @@ static const struct {
 	{ "thread_after_suspend", thread_after_suspend },
 	{ "callback_at_suspend", callback_at_suspend },
 	{ "reset_continues", reset_continues },
-	{ "error_recovers", error_recovers },
-	{ "resume_fails", resume_fails },
+	{ "error_recovers", error_recovers, true },
+	{ "resume_fails", resume_fails, true },
+	{ "window_refused_by_resume", window_refused_by_resume, true },
+	{ "window_refused_by_reset", window_refused_by_reset, true },
 };
 
 /* --- debugfs ---------------------------------------------------------------- */
@@ -229,8 +233,7 @@ static int client_run(const char *name)
 	ret = client_open(&c);
 	if (!ret)
 		ret = tests[i].run(&c);
-	/* Binds a driver anew that has lost its device. */
-	if (c.pdev && (tests[i].run == resume_fails || tests[i].run == error_recovers))
+	if (c.pdev && tests[i].loses)
 		client_unbind(&c);
 	end = client_close(&c);
 	return ret ?: end;

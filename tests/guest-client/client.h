@@ -86,5 +86,7 @@ int callback_at_suspend(struct client *c);
 int reset_continues(struct client *c);
 int error_recovers(struct client *c);
 int resume_fails(struct client *c);
+int window_refused_by_resume(struct client *c);
+int window_refused_by_reset(struct client *c);
 
 #endif /* MDMA_CLIENT_H */

@@ -322,3 +322,50 @@ int resume_fails(struct client *c)
 	       "a dead device takes a transfer\n");
 	return 0;
 }
+
+/*
+ * A device that is no bus master refuses the window. Its driver has failed a transfer, so
+ * the client may free the buffer, and the device must leave it alone for good.
+ */
+static int lost_with_window(struct client *c, dma_cookie_t cookie)
+{
+	enum dma_status status = client_status(c, cookie);
+
+	pci_set_master(c->pdev);
+	msleep(GRACE_MS);
+	expect(status == DMA_ERROR, "a client waits for a device without a window: %d\n",
+	       status);
+	expect(client_untouched(c), "DMA of a transfer that has failed\n");
+	return 0;
+}
+
+/* If the device has no window after suspend, nothing works, and all pending transfers fail. */
+int window_refused_by_resume(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+	const struct dev_pm_ops *pm = dev->driver->pm;
+	dma_cookie_t cookie;
+
+	expect(!pm->suspend(dev), "suspend fails\n");
+	pci_clear_master(c->pdev);
+	cookie = client_start(c);
+	expect(pm->resume(dev), "a device without a window resumes\n");
+	return lost_with_window(c, cookie);
+}
+
+/* The same after a reset of the slot, which restores what was saved: no bus master. */
+int window_refused_by_reset(struct client *c)
+{
+	const struct pci_error_handlers *err = client_handlers(c);
+	pci_ers_result_t result;
+	dma_cookie_t cookie;
+
+	err->error_detected(c->pdev, pci_channel_io_frozen);
+	pci_clear_master(c->pdev);
+	expect(!pci_save_state(c->pdev), "no state\n");
+	cookie = client_start(c);
+	result = err->slot_reset(c->pdev);
+	expect(result == PCI_ERS_RESULT_DISCONNECT,
+	       "a reset of the slot is answered by %u without a window\n", result);
+	return lost_with_window(c, cookie);
+}

@@ -288,7 +288,11 @@ static int mdma_guest_suspend(struct device *dev)
 	return 0;
 }
 
-/* The device may have lost its power or not: mdma_guest_suspend() has reset it. */
+/*
+ * The device may have lost its power or not: mdma_guest_suspend() has reset it. On an error
+ * its channels are lost, and none of their rings was started: they work with the window or
+ * not at all, as after probe.
+ */
 static int mdma_guest_resume(struct device *dev)
 {
 	struct mdma_guest *guest = dev_get_drvdata(dev);
@@ -296,16 +300,20 @@ static int mdma_guest_resume(struct device *dev)
 	int ret;
 
 	ret = mdma_guest_identify(guest->pdev, guest->regs);
-	if (ret < 0) {
-		mdma_guest_lose(guest);
-		return ret;
-	}
+	if (ret < 0)
+		goto lost;
 	/* Whoever restored config space has used up what was saved. */
 	pci_save_state(guest->pdev);
 
 	ret = mdma_window_resume(guest);
+	if (ret)
+		goto lost;
 	for (i = 0; i < guest->nr_chans; i++)
 		mdma_chan_resume(&guest->chans[i]);
+	return 0;
+
+lost:
+	mdma_guest_lose(guest);
 	return ret;
 }
 
@@ -326,8 +334,8 @@ static void mdma_guest_reset_prepare(struct pci_dev *pdev)
 }
 
 /*
- * If the device does not come back, its channels are lost, and the log says why. One that
- * was lost before stays lost until the driver is bound anew.
+ * If the device does not come back, or refuses its window, its channels are lost, and the
+ * log says why. One that was lost before stays lost until the driver is bound anew.
  */
 static void mdma_guest_reset_done(struct pci_dev *pdev)
 {
@@ -352,10 +360,9 @@ mdma_guest_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
 static pci_ers_result_t mdma_guest_slot_reset(struct pci_dev *pdev)
 {
 	pci_restore_state(pdev);
-	if (!mdma_guest_resume(&pdev->dev))
-		return PCI_ERS_RESULT_RECOVERED;
-	mdma_guest_lose(pci_get_drvdata(pdev));
-	return PCI_ERS_RESULT_DISCONNECT;
+	if (mdma_guest_resume(&pdev->dev))
+		return PCI_ERS_RESULT_DISCONNECT;
+	return PCI_ERS_RESULT_RECOVERED;
 }
 
 static const struct pci_error_handlers mdma_guest_errors = {
