@@ -182,6 +182,7 @@ static const struct {
 	{ "resume_fails", resume_fails, true },
 	{ "window_refused_by_resume", window_refused_by_resume, true },
 	{ "window_refused_by_reset", window_refused_by_reset, true },
+	{ "lost_is_no_master", lost_is_no_master, true },
 };
 
 /* --- debugfs ---------------------------------------------------------------- */

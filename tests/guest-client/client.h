@@ -88,5 +88,6 @@ int error_recovers(struct client *c);
 int resume_fails(struct client *c);
 int window_refused_by_resume(struct client *c);
 int window_refused_by_reset(struct client *c);
+int lost_is_no_master(struct client *c);
 
 #endif /* MDMA_CLIENT_H */

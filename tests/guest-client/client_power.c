@@ -85,12 +85,19 @@ int shutdown_is_quiet(struct client *c)
 	return 0;
 }
 
-/* Turns memory decoding off: registers read as ones, like those of a removed device. */
-static void client_pull_out(struct client *c)
+static u16 client_command(struct client *c)
 {
 	u16 command;
 
 	pci_read_config_word(c->pdev, PCI_COMMAND, &command);
+	return command;
+}
+
+/* Turns memory decoding off: no register answers, like those of a removed device. */
+static void client_pull_out(struct client *c)
+{
+	u16 command = client_command(c);
+
 	pci_write_config_word(c->pdev, PCI_COMMAND,
 			      command & ~PCI_COMMAND_MEMORY);
 }
@@ -368,4 +375,85 @@ int window_refused_by_reset(struct client *c)
 	expect(result == PCI_ERS_RESULT_DISCONNECT,
 	       "a reset of the slot is answered by %u without a window\n", result);
 	return lost_with_window(c, cookie);
+}
+
+/**
+ * struct stranded - a transfer whose device does not answer any more
+ * @c: client
+ * @command: of the device when the transfer's callback was called; it may be called once
+ */
+struct stranded {
+	struct client *c;
+	u16 command;
+};
+
+static void stranded_callback(void *param)
+{
+	struct stranded *stranded = param;
+
+	stranded->command = client_command(stranded->c);
+}
+
+static void stranded_terminate(struct client *c)
+{
+	dmaengine_terminate_sync(c->chan);
+}
+
+static void stranded_release(struct client *c)
+{
+	dma_release_channel(c->chan);
+	c->chan = NULL;
+}
+
+/*
+ * How such a transfer ends. Before a removal it is not issued, so that its end alone does
+ * not show the driver that nobody answers.
+ */
+static const struct {
+	const char *how;
+	void (*end)(struct client *c);
+	bool issued;
+} stranded_ends[] = {
+	{ "terminate", stranded_terminate, true },
+	{ "release", stranded_release, true },
+	{ "removal", client_unbind, false },
+};
+
+static int strand(struct client *c, unsigned int i)
+{
+	struct stranded stranded = { .c = c };
+
+	/* The ring is stopped behind the driver's back: the transfer never ends by itself. */
+	writel(0, client_regs(c) + MDMA_CHAN_CTRL);
+	expect(client_submit(c, c->iova, stranded_callback, &stranded) > 0,
+	       "no transfer\n");
+	if (stranded_ends[i].issued)
+		dma_async_issue_pending(c->chan);
+	client_pull_out(c);
+	stranded_ends[i].end(c);
+	stranded.command |= client_command(c);
+	if (c->chan)
+		stranded_release(c);
+	client_unbind(c);
+	expect(!(stranded.command & PCI_COMMAND_MASTER),
+	       "a transfer ends by %s while its device may do DMA\n",
+	       stranded_ends[i].how);
+	expect(client_bind(c), "the driver does not come back\n");
+	c->chan = client_request(c);
+	expect(c->chan, "no channel\n");
+	return 0;
+}
+
+/*
+ * A device that does not answer may still do DMA. When memory is given back, it is no bus
+ * master any more.
+ */
+int lost_is_no_master(struct client *c)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < ARRAY_SIZE(stranded_ends) && !ret; i++)
+		ret = strand(c, i);
+	return ret;
 }

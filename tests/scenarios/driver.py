@@ -410,7 +410,8 @@ CLIENT = ("status_of_each", "restart_forgets", "halt_beside_completion", "full_r
           "synchronize_in_removal", "released_in_callback", "end_is_unmapped",
           "reset_before_bus_master", "shutdown_is_quiet", "resume_continues", "suspended_is_quiet",
           "thread_after_suspend", "callback_at_suspend", "reset_continues", "error_recovers",
-          "resume_fails", "window_refused_by_resume", "window_refused_by_reset")
+          "resume_fails", "window_refused_by_resume", "window_refused_by_reset",
+          "lost_is_no_master")
 
 LOAD = ("shared_channels", "several_channels", "overlapping_buffers", "terminate_at_any_time")
 

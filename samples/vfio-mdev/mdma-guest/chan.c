@@ -390,7 +390,7 @@ void mdma_chan_resume(struct mdma_chan *ch)
 }
 
 /**
- * mdma_chan_lose - fail all transactions of a device that does not answer
+ * mdma_chan_lose - fail all transactions of a device that is lost
  * @ch: channel; its interrupt's thread still exists
  */
 void mdma_chan_lose(struct mdma_chan *ch)

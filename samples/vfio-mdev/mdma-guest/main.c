@@ -165,6 +165,18 @@ static int mdma_guest_request_irqs(struct mdma_guest *guest)
 	return 0;
 }
 
+/*
+ * Ends what mdma_guest_start() has begun, or a part of it. Bus mastering ends first: the
+ * registers do not stop a device that does not answer.
+ */
+static void mdma_guest_stop(struct mdma_guest *guest)
+{
+	pci_clear_master(guest->pdev);
+	debugfs_remove(guest->debugfs);
+	mdma_guest_remove_chans(guest);
+	mdma_window_destroy(guest);
+}
+
 /* Brings up a device whose registers are mapped. */
 static int mdma_guest_start(struct mdma_guest *guest)
 {
@@ -173,25 +185,16 @@ static int mdma_guest_start(struct mdma_guest *guest)
 	guest->debugfs = debugfs_create_dir(pci_name(guest->pdev),
 					    mdma_guest_debugfs);
 	ret = mdma_window_create(guest, window_mb);
-	if (ret) {
+	if (ret)
 		dev_err_probe(&guest->pdev->dev, ret,
 			      "no window of %u MiB\n", window_mb);
-		goto err_debugfs;
-	}
-
-	ret = mdma_guest_request_irqs(guest);
+	else
+		ret = mdma_guest_request_irqs(guest);
 	if (!ret)
 		ret = dma_async_device_register(&guest->dma);
 	if (ret)
-		goto err_chans;
+		mdma_guest_stop(guest);
 
-	return 0;
-
-err_chans:
-	mdma_guest_remove_chans(guest);
-err_debugfs:
-	debugfs_remove(guest->debugfs);
-	mdma_window_destroy(guest);
 	return ret;
 }
 
@@ -255,11 +258,8 @@ static void mdma_guest_remove(struct pci_dev *pdev)
 {
 	struct mdma_guest *guest = pci_get_drvdata(pdev);
 
-	debugfs_remove(guest->debugfs);
-	mdma_guest_remove_chans(guest);
-	mdma_window_destroy(guest);
+	mdma_guest_stop(guest);
 	writel(1, guest->regs + MDMA_REG_RESET);
-	pci_clear_master(pdev);
 	iounmap(guest->regs);
 	pci_release_mem_regions(pdev);
 	pci_disable_device(pdev);

@@ -174,7 +174,7 @@ void mdma_ring_recover(struct mdma_chan *ch);
 void mdma_ring_abort(struct mdma_chan *ch);
 void mdma_ring_lose(struct mdma_chan *ch);
 bool mdma_ring_failed(const struct mdma_chan *ch, dma_cookie_t cookie);
-void mdma_ring_stop(struct mdma_chan *ch);
+bool mdma_ring_stop(struct mdma_chan *ch);
 void mdma_ring_suspend(struct mdma_chan *ch);
 void mdma_ring_resume(struct mdma_chan *ch);
 

@@ -36,16 +36,19 @@ static void mdma_ring_start(struct mdma_chan *ch)
  * mdma_ring_stop - end all DMA of a channel
  * @ch: channel, locked, not gone
  *
- * When this returns, the device accesses neither the ring nor the memory that
+ * When this returns true, the device accesses neither the ring nor the memory that
  * its descriptors point to. A suspended ring is stopped already.
+ *
+ * Return: false if the device does not answer.
  */
-void mdma_ring_stop(struct mdma_chan *ch)
+bool mdma_ring_stop(struct mdma_chan *ch)
 {
 	if (ch->suspended)
-		return;
+		return true;
 
 	writel(0, ch->regs + MDMA_CHAN_CTRL);
-	readl(ch->regs + MDMA_CHAN_CTRL);
+	/* This waits for the write. A function that is not there may read as ones or zeroes. */
+	return readl(ch->guest->regs + MDMA_REG_MAGIC) == MDMA_MAGIC;
 }
 
 /* Appends the descriptors of a list to the ring. */
@@ -157,6 +160,35 @@ static void mdma_ring_fail_all(struct mdma_chan *ch, struct list_head *list)
 		mdma_ring_finish(ch, tx, DMA_TRANS_ABORTED);
 }
 
+/**
+ * mdma_ring_lose - fail all transactions of a device that is lost
+ * @ch: channel, locked
+ *
+ * No register is touched from now on. A device that did not hear that it is to stop may
+ * still do DMA, so it is no bus master any more before anything is given back.
+ */
+void mdma_ring_lose(struct mdma_chan *ch)
+{
+	pci_clear_master(ch->guest->pdev);
+	ch->gone = true;
+	mdma_ring_fail_all(ch, &ch->flight);
+	mdma_ring_fail_all(ch, &ch->submitted);
+}
+
+/*
+ * Stops a ring, so that it is certain what the device has done, and takes that. Returns
+ * false if the device does not answer: then the channel is lost.
+ */
+static bool mdma_ring_settle(struct mdma_chan *ch, unsigned int *failed)
+{
+	if (!mdma_ring_stop(ch)) {
+		mdma_ring_lose(ch);
+		return false;
+	}
+	mdma_ring_take(ch, failed);
+	return true;
+}
+
 /* Starts a stopped ring with all transactions in flight. */
 static void mdma_ring_restart(struct mdma_chan *ch)
 {
@@ -184,9 +216,8 @@ bool mdma_ring_reap(struct mdma_chan *ch)
 		return true;
 
 	/* The restart executes what the device had not done when the ring stopped. */
-	mdma_ring_stop(ch);
-	mdma_ring_take(ch, &failed);
-	mdma_ring_restart(ch);
+	if (mdma_ring_settle(ch, &failed))
+		mdma_ring_restart(ch);
 	return true;
 }
 
@@ -195,23 +226,10 @@ static void mdma_ring_clear(struct mdma_chan *ch)
 {
 	unsigned int failed = 0;
 
-	mdma_ring_stop(ch);
-	mdma_ring_take(ch, &failed);
+	if (!mdma_ring_settle(ch, &failed))
+		return;
 	mdma_ring_fail_all(ch, &ch->flight);
 	mdma_ring_start(ch);
-}
-
-/**
- * mdma_ring_lose - fail all transactions of a device that does not answer
- * @ch: channel, locked
- *
- * No register is touched from now on.
- */
-void mdma_ring_lose(struct mdma_chan *ch)
-{
-	ch->gone = true;
-	mdma_ring_fail_all(ch, &ch->flight);
-	mdma_ring_fail_all(ch, &ch->submitted);
 }
 
 /**
@@ -359,8 +377,8 @@ void mdma_ring_free(struct mdma_chan *ch)
 	spin_lock_irq(&ch->lock);
 	ring = ch->ring;
 	txs = ch->txs;
-	if (ring && !ch->gone)
-		mdma_ring_stop(ch);
+	if (ring && !ch->gone && !mdma_ring_stop(ch))
+		mdma_ring_lose(ch);
 	ch->ring = NULL;
 	ch->txs = NULL;
 	INIT_LIST_HEAD(&ch->free);

@@ -173,7 +173,8 @@ DEFINE_SHOW_ATTRIBUTE(window_check);
  * @guest: device that was reset; its debugfs directory exists
  * @mib: size, rounded up to blocks; 0 for none
  *
- * If memory is short, the window is smaller, and a message says so.
+ * If memory is short, the window is smaller, and a message says so. After an error,
+ * mdma_window_destroy() frees what there is.
  *
  * Return: 0, -EINVAL if @mib is too large, -ENOMEM if there was not even one
  * block, or -EIO if the device refused the window.
@@ -199,14 +200,13 @@ int mdma_window_create(struct mdma_guest *guest, unsigned int mib)
 	       !mdma_block_alloc(dev, &window->blocks[window->nr_blocks]))
 		window->nr_blocks++;
 
-	ret = -ENOMEM;
 	if (!window->nr_blocks)
-		goto err;
+		return -ENOMEM;
 
 	window->nr_ranges = mdma_window_write_table(window);
 	ret = mdma_window_set(guest, window->nr_ranges);
 	if (ret)
-		goto err;
+		return ret;
 
 	dev_info(dev, "window of %lu pages in %u ranges%s\n",
 		 window->nr_blocks * MDMA_BLOCK_PAGES, window->nr_ranges,
@@ -214,10 +214,6 @@ int mdma_window_create(struct mdma_guest *guest, unsigned int mib)
 	debugfs_create_file("window_check", 0400, guest->debugfs, guest,
 			    &window_check_fops);
 	return 0;
-
-err:
-	mdma_window_destroy(guest);
-	return ret;
 }
 
 /**
@@ -245,7 +241,7 @@ int mdma_window_resume(struct mdma_guest *guest)
 
 /**
  * mdma_window_destroy - take the window back and free it
- * @guest: device; its debugfs directory is removed
+ * @guest: device, no bus master any more; its debugfs directory is removed
  */
 void mdma_window_destroy(struct mdma_guest *guest)
 {

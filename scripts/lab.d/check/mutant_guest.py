@@ -18,7 +18,8 @@ BY_RULE = ("dmatest_on_all_channels", "client_status_of_each", "client_restart_f
            "client_released_in_callback", "client_suspended_is_quiet",
            "client_thread_after_suspend", "client_callback_at_suspend", "client_reset_continues",
            "client_error_recovers", "client_window_refused_by_resume",
-           "client_window_refused_by_reset", "rebind_under_load", "suspend_of_devices")
+           "client_window_refused_by_reset", "client_lost_is_no_master", "rebind_under_load",
+           "suspend_of_devices")
 
 
 def changes(one):
