@@ -76,17 +76,25 @@ class Bench:
 
 def build_modules(left):
     """Build the modules of mutants. Returns (those that were built, verdicts on the others)."""
-    built, verdicts = [], []
-    # Sorted by file: the next one can then use what the last one compiled.
-    for one in sorted(left, key=lambda one: list(one.hunks)):
-        verdict = mutant_lab.try_build(one)
-        if verdict:
-            verdicts.append(verdict)
-        elif one.tests == ["build"]:
-            verdicts.append(Verdict(one.name, SURVIVED, "build"))
-        else:
-            built.append(one)
-    return built, verdicts
+    built, verdicts, trees = [], [], {}
+
+    def build_tree(mutants):
+        for one in mutants:
+            verdict = mutant_lab.try_build(one)
+            if verdict:
+                verdicts.append(verdict)
+            elif one.tests == ["build"]:
+                verdicts.append(Verdict(one.name, SURVIVED, "build"))
+            else:
+                built.append(one)
+
+    # Sorted by file: the next one in the tree can then use what the last one compiled.
+    in_order = sorted(left, key=lambda one: list(one.hunks))
+    for one in in_order:
+        trees.setdefault(build.mutant(one.name).name, []).append(one)
+    side_by_side.run({name: side_by_side.Job(lambda mutants=mutants: build_tree(mutants))
+                      for name, mutants in trees.items()})
+    return sorted(built, key=in_order.index), verdicts
 
 
 def judge_modules(left):
