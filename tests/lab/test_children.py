@@ -105,6 +105,18 @@ class Children(unittest.TestCase):
                 time.sleep(0.01)
             self.assertTrue(self.gone(int(log.read_text())), more)
 
+    def test_put_off(self):
+        """A signal waits for the outermost end, also where a child is started in it."""
+        stopper, seen = process.Stopper(), []
+        with self.assertRaises(process.Stopped):
+            with stopper.put_off():
+                with stopper.put_off():
+                    stopper(signal.SIGTERM, None)
+                seen.append("inner")
+                stopper(signal.SIGTERM, None)
+                seen.append("outer")
+        self.assertEqual(seen, ["inner", "outer"])
+
     @staticmethod
     def gone(pid):
         """Whether a process is gone, or waits for nobody but init."""

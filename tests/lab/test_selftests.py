@@ -125,6 +125,16 @@ class Run(unittest.TestCase):
             self.assertEqual([one.state for one in found], [ktap.PASSED, state])
             self.assertEqual("1 skipped, which need a NIC" in said.getvalue(), own_host)
 
+    def test_all_skip(self):
+        """Then a host has shown nothing."""
+        for path in self.programs.iterdir():
+            path.write_text("#!/bin/sh\necho KTAP version 1; echo 1..1; "
+                            "echo 'ok 1 R1_a # SKIP a NIC'\n")
+        with mock.patch.object(selftests.site, "OWN_HOST", True):
+            self.assertEqual(self.on_ours()[0], 1)
+            self.program("aa", "R1_a")
+            self.assertEqual(self.on_ours()[0], 0)
+
     def test_told_to_end(self):
         """A program ends with the scenario."""
         with mock.patch.object(selftests, "wait", side_effect=SystemExit), \

@@ -360,7 +360,8 @@ def main(argv):
         passed, failed, skipped = ktap.counts(results)
         print(f"selftests: on {wanted}: {passed} passed, {failed} failed, {skipped} skipped "
               f"in {time.monotonic() - begin:.0f} s")
-        bad |= failed > 0 or not passed
+        # A host on which all tests skip has shown nothing but that the modules go.
+        bad |= failed > 0 or passed < (2 if site.OWN_HOST else 1)
     # What went wrong may be the reason.
     for word in [] if bad else unmatched(config, everything):
         print(f"selftests: only={word}: no program has this name, and no test's begins so on "

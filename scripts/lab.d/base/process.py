@@ -91,9 +91,9 @@ class Stopper:
 
     @contextmanager
     def put_off(self):
-        """A signal raises nothing before the end of the `with`, which is short. Other threads get
-        no signals."""
-        if threading.current_thread() is not threading.main_thread():
+        """A signal raises nothing before the end of the outermost `with`. Other threads get no
+        signals."""
+        if self.putting_off or threading.current_thread() is not threading.main_thread():
             yield
             return
         self.putting_off = True
@@ -222,7 +222,8 @@ def end_children(patience):
     deadline = time.monotonic() + patience
     while (left := list(_children())) and time.monotonic() < deadline:
         for number in left:
-            with suppress(ProcessLookupError, ChildProcessError):
+            # One that sudo has made root's can't be killed.
+            with suppress(OSError):
                 os.kill(number, signal.SIGKILL)
                 os.waitpid(number, os.WNOHANG)
         time.sleep(AGAIN)
@@ -240,6 +241,8 @@ def _send(child, number):
 def _let_end(child):
     """Ask a child to end when it has come to a good place, and wait for that. One that sudo has
     made another user's can't be asked."""
+    if child.poll() is None:
+        say.info(f"waiting for {Path(child.args[0]).name} to end: it must not be killed half way")
     with suppress(PermissionError):
         _send(child, signal.SIGINT)
     child.wait()
@@ -264,7 +267,7 @@ def stop(*children):
             deadlines.append((child, time.monotonic() + child.grace))
     for child, deadline in deadlines:
         _wait(child, deadline - time.monotonic())
-    for child in children:
+    for child in sorted(children, key=lambda child: child.whole):
         if child.whole:
             _let_end(child)
         else:

@@ -26,7 +26,7 @@ TRIAL_LOG = HOME / "trial.log"
 OTHER_KERNEL = "6.1.0-0-amd64"
 OTHER_MODULES = f"/lib/modules/{OTHER_KERNEL}"
 COMPILED = HOME / "compiled"
-TIMEOUT = 2700
+TIMEOUT = 4500
 # What mdma-run needs: the guest, the selftests, and a broken backend for a control.
 NEEDED = {"words": ("guest", "selftests"), "mutants": ("forget-unpinned",)}
 

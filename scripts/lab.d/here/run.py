@@ -121,8 +121,9 @@ def _play(name, given, results, shm):
     try:
         return child.wait()
     finally:
-        _end(child)
-        process.end_children(PATIENCE)
+        with process.STOPPER.put_off():
+            _end(child)
+            process.end_children(PATIENCE)
 
 
 def _scenario(host, name, given, results):
@@ -135,8 +136,9 @@ def _scenario(host, name, given, results):
             changes.load()
             return _play(name, given, results, shm)
     finally:
-        for sentence in changes.put_back():
-            say.info(f"left behind: {sentence}")
+        with process.STOPPER.put_off():
+            for sentence in changes.put_back():
+                say.info(f"left behind: {sentence}")
 
 
 def verdict(name, results, code):

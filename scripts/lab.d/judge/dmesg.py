@@ -59,9 +59,10 @@ STALLS = (*STALLED, "tool off", "call trace")
 OF_MODULES = re.compile(r"\[(mdma|mdma_guest|vfio_iommu_type1)\]")
 # The trace begins at most so many lines after such a line.
 HEADER = 4
-# A WARN() of the kernel's own, where a test makes vfio's allocations fail (found.rst), up to its end.
+# A WARN() of the kernel's own, where a test makes vfio's allocations fail (found.rst). Its trace
+# begins at most so many lines later.
 KERNELS_OWN = re.compile("WARNING: .* vfio_group_release[+]")
-ITS_END = "---[ end trace "
+ITS_HEADER = 30
 
 COMPILED = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 
@@ -76,7 +77,7 @@ class Scan:
 
     def __init__(self):
         self.header = 0
-        self.foreign = False
+        self.foreign = 0
         self.races = races.Reports()
 
     def line(self, line):
@@ -85,11 +86,13 @@ class Scan:
         race = self.races.line(line)
         if race or races.BEGIN.search(line):
             return race and ("sanitizer", race.strip())
-        self.foreign |= bool(KERNELS_OWN.search(line))
-        if self.foreign:
-            self.foreign = ITS_END not in line
-            if KERNELS_OWN.search(line) or line.endswith("Call Trace:"):
-                return None
+        if KERNELS_OWN.search(line):
+            self.foreign = ITS_HEADER
+            return None
+        self.foreign -= 1
+        if self.foreign >= 0 and line.endswith("Call Trace:"):
+            self.foreign = 0
+            return None
         self.header = HEADER if NO_DEFECT.search(line) else self.header - 1
         for name, pattern in COMPILED.items():
             if pattern.search(line) and not (name == "call trace" and self.header >= 0):

@@ -65,7 +65,7 @@ def ensure(needed, keyring=False):
     # A dpkg that is killed leaves packages of the host half installed.
     with say.Step("host packages: installing " + " ".join(names)):
         if not _known(names):
-            process.run(_apt(["update"]), log, "apt-get update", whole=True)
+            process.run(_apt(["update"]), log, "apt-get update")
         process.run(_apt([*INSTALL, *names]), log, "apt-get install " + " ".join(names),
                     append=True, whole=True)
 

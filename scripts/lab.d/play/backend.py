@@ -22,8 +22,10 @@ MOVED = Path("/var/lib/dkms/mdma/original_module")
 
 
 def run(*words):
-    """Run a program; its error output becomes the text of the LabError."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    """Run a program; its error output becomes the text of the LabError. Ctrl-C at the terminal is
+    for us: what is to be put back is put back by such programs."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False,
+                          start_new_session=True)
     if done.returncode:
         raise say.LabError(f"{' '.join(map(str, words))}: "
                            f"{done.stderr.strip() or done.returncode}")
