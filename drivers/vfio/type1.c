@@ -66,7 +66,7 @@ err_cache:
  * Nobody holds the module any more, but some may not have noticed yet. vfio gives the
  * module back, and then forgets the driver, without sleeping in between: that is the
  * first period. A call may have read the driver until then, and gets in without a lock:
- * that is the second one. It also waits for the last one in vfio_iommu_put().
+ * that is the second one. Whoever is still in vfio_iommu_put() ends in the first.
  */
 static void type1_calls_wait(void)
 {

@@ -12,10 +12,10 @@
  * the memory, and lets the module go.
  *
  * vfio also reads the address of the container without a lock, so a call can be late:
- * vfio's reference is gone, or even the last one. It takes none then, but reads the
- * count, so memory is freed only after periods of Tasks RCU: a call does not sleep
- * between vfio's read of the address and the count. By then no new container can have
- * the address either.
+ * vfio's reference is gone, or even the last one. Then the count is zero, and it gets
+ * none. Memory is therefore freed only after periods of Tasks RCU: a call does not
+ * sleep between vfio's read of the address and that of the count. By then no new
+ * container can have the address either.
  */
 
 /* What a new container has beside the kernel's own fields. */
@@ -83,8 +83,8 @@ static void type1_release(void *iommu_data)
 
 /*
  * vfio reads the driver first, and then the address of the container, which is NULL if
- * the last group leaves, or the first one comes, in between. VFIO_CHECK_EXTENSION may
- * come without a container; the others would use it.
+ * the last group leaves in between, or if VFIO_SET_IOMMU is just setting both.
+ * VFIO_CHECK_EXTENSION may come without a container; the others would use it.
  */
 static long type1_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 {

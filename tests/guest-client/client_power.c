@@ -380,11 +380,13 @@ int window_refused_by_reset(struct client *c)
 /**
  * struct stranded - a transfer whose device does not answer any more
  * @c: client
- * @command: of the device when the transfer's callback was called; it may be called once
+ * @command: of the device when the transfer's callback was called
+ * @calls: of it
  */
 struct stranded {
 	struct client *c;
 	u16 command;
+	unsigned int calls;
 };
 
 static void stranded_callback(void *param)
@@ -392,6 +394,7 @@ static void stranded_callback(void *param)
 	struct stranded *stranded = param;
 
 	stranded->command = client_command(stranded->c);
+	stranded->calls++;
 }
 
 static void stranded_terminate(struct client *c)
@@ -407,16 +410,17 @@ static void stranded_release(struct client *c)
 
 /*
  * How such a transfer ends. Before a removal it is not issued, so that its end alone does
- * not show the driver that nobody answers.
+ * not show the driver that nobody answers; a removal alone calls back.
  */
 static const struct {
 	const char *how;
 	void (*end)(struct client *c);
 	bool issued;
+	unsigned int calls;
 } stranded_ends[] = {
-	{ "terminate", stranded_terminate, true },
-	{ "release", stranded_release, true },
-	{ "removal", client_unbind, false },
+	{ "terminate", stranded_terminate, true, 0 },
+	{ "release", stranded_release, true, 0 },
+	{ "removal", client_unbind, false, 1 },
 };
 
 static int strand(struct client *c, unsigned int i)
@@ -438,6 +442,8 @@ static int strand(struct client *c, unsigned int i)
 	expect(!(stranded.command & PCI_COMMAND_MASTER),
 	       "a transfer ends by %s while its device may do DMA\n",
 	       stranded_ends[i].how);
+	expect(stranded.calls == stranded_ends[i].calls, "%s: %u callbacks\n",
+	       stranded_ends[i].how, stranded.calls);
 	expect(client_bind(c), "the driver does not come back\n");
 	c->chan = client_request(c);
 	expect(c->chan, "no channel\n");

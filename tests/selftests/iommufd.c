@@ -416,7 +416,7 @@ TEST_F(iommufd, iommufd_pin_while_the_ioas_is_replaced, 30)
 	EXPECT_EQ(3, pins(self));
 }
 
-/* Never for as long as the device takes an announcement for a recent one. */
+/* Never pauses for as long as the device takes an announcement for a recent one. */
 static int call_attach_to_nothing(void *arg)
 {
 	static const struct sched_param first = { .sched_priority = 1 };

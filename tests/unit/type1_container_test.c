@@ -136,7 +136,7 @@ static struct vfio_iommu *begin(void)
 
 /* --- tests ----------------------------------------------------------------- */
 
-/* The last group leaves, or the first one comes, while vfio reads. */
+/* The last group leaves, or VFIO_SET_IOMMU sets driver and container, while vfio reads. */
 static void a_call_without_a_container(void)
 {
 	calls = 0;
