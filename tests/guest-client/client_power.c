@@ -330,9 +330,19 @@ int resume_fails(struct client *c)
 	return 0;
 }
 
+/* Makes the first range of the driver's table one of that size, and returns what it was. */
+static __le64 client_spoil_window(struct client *c, __le64 size)
+{
+	struct mdma_range *range = phys_to_virt(readq(c->regs + MDMA_REG_WINDOW_TABLE));
+	__le64 was = range->size;
+
+	range->size = size;
+	return was;
+}
+
 /*
- * A device that is no bus master refuses the window. Its driver has failed a transfer, so
- * the client may free the buffer, and the device must leave it alone for good.
+ * The device has refused the window. Its driver has failed a transfer, so the client may
+ * free the buffer, and the device must leave it alone for good.
  */
 static int lost_with_window(struct client *c, dma_cookie_t cookie)
 {
@@ -352,26 +362,34 @@ int window_refused_by_resume(struct client *c)
 	struct device *dev = &c->pdev->dev;
 	const struct dev_pm_ops *pm = dev->driver->pm;
 	dma_cookie_t cookie;
+	__le64 size;
+	int ret;
 
-	expect(!pm->suspend(dev), "suspend fails\n");
-	pci_clear_master(c->pdev);
+	expect(readl(c->regs + MDMA_REG_WINDOW_RANGES), "no window\n");
+	size = client_spoil_window(c, 0);
+	ret = pm->suspend(dev);
 	cookie = client_start(c);
-	expect(pm->resume(dev), "a device without a window resumes\n");
+	expect(!ret, "suspend fails\n");
+	ret = pm->resume(dev);
+	client_spoil_window(c, size);
+	expect(ret, "a device without a window resumes\n");
 	return lost_with_window(c, cookie);
 }
 
-/* The same after a reset of the slot, which restores what was saved: no bus master. */
+/* The same after a reset of the slot. */
 int window_refused_by_reset(struct client *c)
 {
 	const struct pci_error_handlers *err = client_handlers(c);
 	pci_ers_result_t result;
 	dma_cookie_t cookie;
+	__le64 size;
 
+	expect(readl(c->regs + MDMA_REG_WINDOW_RANGES), "no window\n");
+	size = client_spoil_window(c, 0);
 	err->error_detected(c->pdev, pci_channel_io_frozen);
-	pci_clear_master(c->pdev);
-	expect(!pci_save_state(c->pdev), "no state\n");
 	cookie = client_start(c);
 	result = err->slot_reset(c->pdev);
+	client_spoil_window(c, size);
 	expect(result == PCI_ERS_RESULT_DISCONNECT,
 	       "a reset of the slot is answered by %u without a window\n", result);
 	return lost_with_window(c, cookie);
@@ -402,6 +420,15 @@ static void stranded_terminate(struct client *c)
 	dmaengine_terminate_sync(c->chan);
 }
 
+/* A suspended ring counts as stopped, so the suspend must see to it. */
+static void stranded_suspend(struct client *c)
+{
+	struct device *dev = &c->pdev->dev;
+
+	dev->driver->pm->suspend(dev);
+	stranded_terminate(c);
+}
+
 static void stranded_release(struct client *c)
 {
 	dma_release_channel(c->chan);
@@ -420,6 +447,7 @@ static const struct {
 } stranded_ends[] = {
 	{ "terminate", stranded_terminate, true, 0 },
 	{ "release", stranded_release, true, 0 },
+	{ "suspend", stranded_suspend, true, 0 },
 	{ "removal", client_unbind, false, 1 },
 };
 

@@ -275,12 +275,16 @@ static void mdma_guest_lose(struct mdma_guest *guest)
 		mdma_chan_lose(&guest->chans[i]);
 }
 
-/* Leaves the device quiet and without state. */
+/*
+ * Leaves the device quiet and without state. Bus mastering ends first, as in
+ * mdma_guest_stop(): the device may not hear that it is to stop.
+ */
 static int mdma_guest_suspend(struct device *dev)
 {
 	struct mdma_guest *guest = dev_get_drvdata(dev);
 	unsigned int i;
 
+	pci_clear_master(guest->pdev);
 	for (i = 0; i < guest->nr_chans; i++)
 		mdma_chan_suspend(&guest->chans[i]);
 	mdma_window_suspend(guest);
@@ -302,6 +306,7 @@ static int mdma_guest_resume(struct device *dev)
 	ret = mdma_guest_identify(guest->pdev, guest->regs);
 	if (ret < 0)
 		goto lost;
+	pci_set_master(guest->pdev);
 	/* Whoever restored config space has used up what was saved. */
 	pci_save_state(guest->pdev);
 
@@ -324,7 +329,6 @@ lost:
 static void mdma_guest_shutdown(struct pci_dev *pdev)
 {
 	mdma_guest_suspend(&pdev->dev);
-	pci_clear_master(pdev);
 }
 
 /* The function loses all that it was told. The kernel restores its config space. */
@@ -346,8 +350,6 @@ static void mdma_guest_reset_done(struct pci_dev *pdev)
 static pci_ers_result_t
 mdma_guest_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
 {
-	/* The device may not have heard that it is to stop. */
-	pci_clear_master(pdev);
 	if (state == pci_channel_io_perm_failure) {
 		mdma_guest_lose(pci_get_drvdata(pdev));
 		return PCI_ERS_RESULT_DISCONNECT;

@@ -165,11 +165,16 @@ static void mdma_ring_fail_all(struct mdma_chan *ch, struct list_head *list)
  * @ch: channel, locked
  *
  * No register is touched from now on. A device that did not hear that it is to stop may
- * still do DMA, so it is no bus master any more before anything is given back.
+ * still do DMA, so it is no bus master any more before anything is given back. Its other
+ * channels wait then, until it is resumed or reset, or its driver is unbound.
  */
 void mdma_ring_lose(struct mdma_chan *ch)
 {
 	pci_clear_master(ch->guest->pdev);
+	if (!ch->gone)
+		dev_err(&ch->guest->pdev->dev,
+			"channel %d is lost, and the device is no bus master\n",
+			ch->chan.chan_id);
 	ch->gone = true;
 	mdma_ring_fail_all(ch, &ch->flight);
 	mdma_ring_fail_all(ch, &ch->submitted);
