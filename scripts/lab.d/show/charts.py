@@ -92,10 +92,14 @@ class Chart:
             f'<title>{escape(hint)}</title></rect>')
 
     def mark(self, x, text):
-        """A moment: a dashed line with a word."""
+        """A moment after which nothing is drawn: a dashed line with a word. The name of the axis is
+        above most of the chart, so the word is right of the line if there is room."""
         at = self.x(x)
         self.rule(at, TOP - 4, at, HEIGHT - BOTTOM, "mark")
-        self.text(min(at, WIDTH - RIGHT), TOP - 8, text, "note", "end")
+        if at < LEFT + 0.75 * (WIDTH - LEFT - RIGHT):
+            self.text(at + 4, TOP + 12, text, "note", "start")
+        else:
+            self.text(min(at, WIDTH - RIGHT), TOP - 8, text, "note", "end")
 
     def svg(self):
         """The finished drawing."""
